@@ -1,0 +1,121 @@
+// Package events holds the twelve event types that the poller publishes, what identifies them, and their Avro form.
+//
+// The schemas in schemas/*.avsc are the truth: the event structs, their content hashes and their merging are generated
+// from them (go generate). The package knows nothing of HTTP, Kafka or the checkpoint.
+package events
+
+import "time"
+
+// Type names an event type. It is the last part of the topic's name.
+type Type string
+
+// The event types. Names are part of the contract.
+const (
+	TypeSearch            Type = "search"
+	TypeSuggestionUsed    Type = "suggestion-used"
+	TypeFeedback          Type = "feedback"
+	TypeCoachingTriggered Type = "coaching-triggered"
+	TypePlaybookStep      Type = "playbook-step"
+	TypeAgenticRequest    Type = "agentic-request"
+	TypeSuggestionShown   Type = "suggestion-shown"
+	TypeSegment           Type = "segment"
+	TypeSummary           Type = "summary"
+	TypeConversation      Type = "conversation"
+	TypeAgentEngagement   Type = "agent-engagement"
+	TypeMessage           Type = "message"
+)
+
+// Types returns all event types in the order of the documentation.
+func Types() []Type {
+	return []Type{
+		TypeSearch, TypeSuggestionUsed, TypeFeedback, TypeCoachingTriggered, TypePlaybookStep, TypeAgenticRequest,
+		TypeSuggestionShown, TypeSegment, TypeSummary, TypeConversation, TypeAgentEngagement, TypeMessage,
+	}
+}
+
+// Endpoint names one of the four upstream endpoints as the configuration and the events spell it.
+type Endpoint string
+
+// The endpoints. The first two run per bot, the last two per account.
+const (
+	Interactions       Endpoint = "interactions"
+	Conversations      Endpoint = "conversations"
+	InteractionDetails Endpoint = "interaction-details"
+	CallDetails        Endpoint = "call-details"
+)
+
+// Endpoints returns the four endpoints in the order of the documentation.
+func Endpoints() []Endpoint {
+	return []Endpoint{Interactions, Conversations, InteractionDetails, CallDetails}
+}
+
+// PerAccount reports whether the endpoint has only the account in its URL.
+func (e Endpoint) PerAccount() bool { return e == InteractionDetails || e == CallDetails }
+
+// Agent is who served. It is the same record in every schema.
+type Agent struct {
+	AgentID *string `avro:"agent_id" json:"agent_id,omitempty"`
+	Name    *string `avro:"name" json:"name,omitempty"`
+	Email   *string `avro:"email" json:"email,omitempty"`
+}
+
+// Queue is where a conversation waited. It is the same record in every schema.
+type Queue struct {
+	QueueID   *string `avro:"queue_id" json:"queue_id,omitempty"`
+	QueueName *string `avro:"queue_name" json:"queue_name,omitempty"`
+}
+
+// Header is what every event carries before its type's own fields. Times are UTC with millisecond precision.
+type Header struct {
+	EventID        string     `avro:"event_id" json:"-"`
+	EntityID       string     `avro:"entity_id" json:"entity_id"`
+	Revision       int64      `avro:"revision" json:"-"`
+	EventTime      time.Time  `avro:"event_time" json:"event_time"`
+	EventTimeBasis string     `avro:"event_time_basis" json:"event_time_basis"`
+	ChangedAfter   *time.Time `avro:"changed_after" json:"-"`
+	ChangedBefore  time.Time  `avro:"changed_before" json:"-"`
+	ObservedTime   time.Time  `avro:"observed_time" json:"-"`
+	Late           bool       `avro:"late" json:"-"`
+	Replay         bool       `avro:"replay" json:"-"`
+	Endpoint       string     `avro:"endpoint" json:"-"`
+	Source         string     `avro:"source" json:"-"`
+	AccountID      string     `avro:"account_id" json:"account_id"`
+	BotID          *string    `avro:"bot_id" json:"bot_id,omitempty"`
+	ConversationID *string    `avro:"conversation_id" json:"conversation_id,omitempty"`
+	SessionID      *string    `avro:"session_id" json:"session_id,omitempty"`
+	SegmentID      *string    `avro:"segment_id" json:"segment_id,omitempty"`
+	Channel        *string    `avro:"channel" json:"channel,omitempty"`
+	Agent          *Agent     `avro:"agent" json:"agent,omitempty"`
+	Queue          *Queue     `avro:"queue" json:"queue,omitempty"`
+	SupersededBy   *string    `avro:"superseded_by" json:"-"`
+}
+
+// Event is one of the generated event structs, always by pointer.
+type Event interface {
+	// EventType says which of the twelve it is.
+	EventType() Type
+	// Head returns the header, to be read and filled in place.
+	Head() *Header
+	// AppendContent appends the upstream content that counts under a recipe, in a canonical form, to dst.
+	// Two sights of a thing are the same version if and only if their content is equal.
+	AppendContent(dst []byte, recipe int) []byte
+}
+
+// Sighting is one thing as one read of one upstream record showed it. The reader of a record fills of the header what the
+// record says: entity, times, ids, agent, queue, channel. Whether it becomes an event is decided later.
+type Sighting struct {
+	Event    Event
+	Endpoint Endpoint
+	// Anchor is immutable for the entity, as far as this endpoint can tell: the parent's start. It leads the key under
+	// which the entity is remembered.
+	Anchor time.Time
+	// Shared entities are seen through more than one endpoint, whose anchors may differ by up to Slack.
+	Shared bool
+	Slack  time.Duration
+	// Rank orders sights of a thing that several parents carry (runs that span segments): a sight of lower rank
+	// than one already seen changes nothing. 0 where there is only one parent.
+	Rank int64
+	// Supersedes is the entity that this one replaces if that one was ever published: the bot-only session that gained
+	// a conversation. Empty for none.
+	Supersedes string
+}

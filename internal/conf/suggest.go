@@ -1,0 +1,80 @@
+package conf
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// suggest says what an unknown key was probably meant to be: a key of the section that is spelt nearly so, or one that
+// belongs into a section beside it.
+func suggest(wrong string, known []key) string {
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = k.name
+	}
+	if s := didYouMean("", wrong, "", names); s != "" {
+		return s
+	}
+	for _, k := range known {
+		if t := section(k.field.Type); t != nil && slices.ContainsFunc(keys(t), func(k key) bool { return k.name == wrong }) {
+			return "; it belongs into " + k.name
+		}
+	}
+	return "; known here: " + strings.Join(names, ", ")
+}
+
+// section returns the struct that a setting holds or is a list of.
+func section(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Struct && !isScalar(t) {
+		return t
+	}
+	return nil
+}
+
+// didYouMean returns "; did you mean ...?" if exactly one of the names, or the first of the nearest, is close to what was written.
+func didYouMean(before, wrong, after string, names []string) string {
+	best, bestDistance := "", max(1, len(wrong)/4)+1
+	for _, name := range names {
+		if d := distance(fold(wrong), fold(name)); d < bestDistance {
+			best, bestDistance = name, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + before + best + after + "?"
+}
+
+// fold makes clientId, client-id and CLIENT_ID alike.
+func fold(s string) string {
+	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(s))
+}
+
+// distance counts the insertions, deletions, replacements and swaps of neighbours that make b of a.
+func distance(a, b string) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			replace := rows[i-1][j-1]
+			if a[i-1] != b[j-1] {
+				replace++
+			}
+			rows[i][j] = min(replace, rows[i-1][j]+1, rows[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(a)][len(b)]
+}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"agentassist-poller/internal/secret"
 )
 
 // Format writes a configuration as YAML that Decode reads, secrets hidden. Every setting is there, also those that
@@ -112,7 +114,7 @@ func formatScalar(v reflect.Value, field reflect.StructField) string {
 		text = v.String()
 	}
 	if isSecret(field, v.Type()) && text != "" {
-		text = hidden
+		text = secret.Redacted
 	}
 	switch text {
 	case "true", "false", "null":
@@ -122,4 +124,9 @@ func formatScalar(v reflect.Value, field reflect.StructField) string {
 		}
 	}
 	return strconv.Quote(text)
+}
+
+// isSecret reports whether a setting must not be shown: it is a Secret, or its field is tagged secret:"true".
+func isSecret(field reflect.StructField, t reflect.Type) bool {
+	return t == reflect.TypeFor[secret.Secret]() || field.Tag.Get("secret") == "true"
 }

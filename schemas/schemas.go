@@ -1,0 +1,15 @@
+// Package schemas holds the Avro schemas of everything the poller publishes.
+//
+// The schemas are the truth: package events is generated from them. Besides what Avro defines, a field may say where
+// upstream it comes from ("upstream"), since which content recipe it counts ("since"), that it does not count
+// ("hashed": false), that its order does not count ("unordered"), which endpoint has the last word on it ("owner"), and
+// that it always comes from the same endpoint as another field ("follows"). A record may name the owner of its
+// fields and the header fields that count as content ("hashed_header"). Avro ignores what it does not know.
+package schemas
+
+import "embed"
+
+// Files holds the schemas by file name: search.avsc and so on, watermark.avsc and dead-letter.avsc among them.
+//
+//go:embed *.avsc
+var Files embed.FS

@@ -1,0 +1,191 @@
+// Package status says how a running poller is: what /status answers as JSON and the page at / shows to people.
+//
+// It only describes. The run loop fills it in, the HTTP server shows it, and neither knows the other. Names in the JSON
+// are part of the contract; times are RFC 3339 in UTC, and null where there is none yet; durations are seconds.
+package status
+
+import (
+	"strconv"
+	"time"
+)
+
+// State is how an endpoint is.
+type State string
+
+// The states, from good to bad.
+const (
+	// OK reads and publishes as planned.
+	OK State = "ok"
+	// Waiting has nothing to do or no budget to do it: before its first read, after a 429, while others are read.
+	Waiting State = "waiting"
+	// Failing retries something that does not work; its window does not advance.
+	Failing State = "failing"
+	// Stopped does not retry: somebody must change something first.
+	Stopped State = "stopped"
+)
+
+// Red reports whether a person should look.
+func (s State) Red() bool { return s == Failing || s == Stopped }
+
+// Status is the whole of one process.
+type Status struct {
+	Version    string     `json:"version"`
+	Now        time.Time  `json:"now"`
+	Started    time.Time  `json:"started"`
+	State      State      `json:"state"` // the worst of all endpoints, the delivery and the checkpoint
+	Delivery   Delivery   `json:"delivery"`
+	Checkpoint Checkpoint `json:"checkpoint"`
+	Accounts   []Account  `json:"accounts"`
+}
+
+// Account is one configured account: one budget, one clock, some endpoints.
+type Account struct {
+	Name      string     `json:"name"`
+	AccountID string     `json:"account_id"`
+	Budget    Budget     `json:"budget"`
+	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null until the API has been heard
+	Endpoints []Endpoint `json:"endpoints"`
+	// Notes are sentences for people about the plan as a whole: what the budget attains, and what more would buy.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Budget is how the requests of the last sliding minute were spent.
+type Budget struct {
+	Limit int    `json:"limit"` // in any 60 seconds
+	Used  int    `json:"used"`
+	Lanes []Lane `json:"lanes"`
+	// BlockedUntil is when the API said it may be asked again (429); null if it did not.
+	BlockedUntil *time.Time `json:"blocked_until"`
+}
+
+// Lane is one kind of work: new rows, the hot set, sweeps, backfills.
+type Lane struct {
+	Name  string  `json:"name"`
+	Share float64 `json:"share"` // guaranteed, 0 to 1
+	Used  int     `json:"used"`
+}
+
+// Endpoint is one endpoint of one bot, or of the account where it runs once for all bots.
+type Endpoint struct {
+	Endpoint string `json:"endpoint"`
+	BotName  string `json:"bot_name,omitempty"`
+	BotID    string `json:"bot_id,omitempty"`
+	State    State  `json:"state"`
+
+	ReadThrough  *time.Time `json:"read_through"`   // everything up to here has been read at least once
+	CompleteUpTo *time.Time `json:"complete_up_to"` // as the watermark says it
+	Lag          *Seconds   `json:"lag_seconds"`    // now less read_through
+
+	PollInterval       Seconds `json:"poll_interval_seconds"`        // configured: a floor
+	PollIntervalActual Seconds `json:"poll_interval_actual_seconds"` // what the plan attains
+	LongestLook        Seconds `json:"longest_look_seconds"`         // the longest time between two looks so far
+
+	Gaps   []Gap   `json:"gaps"`
+	Sweeps []Sweep `json:"sweeps"`
+
+	LastError *Error `json:"last_error"` // null while all is well
+
+	Rows   int64            `json:"rows"`   // read since the start
+	Events map[string]int64 `json:"events"` // published since the start, by type
+}
+
+// Gap is time that has not been read although time after it has.
+type Gap struct {
+	From   time.Time `json:"from"`
+	To     time.Time `json:"to"`
+	Reason string    `json:"reason"`
+}
+
+// Sweep re-reads time that ended up to Within ago, for late edits.
+type Sweep struct {
+	Within Seconds  `json:"within_seconds"`
+	Every  Seconds  `json:"every_seconds"`  // configured: a floor
+	Actual Seconds  `json:"actual_seconds"` // what the plan attains: an edit that old is seen within this
+	Age    *Seconds `json:"age_seconds"`    // since the oldest re-read in reach; null before the first
+}
+
+// Error is what goes wrong, in words for the person who must act.
+type Error struct {
+	Text  string    `json:"text"`
+	Hint  string    `json:"hint,omitempty"` // what to do or to change
+	Class string    `json:"class"`          // retry, wait-until, permanent or shape
+	Since time.Time `json:"since"`
+	Count int       `json:"count"` // failures in a row
+}
+
+// Delivery is the way to Kafka.
+type Delivery struct {
+	State       State      `json:"state"`
+	Mode        string     `json:"mode"` // at-least-once or exactly-once
+	Brokers     []string   `json:"brokers"`
+	Registry    string     `json:"registry,omitempty"` // its URL, without credentials
+	Published   int64      `json:"published"`          // events since the start
+	DeadLetters int64      `json:"dead_letters"`
+	LastAck     *time.Time `json:"last_ack"`
+	LastError   *Error     `json:"last_error"`
+}
+
+// Checkpoint is what is remembered.
+type Checkpoint struct {
+	State     State      `json:"state"`
+	Path      string     `json:"path"`
+	Bytes     int64      `json:"bytes"`
+	Entities  int64      `json:"entities"`
+	Oldest    *time.Time `json:"oldest"` // how far back memory reaches
+	LastError *Error     `json:"last_error"`
+}
+
+// Worst returns the worst state of all parts.
+func (s *Status) Worst() State {
+	worst := OK
+	add := func(state State) {
+		if rank(state) > rank(worst) {
+			worst = state
+		}
+	}
+	add(s.Delivery.State)
+	add(s.Checkpoint.State)
+	for _, a := range s.Accounts {
+		for _, e := range a.Endpoints {
+			add(e.State)
+		}
+	}
+	return worst
+}
+
+func rank(s State) int {
+	switch s {
+	case Waiting:
+		return 1
+	case Failing:
+		return 2
+	case Stopped:
+		return 3
+	}
+	return 0
+}
+
+// Seconds is a duration that JSON shows as a number of seconds.
+type Seconds time.Duration
+
+// Of returns d as a pointer, for the fields that may be null.
+func Of(d time.Duration) *Seconds {
+	s := Seconds(d)
+	return &s
+}
+
+// MarshalJSON writes seconds with at most three decimals.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	seconds := time.Duration(s).Round(time.Millisecond).Seconds()
+	return strconv.AppendFloat(nil, seconds, 'f', -1, 64), nil
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Seconds) UnmarshalJSON(text []byte) error {
+	seconds, err := strconv.ParseFloat(string(text), 64)
+	if err != nil {
+		return err
+	}
+	*s = Seconds(time.Duration(seconds * float64(time.Second)).Round(time.Millisecond))
+	return nil
+}

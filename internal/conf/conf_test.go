@@ -14,17 +14,18 @@ import (
 )
 
 type settings struct {
-	Name    string         `yaml:"name"`
-	Count   int            `yaml:"count"`
-	Share   float64        `yaml:"share"`
-	Every   time.Duration  `yaml:"every"`
-	On      bool           `yaml:"on"`
-	Token   secret.Secret    `yaml:"token"`
-	Plain   string         `yaml:"plain" secret:"true"`
-	Tags    []string       `yaml:"tags"`
-	Limits  map[string]int `yaml:"limits"`
-	Servers []server       `yaml:"servers"`
-	Own     *login         `yaml:"own"`
+	Name    string            `yaml:"name"`
+	Count   int               `yaml:"count"`
+	Share   float64           `yaml:"share"`
+	Every   time.Duration     `yaml:"every"`
+	On      bool              `yaml:"on"`
+	Token   secret.Secret     `yaml:"token"`
+	Plain   string            `yaml:"plain" secret:"true"`
+	Tags    []string          `yaml:"tags"`
+	Limits  map[string]int    `yaml:"limits"`
+	Servers []server          `yaml:"servers"`
+	Own     *login            `yaml:"own"`
+	Zones   map[string]server `yaml:"zones"`
 	Ignored string
 }
 
@@ -130,6 +131,7 @@ func TestProblems(t *testing.T) {
 		{"reference", "name: a${b", nil, []string{`f.yaml:1:7: name: ${b is no reference to a variable; want ${NAME}, or $${ for a plain ${`}},
 		{"value of a variable is not shown", "count: ${TOKEN}", []string{"TOKEN=s3cret"}, []string{`f.yaml:1:8: count: "${TOKEN}": want a whole number`}},
 		{"typo in a name", "", []string{"APP_SERVERS_3_HSOT=x"}, []string{`$APP_SERVERS_3_HSOT: sets nothing; did you mean APP_SERVERS_3_HOST?`}},
+		{"table without names", "", []string{"APP_LIMITS=4"}, []string{`$APP_LIMITS: limits: is a single value; want a section of names and values`}},
 		{"index with a gap", "", []string{"APP_SERVERS_1_HOST=x"}, []string{`$APP_SERVERS_1_HOST: servers: has 0 entries, so the next index is 0, not 1`}},
 		{"bad value in a variable", "count: 1", []string{"APP_COUNT=x"}, []string{`$APP_COUNT: count: "x": want a whole number`}},
 	}
@@ -157,12 +159,13 @@ func TestSyntaxErrorsShowNoSource(t *testing.T) {
 
 func TestEnvironment(t *testing.T) {
 	s, problems, warnings := decode(t, "name: file\nservers: [{host: a}]",
-		"APP_NAME=env", "APP_TAGS= a, b ,", "APP_LIMITS_PER_DAY=4", "APP_OWN_USER=me",
+		"APP_NAME=env", "APP_TAGS= a, b ,", "APP_LIMITS=per.day=4,b=5", "APP_ZONES_NORTH_EAST_PORT_NUMBER=7", "APP_OWN_USER=me",
 		"APP_SERVERS_0_LOGIN_USER=u", "APP_SERVERS_1_HOST=b", "APP_SERVERS_1_PORT_NUMBER=1", "APP_PORT_9092_TCP=tcp://x")
 	require.Empty(t, problems)
 	require.Equal(t, "env", s.Name)
 	require.Equal(t, []string{"a", "b"}, s.Tags)
-	require.Equal(t, map[string]int{"kept": 1, "per-day": 4}, s.Limits)
+	require.Equal(t, map[string]int{"kept": 1, "per.day": 4, "b": 5}, s.Limits)
+	require.Equal(t, map[string]server{"north-east": {Port: 7}}, s.Zones)
 	require.Equal(t, []server{{"a", 80, login{"u"}}, {"b", 1, login{}}}, s.Servers)
 	require.Equal(t, "me", s.Own.User)
 	require.Len(t, warnings, 1)
@@ -229,6 +232,7 @@ func TestPaths(t *testing.T) {
 	require.Equal(t, []string{
 		"name", "count", "share", "every", "on", "token", "plain", "tags", "limits",
 		"servers.host", "servers.port-number", "servers.login.user", "own.user",
+		"zones.host", "zones.port-number", "zones.login.user",
 	}, conf.Paths(settings{}))
 }
 

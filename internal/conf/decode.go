@@ -100,9 +100,25 @@ func splitList(n *node) []*node {
 	return items
 }
 
+func splitTable(n *node) *node {
+	out := &node{kind: mapping, pos: n.pos}
+	for _, item := range splitList(n) {
+		name, value, ok := strings.Cut(item.text, "=")
+		if !ok {
+			return n
+		}
+		item.text, item.shown = value, value
+		out.fields = append(out.fields, field{key: name, pos: n.pos, value: item})
+	}
+	return out
+}
+
 func (d *Doc) table(n *node, v reflect.Value, path string, field reflect.StructField) {
 	if n.kind == null {
 		return
+	}
+	if n.kind == scalar && n.pos.Line == 0 {
+		n = splitTable(n) // a variable holds a table as a=1,b=2
 	}
 	if n.kind != mapping {
 		d.problem(n.pos, path, "is %s; want a section of names and values", n.kind)

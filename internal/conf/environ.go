@@ -56,7 +56,7 @@ func resolve(t reflect.Type, name string) ([]step, bool) {
 		return resolve(t.Elem(), name)
 	}
 	if name == "" {
-		return nil, isScalar(t) || t.Kind() == reflect.Slice && isScalar(t.Elem())
+		return nil, inOneLine(t)
 	}
 	if isScalar(t) {
 		return nil, false
@@ -80,11 +80,23 @@ func resolve(t reflect.Type, name string) ([]step, bool) {
 			}
 		}
 	case reflect.Map:
-		if isScalar(t.Elem()) {
-			return []step{{key: strings.ToLower(strings.ReplaceAll(name, "_", "-"))}}, true
+		for end := len(name); end > 0; end = strings.LastIndexByte(name[:end], '_') {
+			below, ok := resolve(t.Elem(), strings.TrimPrefix(name[end:], "_"))
+			if ok && !isScalar(t.Elem()) {
+				return append([]step{{key: strings.ToLower(strings.ReplaceAll(name[:end], "_", "-"))}}, below...), true
+			}
 		}
 	}
 	return nil, false
+}
+
+// inOneLine reports whether one variable can hold all of a setting: a value, a list as a,b,c or names as a=1,b=2.
+func inOneLine(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Slice, reflect.Map:
+		return isScalar(t.Elem())
+	}
+	return isScalar(t)
 }
 
 // cutPart removes a whole part from the front of a name: KAFKA from KAFKA_BROKERS.
@@ -135,12 +147,10 @@ func (d *Doc) set(pos Pos, path []step, text string) {
 // variables lists the names of all settings below t, with # for an index.
 func variables(t reflect.Type, prefix string) []string {
 	switch {
-	case isScalar(t):
+	case inOneLine(t):
 		return []string{prefix}
 	case t.Kind() == reflect.Pointer:
 		return variables(t.Elem(), prefix)
-	case t.Kind() == reflect.Slice && isScalar(t.Elem()):
-		return []string{prefix}
 	case t.Kind() == reflect.Slice:
 		return variables(t.Elem(), prefix+"_#")
 	}

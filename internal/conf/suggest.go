@@ -24,9 +24,9 @@ func suggest(wrong string, known []key) string {
 	return "; known here: " + strings.Join(names, ", ")
 }
 
-// section returns the struct that a setting holds or is a list of.
+// section returns the struct that a setting holds, or is a list or table of.
 func section(t reflect.Type) reflect.Type {
-	for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
+	for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer || t.Kind() == reflect.Map {
 		t = t.Elem()
 	}
 	if t.Kind() == reflect.Struct && !isScalar(t) {

@@ -220,7 +220,7 @@ func TestSecretsStayHidden(t *testing.T) {
 func TestFormatIsReadBack(t *testing.T) {
 	in := settings{
 		Name: "a: b #\n\"true\"", Count: -1, Share: 1.5, Every: 90 * time.Minute, On: true, Tags: []string{"true", "", "x y", "localhost:9092"},
-		Limits: map[string]int{"b": 1, "a": 2}, Servers: []server{{"h", 1, login{"u"}}, {"i", 2, login{}}}, Own: &login{"me"},
+		Limits: map[string]int{"b": 1, "a: x": 2}, Servers: []server{{"h", 1, login{"u"}}, {"i", 2, login{}}}, Own: &login{"me"},
 	}
 	var out settings
 	doc := conf.Decode(conf.Options{Name: "f.yaml", YAML: []byte(conf.Format(in))}, &out)

@@ -124,7 +124,7 @@ func (d *Doc) table(n *node, v reflect.Value, path string, field reflect.StructF
 		d.problem(n.pos, path, "is %s; want a section of names and values", n.kind)
 		return
 	}
-	if v.IsNil() {
+	if v.IsNil() && len(n.fields) > 0 {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
 	for _, f := range n.fields {

@@ -50,6 +50,9 @@ func formatKey(b *strings.Builder, name string, v reflect.Value, field reflect.S
 		}
 		v = v.Elem()
 	}
+	if !plain.MatchString(name) {
+		name = strconv.Quote(name)
+	}
 	fmt.Fprintf(b, "%s%s:", indent, name)
 	switch {
 	case isScalar(v.Type()):

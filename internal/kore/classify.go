@@ -1,0 +1,220 @@
+package kore
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// answer is everything known of one attempt.
+type answer struct {
+	err     error         // the transport's, or that of reading the body
+	status  int           // 0 if no answer came
+	header  http.Header   // nil if no answer came
+	body    []byte        // of an error status, its beginning
+	off     time.Duration // how wrong the token's time was, by the answer's own Date; 0 if it may have been right
+	now     time.Time     // the server's clock when the answer came
+	timeout time.Duration // how long the attempt could have taken
+	maxBody int64
+}
+
+var (
+	errTooLarge = errors.New("the answer is too large")
+	errCutShort = errors.New("the answer ends before it is complete")
+)
+
+const (
+	defaultWait = time.Minute // what a 429 without Retry-After asks for: the limit's own window
+	minWait     = time.Second // what one with a Retry-After of now or before does
+
+	codeInvalidSDK = 4002 // "Invalid SDK credentials"
+)
+
+// classify is the one place that decides what a failed attempt means. It returns nil for a page.
+//
+// Statuses are not documented for these endpoints, and the API reports errors with status 200 too, so the numbers in its
+// error bodies count as much. What is not known is retried.
+func classify(e events.Endpoint, a answer) *Error {
+	if a.err != nil && (a.status == 0 || a.status/100 == 2) {
+		return classifyTransport(e, a)
+	}
+	f := inspect(a.header, a.body)
+	if a.status/100 != 2 && (f.kind == page || f.kind == cutShort) {
+		f.message = string(a.body) // an error body of a form we do not know is shown as it is
+	}
+	status := a.status
+	switch {
+	case f.code == http.StatusUnauthorized, f.code == http.StatusTooManyRequests:
+		status = f.code
+	case f.code == codeInvalidSDK:
+		status = http.StatusUnauthorized
+	case status/100 == 2 && f.code >= 400 && f.code < 600:
+		status = f.code
+	}
+	fail := func(c Class, r Reason, hint string) *Error {
+		if f.kind == html {
+			hint = htmlHint
+		}
+		return &Error{Endpoint: e, Class: c, Reason: r, Status: a.status, Code: f.code, Message: f.message, Hint: hint}
+	}
+	wait := func(r Reason) *Error {
+		v := fail(WaitUntil, r, "")
+		v.RetryAfter = retryAfter(a.header.Get("Retry-After"), a.now)
+		return v
+	}
+
+	switch {
+	// First of all: whatever else an answer says, one that asks for peace gets it.
+	case status == http.StatusTooManyRequests, strings.Contains(strings.ToLower(f.message), "rate limit"):
+		return wait(ReasonRateLimited)
+	case status/100 == 5 && a.header.Get("Retry-After") != "":
+		return wait(ReasonServer)
+
+	// Tokens. A wrong date and a repeated jti pass with the next token, which has neither.
+	case status == http.StatusUnauthorized && a.off != 0:
+		return fail(Retry, ReasonClock, fmt.Sprintf("the server's clock differs from ours by %v or more; "+
+			"the next token allows for it, but set this machine's clock", a.off.Round(time.Second)))
+	case status == http.StatusUnauthorized && strings.Contains(strings.ToLower(f.message), "replay"):
+		return fail(Retry, ReasonReplay, "every token is sent once: if this goes on, something on the way repeats requests")
+	case status == http.StatusUnauthorized:
+		return fail(Permanent, ReasonCredentials, "check auth.client_id and auth.client_secret, that base_url is their "+
+			"environment, and that the JWT app signs with HS256")
+	case status == http.StatusForbidden:
+		return fail(Permanent, ReasonScope, fmt.Sprintf("give the JWT app the API scope %q, publish the app, "+
+			"and check account_id", scope(e)))
+	case status == http.StatusNotFound:
+		return fail(Permanent, ReasonNotFound, notFoundHint(e))
+	case status == http.StatusProxyAuthRequired:
+		return fail(Permanent, ReasonRejected, "the proxy of HTTPS_PROXY wants credentials")
+
+	case status/100 == 3:
+		v := fail(Permanent, ReasonRedirect, "set base_url to the address that answers by itself: "+
+			"tokens are not carried to where a redirect points")
+		v.Message = redirectTarget(a.header.Get("Location"))
+		return v
+	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
+		return fail(Retry, ReasonServer, "")
+	case status/100 == 4:
+		return fail(Permanent, ReasonRejected, "the API refuses the request as it is made; "+
+			"if it has changed, a newer version of this program is needed")
+	case status/100 != 2:
+		return fail(Retry, ReasonServer, "")
+	}
+
+	switch f.kind {
+	case upstreamErrors: // with a number nobody knows
+		return fail(Retry, ReasonServer, "")
+	case html:
+		return fail(Shape, ReasonHTML, htmlHint)
+	case encoded:
+		return fail(Shape, ReasonEncoding, "something on the way changes the Content-Encoding, which was not asked for")
+	case encrypted:
+		return fail(Shape, ReasonEncrypted, "switch off \"Enforce Request and Response Payload Encryption\" "+
+			"in the JWT app's settings: this program cannot read encrypted payloads")
+	case notJSON:
+		return fail(Shape, ReasonNotJSON, "the answer is not JSON: check base_url and what is between here and there")
+	case cutShort:
+		return fail(Retry, ReasonConnection, "")
+	}
+	return nil
+}
+
+const htmlHint = "an HTML page came instead of JSON: check base_url, and any proxy, gateway or login page on the way"
+
+// classifyTransport is the part of classify for attempts that brought no complete answer. Something may have arrived at
+// the server all the same.
+func classifyTransport(e events.Endpoint, a answer) *Error {
+	fail := func(c Class, r Reason, hint string) *Error {
+		return &Error{Endpoint: e, Class: c, Reason: r, Status: a.status, Message: a.err.Error(), Hint: hint, cause: a.err}
+	}
+	switch err := a.err; {
+	case errors.Is(err, errTooLarge):
+		return fail(Shape, ReasonTooLarge, fmt.Sprintf("raise max_body, now %d bytes", a.maxBody))
+
+	case is[*net.DNSError](err):
+		return fail(Retry, ReasonDNS, "check the host of base_url, and name resolution here")
+	case isTimeout(err) && isDial(err):
+		return fail(Retry, ReasonTimeout, "base_url does not answer: check its address, the firewall, and HTTPS_PROXY")
+	case isTimeout(err):
+		return fail(Retry, ReasonTimeout, fmt.Sprintf("if this goes on, raise endpoints.%s.timeout, now %v", e, a.timeout))
+
+	case is[*tls.CertificateVerificationError](err):
+		return fail(Permanent, ReasonTLS, "the certificate of base_url is not trusted here: check the address, and give "+
+			"a private authority's certificate in SSL_CERT_FILE")
+	case is[tls.RecordHeaderError](err):
+		return fail(Permanent, ReasonTLS, "the server does not speak TLS there: check the scheme and port of base_url")
+	case is[tls.AlertError](err):
+		return fail(Retry, ReasonTLS, "the server breaks off the TLS handshake: check base_url, and that it offers TLS 1.2")
+
+	case isDial(err):
+		return fail(Retry, ReasonConnection, "base_url cannot be reached: check its address, the firewall, and HTTPS_PROXY")
+	default: // reset, closed while idle, half a body, damaged compression, and what nobody has met yet
+		return fail(Retry, ReasonConnection, "")
+	}
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+// isDial reports whether there was no connection, so that nothing can have been sent.
+func isDial(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
+}
+
+// scope is the API scope that an endpoint needs, as the platform spells it.
+func scope(e events.Endpoint) string {
+	if e.PerAccount() {
+		return "SmartAssist Analytics"
+	}
+	return "AgentAssist Analytics"
+}
+
+func notFoundHint(e events.Endpoint) string {
+	if e.PerAccount() {
+		return "check account_id, and that base_url is the account's environment"
+	}
+	return "check bot_id, and that base_url is the bot's environment"
+}
+
+// redirectTarget is where a redirect points, without the parts that may be confidential.
+func redirectTarget(location string) string {
+	u, err := url.Parse(location)
+	if err != nil || location == "" {
+		return ""
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// retryAfter is how long a Retry-After asks to wait, in either of its forms, counted from now on the server's clock. It is
+// honoured in full, however long.
+func retryAfter(value string, now time.Time) time.Duration {
+	const longest = time.Duration(1<<63 - 1)
+	value = strings.TrimSpace(value)
+	wait := defaultWait
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds == seconds { // not NaN
+		if seconds = max(seconds, 0); seconds < longest.Seconds() {
+			wait = time.Duration(seconds * float64(time.Second))
+		} else {
+			wait = longest
+		}
+	} else if date, err := http.ParseTime(value); err == nil {
+		wait = date.Sub(now)
+	}
+	return max(wait, minWait)
+}

@@ -1,0 +1,174 @@
+package kore
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/secret"
+)
+
+// Config is what the client of one account must know.
+type Config struct {
+	// BaseURL is the environment: https://platform.kore.ai or a regional host. A path before /agentassist is kept.
+	BaseURL   string
+	AccountID string
+
+	// ClientID and ClientSecret are of the JWT app that the account's API scopes are given to.
+	ClientID     string
+	ClientSecret secret.Secret
+	// Bots overrides them for requests that name one of these bots, in the path or as iId.
+	Bots map[string]Credentials
+
+	// AuthPrefix comes before the token in the header auth, for installations that want "Bearer". Empty sends it bare,
+	// as every documented sample does.
+	AuthPrefix string
+
+	// Timeouts bound one attempt, body included. An endpoint that is not here has its default.
+	Timeouts map[events.Endpoint]time.Duration
+
+	// MaxBody bounds the size of an answer after decompression. 0 means DefaultMaxBody.
+	MaxBody int64
+
+	// UserAgent tells the operators of the API who asks. Empty means agentassist-poller.
+	UserAgent string
+}
+
+// Credentials identify a JWT app.
+type Credentials struct {
+	ClientID     string
+	ClientSecret secret.Secret
+}
+
+// DefaultMaxBody is some thirty times the largest page seen in samples.
+const DefaultMaxBody = 32 << 20
+
+// DefaultTimeout is how long one attempt may take. A page of conversations with all its histories takes minutes: the
+// API's own sample request allows for 2,000 seconds.
+func DefaultTimeout(e events.Endpoint) time.Duration {
+	switch e {
+	case events.Conversations:
+		return 15 * time.Minute
+	case events.InteractionDetails, events.CallDetails:
+		return 2 * time.Minute
+	default:
+		return time.Minute
+	}
+}
+
+// A Problem is one setting to correct. Path is below the account in the terms of the configuration file
+// (auth.client_id), Text what would be right; it never contains a secret.
+type Problem struct {
+	Path, Text string
+}
+
+func (p Problem) String() string { return p.Path + ": " + p.Text }
+
+// Validate returns all problems, in a fixed order. It does no I/O.
+func (c Config) Validate() []Problem {
+	var problems []Problem
+	add := func(path, format string, args ...any) {
+		problems = append(problems, Problem{path, fmt.Sprintf(format, args...)})
+	}
+	if text := checkBaseURL(c.BaseURL); text != "" {
+		add("base_url", "%s", text)
+	}
+	if text := checkID(c.AccountID); text != "" {
+		add("account_id", "%s", text)
+	}
+	checkCredentials := func(path string, creds Credentials) {
+		if creds.ClientID == "" {
+			add(path+".client_id", "is missing; want the client id of the JWT app, such as cs-...")
+		}
+		if creds.ClientSecret.IsZero() {
+			add(path+".client_secret", "is missing; set client_secret or client_secret_file to the client secret of the JWT app")
+		}
+	}
+	checkCredentials("auth", Credentials{c.ClientID, c.ClientSecret})
+	if strings.ContainsFunc(c.AuthPrefix, func(r rune) bool { return r < ' ' || r > '~' }) {
+		add("auth.prefix", "contains characters that a header cannot; want a word such as Bearer")
+	}
+	for _, bot := range slices.Sorted(maps.Keys(c.Bots)) {
+		path := fmt.Sprintf("bots[%s]", bot)
+		if text := checkID(bot); text != "" {
+			add(path+".bot_id", "%s", text)
+		}
+		checkCredentials(path+".auth", c.Bots[bot])
+	}
+	for _, e := range slices.Sorted(maps.Keys(c.Timeouts)) {
+		path := fmt.Sprintf("endpoints.%s.timeout", e)
+		switch {
+		case !slices.Contains(events.Endpoints(), e):
+			add(path, "there is no such endpoint; want one of %v", events.Endpoints())
+		case c.Timeouts[e] < time.Second:
+			add(path, "%v is too short; want at least 1s", c.Timeouts[e])
+		}
+	}
+	if c.MaxBody != 0 && c.MaxBody < 1<<20 {
+		add("max_body", "%d bytes do not hold a page; want at least %d (1 MiB)", c.MaxBody, 1<<20)
+	}
+	return problems
+}
+
+func checkBaseURL(s string) string {
+	const want = "want the environment's URL, such as https://platform.kore.ai"
+	if s == "" {
+		return "is missing; " + want
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return "is not a URL; " + want // the parser's words repeat the text, which may hold a password
+	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.Opaque != "":
+		return "is not an http or https URL; " + want
+	case u.User != nil:
+		return "contains a user name or password, which this API does not take; " + want
+	case u.RawQuery != "" || u.Fragment != "" || u.ForceQuery:
+		return "has a query or fragment; " + want
+	}
+	return ""
+}
+
+// checkID refuses what cannot be a path segment or header. The ids themselves are opaque.
+func checkID(id string) string {
+	switch {
+	case id == "":
+		return "is missing"
+	case id == "." || id == "..", strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return fmt.Sprintf("%q is not an id; want the id as the platform shows it, without spaces", id)
+	}
+	return ""
+}
+
+// withDefaults returns a copy that the caller's maps cannot change any more.
+func (c Config) withDefaults() Config {
+	timeouts := make(map[events.Endpoint]time.Duration)
+	for _, e := range events.Endpoints() {
+		timeouts[e] = DefaultTimeout(e)
+	}
+	maps.Copy(timeouts, c.Timeouts)
+	c.Timeouts = timeouts
+	c.Bots = maps.Clone(c.Bots)
+	c.BaseURL = strings.TrimRight(c.BaseURL, "/")
+	if c.MaxBody == 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	if c.UserAgent == "" {
+		c.UserAgent = "agentassist-poller"
+	}
+	return c
+}
+
+// credentials are those of the bot that a request names, else the account's.
+func (c *Config) credentials(q Query) Credentials {
+	for _, bot := range []string{q.BotID, q.IID} {
+		if creds, ok := c.Bots[bot]; ok && bot != "" {
+			return creds
+		}
+	}
+	return Credentials{c.ClientID, c.ClientSecret}
+}

@@ -1,0 +1,137 @@
+package kore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// Class says what to do about a failed attempt. No class is a reason to end the process: every one leaves the window
+// where it is.
+type Class int
+
+const (
+	// Retry will pass by itself: ask again, a little later each time.
+	Retry Class = iota
+	// WaitUntil is the server asking for peace: send nothing to it, for any endpoint, before RetryAfter has passed.
+	WaitUntil
+	// Permanent stays until a person changes something: say Hint aloud, and ask again only now and then.
+	Permanent
+	// Shape is an answer that this program cannot read. It is as permanent, but the fault may be on either side.
+	Shape
+)
+
+func (c Class) String() string {
+	switch c {
+	case Retry:
+		return "retry"
+	case WaitUntil:
+		return "wait"
+	case Permanent:
+		return "permanent"
+	case Shape:
+		return "shape"
+	}
+	return fmt.Sprintf("class %d", int(c))
+}
+
+// Reason names what went wrong, in few enough words to be a label.
+type Reason string
+
+// The reasons, by class.
+const (
+	ReasonTimeout    Reason = "timeout"    // Retry
+	ReasonDNS        Reason = "dns"        // Retry: an unreachable resolver and a wrong host look alike
+	ReasonConnection Reason = "connection" // Retry: refused, reset, closed, or an answer cut short
+	ReasonServer     Reason = "server"     // Retry: 5xx, or an error with a number nobody knows; WaitUntil if it says so
+	ReasonReplay     Reason = "replay"     // Retry: the token's jti came twice
+	ReasonClock      Reason = "clock"      // Retry: the token was dated wrongly, the next one will not be
+
+	ReasonRateLimited Reason = "rate-limited" // WaitUntil
+
+	ReasonRequest     Reason = "request"     // Permanent: the query makes no request; nothing was sent
+	ReasonTLS         Reason = "tls"         // Permanent; Retry if the server broke off the handshake
+	ReasonCredentials Reason = "credentials" // Permanent
+	ReasonScope       Reason = "scope"       // Permanent
+	ReasonNotFound    Reason = "not-found"   // Permanent
+	ReasonRedirect    Reason = "redirect"    // Permanent
+	ReasonRejected    Reason = "rejected"    // Permanent: any other 4xx
+
+	ReasonTooLarge  Reason = "too-large" // Shape
+	ReasonEncoding  Reason = "encoding"  // Shape
+	ReasonEncrypted Reason = "encrypted" // Shape
+	ReasonHTML      Reason = "html"      // Shape; an HTML page with an error status has that status's reason
+	ReasonNotJSON   Reason = "not-json"  // Shape
+)
+
+// Error is what came of an attempt that brought no page. It contains neither token nor secret, also where the server
+// repeated them. errors.Is and errors.As find the transport's error, if there was one; there is no Unwrap, because that
+// error's own text may quote what the server sent.
+type Error struct {
+	Endpoint   events.Endpoint
+	Class      Class
+	Reason     Reason
+	Status     int           // 0 if no answer came
+	Code       int           // the number in the API's own error body, 0 for none
+	RetryAfter time.Duration // how long to wait from now; WaitUntil only
+	Message    string        // what the server or the network said, cut to a line
+	Hint       string        // what to change, empty if there is nothing to do but wait
+
+	cause error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "fetch %s: %s", e.Endpoint, e.Reason)
+	switch {
+	case e.Status != 0 && e.Code != 0:
+		fmt.Fprintf(&b, " (status %d, code %d)", e.Status, e.Code)
+	case e.Status != 0:
+		fmt.Fprintf(&b, " (status %d)", e.Status)
+	}
+	if e.Message != "" {
+		fmt.Fprintf(&b, ": %q", e.Message)
+	}
+	if e.Class == WaitUntil {
+		fmt.Fprintf(&b, ": wait %v", e.RetryAfter)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(&b, ": %s", e.Hint)
+	}
+	return b.String()
+}
+
+// Is serves errors.Is.
+func (e *Error) Is(target error) bool { return errors.Is(e.cause, target) }
+
+// As serves errors.As.
+func (e *Error) As(target any) bool { return errors.As(e.cause, target) }
+
+// LogValue shows the parts that are set.
+func (e *Error) LogValue() slog.Value {
+	attrs := []slog.Attr{
+		slog.String("endpoint", string(e.Endpoint)),
+		slog.String("class", e.Class.String()),
+		slog.String("reason", string(e.Reason)),
+	}
+	if e.Status != 0 {
+		attrs = append(attrs, slog.Int("status", e.Status))
+	}
+	if e.Code != 0 {
+		attrs = append(attrs, slog.Int("code", e.Code))
+	}
+	if e.Class == WaitUntil {
+		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
+	}
+	if e.Message != "" {
+		attrs = append(attrs, slog.String("message", e.Message))
+	}
+	if e.Hint != "" {
+		attrs = append(attrs, slog.String("hint", e.Hint))
+	}
+	return slog.GroupValue(attrs...)
+}

@@ -1,0 +1,185 @@
+// Package kore asks the four endpoints of the API for pages.
+//
+// A Client makes exactly one attempt per Fetch, with a token of its own, and says of a failure what to do about it. When
+// to ask, how often, and for what is for others to decide: there are no retries here, no budget, and nothing of a page's
+// content is understood.
+package kore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/secret"
+)
+
+// Client speaks for one account. It is safe for concurrent use.
+type Client struct {
+	cfg        Config
+	authPrefix string
+	transport  http.RoundTripper
+	observe    func(Attempt)
+	clock      clock
+}
+
+// Response is a page as it came.
+type Response struct {
+	Body     []byte
+	Sent     time.Time // our clock, before the first byte left
+	Received time.Time // our clock, after the last byte came
+	// ServerTime is when the server answered by its own clock, to the second below. Zero if it did not say.
+	ServerTime time.Time
+}
+
+// Attempt is one request that was sent, or tried to be, for those who count.
+type Attempt struct {
+	Endpoint events.Endpoint
+	Status   int           // 0 if no answer came
+	Outcome  string        // "ok", "canceled" by the caller, or the error's Class
+	Reason   Reason        // the error's, empty otherwise
+	Duration time.Duration // until the last byte
+	Bytes    int           // of the body, after decompression
+}
+
+// Option changes how a Client is made.
+type Option func(*Client)
+
+// WithTransport replaces the transport. Whoever gives one sees to what NewTransport promises.
+func WithTransport(t http.RoundTripper) Option { return func(c *Client) { c.transport = t } }
+
+// WithObserver has f called after every attempt, before Fetch returns, by several goroutines at once.
+func WithObserver(f func(Attempt)) Option { return func(c *Client) { c.observe = f } }
+
+// New returns a client for a valid configuration.
+func New(cfg Config, options ...Option) (*Client, error) {
+	if problems := cfg.Validate(); len(problems) > 0 {
+		errs := make([]error, len(problems))
+		for i, p := range problems {
+			errs[i] = errors.New(p.String())
+		}
+		return nil, errors.Join(errs...)
+	}
+	c := &Client{cfg: cfg.withDefaults(), observe: func(Attempt) {}}
+	if prefix := strings.TrimSpace(cfg.AuthPrefix); prefix != "" {
+		c.authPrefix = prefix + " "
+	}
+	for _, o := range options {
+		o(c)
+	}
+	if c.transport == nil {
+		c.transport = NewTransport()
+	}
+	return c, nil
+}
+
+// Close closes connections that are not in use. Fetches under way go on.
+func (c *Client) Close() {
+	if t, ok := c.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// Skew returns how far the server's clock is ahead of ours, and whether it is known: it is from the first answer that
+// came from the API. It is exact to half a second or half the fastest round trip, whichever is more, and gets better
+// with every answer.
+func (c *Client) Skew() (d time.Duration, known bool) { return c.clock.skew() }
+
+// Now is the time by the server's clock, or by ours while the difference is not known.
+func (c *Client) Now() time.Time {
+	skew, _ := c.clock.skew()
+	return time.Now().Round(0).Add(skew)
+}
+
+// Fetch makes one attempt to get a page. Its error is an *Error, or wraps ctx's if the caller gave up. In every case but
+// that of Reason request, the server may have counted the attempt.
+func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
+	r, err := q.route(c.cfg.AccountID)
+	if err != nil {
+		return nil, unsent(q, err)
+	}
+	creds := c.cfg.credentials(q)
+	believed, _ := c.clock.skew()
+	token, err := sign(creds, time.Now().Add(believed))
+	if err != nil {
+		return nil, unsent(q, err)
+	}
+	timeout := c.cfg.Timeouts[q.Endpoint]
+	attemptCtx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := c.newRequest(attemptCtx, q, r, token)
+	if err != nil {
+		return nil, unsent(q, err)
+	}
+
+	resp, a := c.attempt(req, believed)
+	a.timeout, a.maxBody = timeout, c.cfg.MaxBody
+	seen := Attempt{
+		Endpoint: q.Endpoint, Status: a.status, Outcome: "ok",
+		Duration: resp.Received.Sub(resp.Sent), Bytes: len(a.body),
+	}
+	defer func() { c.observe(seen) }()
+
+	if a.err != nil && ctx.Err() != nil {
+		seen.Outcome = "canceled"
+		return nil, fmt.Errorf("fetch %s: %w", q.Endpoint, ctx.Err())
+	}
+	if failure := classify(q.Endpoint, a); failure != nil {
+		failure.Message = line(scrub(failure.Message, creds.ClientSecret, secret.New(token)))
+		seen.Outcome, seen.Reason = failure.Class.String(), failure.Reason
+		return nil, failure
+	}
+	return resp, nil
+}
+
+// attempt sends the request once and reads what comes. The transport is used without an http.Client, which would follow
+// redirects and take the token along.
+func (c *Client) attempt(req *http.Request, believed time.Duration) (*Response, answer) {
+	r := &Response{Sent: time.Now()}
+	resp, err := c.transport.RoundTrip(req)
+	r.Received = time.Now()
+	if err != nil {
+		return r, answer{err: err}
+	}
+	defer resp.Body.Close()
+	a := answer{status: resp.StatusCode, header: resp.Header}
+	answered := r.Received
+	if resp.StatusCode/100 == 2 {
+		a.body, a.err = readPage(resp, c.cfg.MaxBody)
+	} else {
+		a.body = readError(resp)
+	}
+	r.Body, r.Received = a.body, time.Now()
+
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		a.now = c.Now()
+		return r, a
+	}
+	a.now, r.ServerTime = date, date
+	if a.speaksForTheServer() {
+		a.off = c.clock.observe(date, r.Sent, answered, believed)
+	}
+	return r, a
+}
+
+// speaksForTheServer reports whether an answer's Date can be taken for the API's clock. Proxies and caches have their own.
+func (a *answer) speaksForTheServer() bool {
+	switch {
+	case a.header.Get("Age") != "", a.status/100 == 3, a.status/100 == 5, a.status == http.StatusProxyAuthRequired:
+		return false
+	}
+	return inspect(a.header, a.body).kind != html
+}
+
+func unsent(q Query, err error) *Error {
+	return &Error{Endpoint: q.Endpoint, Class: Permanent, Reason: ReasonRequest, Message: err.Error(), cause: err}
+}
+
+// scrub removes what must not be shown, also tokens that are not ours or not whole.
+func scrub(text string, secrets ...secret.Secret) string {
+	return tokenLike.ReplaceAllString(secret.Scrub(text, secrets...), secret.Redacted)
+}

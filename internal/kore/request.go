@@ -1,0 +1,194 @@
+package kore
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// The most that one request may ask for. Beyond them the API answers with an error, or with less than was asked.
+const (
+	MaxLimit              = 100 // records a page; ConversationsMaxLimit on conversations
+	ConversationsMaxLimit = 20
+	MaxAnalyticsOffset    = 10
+	maxRange              = 7 * 24 * time.Hour
+)
+
+// Query asks for one page.
+type Query struct {
+	Endpoint events.Endpoint
+	// BotID is the bot of interactions and conversations.
+	BotID string
+	// IID is the bot that the account-wide endpoints want named in the header iId. Empty sends none.
+	IID string
+	// From and To are both included, as the API has it. They are widened to whole seconds in UTC, or to whole days on
+	// conversations, and must be less than seven days apart.
+	From, To time.Time
+	// Offset counts records on interactions, pages or records on the account-wide endpoints (installations differ), and
+	// is the page number from 1 on conversations.
+	Offset, Limit int
+	// ConversationIDs asks for these conversations only, on interactions and conversations. IDsAsString sends them to
+	// conversations as one comma-separated string, which is the documented type; a list is what the samples show.
+	ConversationIDs []string
+	IDsAsString     bool
+	// Bare leaves out of conversations everything that takes the server long: for counting.
+	Bare bool
+}
+
+// route is the method and URL of a query, below the base URL, and its JSON body, nil for none.
+type route struct {
+	method string
+	url    string
+	body   any
+}
+
+type conversationsBody struct {
+	From            string `json:"from"`
+	To              string `json:"to"`
+	Page            int    `json:"page"`
+	Limit           int    `json:"limit"`
+	History         bool   `json:"includeHistory,omitempty"`
+	AgenticHistory  bool   `json:"includeAgenticHistory,omitempty"`
+	Feedback        bool   `json:"includeFeedback,omitempty"`
+	Summary         bool   `json:"includeSummary,omitempty"`
+	ConversationIDs any    `json:"conversationIds,omitempty"`
+}
+
+type analyticsBody struct {
+	StartDate      string   `json:"startDate"`
+	EndDate        string   `json:"endDate"`
+	TimeZoneOffset int      `json:"timeZoneOffset"`
+	SelectedFields []string `json:"selectedFields"`
+}
+
+type filterBody struct {
+	ConversationIDs []string `json:"conversationIds"`
+}
+
+var selectedFields = []string{"skills", "customerinfo", "userleveltags", "sessionleveltags", "campaigninfo", "snoozeinfo"}
+
+// route says how the API wants a query asked. An error means that no such request exists.
+func (q Query) route(accountID string) (route, error) {
+	if err := q.check(); err != nil {
+		return route{}, err
+	}
+	from, to := q.From.UTC().Truncate(time.Second), ceilSecond(q.To.UTC())
+	bot := "/agentassist/api/v1/public/" + url.PathEscape(q.BotID)
+	account := "/agentassist/api/public/analytics/account/" + url.PathEscape(accountID)
+	page := "?offset=" + strconv.Itoa(q.Offset) + "&limit=" + strconv.Itoa(q.Limit)
+
+	switch q.Endpoint {
+	case events.Interactions:
+		const layout = "2006-01-02T15:04:05"
+		r := route{method: http.MethodGet, url: bot + "/v2/agentassistinteractions" + page +
+			"&from=" + url.QueryEscape(from.Format(layout)) +
+			"&to=" + url.QueryEscape(to.Format(layout)) +
+			"&includeAgenticData=true"}
+		if len(q.ConversationIDs) > 0 {
+			r.method, r.body = http.MethodPost, filterBody{q.ConversationIDs}
+		}
+		return r, nil
+	case events.Conversations:
+		body := conversationsBody{
+			From: from.Format(time.DateOnly), To: to.Format(time.DateOnly), Page: q.Offset, Limit: q.Limit,
+			History: !q.Bare, AgenticHistory: !q.Bare, Feedback: !q.Bare, Summary: !q.Bare,
+		}
+		switch {
+		case len(q.ConversationIDs) == 0:
+		case q.IDsAsString:
+			body.ConversationIDs = strings.Join(q.ConversationIDs, ",")
+		default:
+			body.ConversationIDs = q.ConversationIDs
+		}
+		return route{http.MethodPost, bot + "/aaconversation", body}, nil
+	default: // the account-wide ones
+		path := "/v2/interactionDetails"
+		if q.Endpoint == events.CallDetails {
+			path = "/calldetails"
+		}
+		return route{http.MethodPost, account + path + page, analyticsBody{
+			StartDate: from.Format(time.DateTime), EndDate: to.Format(time.DateTime), SelectedFields: selectedFields,
+		}}, nil
+	}
+}
+
+func (q Query) check() error {
+	firstOffset, maxLimit := 0, MaxLimit
+	switch q.Endpoint {
+	case events.Interactions:
+	case events.Conversations:
+		firstOffset, maxLimit = 1, ConversationsMaxLimit
+	case events.InteractionDetails, events.CallDetails:
+		if len(q.ConversationIDs) > 0 {
+			return fmt.Errorf("%s has no filter for conversations", q.Endpoint)
+		}
+		if q.Offset > MaxAnalyticsOffset {
+			return fmt.Errorf("offset %d is over %d: split the window", q.Offset, MaxAnalyticsOffset)
+		}
+	default:
+		return fmt.Errorf("there is no endpoint %q", q.Endpoint)
+	}
+	if !q.Endpoint.PerAccount() {
+		if text := checkID(q.BotID); text != "" {
+			return fmt.Errorf("bot id %s", text)
+		}
+	}
+	switch {
+	case q.Offset < firstOffset:
+		return fmt.Errorf("offset %d: the first is %d", q.Offset, firstOffset)
+	case q.Limit < 1 || q.Limit > maxLimit:
+		return fmt.Errorf("limit %d: want 1 to %d", q.Limit, maxLimit)
+	case q.From.IsZero() || q.To.Before(q.From):
+		return fmt.Errorf("from %v to %v is no range", q.From, q.To)
+	case q.To.Sub(q.From) >= maxRange:
+		return fmt.Errorf("from %v to %v: the API takes ranges below seven days", q.From, q.To)
+	}
+	return nil
+}
+
+func ceilSecond(t time.Time) time.Time {
+	if whole := t.Truncate(time.Second); whole.Before(t) {
+		return whole.Add(time.Second)
+	}
+	return t
+}
+
+// newRequest builds a request that net/http sends at most once.
+//
+// The transport repeats a request by itself when a kept-alive connection turns out dead, and the token with it, which
+// the server takes for a replay; it would also spend the budget twice. It only does so if it can send the body again: a
+// body without GetBody forbids it. A GET gets an empty one, of which nothing shows on the wire.
+func (c *Client) newRequest(ctx context.Context, q Query, r route, token string) (*http.Request, error) {
+	var payload []byte
+	if r.body != nil {
+		var err error
+		if payload, err = json.Marshal(r.body); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, c.cfg.BaseURL+r.url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Body = io.NopCloser(bytes.NewReader(payload))
+	req.ContentLength = int64(len(payload))
+
+	req.Header.Set("auth", c.authPrefix+token)
+	req.Header.Set("accountId", c.cfg.AccountID)
+	if q.IID != "" {
+		req.Header.Set("iId", q.IID)
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	return req, nil
+}

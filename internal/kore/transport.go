@@ -1,0 +1,45 @@
+package kore
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// NewTransport returns the transport that a Client makes for itself: HTTP/1.1, TLS 1.2 or newer, the proxy of the
+// environment. Only the time until a connection stands is bounded here; the rest is the attempt's timeout.
+//
+// HTTP/2 has nothing to give where at most one request per endpoint is on its way, and it repeats requests on its own.
+func NewTransport() *http.Transport {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Transport{
+		Proxy: withoutURL(http.ProxyFromEnvironment),
+		DialContext: (&net.Dialer{
+			Timeout: 10 * time.Second,
+			// A page may be minutes in the making: find out meanwhile if the other side is gone.
+			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 10 * time.Second, Count: 4},
+		}).DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		Protocols:           &protocols,
+		MaxIdleConnsPerHost: 4, // one for each endpoint
+		// Shorter than the minute after which common load balancers hang up: a request that meets that moment fails.
+		IdleConnTimeout:        50 * time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+	}
+}
+
+// withoutURL keeps a proxy's URL, which may hold a password, out of the error that says it is wrong.
+func withoutURL(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(r *http.Request) (*url.URL, error) {
+		u, err := proxy(r)
+		if err != nil {
+			return nil, errors.New("the proxy in HTTPS_PROXY or HTTP_PROXY is not a URL")
+		}
+		return u, nil
+	}
+}

@@ -1,0 +1,126 @@
+package events
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// recipe is set with -ldflags "-X agentassist-poller/internal/events.recipe=2" by the test that upgrades a running
+// installation.
+var recipe = "1"
+
+// Recipe is the version of what counts as content. It rises when a field begins to count; fields say in the schema since
+// which recipe they do. An entity that is unchanged under the recipe it was stored with is not published again.
+var Recipe = sync.OnceValue(func() int {
+	n, err := strconv.Atoi(recipe)
+	if err != nil || n < 1 {
+		panic("events: the recipe set by the linker is not a positive number: " + recipe)
+	}
+	return n
+})
+
+var contentBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// ContentHash identifies the upstream content of e under a recipe. The recipe enters the hash.
+func ContentHash(e Event, recipe int) [8]byte {
+	buf := contentBuffers.Get().(*[]byte)
+	defer contentBuffers.Put(buf)
+	*buf = e.AppendContent(binary.AppendUvarint((*buf)[:0], uint64(recipe)), recipe)
+	sum := sha256.Sum256(*buf)
+	return [8]byte(sum[:8])
+}
+
+// The content of an event is, per field that counts and is not empty, its name and its value, both with their lengths:
+// a field that is added later changes nothing for events that lack it. Blank text is as good as none, because upstream
+// says now the one, now the other.
+
+func contentName(dst []byte, name string) []byte {
+	return append(append(dst, byte(len(name))), name...)
+}
+
+func contentStr(dst []byte, name string, v *string) []byte {
+	if v == nil || *v == "" {
+		return dst
+	}
+	dst = binary.AppendUvarint(contentName(dst, name), uint64(len(*v)))
+	return append(dst, *v...)
+}
+
+func contentLong(dst []byte, name string, v *int64) []byte {
+	if v == nil {
+		return dst
+	}
+	return binary.AppendVarint(contentName(dst, name), *v)
+}
+
+func contentBoolean(dst []byte, name string, v *bool) []byte {
+	switch {
+	case v == nil:
+		return dst
+	case *v:
+		return append(contentName(dst, name), 1)
+	}
+	return append(contentName(dst, name), 0)
+}
+
+func contentDouble(dst []byte, name string, v *float64) []byte {
+	if v == nil {
+		return dst
+	}
+	return binary.BigEndian.AppendUint64(contentName(dst, name), math.Float64bits(*v))
+}
+
+func contentTime(dst []byte, name string, v *time.Time) []byte {
+	if v == nil || v.IsZero() {
+		return dst
+	}
+	return binary.AppendVarint(contentName(dst, name), v.UnixMilli())
+}
+
+// contentList appends n items, each with its length; sorted if their order does not count.
+func contentList(dst []byte, name string, n int, unordered bool, item func([]byte, int) []byte) []byte {
+	if n == 0 {
+		return dst
+	}
+	dst = binary.AppendUvarint(contentName(dst, name), uint64(n))
+	if unordered && n > 1 {
+		return contentSet(dst, n, item)
+	}
+	for i := range n {
+		dst = contentItem(dst, i, item)
+	}
+	return dst
+}
+
+func contentItem(dst []byte, i int, item func([]byte, int) []byte) []byte {
+	start := len(dst)
+	dst = item(append(dst, 0, 0, 0, 0), i)
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-4))
+	return dst
+}
+
+func contentSet(dst []byte, n int, item func([]byte, int) []byte) []byte {
+	items := make([][]byte, n)
+	for i := range n {
+		items[i] = contentItem(nil, i, item)
+	}
+	slices.SortFunc(items, bytes.Compare)
+	for _, it := range items {
+		dst = append(dst, it...)
+	}
+	return dst
+}
+
+func contentMap(dst []byte, name string, m map[string]int64) []byte {
+	keys := slices.Sorted(maps.Keys(m))
+	return contentList(dst, name, len(keys), false, func(dst []byte, i int) []byte {
+		return append(binary.AppendVarint(dst, m[keys[i]]), keys[i]...)
+	})
+}

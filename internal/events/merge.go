@@ -1,0 +1,128 @@
+package events
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
+
+// Merge makes one event of two sights of the same thing, read through aFrom and bFrom. Each field has one owning endpoint,
+// named in the schema: its value is taken unless it is empty, else the other's. The header is that of the owner of the
+// type, its empty ids filled in. The outcome does not depend on the order of the arguments, and merging a sight with
+// itself changes nothing. Neither argument is changed; the outcome may share memory with both.
+//
+// Both must be of the same type; anything else is a programming error and panics.
+func Merge(a Event, aFrom Endpoint, b Event, bFrom Endpoint) Event {
+	if a.EventType() != b.EventType() {
+		panic(fmt.Sprintf("events: merge of %s with %s", a.EventType(), b.EventType()))
+	}
+	by := order{aFrom: aFrom, bFrom: bFrom}
+	if aFrom == bFrom {
+		by.tie = tie(a, b)
+	}
+	return a.(merger).merge(b, by)
+}
+
+// merger is implemented by every generated event.
+type merger interface {
+	merge(other Event, by order) Event
+}
+
+// order tells which of two sights has the first word.
+type order struct {
+	aFrom, bFrom Endpoint
+	tie          bool // both come from one endpoint, and b is put first to have an order at all
+}
+
+// swap reports whether the second sight comes first in fields that belong to owner.
+func (o order) swap(owner Endpoint) bool {
+	if o.aFrom == o.bFrom {
+		return o.tie
+	}
+	return rank(o.bFrom, owner) < rank(o.aFrom, owner)
+}
+
+// rank is 0 for the owner, then the order of the documentation.
+func rank(e, owner Endpoint) int {
+	if e == owner {
+		return 0
+	}
+	return 1 + slices.Index(Endpoints(), e)
+}
+
+// tie orders two sights from one endpoint by their bytes: without meaning, but the same whichever way they are given.
+func tie(a, b Event) bool {
+	x, errA := appendRecord(nil, a.(record))
+	y, errB := appendRecord(nil, b.(record))
+	return errA == nil && errB == nil && bytes.Compare(x, y) < 0
+}
+
+func mergeHeader(hi, lo *Header) Header {
+	h := *hi
+	if h.EventTime.IsZero() {
+		h.EventTime, h.EventTimeBasis = lo.EventTime, lo.EventTimeBasis
+	}
+	h.BotID = eitherStr(hi.BotID, lo.BotID)
+	h.ConversationID = eitherStr(hi.ConversationID, lo.ConversationID)
+	h.SessionID = eitherStr(hi.SessionID, lo.SessionID)
+	h.SegmentID = eitherStr(hi.SegmentID, lo.SegmentID)
+	h.Channel = eitherStr(hi.Channel, lo.Channel)
+	h.Agent = mergeAgent(hi.Agent, lo.Agent)
+	h.Queue = mergeQueue(hi.Queue, lo.Queue)
+	return h
+}
+
+// mergeAgent fills in what is missing only where both speak of the same agent.
+func mergeAgent(hi, lo *Agent) *Agent {
+	if hi == nil || lo == nil || !sameText(hi.AgentID, lo.AgentID) {
+		return eitherPtr(hi, lo)
+	}
+	return &Agent{AgentID: hi.AgentID, Name: eitherStr(hi.Name, lo.Name), Email: eitherStr(hi.Email, lo.Email)}
+}
+
+func mergeQueue(hi, lo *Queue) *Queue {
+	if hi == nil || lo == nil || !sameText(hi.QueueID, lo.QueueID) {
+		return eitherPtr(hi, lo)
+	}
+	return &Queue{QueueID: hi.QueueID, QueueName: eitherStr(hi.QueueName, lo.QueueName)}
+}
+
+func sameText(a, b *string) bool { return a != nil && b != nil && *a == *b }
+
+func blank(s *string) bool { return s == nil || *s == "" }
+
+func eitherStr(hi, lo *string) *string {
+	if blank(hi) && lo != nil {
+		return lo
+	}
+	return hi
+}
+
+func eitherPtr[T any](hi, lo *T) *T {
+	if hi == nil {
+		return lo
+	}
+	return hi
+}
+
+func eitherList[T any](hi, lo []T) []T {
+	if len(hi) == 0 {
+		return lo
+	}
+	return hi
+}
+
+func eitherMap[K comparable, V any](hi, lo map[K]V) map[K]V {
+	if len(hi) == 0 {
+		return lo
+	}
+	return hi
+}
+
+// followStr takes a value from the sight that the field it was derived from is taken from.
+func followStr(hi, lo string, hiLead, loLead *string) string {
+	if blank(hiLead) && !blank(loLead) {
+		return lo
+	}
+	return hi
+}

@@ -1,0 +1,228 @@
+package poll
+
+import (
+	"context"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kore"
+)
+
+const (
+	analyticsLimit     = kore.MaxLimit
+	analyticsMaxOffset = kore.MaxAnalyticsOffset
+)
+
+// offsetMeaning is what `offset` counts on the two analytics endpoints. The pages of the API disagree, so it is found
+// out from the first full window.
+type offsetMeaning uint8
+
+const (
+	offsetUnknown offsetMeaning = iota
+	offsetPages
+	offsetRecords
+)
+
+func (m offsetMeaning) String() string {
+	return [...]string{"unknown", "pages", "records"}[m]
+}
+
+// analyticsFacts is what was learned about one analytics endpoint. It outlives the pass.
+type analyticsFacts struct {
+	Offset offsetMeaning `json:"offset,omitempty"`
+	// Inclusive is set once a row was seen that starts at the very end of its window: whether the filter looks at the
+	// start or the end of a session, such a row comes only where the bound is included.
+	Inclusive bool `json:"inclusive,omitempty"`
+	// PerList is set once a page held more rows than its limit: the limit applies to bot-only sessions and to
+	// conversations separately.
+	PerList bool `json:"per_list,omitempty"`
+}
+
+// analyticsPass reads one window of `interaction-details` or `call-details`.
+//
+// Neither endpoint says whether there is more, and both cap what a window can return. A page that is not full is whole.
+// A full one is read on by offset as far as that goes; where rows may still be hidden, the window is split in two and each
+// half is read by itself. A single second that is still full is reported as capped.
+type analyticsPass struct {
+	endpoint events.Endpoint
+	iid      string
+	facts    *analyticsFacts
+
+	todo   []Span // windows still to read, the next one last
+	readAt time.Time
+	read   []Span
+	capped []Span
+
+	// The window in hand.
+	to       time.Time // what is asked for as its end
+	offset   int       // what is asked for next
+	seen     map[string]struct{}
+	shifted  bool
+	restarts int
+}
+
+func newAnalyticsPass(endpoint events.Endpoint, iid string, span Span, facts *analyticsFacts) *analyticsPass {
+	return &analyticsPass{endpoint: endpoint, iid: iid, facts: facts, todo: []Span{span}}
+}
+
+func (p *analyticsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {
+	span := p.todo[len(p.todo)-1]
+	if p.offset == 0 { // all pages of a window must ask for the same list, whatever is learned in between
+		p.to = span.To
+		if p.facts.Inclusive {
+			p.to = span.To.Add(-time.Second)
+		}
+	}
+	pg, err := fetch(ctx, kore.Query{
+		Endpoint: p.endpoint, IID: p.iid, From: span.From, To: p.to, Offset: p.offset, Limit: analyticsLimit,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.readAt.IsZero() {
+		p.readAt = pg.ReadAt
+	}
+	p.learn(pg)
+	switch full := p.full(pg); {
+	case p.offset == 0 && !full:
+		p.finish(span)
+	case p.offset == 0:
+		p.begin(pg)
+	case p.facts.Offset == offsetPages:
+		p.nextPage(span, pg, full)
+	default:
+		p.tailRecords(span, pg)
+	}
+	if len(p.todo) == 0 {
+		return pg, &outcome{Read: p.read, ReadAt: p.readAt, Capped: p.capped}, nil
+	}
+	return pg, nil, nil
+}
+
+// learn notes what a page shows of the endpoint's ways.
+func (p *analyticsPass) learn(pg *Page) {
+	if pg.records() > analyticsLimit {
+		p.facts.PerList = true
+	}
+	for _, r := range pg.Rows {
+		if r.Start.Equal(p.to) {
+			p.facts.Inclusive = true
+		}
+	}
+	if p.offset == 1 && p.facts.Offset == offsetUnknown {
+		again := 0
+		for _, r := range pg.Rows {
+			if _, ok := p.seen[r.ID]; ok {
+				again++
+			}
+		}
+		// By records all but one row come again; by pages none, but for what has moved in between.
+		p.facts.Offset = offsetPages
+		if again > len(pg.Rows)/2 {
+			p.facts.Offset = offsetRecords
+		}
+	}
+}
+
+// full reports whether a page may be hiding rows behind its limit.
+func (p *analyticsPass) full(pg *Page) bool {
+	if !p.facts.PerList {
+		return pg.records() >= analyticsLimit
+	}
+	bots := 0
+	for _, r := range pg.Rows {
+		if r.BotOnly {
+			bots++
+		}
+	}
+	// A record that could not be read may belong to either list.
+	dead := pg.records() - len(pg.Rows)
+	return bots+dead >= analyticsLimit || len(pg.Rows)-bots+dead >= analyticsLimit
+}
+
+// begin starts reading on in a window whose first page was full.
+func (p *analyticsPass) begin(pg *Page) {
+	p.seen = make(map[string]struct{}, len(pg.Rows))
+	p.shifted = false
+	p.note(pg)
+	p.offset = 1
+	if p.facts.Offset == offsetRecords {
+		p.offset = analyticsMaxOffset
+	}
+}
+
+// note remembers the page's rows and reports how many were new.
+func (p *analyticsPass) note(pg *Page) (fresh int) {
+	for _, r := range pg.Rows {
+		if _, ok := p.seen[r.ID]; !ok {
+			p.seen[r.ID] = struct{}{}
+			fresh++
+		}
+	}
+	return fresh
+}
+
+// nextPage handles page p.offset of a window where offset counts pages. Pages do not overlap, so a row that comes twice is
+// the sign of a list that moved.
+func (p *analyticsPass) nextPage(span Span, pg *Page, full bool) {
+	if p.note(pg) < len(pg.Rows) {
+		p.shifted = true
+	}
+	switch {
+	case full && p.offset < analyticsMaxOffset:
+		p.offset++
+	case full:
+		p.split(span)
+	case p.shifted && p.restarts < maxRestarts:
+		p.restarts++
+		p.offset = 0
+	case p.shifted:
+		p.split(span)
+	default:
+		p.finish(span)
+	}
+}
+
+// tailRecords handles the last reachable page of a window where offset counts records: offset 10 shows rows 11 to 110.
+func (p *analyticsPass) tailRecords(span Span, pg *Page) {
+	if p.offset < analyticsMaxOffset { // the page that told the meaning
+		p.offset = analyticsMaxOffset
+		return
+	}
+	fresh := p.note(pg)
+	if p.full(pg) || fresh > analyticsMaxOffset || len(pg.Rows)-fresh != len(p.seen)-fresh-analyticsMaxOffset {
+		p.split(span)
+		return
+	}
+	p.finish(span)
+}
+
+// finish closes the window in hand as wholly read.
+func (p *analyticsPass) finish(span Span) {
+	p.todo = p.todo[:len(p.todo)-1]
+	if n := len(p.read); n > 0 && p.read[n-1].To.Equal(span.From) {
+		p.read[n-1].To = span.To
+	} else {
+		p.read = append(p.read, span)
+	}
+	p.reset()
+}
+
+// split replaces the window in hand by its halves, the earlier one to be read first; a second is not split further.
+func (p *analyticsPass) split(span Span) {
+	p.todo = p.todo[:len(p.todo)-1]
+	p.reset()
+	if span.To.Sub(span.From) <= time.Second {
+		p.capped = append(p.capped, span)
+		return
+	}
+	mid := span.From.Add((span.To.Sub(span.From) / 2).Truncate(time.Second))
+	if !mid.After(span.From) {
+		mid = span.From.Add(time.Second)
+	}
+	p.todo = append(p.todo, Span{mid, span.To}, Span{span.From, mid})
+}
+
+func (p *analyticsPass) reset() {
+	p.offset, p.seen, p.shifted, p.restarts = 0, nil, false, 0
+}

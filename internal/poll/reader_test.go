@@ -1,0 +1,335 @@
+package poll
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/kore"
+)
+
+// A listServer is the least that the endpoints have in common: a list that is filtered by time, ordered, paged, and that
+// changes between two requests. It is a model for property tests; koresim is the real thing.
+type listServer struct {
+	seed      uint64
+	rnd       *rand.Rand
+	now       time.Time
+	rows      []listRow
+	churn     float64 // chance that something happens before a request
+	descends  bool
+	offsets   offsetMeaning
+	perList   bool
+	inclusive bool
+	hideMore  bool          // no hasMore
+	zone      time.Duration // of calendar days
+	ids       idsForm
+
+	requests int
+}
+
+type listRow struct {
+	id      string
+	start   time.Time
+	visible time.Time
+	bot     bool
+}
+
+var epoch = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+
+func (s *listServer) add(start time.Time, bot bool) {
+	s.rows = append(s.rows, listRow{id: fmt.Sprint("r", len(s.rows)), start: start, visible: s.now, bot: bot})
+}
+
+// filter returns what a query over [from, to] shows, in the list's order.
+func (s *listServer) filter(from, to time.Time) []listRow {
+	var out []listRow
+	for _, r := range s.rows {
+		if !r.start.Before(from) && (r.start.Before(to) || s.inclusive && r.start.Equal(to)) {
+			out = append(out, r)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b listRow) int {
+		if s.descends {
+			return b.start.Compare(a.start)
+		}
+		return a.start.Compare(b.start)
+	})
+	return out
+}
+
+func (s *listServer) page(rows []listRow, more *bool, total int64) *Page {
+	p := &extract.Page{NumResults: int64(len(rows)), HasMore: more, Total: total, TotalPages: -1}
+	for _, r := range rows {
+		p.Rows = append(p.Rows, extract.Row{ID: r.id, ConversationID: r.id, Start: r.start, BotOnly: r.bot})
+	}
+	return &Page{Page: p, ReadAt: s.now}
+}
+
+func window(rows []listRow, from, n int) []listRow {
+	from = min(from, len(rows))
+	return rows[from:min(from+n, len(rows))]
+}
+
+func (s *listServer) turn() {
+	s.requests++
+	s.now = s.now.Add(time.Second)
+	if s.rnd.Float64() < s.churn {
+		// Mostly new rows at the live end, now and then one that comes late into the middle.
+		back := time.Duration(0)
+		if s.rnd.IntN(3) == 0 {
+			back = time.Duration(s.rnd.IntN(3600)) * time.Second
+		}
+		s.add(s.now.Add(-back).Truncate(time.Second), s.rnd.IntN(3) == 0)
+	}
+}
+
+func (s *listServer) interactions(_ context.Context, q kore.Query) (*Page, error) {
+	s.turn()
+	all := s.filter(q.From, q.To)
+	more := q.Offset+q.Limit < len(all)
+	if s.hideMore {
+		return s.page(window(all, q.Offset, q.Limit), nil, -1), nil
+	}
+	return s.page(window(all, q.Offset, q.Limit), &more, -1), nil
+}
+
+func (s *listServer) analytics(_ context.Context, q kore.Query) (*Page, error) {
+	s.turn()
+	var bots, convs []listRow
+	for _, r := range s.filter(q.From, q.To) {
+		if r.bot {
+			bots = append(bots, r)
+		} else {
+			convs = append(convs, r)
+		}
+	}
+	slices.Reverse(convs)
+	skip := q.Offset
+	if s.offsets == offsetPages {
+		skip *= q.Limit
+	}
+	if s.perList {
+		return s.page(append(slices.Clone(window(bots, skip, q.Limit)), window(convs, skip, q.Limit)...), nil, -1), nil
+	}
+	return s.page(window(append(bots, convs...), skip, q.Limit), nil, -1), nil
+}
+
+func (s *listServer) conversations(_ context.Context, q kore.Query) (*Page, error) {
+	s.turn()
+	var all []listRow
+	for _, r := range s.filter(q.From.Add(-s.zone), q.To.Add(day-s.zone)) {
+		if honoured := s.ids == idsArray && !q.IDsAsString || s.ids == idsString && q.IDsAsString; honoured &&
+			len(q.ConversationIDs) > 0 && !slices.Contains(q.ConversationIDs, r.id) {
+			continue
+		}
+		if !r.start.Equal(q.To.Add(day - s.zone)) {
+			all = append(all, r)
+		}
+	}
+	more := q.Offset*q.Limit < len(all)
+	return s.page(window(all, (q.Offset-1)*q.Limit, q.Limit), &more, int64(len(all))), nil
+}
+
+// runPass steps a pass to its end and returns the ids of all rows it showed.
+func runPass(t *testing.T, p pass, fetch fetchFunc) (map[string]int, *outcome) {
+	t.Helper()
+	ids := map[string]int{}
+	for range 100_000 {
+		pg, end, err := p.step(t.Context(), fetch)
+		require.NoError(t, err)
+		if pg != nil {
+			for _, r := range pg.Rows {
+				ids[r.ID]++
+			}
+		}
+		if end != nil {
+			return ids, end
+		}
+	}
+	t.Fatal("the pass does not end")
+	return nil, nil
+}
+
+// requireSeen checks the promise of an outcome: every row that starts in a stretch it calls read, and that was readable
+// when the pass began, was on one of its pages.
+func (s *listServer) requireSeen(t *testing.T, ids map[string]int, end *outcome) {
+	t.Helper()
+	for _, r := range s.rows {
+		for _, span := range end.Read {
+			if !r.start.Before(span.From) && r.start.Before(span.To) && !r.visible.After(end.ReadAt) && ids[r.id] == 0 {
+				t.Fatalf("seed %d: row %s of %v was readable since %v; the pass read %v as of %v and never showed it",
+					s.seed, r.id, r.start, r.visible, span, end.ReadAt)
+			}
+		}
+	}
+}
+
+func newListServer(seed uint64, rows int, over time.Duration) *listServer {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	s := &listServer{
+		seed: seed, rnd: rnd, now: epoch, descends: rnd.IntN(2) == 0, inclusive: rnd.IntN(2) == 0, perList: rnd.IntN(2) == 0,
+		hideMore: rnd.IntN(4) == 0, offsets: offsetPages + offsetMeaning(rnd.IntN(2)), ids: idsArray + idsForm(rnd.IntN(3)),
+	}
+	for range rows {
+		s.add(epoch.Add(time.Duration(rnd.Int64N(int64(over)))).Truncate(time.Second), rnd.IntN(3) == 0)
+	}
+	s.now = epoch.Add(over)
+	return s
+}
+
+const seeds = 10_000
+
+func eachSeed(t *testing.T, check func(t *testing.T, seed uint64)) {
+	n := uint64(seeds)
+	if testing.Short() {
+		n = 500
+	}
+	for seed := range n {
+		check(t, seed)
+	}
+}
+
+func TestInteractionsPassLosesNothingWhilePagesShift(t *testing.T) {
+	var stable int
+	eachSeed(t, func(t *testing.T, seed uint64) {
+		s := newListServer(seed, int(seed%320), time.Hour)
+		s.churn = float64(seed%4) / 8
+		ids, end := runPass(t, newInteractionsPass("st-1", Span{epoch, epoch.Add(2 * time.Hour)}), s.interactions)
+		if !end.Unstable {
+			stable++
+		}
+		s.requireSeen(t, ids, end)
+	})
+	require.Greater(t, stable, 500, "a pass that never concludes anything proves nothing")
+}
+
+func TestAnalyticsPassLosesNothingBehindTheCap(t *testing.T) {
+	var capped int
+	eachSeed(t, func(t *testing.T, seed uint64) {
+		over := time.Hour
+		if seed%10 == 0 {
+			over = 2 * time.Second // bursts: seconds that hold more than any page can show
+		}
+		s := newListServer(seed, int(seed%400), over)
+		s.churn = float64(seed%3) / 20
+		facts := &analyticsFacts{}
+		span := Span{epoch, epoch.Add(2 * over)}
+		ids, end := runPass(t, newAnalyticsPass("interaction-details", "st-1", span, facts), s.analytics)
+		s.requireSeen(t, ids, end)
+		covered := time.Duration(0)
+		for _, r := range slices.Concat(end.Read, end.Capped) {
+			covered += r.To.Sub(r.From)
+		}
+		require.Equal(t, span.To.Sub(span.From), covered, "every second is either read or said to be capped")
+		capped += len(end.Capped)
+		if facts.Offset != offsetUnknown {
+			require.Equal(t, s.offsets, facts.Offset)
+		}
+	})
+	t.Logf("%d capped seconds", capped)
+}
+
+func TestDayPassCountsEveryRow(t *testing.T) {
+	eachSeed(t, func(t *testing.T, seed uint64) {
+		s := newListServer(seed, int(seed%100), 20*time.Hour)
+		s.churn = float64(seed%4) / 10
+		ids, end := runPass(t, newDayPass("st-1", epoch, newConversationFacts()), s.conversations)
+		if end.Unstable {
+			return
+		}
+		s.requireSeen(t, ids, end)
+	})
+}
+
+func TestConversationsTailFindsNewRowsInAnyZone(t *testing.T) {
+	eachSeed(t, func(t *testing.T, seed uint64) {
+		s := newListServer(seed, int(seed%80), 10*time.Hour)
+		s.zone = time.Duration(s.rnd.IntN(27)-12) * time.Hour
+		facts := newConversationFacts()
+		seen := map[string]int{}
+		for look := range 5 {
+			ids, end := runPass(t, newConversationsTail("st-1", facts, epoch, s.now), s.conversations)
+			for id, n := range ids {
+				seen[id] += n
+			}
+			if end.Unstable {
+				continue
+			}
+			end.Read[0].From = epoch
+			s.requireSeen(t, seen, end)
+			s.now = s.now.Add(time.Duration(s.rnd.IntN(120)) * time.Minute)
+			for range s.rnd.IntN(45) {
+				back := time.Duration(s.rnd.IntN(60)) * time.Second
+				if look > 0 && s.rnd.IntN(20) == 0 {
+					back = time.Duration(s.rnd.IntN(7200)) * time.Second
+				}
+				s.add(s.now.Add(-back).Truncate(time.Second), false)
+			}
+		}
+	})
+}
+
+func TestConversationsTailIsCheap(t *testing.T) {
+	s := newListServer(1, 0, 0)
+	s.descends, s.zone, s.now = false, 0, epoch.Add(15*time.Hour)
+	for i := range 1000 {
+		s.add(epoch.Add(time.Duration(i)*50*time.Second), false)
+	}
+	facts := newConversationFacts()
+	look := func() int {
+		before := s.requests
+		_, end := runPass(t, newConversationsTail("st-1", facts, epoch, s.now), s.conversations)
+		require.False(t, end.Unstable)
+		return s.requests - before
+	}
+	require.LessOrEqual(t, look(), 50+3, "the first look reads every page once and counts three days")
+	require.LessOrEqual(t, look(), 3, "nothing new: one count a day that can still grow")
+	for i := range 5 {
+		s.add(s.now.Add(time.Duration(i-5)*time.Second), false)
+	}
+	require.LessOrEqual(t, look(), 4, "five new rows: one page more")
+}
+
+func TestIDsPassFindsOutWhatIsHonoured(t *testing.T) {
+	for form, name := range map[idsForm]string{idsArray: "array", idsString: "string", idsIgnored: "ignored"} {
+		t.Run(name, func(t *testing.T) {
+			s := newListServer(1, 50, 20*time.Hour)
+			s.ids, s.zone = form, 0
+			facts := newConversationFacts()
+			runPass(t, newDayPass("st-1", epoch, facts), s.conversations)
+			ids := []string{s.rows[3].id, s.rows[7].id}
+			starts := []time.Time{s.rows[3].start, s.rows[7].start}
+			for range 3 {
+				_, end := runPass(t, newIDsPass("st-1", ids, starts, facts), s.conversations)
+				if facts.IDs == idsIgnored {
+					require.Empty(t, end.IDs)
+					break
+				}
+				ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(end.IDs, id) })
+				starts = starts[:len(ids)]
+				if len(ids) == 0 {
+					break
+				}
+			}
+			require.Equal(t, form, facts.IDs)
+		})
+	}
+}
+
+func TestServerThatClaimsMoreButReturnsNothing(t *testing.T) {
+	yes := true
+	fetch := func(context.Context, kore.Query) (*Page, error) {
+		return &Page{Page: &extract.Page{HasMore: &yes, Total: 40}, ReadAt: epoch}, nil
+	}
+	for _, p := range []pass{newInteractionsPass("st-1", Span{epoch, epoch.Add(time.Hour)}), newDayPass("st-1", epoch, newConversationFacts())} {
+		_, _, err := p.step(t.Context(), fetch)
+		require.ErrorIs(t, err, errStuck, strings.TrimPrefix(fmt.Sprintf("%T", p), "*poll."))
+	}
+}

@@ -1,0 +1,88 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	bolt "go.etcd.io/bbolt/errors"
+)
+
+// What went wrong with the file. Every error of this package that concerns the file wraps exactly one of them.
+var (
+	// ErrLocked is returned by Open when another process holds the file.
+	ErrLocked = errors.New("file is held by another process; only one poller may use it")
+	// ErrDamaged is returned when the file is not what was written. A store that returned it stays unusable.
+	ErrDamaged = errors.New("file is damaged")
+	// ErrFormat is returned by Open when the file is sound but not of a format that this build reads.
+	ErrFormat = errors.New("file has another format")
+	// ErrFull is returned when there is no room left. The store goes on to work once there is.
+	ErrFull = errors.New("disk is full; free space on it")
+	// ErrReadOnly is returned when the file or its disk may not be written.
+	ErrReadOnly = errors.New("file cannot be written; check its owner and how its disk is mounted")
+	// ErrDisk is returned when the disk failed in another way.
+	ErrDisk = errors.New("disk failed")
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("store is closed")
+)
+
+// Error is an error about the file.
+type Error struct {
+	Op   string // what was attempted
+	Path string
+	Kind error // one of the sentinels above
+	Err  error // the cause; nil if there is no more to say
+}
+
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("%s in checkpoint %s: %v", e.Op, e.Path, e.Kind)
+	}
+	return fmt.Sprintf("%s in checkpoint %s: %v (%v)", e.Op, e.Path, e.Kind, e.Err)
+}
+
+// Unwrap makes both the kind and the cause visible to errors.Is.
+func (e *Error) Unwrap() []error { return []error{e.Kind, e.Err} }
+
+// Retryable reports whether the same call can succeed later without the file being replaced. Nothing was lost: a failed
+// commit left the store as it was, or took full effect.
+func (e *Error) Retryable() bool {
+	return e.Kind == ErrFull || e.Kind == ErrReadOnly || e.Kind == ErrDisk || e.Kind == ErrLocked
+}
+
+// classify wraps err with what was attempted. An error that already says it is returned as it is.
+func classify(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return &Error{Op: op, Path: path, Kind: kindOf(err), Err: err}
+}
+
+func kindOf(err error) error {
+	is := func(targets ...error) bool {
+		for _, target := range targets {
+			if errors.Is(err, target) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case is(bolt.ErrTimeout):
+		return ErrLocked
+	case is(bolt.ErrDatabaseNotOpen, fs.ErrClosed):
+		return ErrClosed
+	case is(bolt.ErrInvalid, bolt.ErrChecksum, bolt.ErrVersionMismatch, bolt.ErrIncompatibleValue, errDamage, ErrDamaged):
+		return ErrDamaged
+	case is(syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, bolt.ErrMaxSizeReached):
+		return ErrFull
+	case is(syscall.EROFS, fs.ErrPermission, bolt.ErrDatabaseReadOnly):
+		return ErrReadOnly
+	default:
+		return ErrDisk
+	}
+}

@@ -1,0 +1,73 @@
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// openLocked opens or creates the file and locks it, within the timeout.
+func openLocked(path string, mode os.FileMode, timeout time.Duration) (*os.File, error) {
+	for deadline := time.Now().Add(timeout); ; {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode)
+		if err != nil {
+			return nil, err
+		}
+		if err := lock(f, deadline); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		// The former holder of the lock may have set the file aside.
+		held, err := f.Stat()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if there, err := os.Stat(path); err == nil && os.SameFile(held, there) {
+			return f, syncDir(path)
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func lock(f *os.File, deadline time.Time) error {
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return &Error{Op: "open", Path: f.Name(), Kind: ErrLocked}
+		}
+		<-retry.C
+	}
+}
+
+// rename moves a damaged file out of the way under a name that is free.
+func rename(path string) (string, error) {
+	name := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
+	for n := 1; ; n++ {
+		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		name = fmt.Sprintf("%s.damaged-%s.%d", path, time.Now().UTC().Format("20060102T150405Z"), n)
+	}
+	if err := os.Rename(path, name); err != nil {
+		return "", err
+	}
+	return name, syncDir(path)
+}
+
+// syncDir makes a file's name as durable as its content.
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

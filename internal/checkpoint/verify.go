@@ -1,0 +1,362 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"os"
+)
+
+// errDamage marks what checkFile and the reading of records find.
+var errDamage = errors.New("damaged")
+
+func damage(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errDamage, fmt.Sprintf(format, args...))
+}
+
+// Verify reads the whole file, which no store has open, and returns an error that wraps ErrDamaged if its structure is
+// not sound.
+func Verify(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return classify("verify", path, err)
+	}
+	defer f.Close()
+	return classify("verify", path, checkPages(f, true))
+}
+
+// checkFile tells whether bbolt can be let at the file. bbolt trusts page numbers and counts: on a damaged file it panics
+// (also in goroutines of its own), follows cycles until the stack is full, or hands out pages that are in use.
+//
+// The outline, which is always checked, is what can do such harm: meta pages, freelist and the branch pages of every tree.
+// The leaf pages with the entities, 99 % of a large file, are read as well unless the file was closed cleanly; a small
+// file is always read whole, since that costs nothing.
+func checkFile(f *os.File) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return err
+	}
+	const small = 32 << 20
+	return checkPages(f, info.Size() <= small)
+}
+
+// The layout of bbolt's pages, version 2. Numbers are in the byte order of the machine.
+const (
+	headerSize  = 16 // of a page: id, flags, count, overflow
+	elementSize = 16 // of an entry at the head of a branch or leaf page
+	bucketSize  = 16 // of a bucket's value: root page, sequence
+	metaSize    = 64
+
+	flagBranch   = 0x01
+	flagLeaf     = 0x02
+	flagFreelist = 0x10
+
+	metaMagic   = 0xED0CDAED
+	metaVersion = 2
+)
+
+var order = binary.NativeEndian
+
+// maxHeight of a tree. Every page but a root holds at least two keys, so that sound trees are far lower.
+const maxHeight = 64
+
+// entityDepth is how deep the buckets of days lie below the root bucket.
+const entityDepth = 4
+
+func checkPages(f *os.File, whole bool) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	c := checker{file: f, size: info.Size(), whole: whole}
+	if err := c.chooseMeta(); err != nil {
+		return err
+	}
+	if err := c.freelist(); err != nil {
+		return err
+	}
+	if err := c.tree(c.meta.root, 0, ""); err != nil {
+		return err
+	}
+	if c.clean {
+		return nil
+	}
+	for _, id := range c.unread {
+		p, err := c.read(id)
+		if err != nil {
+			return err
+		}
+		if p.flags != flagLeaf {
+			return damage("page %d is no leaf", id)
+		}
+		if err := c.leaf(p, entityDepth, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type checker struct {
+	file   io.ReaderAt
+	size   int64
+	whole  bool
+	meta   meta
+	used   []uint64 // bitmap of the pages accounted for, free ones included
+	unread []uint64 // leaf pages passed over
+	clean  bool     // the mark of a clean close was met
+	buffer []byte
+}
+
+type meta struct {
+	pageSize             int64
+	root, freelist       uint64
+	pages, transactionID uint64
+}
+
+// chooseMeta finds the state that bbolt will open: of the two meta pages the later one that is valid.
+func (c *checker) chooseMeta() error {
+	m, ok := c.metaAt(0)
+	// The second lies one page into the file, and only it knows how large a page is if the first is broken.
+	for size := int64(1 << 10); size <= 1<<16; size <<= 1 {
+		if other, valid := c.metaAt(size); valid && other.pageSize == size && (!ok || other.transactionID > m.transactionID) {
+			m, ok = other, true
+		}
+	}
+	switch {
+	case !ok:
+		return damage("no meta page is valid")
+	case m.pageSize < 1<<10 || m.pageSize > 1<<16 || m.pages < 4 || m.pages > uint64(c.size/m.pageSize):
+		return damage("file of %d bytes is too short for %d pages of %d bytes", c.size, m.pages, m.pageSize)
+	}
+	c.meta, c.used = m, make([]uint64, m.pages/64+1)
+	return c.mark(0, 2)
+}
+
+func (c *checker) metaAt(offset int64) (meta, bool) {
+	var b [metaSize]byte
+	if _, err := c.file.ReadAt(b[:], offset+headerSize); err != nil {
+		return meta{}, false
+	}
+	sum := fnv.New64a()
+	sum.Write(b[:56])
+	ok := order.Uint32(b[0:]) == metaMagic && order.Uint32(b[4:]) == metaVersion && order.Uint64(b[56:]) == sum.Sum64()
+	return meta{
+		pageSize:      int64(order.Uint32(b[8:])),
+		root:          order.Uint64(b[16:]),
+		freelist:      order.Uint64(b[32:]),
+		pages:         order.Uint64(b[40:]),
+		transactionID: order.Uint64(b[48:]),
+	}, ok
+}
+
+// mark accounts for pages; none may be used twice.
+func (c *checker) mark(id, count uint64) error {
+	if id >= c.meta.pages || count > c.meta.pages-id {
+		return damage("page %d lies behind the last one", id)
+	}
+	for ; count > 0; id, count = id+1, count-1 {
+		if c.used[id/64]&(1<<(id%64)) != 0 {
+			return damage("page %d is used twice", id)
+		}
+		c.used[id/64] |= 1 << (id % 64)
+	}
+	return nil
+}
+
+// page is a branch, leaf or freelist page with its overflow.
+type page struct {
+	id    uint64
+	flags uint16
+	count int
+	data  []byte // from the header on
+}
+
+func parsePage(data []byte) page {
+	return page{
+		id:    order.Uint64(data),
+		flags: order.Uint16(data[8:]),
+		count: int(order.Uint16(data[10:])),
+		data:  data,
+	}
+}
+
+// read reads a page whose first part is marked, and marks the rest. The page is good until the next read.
+func (c *checker) read(id uint64) (page, error) {
+	size := c.meta.pageSize
+	var header [headerSize]byte
+	if _, err := c.file.ReadAt(header[:], int64(id)*size); err != nil {
+		return page{}, err
+	}
+	overflow := uint64(order.Uint32(header[12:]))
+	if overflow > 0 {
+		if err := c.mark(id+1, overflow); err != nil {
+			return page{}, err
+		}
+	}
+	length := int64(overflow+1) * size
+	if int64(cap(c.buffer)) < length {
+		c.buffer = make([]byte, length)
+	}
+	if _, err := c.file.ReadAt(c.buffer[:length], int64(id)*size); err != nil {
+		return page{}, err
+	}
+	p := parsePage(c.buffer[:length])
+	if p.id != id {
+		return page{}, damage("page %d says that it is page %d", id, p.id)
+	}
+	return p, nil
+}
+
+func (c *checker) freelist() error {
+	if err := c.mark(c.meta.freelist, 1); err != nil {
+		return err
+	}
+	p, err := c.read(c.meta.freelist)
+	if err != nil {
+		return err
+	}
+	if p.flags != flagFreelist {
+		return damage("page %d is no freelist", p.id)
+	}
+	ids, count := p.data[headerSize:], uint64(p.count)
+	if count == math.MaxUint16 && len(ids) >= 8 { // the true count takes the place of the first id
+		count, ids = order.Uint64(ids), ids[8:]
+	}
+	if count > uint64(len(ids)/8) {
+		return damage("freelist of %d pages does not fit its page", count)
+	}
+	for i := range count {
+		if err := c.mark(order.Uint64(ids[i*8:]), 1); err != nil {
+			return fmt.Errorf("freelist: %w", err)
+		}
+	}
+	return nil
+}
+
+// tree checks the tree of a bucket that lies depth buckets below the root.
+func (c *checker) tree(root uint64, depth int, name string) error {
+	if err := c.mark(root, 1); err != nil {
+		return err
+	}
+	_, err := c.subtree(root, depth, name, maxHeight)
+	return err
+}
+
+// subtree checks what is below a page that is marked, and reports whether the page is a leaf.
+func (c *checker) subtree(id uint64, depth int, name string, height int) (isLeaf bool, err error) {
+	if height == 0 {
+		return false, damage("tree is too high at page %d", id)
+	}
+	p, err := c.read(id)
+	if err != nil {
+		return false, err
+	}
+	switch p.flags {
+	case flagLeaf:
+		// Buckets below are read into the same buffer.
+		if depth < entityDepth {
+			p.data = bytes.Clone(p.data)
+		}
+		return true, c.leaf(p, depth, name)
+	case flagBranch:
+		children, err := p.children()
+		if err != nil {
+			return false, err
+		}
+		// All children of a page are of one kind, so that the first tells what the others are.
+		leaves := false
+		for i, child := range children {
+			if err := c.mark(child, 1); err != nil {
+				return false, err
+			}
+			if leaves && depth == entityDepth && !c.whole {
+				c.unread = append(c.unread, child)
+				continue
+			}
+			childIsLeaf, err := c.subtree(child, depth, name, height-1)
+			if err != nil {
+				return false, err
+			}
+			if i > 0 && childIsLeaf != leaves {
+				return false, damage("page %d has children of two kinds", id)
+			}
+			leaves = childIsLeaf
+		}
+		return false, nil
+	default:
+		return false, damage("page %d is neither branch nor leaf", id)
+	}
+}
+
+// children returns the pages below a branch page.
+func (p page) children() ([]uint64, error) {
+	if p.count == 0 {
+		return nil, damage("branch page %d is empty", p.id)
+	}
+	children := make([]uint64, 0, p.count)
+	err := p.elements(func(at int) (pos, keySize, valueSize uint32) {
+		children = append(children, order.Uint64(p.data[at+8:]))
+		return order.Uint32(p.data[at:]), order.Uint32(p.data[at+4:]), 0
+	}, func(int, []byte, []byte) error { return nil })
+	return children, err
+}
+
+// leaf checks a leaf page, and the trees of the buckets that it holds.
+func (c *checker) leaf(p page, depth int, name string) error {
+	return p.elements(func(at int) (pos, keySize, valueSize uint32) {
+		return order.Uint32(p.data[at+4:]), order.Uint32(p.data[at+8:]), order.Uint32(p.data[at+12:])
+	}, func(at int, key, value []byte) error {
+		if depth == 1 && name == string(bucketMeta) && bytes.Equal(key, keyClean) {
+			c.clean = true
+		}
+		switch flags := order.Uint32(p.data[at:]); {
+		case flags == 0:
+			return nil
+		case flags != 1 || len(value) < bucketSize || depth >= entityDepth:
+			return damage("entry of page %d is neither value nor bucket", p.id)
+		}
+		if root := order.Uint64(value); root != 0 {
+			return c.tree(root, depth+1, string(key))
+		}
+		if len(value) < bucketSize+headerSize {
+			return damage("bucket inside page %d is cut off", p.id)
+		}
+		inline := parsePage(value[bucketSize:])
+		if inline.flags != flagLeaf {
+			return damage("bucket inside page %d is no leaf", p.id)
+		}
+		return c.leaf(inline, depth+1, string(key))
+	})
+}
+
+// elements checks the entries of a page: each within the page, keys not empty and ascending. head decodes the entry at
+// an offset, and fn is called with the offset, the key and the value.
+func (p page) elements(head func(at int) (pos, keySize, valueSize uint32), fn func(at int, key, value []byte) error) error {
+	floor := uint64(headerSize + p.count*elementSize)
+	if floor > uint64(len(p.data)) {
+		return damage("page %d is too short for %d entries", p.id, p.count)
+	}
+	var previous []byte
+	for i := range p.count {
+		at := headerSize + i*elementSize
+		pos, keySize, valueSize := head(at)
+		start := uint64(at) + uint64(pos)
+		end := start + uint64(keySize) + uint64(valueSize)
+		if start < floor || end > uint64(len(p.data)) {
+			return damage("entry %d of page %d lies outside of it", i, p.id)
+		}
+		key := p.data[start : start+uint64(keySize)]
+		if len(key) == 0 || bytes.Compare(previous, key) >= 0 {
+			return damage("keys of page %d are not in order", p.id)
+		}
+		previous = key
+		if err := fn(at, key, p.data[start+uint64(keySize):end]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

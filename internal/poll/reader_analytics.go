@@ -118,7 +118,7 @@ func (p *analyticsPass) learn(pg *Page) {
 		}
 		// By records all but one row come again; by pages none, but for what has moved in between.
 		p.facts.Offset = offsetPages
-		if again > len(pg.Rows)/2 {
+		if again > len(p.seen)/2 {
 			p.facts.Offset = offsetRecords
 		}
 	}

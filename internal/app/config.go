@@ -1,0 +1,274 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"agentassist-poller/internal/conf"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/secret"
+)
+
+// EnvPrefix begins the names of environment variables that are settings: POLLER_KAFKA_BROKERS is kafka.brokers.
+const EnvPrefix = "POLLER_"
+
+// Config is the whole configuration. docs/reference-config.yaml describes every key.
+type Config struct {
+	Accounts       []Account            `yaml:"accounts"`
+	Kafka          kafka.Config         `yaml:"kafka"`
+	SchemaRegistry kafka.RegistryConfig `yaml:"schema_registry"`
+	Checkpoint     Checkpoint           `yaml:"checkpoint"`
+	Memory         time.Duration        `yaml:"memory"`
+	Events         Events               `yaml:"events"`
+	Server         Server               `yaml:"server"`
+	Log            Log                  `yaml:"log"`
+	Shutdown       Shutdown             `yaml:"shutdown"`
+}
+
+// Account is one account of the platform: one request budget, some bots.
+type Account struct {
+	Name              string    `yaml:"name"`
+	BaseURL           string    `yaml:"base_url"`
+	AccountID         string    `yaml:"account_id"`
+	Auth              Auth      `yaml:"auth"`
+	RequestsPerMinute int       `yaml:"requests_per_minute"`
+	Start             Start     `yaml:"start"`
+	Bots              []Bot     `yaml:"bots"`
+	Endpoints         Endpoints `yaml:"endpoints"`
+	Sweeps            []Sweep   `yaml:"sweeps"`
+	AllowedLateness   Lateness  `yaml:"allowed_lateness"`
+}
+
+// Auth is how the account proves who it is.
+type Auth struct {
+	Credentials `yaml:",inline"`
+	// Prefix comes before the token in the header, for installations that want Bearer.
+	Prefix string `yaml:"prefix"`
+}
+
+// Credentials identify a JWT app.
+type Credentials struct {
+	ClientID         string        `yaml:"client_id"`
+	ClientSecret     secret.Secret `yaml:"client_secret"`
+	ClientSecretFile string        `yaml:"client_secret_file"`
+
+	fromFile secret.Secret
+}
+
+// Secret returns the client secret, whichever way it was given; a file was read when the configuration was loaded.
+func (c *Credentials) Secret() secret.Secret {
+	if c.ClientSecretFile != "" {
+		return c.fromFile
+	}
+	return c.ClientSecret
+}
+
+// Bot is one bot of an account. Without credentials of its own it uses the account's.
+type Bot struct {
+	Name  string       `yaml:"name"`
+	BotID string       `yaml:"bot_id"`
+	Auth  *Credentials `yaml:"auth"`
+}
+
+// Endpoints holds the settings of each endpoint.
+type Endpoints struct {
+	Interactions       Endpoint `yaml:"interactions"`
+	Conversations      Endpoint `yaml:"conversations"`
+	InteractionDetails Endpoint `yaml:"interaction-details"`
+	CallDetails        Endpoint `yaml:"call-details"`
+}
+
+// Endpoint says whether and how often one endpoint is read.
+type Endpoint struct {
+	Enabled      bool          `yaml:"enabled"`
+	PollInterval time.Duration `yaml:"poll_interval"`
+	IID          string        `yaml:"iid"`
+	Timeout      time.Duration `yaml:"timeout"`
+}
+
+// Of returns the settings of an endpoint.
+func (e *Endpoints) Of(name events.Endpoint) *Endpoint {
+	switch name {
+	case events.Interactions:
+		return &e.Interactions
+	case events.Conversations:
+		return &e.Conversations
+	case events.InteractionDetails:
+		return &e.InteractionDetails
+	default:
+		return &e.CallDetails
+	}
+}
+
+// Sweep re-reads time up to Within ago, at most Every so often.
+type Sweep struct {
+	Within time.Duration `yaml:"within"`
+	Every  time.Duration `yaml:"every"`
+}
+
+// Checkpoint says where is remembered what was read and published.
+type Checkpoint struct {
+	Path string `yaml:"path"`
+}
+
+// Events says which events there are and what they mean.
+type Events struct {
+	Message MessageEvents `yaml:"message"`
+	CSAT    CSAT          `yaml:"csat"`
+}
+
+// MessageEvents switches transcripts.
+type MessageEvents struct {
+	Enabled bool `yaml:"enabled"`
+}
+
+// CSAT says what a customer's score means; between the two it is neutral.
+type CSAT struct {
+	NegativeUpTo float64 `yaml:"negative_up_to"`
+	PositiveFrom float64 `yaml:"positive_from"`
+}
+
+// Server is the HTTP server for metrics, probes and status. No address means none.
+type Server struct {
+	Listen string `yaml:"listen"`
+	Pprof  bool   `yaml:"pprof"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `yaml:"level"`
+	Format string `yaml:"format"`
+}
+
+// Shutdown bounds what is finished after a stop was asked for.
+type Shutdown struct {
+	Drain time.Duration `yaml:"drain"`
+}
+
+// SetDefaults fills in what holds where the configuration says nothing.
+func (c *Config) SetDefaults() {
+	*c = Config{
+		Checkpoint: Checkpoint{Path: "./poller.db"},
+		Memory:     35 * 24 * time.Hour,
+		Events:     Events{CSAT: CSAT{NegativeUpTo: 2, PositiveFrom: 4}},
+		Server:     Server{Listen: ":8080"},
+		Log:        Log{Level: "info", Format: "json"},
+		Shutdown:   Shutdown{Drain: 20 * time.Second},
+	}
+	c.Kafka.SetDefaults()
+	c.SchemaRegistry.SetDefaults()
+}
+
+// SetDefaults is called for every account that the configuration names.
+func (a *Account) SetDefaults() {
+	*a = Account{
+		BaseURL:           "https://platform.kore.ai",
+		RequestsPerMinute: 60,
+		Sweeps: []Sweep{
+			{Within: time.Hour, Every: 5 * time.Minute},
+			{Within: 24 * time.Hour, Every: time.Hour},
+			{Within: 7 * 24 * time.Hour, Every: 6 * time.Hour},
+			{Within: 30 * 24 * time.Hour, Every: 24 * time.Hour},
+		},
+		AllowedLateness: Lateness{Auto: true},
+		Endpoints: Endpoints{
+			Interactions:       Endpoint{Enabled: true, PollInterval: 15 * time.Second},
+			Conversations:      Endpoint{Enabled: true, PollInterval: time.Minute},
+			InteractionDetails: Endpoint{Enabled: true, PollInterval: time.Minute},
+			CallDetails:        Endpoint{Enabled: false, PollInterval: time.Minute},
+		},
+	}
+	for _, e := range events.Endpoints() {
+		a.Endpoints.Of(e).Timeout = kore.DefaultTimeout(e)
+	}
+}
+
+// Kore returns what the account's API client must know.
+func (a *Account) Kore() kore.Config {
+	c := kore.Config{
+		BaseURL: a.BaseURL, AccountID: a.AccountID,
+		ClientID: a.Auth.ClientID, ClientSecret: a.Auth.Secret(), AuthPrefix: a.Auth.Prefix,
+		Bots:     map[string]kore.Credentials{},
+		Timeouts: map[events.Endpoint]time.Duration{},
+	}
+	for _, b := range a.Bots {
+		if b.Auth != nil {
+			c.Bots[b.BotID] = kore.Credentials{ClientID: b.Auth.ClientID, ClientSecret: b.Auth.Secret()}
+		}
+	}
+	for _, e := range events.Endpoints() {
+		c.Timeouts[e] = a.Endpoints.Of(e).Timeout
+	}
+	return c
+}
+
+// maxConfig is far more than a configuration of thousands of bots needs.
+const maxConfig = 8 << 20
+
+// LoadOptions say where a configuration comes from.
+type LoadOptions struct {
+	// Path of the YAML file. Empty means that there is only the environment.
+	Path string
+	// Environ is what os.Environ returns.
+	Environ []string
+	// SkipFiles leaves secrets and certificates in files unread: for a machine that checks a configuration and does
+	// not have them. What is loaded so cannot run.
+	SkipFiles bool
+}
+
+// Load reads, checks and returns a configuration. The error is a *conf.Error if there is something to correct; it then
+// holds everything that is. Warnings are no reason to refuse a configuration, and are returned with or without error.
+func Load(o LoadOptions) (*Config, []conf.Problem, error) {
+	var src []byte
+	if o.Path != "" {
+		info, err := os.Stat(o.Path)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return nil, nil, &UsageError{fmt.Errorf("there is no configuration %s; name one with --config", o.Path)}
+		case err != nil:
+			return nil, nil, &UsageError{fmt.Errorf("read configuration: %w", err)}
+		case info.IsDir() || info.Size() > maxConfig:
+			return nil, nil, &UsageError{fmt.Errorf("read configuration: %s is no file of at most %d bytes", o.Path, maxConfig)}
+		}
+		if src, err = os.ReadFile(o.Path); err != nil {
+			return nil, nil, &UsageError{fmt.Errorf("read configuration: %w", err)}
+		}
+	}
+	return Parse(o, src)
+}
+
+// Parse is Load for a configuration that has been read already; the path only names it.
+func Parse(o LoadOptions, src []byte) (*Config, []conf.Problem, error) {
+	var c Config
+	c.SetDefaults()
+	name := o.Path
+	if name == "" {
+		name = "configuration"
+	}
+	doc := conf.Decode(conf.Options{Name: name, YAML: src, Environ: o.Environ, Prefix: EnvPrefix}, &c)
+	c.fitSweeps(doc)
+	c.readSecrets(doc, o.SkipFiles)
+	c.validate(doc)
+	if err := doc.Err(); err != nil {
+		return nil, doc.Warnings(), err
+	}
+	return &c, doc.Warnings(), nil
+}
+
+// fitSweeps keeps the sweeps that nobody asked for from reaching further back than memory.
+func (c *Config) fitSweeps(doc *conf.Doc) {
+	for i := range c.Accounts {
+		if !doc.Has(fmt.Sprintf("accounts[%d].sweeps", i)) {
+			a := &c.Accounts[i]
+			a.Sweeps = slices.DeleteFunc(a.Sweeps, func(s Sweep) bool { return s.Within > c.Memory })
+		}
+	}
+}
+
+// Effective is the configuration as it is in force, defaults and environment included, secrets hidden.
+func (c *Config) Effective() string { return conf.Format(c) }

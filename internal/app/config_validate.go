@@ -1,0 +1,252 @@
+package app
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/conf"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/secret"
+)
+
+const day = 24 * time.Hour
+
+// readSecrets reads client secrets, and looks whether the other files that are named can be read.
+func (c *Config) readSecrets(doc *conf.Doc, skip bool) {
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		at := fmt.Sprintf("accounts[%d]", i)
+		a.Auth.read(doc, at+".auth", skip)
+		for j, b := range a.Bots {
+			if b.Auth != nil {
+				b.Auth.read(doc, fmt.Sprintf("%s.bots[%d].auth", at, j), skip)
+			}
+		}
+	}
+	for path, file := range conf.Strings(c) {
+		if skip || file == "" || !strings.HasSuffix(path, "_file") || strings.HasSuffix(path, ".auth.client_secret_file") {
+			continue
+		}
+		if f, err := os.Open(file); err != nil {
+			doc.Add(path, "%v", err)
+		} else {
+			f.Close()
+		}
+	}
+}
+
+func (c *Credentials) read(doc *conf.Doc, at string, skip bool) {
+	if c.ClientSecretFile == "" {
+		return
+	}
+	if !c.ClientSecret.IsZero() {
+		doc.Add(at+".client_secret", "is given twice; want either client_secret or client_secret_file")
+	}
+	c.fromFile = secret.New("not read")
+	if skip {
+		return
+	}
+	s, err := secret.FromFile(c.ClientSecretFile)
+	if err != nil {
+		doc.Add(at+".client_secret_file", "%v", err)
+		return
+	}
+	c.fromFile = s
+}
+
+// validate adds everything that is wrong with what could be read. It does no I/O.
+func (c *Config) validate(doc *conf.Doc) {
+	if len(c.Accounts) == 0 {
+		doc.Add("accounts", "is empty; want at least one account with name, account_id, auth and bots")
+	}
+	for i := range c.Accounts {
+		c.validateAccount(doc, i)
+	}
+	for _, p := range c.Kafka.Validate() {
+		doc.Add("kafka."+p.Path, "%s", p.Text)
+	}
+	if c.Kafka.Delivery == kafka.AtLeastOnce && c.Kafka.Group != "" && doc.Has("kafka.group") {
+		doc.Warn("kafka.group", "has no effect with delivery %s: run one instance of each account", kafka.AtLeastOnce)
+	}
+	for _, p := range c.SchemaRegistry.Validate() {
+		doc.Add("schema_registry."+p.Path, "%s", p.Text)
+	}
+	if c.Checkpoint.Path == "" {
+		doc.Add("checkpoint.path", "is empty; want the path of a file on a volume that outlives the process")
+	}
+	within(doc, "memory", c.Memory, day, 400*day)
+	within(doc, "shutdown.drain", c.Shutdown.Drain, 0, 10*time.Minute)
+	if s := c.Events.CSAT; s.NegativeUpTo >= s.PositiveFrom {
+		doc.Add("events.csat", "negative_up_to is %v and positive_from %v; want the first to be smaller", s.NegativeUpTo, s.PositiveFrom)
+	}
+	if c.Events.Message.Enabled && !slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.Endpoints.Conversations.Enabled }) {
+		doc.Warn("events.message.enabled", "has no effect: messages come from the endpoint conversations, which no account reads")
+	}
+	if c.Server.Listen != "" {
+		if _, port, err := net.SplitHostPort(c.Server.Listen); err != nil || !isPort(port) {
+			doc.Add("server.listen", `%q; want host:port or :port, or "" for no server`, c.Server.Listen)
+		}
+	}
+	oneOf(doc, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf(doc, "log.format", c.Log.Format, "json", "text")
+}
+
+// accountName becomes the source of events and a part of keys, between slashes.
+var accountName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+func (c *Config) validateAccount(doc *conf.Doc, i int) {
+	a := &c.Accounts[i]
+	at := fmt.Sprintf("accounts[%d]", i)
+	switch {
+	case a.Name == "":
+		doc.Add(at+".name", "is missing; want a short name such as retail-us, which events carry as their source")
+	case !accountName.MatchString(a.Name):
+		doc.Add(at+".name", "%q; want at most 100 letters, digits, '.', '_' and '-'", a.Name)
+	}
+	for j, other := range c.Accounts[:i] {
+		if a.Name != "" && a.Name == other.Name {
+			doc.Add(at+".name", "%q is the name of accounts[%d] too; want names that differ", a.Name, j)
+		}
+		if a.AccountID != "" && a.AccountID == other.AccountID && a.BaseURL == other.BaseURL {
+			doc.Add(at+".account_id", "is the account of accounts[%d] too, and they would share one request budget; list all bots there", j)
+		}
+	}
+	for _, p := range a.Kore().Validate() {
+		if strings.HasPrefix(p.Path, "bots[") && strings.HasSuffix(p.Path, ".bot_id") {
+			continue // all bots are looked at below
+		}
+		doc.Add(at+"."+a.indexed(p.Path), "%s", p.Text)
+	}
+	if u, err := url.Parse(a.BaseURL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		doc.Warn(at+".base_url", "is not encrypted: tokens and transcripts travel in the clear")
+	}
+	if a.RequestsPerMinute < 1 || a.RequestsPerMinute > 10_000 {
+		doc.Add(at+".requests_per_minute", "%d; want between 1 and 10000", a.RequestsPerMinute)
+	}
+	a.validateBots(doc, at)
+	a.validateEndpoints(doc, at)
+	c.validateTimes(doc, a, at)
+}
+
+// indexed turns the bot's id in a path of the API client into its place in the list.
+func (a *Account) indexed(path string) string {
+	rest, ok := strings.CutPrefix(path, "bots[")
+	if !ok {
+		return path
+	}
+	id, rest, _ := strings.Cut(rest, "]")
+	i := slices.IndexFunc(a.Bots, func(b Bot) bool { return b.BotID == id })
+	return fmt.Sprintf("bots[%d]%s", i, rest)
+}
+
+func (a *Account) validateBots(doc *conf.Doc, at string) {
+	if len(a.Bots) == 0 && (a.Endpoints.Interactions.Enabled || a.Endpoints.Conversations.Enabled) {
+		doc.Add(at+".bots", "is empty; interactions and conversations are read per bot: list them, or switch both endpoints off")
+	}
+	for i, b := range a.Bots {
+		at := fmt.Sprintf("%s.bots[%d]", at, i)
+		switch {
+		case b.BotID == "":
+			doc.Add(at+".bot_id", "is missing; want the id of the bot, such as st-...")
+		case strings.ContainsFunc(b.BotID, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == '[' || r == ']' }):
+			doc.Add(at+".bot_id", "%q; want the id of the bot as the platform shows it, such as st-...", b.BotID)
+		case !strings.HasPrefix(b.BotID, "st-"):
+			doc.Warn(at+".bot_id", "%q does not begin with st- as ids of bots do", b.BotID)
+		}
+		for j, other := range a.Bots[:i] {
+			if b.BotID != "" && b.BotID == other.BotID {
+				doc.Add(at+".bot_id", "is bots[%d] too; list each bot once", j)
+			}
+			if b.Name != "" && b.Name == other.Name {
+				doc.Add(at+".name", "%q is the name of bots[%d] too; want names that differ", b.Name, j)
+			}
+		}
+	}
+}
+
+func (a *Account) validateEndpoints(doc *conf.Doc, at string) {
+	at += ".endpoints"
+	enabled := 0
+	for _, name := range events.Endpoints() {
+		e, at := a.Endpoints.Of(name), fmt.Sprintf("%s.%s", at, name)
+		within(doc, at+".poll_interval", e.PollInterval, time.Second, day)
+		if e.IID != "" && !name.PerAccount() {
+			doc.Add(at+".iid", "this endpoint names its bot in the URL; only interaction-details and call-details take an iid")
+		}
+		if !e.Enabled {
+			continue
+		}
+		enabled++
+		if name.PerAccount() && e.IID == "" && len(a.Bots) != 1 {
+			doc.Warn(at+".iid", "is not set, and the API may refuse to answer without; want the id of a bot of this account")
+		}
+	}
+	if enabled == 0 {
+		doc.Add(at, "all are switched off; want at least one of interactions, conversations, interaction-details and call-details")
+	}
+}
+
+// IID is the bot that a request to an endpoint of the whole account names: the configured one, or the only one.
+func (a *Account) IID(e events.Endpoint) string {
+	if iid := a.Endpoints.Of(e).IID; iid != "" || len(a.Bots) != 1 {
+		return iid
+	}
+	return a.Bots[0].BotID
+}
+
+func (c *Config) validateTimes(doc *conf.Doc, a *Account, at string) {
+	now := time.Now()
+	start := a.Start.At(now)
+	if start.After(now.Add(day)) {
+		doc.Add(at+".start", "lies in the future; want now or a time that has passed")
+	}
+	if retention := c.Kafka.Topics.Retention; c.Kafka.Timestamp == kafka.TimestampEvent && start.Before(now.Add(-retention)) {
+		doc.Warn(at+".start", "lies before kafka.topics.retention (%s): Kafka drops such events as soon as they arrive, unless kafka.timestamp is %s",
+			conf.FormatDuration(retention), kafka.TimestampObserved)
+	}
+	if len(a.Sweeps) == 0 {
+		doc.Warn(at+".sweeps", "is empty: late edits, feedback among them, are not seen once a conversation is over")
+	}
+	for i, s := range a.Sweeps {
+		at := fmt.Sprintf("%s.sweeps[%d]", at, i)
+		within(doc, at+".within", s.Within, time.Minute, c.Memory)
+		within(doc, at+".every", s.Every, time.Second, 30*day)
+		if slices.ContainsFunc(a.Sweeps[:i], func(o Sweep) bool { return o.Within == s.Within }) {
+			doc.Add(at+".within", "%s has an entry already; want one for each reach", conf.FormatDuration(s.Within))
+		}
+	}
+	if l := a.AllowedLateness; !l.Auto && l.Max > c.Memory {
+		doc.Add(at+".allowed_lateness", "%s is longer than memory (%s)", conf.FormatDuration(l.Max), conf.FormatDuration(c.Memory))
+	}
+}
+
+// within checks a duration against its bounds.
+func within(doc *conf.Doc, path string, d, least, most time.Duration) {
+	if d < least || d > most {
+		doc.Add(path, "%s; want between %s and %s", conf.FormatDuration(d), conf.FormatDuration(least), conf.FormatDuration(most))
+	}
+}
+
+func oneOf(doc *conf.Doc, path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		doc.Add(path, "%q; want one of %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n < 1<<16
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

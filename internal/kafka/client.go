@@ -1,0 +1,154 @@
+package kafka
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
+	"github.com/twmb/franz-go/plugin/kprom"
+	"github.com/twmb/franz-go/plugin/kslog"
+)
+
+const (
+	// metadataMinAge is how often the client may ask again who leads a partition. It governs how fast we recover: with
+	// the library's 5 s, two dropped connections cost 10 s until the ack; with this, half a second.
+	metadataMinAge = 250 * time.Millisecond
+
+	dialTimeout = 5 * time.Second
+
+	// batchOverhead is more than a record batch and a record add to key, value and headers.
+	batchOverhead = 512
+
+	// maxBuffered is out of the way on purpose: Produce blocks when it is reached, and what waits here is already
+	// bounded by the batches that callers hold.
+	maxBuffered = 1 << 20
+)
+
+// BuildOpts returns the options of the producing client. It does no I/O: TLS and SASL come ready.
+func BuildOpts(c Config, tlsConfig *tls.Config, mechanism sasl.Mechanism) []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.SeedBrokers(c.Brokers...),
+		kgo.ClientID(c.ClientID),
+		kgo.DialTimeout(dialTimeout),
+		kgo.MetadataMinAge(metadataMinAge),
+
+		// An ack means that every in-sync replica has the record, and the broker drops what a retry repeats.
+		// Idempotence is on unless switched off.
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.RecordDeliveryTimeout(c.DeliveryTimeout),
+		kgo.MaxBufferedRecords(maxBuffered),
+
+		// Where Java's default partitioner and librdkafka's murmur2_random put a key, so that our topics join with
+		// topics that others write.
+		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(kgo.KafkaHasher(murmur2))),
+
+		kgo.ProducerBatchCompression(codec(c.Compression)),
+		kgo.ProducerLinger(c.Linger),
+		kgo.ProducerBatchMaxBytes(int32(c.MaxRecordBytes + batchOverhead)),
+	}
+	if tlsConfig != nil {
+		opts = append(opts, kgo.DialTLSConfig(tlsConfig))
+	}
+	if mechanism != nil {
+		opts = append(opts, kgo.SASL(mechanism))
+	}
+	return opts
+}
+
+// NewClient returns a client that has not dialled anybody yet. It reads certificate and password files. Extra options
+// come last and win. The caller closes it.
+func NewClient(c Config, log *slog.Logger, reg prometheus.Registerer, extra ...kgo.Opt) (*kgo.Client, error) {
+	tlsConfig, err := c.TLS.build()
+	if err != nil {
+		return nil, fmt.Errorf("kafka.%w", err)
+	}
+	mechanism, err := c.SASL.build()
+	if err != nil {
+		return nil, fmt.Errorf("kafka.%w", err)
+	}
+	opts := append(BuildOpts(c, tlsConfig, mechanism), kgo.WithLogger(clientLog{kslog.New(log)}))
+	if reg != nil {
+		opts = append(opts, kgo.WithHooks(kprom.NewMetrics("poller", kprom.Subsystem("kafka_client"), kprom.Registerer(reg))))
+	}
+	client, err := kgo.NewClient(append(opts, extra...)...)
+	if err != nil {
+		return nil, fmt.Errorf("build Kafka client: %w", err)
+	}
+	return client, nil
+}
+
+// Reach asks any broker for a sign of life, for at most the given time.
+func Reach(ctx context.Context, client *kgo.Client, within time.Duration) error {
+	bounded, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	err := client.Ping(bounded)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("reach Kafka: %w", ctx.Err())
+	}
+	brokers, _ := client.OptValue(kgo.SeedBrokers).([]string)
+	return &UnreachableError{Brokers: brokers, Err: err}
+}
+
+// UnreachableError is returned when no broker answers.
+type UnreachableError struct {
+	Brokers []string
+	Err     error
+}
+
+func (e *UnreachableError) Error() string {
+	hint := "check kafka.brokers and that the brokers run"
+	if first, ok := errors.AsType[*kgo.ErrFirstReadEOF](e.Err); ok {
+		_ = first // its text says whether TLS or SASL is the likelier reason
+		hint = "check kafka.tls and kafka.sasl"
+	}
+	if classify(e.Err) == Fatal {
+		hint = hintFor(e.Err)
+	}
+	return fmt.Sprintf("reach Kafka at %s: %v; %s", strings.Join(e.Brokers, ", "), e.Err, hint)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
+// Retryable reports whether waiting may help: a broker may come back, a wrong password does not get right.
+func (e *UnreachableError) Retryable() bool { return classify(e.Err) == Retry }
+
+// clientLog passes on what the client says, one step quieter: its Info tells of every metadata update.
+type clientLog struct{ *kslog.Logger }
+
+func (l clientLog) Level() kgo.LogLevel {
+	if level := l.Logger.Level(); level != kgo.LogLevelInfo {
+		return level
+	}
+	return kgo.LogLevelWarn
+}
+
+func (l clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
+	if level == kgo.LogLevelInfo {
+		level = kgo.LogLevelDebug
+	}
+	l.Logger.Log(level, msg, keyvals...)
+}
+
+func codec(name string) kgo.CompressionCodec {
+	switch name {
+	case "none":
+		return kgo.NoCompression()
+	case "gzip":
+		return kgo.GzipCompression()
+	case "lz4":
+		return kgo.Lz4Compression()
+	case "zstd":
+		return kgo.ZstdCompression()
+	}
+	return kgo.SnappyCompression()
+}

@@ -1,0 +1,88 @@
+package kafka
+
+import (
+	"net/url"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/events"
+)
+
+// Headers of the CloudEvents Kafka binding in binary mode. They let a consumer route events without decoding them.
+const (
+	headerID          = "ce_id"
+	headerSource      = "ce_source"
+	headerSpecVersion = "ce_specversion"
+	headerType        = "ce_type"
+	headerTime        = "ce_time"
+	headerSubject     = "ce_subject"
+	headerDataSchema  = "ce_dataschema"
+	headerContentType = "content-type"
+)
+
+// CloudEvents wants RFC 3339.
+const timeLayout = "2006-01-02T15:04:05.000Z07:00"
+
+// constantHeaders are those that all records of a topic share, made once.
+type constantHeaders []kgo.RecordHeader
+
+func newConstantHeaders(t events.Type, dataSchema, ref string) *constantHeaders {
+	h := constantHeaders{
+		{Key: headerSpecVersion, Value: []byte("1.0")},
+		{Key: headerType, Value: []byte("agentassist." + string(t) + ".v1")},
+		{Key: headerContentType, Value: []byte("application/avro")},
+	}
+	if dataSchema != "" {
+		h = append(h, kgo.RecordHeader{Key: headerDataSchema, Value: []byte(dataSchema + ref)})
+	}
+	return &h
+}
+
+// headerArena holds what the headers of one batch have in common.
+type headerArena struct {
+	free    []kgo.RecordHeader
+	sources map[[2]string][]byte
+}
+
+// eventHeaders returns the headers of one event, nil if they are switched off.
+func (w *writer) eventHeaders(constant *constantHeaders, h *events.Header) []kgo.RecordHeader {
+	if constant == nil {
+		return nil
+	}
+	n := len(*constant) + 4
+	if cap(w.headers.free) < n {
+		w.headers.free = make([]kgo.RecordHeader, 0, 64*n)
+	}
+	when, _ := w.arena.encode(func(dst []byte) ([]byte, error) {
+		return h.EventTime.UTC().AppendFormat(dst, timeLayout), nil
+	})
+	out := append(w.headers.free, *constant...)
+	out = append(out,
+		kgo.RecordHeader{Key: headerID, Value: w.arena.text(h.EventID)},
+		kgo.RecordHeader{Key: headerSource, Value: w.source(h)},
+		kgo.RecordHeader{Key: headerTime, Value: when},
+		kgo.RecordHeader{Key: headerSubject, Value: w.arena.text(h.EntityID)},
+	)
+	w.headers.free = out[n:n:cap(out)]
+	return out[:n:n]
+}
+
+// source is the same for all events of a bot.
+func (w *writer) source(h *events.Header) []byte {
+	key := [2]string{h.AccountID}
+	if h.BotID != nil {
+		key[1] = *h.BotID
+	}
+	if s, ok := w.headers.sources[key]; ok {
+		return s
+	}
+	if w.headers.sources == nil {
+		w.headers.sources = map[[2]string][]byte{}
+	}
+	s := "/accounts/" + url.PathEscape(key[0])
+	if key[1] != "" {
+		s += "/bots/" + url.PathEscape(key[1])
+	}
+	w.headers.sources[key] = []byte(s)
+	return w.headers.sources[key]
+}

@@ -1,0 +1,276 @@
+package kafka
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/secret"
+)
+
+// Modes of delivery.
+const (
+	ExactlyOnce = "exactly-once"
+	AtLeastOnce = "at-least-once"
+)
+
+// What the timestamp of a record says.
+const (
+	TimestampEvent    = "event"
+	TimestampObserved = "observed"
+)
+
+// Config is the section kafka of the configuration. Fill in the defaults before decoding into it.
+type Config struct {
+	Brokers     []string `yaml:"brokers"`
+	TopicPrefix string   `yaml:"topic_prefix"`
+	Delivery    string   `yaml:"delivery"`
+	Group       string   `yaml:"group"`
+	ClientID    string   `yaml:"client_id"`
+
+	TLS  TLSConfig  `yaml:"tls"`
+	SASL SASLConfig `yaml:"sasl"`
+
+	// Compression of what is produced. Every Kafka client in use reads snappy, and it costs this one the least: in our
+	// measurements zstd took four times the CPU, lz4 about twice.
+	Compression string `yaml:"compression"`
+	// Linger is how long a record waits for others to share its batch.
+	Linger time.Duration `yaml:"linger"`
+	// DeliveryTimeout is how long one attempt at delivering a batch may take before it is reported as failed. What was
+	// sent but not answered by then is still waited for by the next attempt, so nothing is sent twice.
+	DeliveryTimeout time.Duration `yaml:"delivery_timeout"`
+	// MaxRecordBytes bounds one record, uncompressed. What is larger goes to the dead letters.
+	MaxRecordBytes int `yaml:"max_record_bytes"`
+
+	Topics TopicsConfig `yaml:"topics"`
+
+	// Headers switches the CloudEvents headers of events.
+	Headers bool `yaml:"headers"`
+	// DataSchema, if set, is the address under which consumers find schemas; it adds the header ce_dataschema.
+	DataSchema string `yaml:"dataschema"`
+	// Timestamp says which time records carry: event or observed.
+	Timestamp string `yaml:"timestamp"`
+	// Latest lists event types that are also written to compacted topics keyed by entity.
+	Latest []string `yaml:"latest"`
+}
+
+// TopicsConfig says how topics are made.
+type TopicsConfig struct {
+	Create bool `yaml:"create"`
+	// Partitions of each event topic. All have the same number, so that streams join.
+	Partitions int32 `yaml:"partitions"`
+	// ReplicationFactor of 0 means three, or as many as there are brokers.
+	ReplicationFactor int16         `yaml:"replication_factor"`
+	Retention         time.Duration `yaml:"retention"`
+	// Overrides by topic, named without the prefix.
+	Overrides map[string]TopicOverride `yaml:"overrides"`
+}
+
+// TopicOverride is what one topic has of its own when it is created. The number of partitions is not among it: event
+// topics must agree, and the others have a fixed number.
+type TopicOverride struct {
+	ReplicationFactor int16             `yaml:"replication_factor"`
+	Retention         time.Duration     `yaml:"retention"`
+	Config            map[string]string `yaml:"config"`
+}
+
+// SASLConfig says how the client proves who it is. An empty mechanism means not at all.
+type SASLConfig struct {
+	Mechanism    string        `yaml:"mechanism"`
+	Username     string        `yaml:"username"`
+	Password     secret.Secret `yaml:"password" secret:"true"`
+	PasswordFile string        `yaml:"password_file"`
+
+	// OAUTHBEARER fetches tokens by the client-credentials grant.
+	TokenURL         string            `yaml:"token_url"`
+	ClientID         string            `yaml:"client_id"`
+	ClientSecret     secret.Secret     `yaml:"client_secret" secret:"true"`
+	ClientSecretFile string            `yaml:"client_secret_file"`
+	Scope            string            `yaml:"scope"`
+	Extensions       map[string]string `yaml:"extensions"`
+}
+
+// SASL mechanisms.
+const (
+	saslPlain       = "PLAIN"
+	saslScram256    = "SCRAM-SHA-256"
+	saslScram512    = "SCRAM-SHA-512"
+	saslOAuthBearer = "OAUTHBEARER"
+)
+
+// SetDefaults fills in what holds where the configuration says nothing.
+func (c *Config) SetDefaults() {
+	*c = Config{
+		TopicPrefix:     "agentassist",
+		Delivery:        AtLeastOnce,
+		Group:           "agentassist-poller",
+		ClientID:        "agentassist-poller",
+		Compression:     "snappy",
+		Linger:          5 * time.Millisecond,
+		DeliveryTimeout: 2 * time.Minute,
+		MaxRecordBytes:  1_000_000,
+		Topics:          TopicsConfig{Create: true, Partitions: 12, Retention: 30 * 24 * time.Hour},
+		Headers:         true,
+		Timestamp:       TimestampEvent,
+	}
+}
+
+// DefaultConfig returns a configuration with every default filled in.
+func DefaultConfig() Config {
+	var c Config
+	c.SetDefaults()
+	return c
+}
+
+// A Problem is one thing to correct in a section of the configuration. Its path starts below the section.
+type Problem struct{ Path, Text string }
+
+func (p Problem) String() string { return p.Path + ": " + p.Text }
+
+// problems collects what is wrong.
+type problems []Problem
+
+func (p *problems) add(path, format string, args ...any) {
+	*p = append(*p, Problem{path, fmt.Sprintf(format, args...)})
+}
+
+func (p *problems) oneOf(path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		p.add(path, "%q; want one of %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
+
+// Kafka allows 249 characters; the longest of our suffixes must fit.
+const maxPrefix = 249 - len(".suggestion-shown-latest")
+
+// Validate returns everything that is wrong, in the order of the section. It reads no file and dials nobody.
+func (c *Config) Validate() []Problem {
+	var p problems
+	if len(c.Brokers) == 0 {
+		p.add("brokers", "is empty; want at least one address such as localhost:9092")
+	}
+	for i, b := range c.Brokers {
+		path := fmt.Sprintf("brokers[%d]", i)
+		if host, port, err := net.SplitHostPort(b); err != nil || host == "" || port == "" {
+			p.add(path, "%q; want host:port", b)
+		}
+	}
+	if !topicName.MatchString(c.TopicPrefix) || len(c.TopicPrefix) > maxPrefix {
+		p.add("topic_prefix", "%q; want 1 to %d characters out of a-z, A-Z, 0-9, '.', '_' and '-'", c.TopicPrefix, maxPrefix)
+	}
+	switch c.Delivery {
+	case AtLeastOnce:
+	case ExactlyOnce:
+		p.add("delivery", "%s is not available in this version; want %s", ExactlyOnce, AtLeastOnce)
+	default:
+		p.oneOf("delivery", c.Delivery, ExactlyOnce, AtLeastOnce)
+	}
+	c.TLS.validate(&p, "tls.")
+	c.SASL.validate(&p)
+	p.oneOf("compression", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
+	if c.Linger < 0 || c.Linger > time.Second {
+		p.add("linger", "%s; want between 0 and 1s", c.Linger)
+	}
+	if c.DeliveryTimeout < time.Second || c.DeliveryTimeout > time.Hour {
+		p.add("delivery_timeout", "%s; want between 1s and 1h", c.DeliveryTimeout)
+	}
+	if c.MaxRecordBytes < 16<<10 || c.MaxRecordBytes > 64<<20 {
+		p.add("max_record_bytes", "%d; want between %d and %d", c.MaxRecordBytes, 16<<10, 64<<20)
+	}
+	c.Topics.validate(&p)
+	if c.DataSchema != "" {
+		if u, err := url.Parse(c.DataSchema); err != nil || !u.IsAbs() || u.User != nil {
+			p.add("dataschema", "want an absolute address without user and password, such as https://registry.example.com")
+		}
+	}
+	p.oneOf("timestamp", c.Timestamp, TimestampEvent, TimestampObserved)
+	for i, t := range c.Latest {
+		if !slices.Contains(events.Types(), events.Type(t)) {
+			p.add(fmt.Sprintf("latest[%d]", i), "%q is no event type; want one of %s", t, joinTypes(events.Types()))
+		}
+	}
+	return p
+}
+
+func (c *TopicsConfig) validate(p *problems) {
+	if c.Partitions < 1 || c.Partitions > 1000 {
+		p.add("topics.partitions", "%d; want between 1 and 1000", c.Partitions)
+	}
+	if c.ReplicationFactor < 0 {
+		p.add("topics.replication_factor", "%d; want 1 or more, or 0 to choose by the number of brokers", c.ReplicationFactor)
+	}
+	if c.Retention < time.Hour {
+		p.add("topics.retention", "%s; want at least 1h", c.Retention)
+	}
+	known := suffixes()
+	for _, name := range sortedKeys(c.Overrides) {
+		path := "topics.overrides." + name
+		o := c.Overrides[name]
+		if !slices.Contains(known, name) {
+			p.add(path, "there is no such topic; want one of %s", strings.Join(known, ", "))
+		}
+		if o.ReplicationFactor < 0 {
+			p.add(path+".replication_factor", "%d; want 1 or more", o.ReplicationFactor)
+		}
+		if o.Retention != 0 && o.Retention < time.Hour {
+			p.add(path+".retention", "%s; want at least 1h", o.Retention)
+		}
+	}
+}
+
+func (c *SASLConfig) validate(p *problems) {
+	switch c.Mechanism {
+	case "":
+		if c.Username != "" || !c.Password.IsZero() || c.PasswordFile != "" || c.TokenURL != "" {
+			p.add("sasl.mechanism", "is missing; want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER")
+		}
+	case saslPlain, saslScram256, saslScram512:
+		if c.Username == "" {
+			p.add("sasl.username", "is missing; %s needs one", c.Mechanism)
+		}
+		oneSecret(p, "sasl.password", c.Password, c.PasswordFile, true)
+	case saslOAuthBearer:
+		if u, err := url.Parse(c.TokenURL); err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
+			p.add("sasl.token_url", "want the address that gives tokens, such as https://login.example.com/oauth2/token")
+		}
+		if c.ClientID == "" {
+			p.add("sasl.client_id", "is missing; OAUTHBEARER needs one")
+		}
+		oneSecret(p, "sasl.client_secret", c.ClientSecret, c.ClientSecretFile, true)
+	default:
+		p.oneOf("sasl.mechanism", c.Mechanism, saslPlain, saslScram256, saslScram512, saslOAuthBearer)
+	}
+}
+
+// oneSecret checks that a secret is given at most one way, and at all where it is needed.
+func oneSecret(p *problems, path string, s secret.Secret, file string, needed bool) {
+	switch {
+	case !s.IsZero() && file != "":
+		p.add(path, "is given twice; want either %s or %s_file", path, path)
+	case s.IsZero() && file == "" && needed:
+		p.add(path, "is missing; set it or %s_file", path)
+	}
+}
+
+// reveal reads the secret from wherever it was configured.
+func reveal(s secret.Secret, file string) (secret.Secret, error) {
+	if file == "" {
+		return s, nil
+	}
+	return secret.FromFile(file)
+}
+
+func joinTypes(types []events.Type) string {
+	names := make([]string, len(types))
+	for i, t := range types {
+		names[i] = string(t)
+	}
+	return strings.Join(names, ", ")
+}

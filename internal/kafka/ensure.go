@@ -1,0 +1,381 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"agentassist-poller/internal/events"
+)
+
+// A Topic is one topic as the cluster has it.
+type Topic struct {
+	Name       string
+	Partitions int
+	Compacted  bool
+	Deleted    bool // by age
+	// Retention is how old a record may get. Negative means for ever.
+	Retention time.Duration
+	// Before and After bound a record's timestamp relative to the broker's clock.
+	Before, After time.Duration
+	// LogAppendTime: the broker replaces timestamps by its own clock.
+	LogAppendTime   bool
+	MaxMessageBytes int
+}
+
+// Topics are the topics that the poller writes to, as they were found at start.
+type Topics struct {
+	Names
+	Created []string
+	byName  map[string]Topic
+	specs   []topicSpec
+	// timestamps is what records carry: event or observed.
+	timestamps string
+}
+
+// Topic returns what is known of a topic; the zero value for one that is not ours.
+func (t *Topics) Topic(name string) Topic { return t.byName[name] }
+
+// Partitions returns how many partitions a topic had at start.
+func (t *Topics) Partitions(name string) int { return t.byName[name].Partitions }
+
+// Feeds returns the topics that events of these types go to, feedback-negative among them, without the compacted ones.
+func (t *Topics) Feeds(types []events.Type) []string {
+	var feeds []string
+	for _, typ := range types {
+		if name := t.Event(typ); t.byName[name].Partitions > 0 {
+			feeds = append(feeds, name)
+		}
+	}
+	if slices.Contains(types, events.TypeFeedback) {
+		feeds = append(feeds, t.Negative())
+	}
+	return feeds
+}
+
+// EnsureTopics makes the topics that are missing, where the configuration allows it, and checks all of them. Types are
+// the event types that are switched on. Everything wrong with the topics is returned at once: errors.Join of *TopicError.
+// It changes no topic that exists.
+func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []events.Type) (*Topics, error) {
+	if err := Reach(ctx, client, reachTimeout); err != nil {
+		return nil, err
+	}
+	t := &Topics{Names: NewNames(c.TopicPrefix), byName: map[string]Topic{}, specs: specs(c, types), timestamps: c.Timestamp}
+	found, brokers, err := describe(ctx, client, t.specs)
+	if err != nil {
+		return nil, err
+	}
+	missing := t.missing(found)
+	if len(missing) > 0 && c.Topics.Create {
+		if err := create(ctx, client, missing, t.sharedCount(found, c), brokers); err != nil {
+			return nil, err
+		}
+		for _, s := range missing {
+			t.Created = append(t.Created, s.name)
+		}
+		if found, err = describeCreated(ctx, client, t.specs, missing); err != nil {
+			return nil, err
+		}
+	}
+	problems := t.check(found, c)
+	if err := t.readConfigs(ctx, client, found); err != nil {
+		problems = append(problems, err)
+	}
+	for _, s := range t.specs {
+		if topic := t.byName[s.name]; topic.Partitions > 0 {
+			problems = append(problems, checkConfig(s, topic, c)...)
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+const (
+	// reachTimeout bounds how long a start may wait for any broker at all.
+	reachTimeout = 15 * time.Second
+	// A new topic is known to the broker that made it first, and to the others a moment later.
+	visibleTimeout = 15 * time.Second
+	visiblePoll    = 100 * time.Millisecond
+)
+
+// described is what metadata says of one topic.
+type described struct {
+	err        error
+	partitions int
+	allowed    []kadm.ACLOperation // empty where the broker does not say
+}
+
+func (d described) missing() bool {
+	return errors.Is(d.err, kerr.UnknownTopicOrPartition)
+}
+
+// describe asks for metadata in a request of its own: what the client has cached does not say what is allowed, and the
+// broker must not create what we ask about.
+func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (map[string]described, int, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.AllowAutoTopicCreation = false
+	req.IncludeTopicAuthorizedOperations = true
+	for _, s := range specs {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(s.name)
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return nil, 0, fmt.Errorf("describe topics: %w", err)
+	}
+	found := map[string]described{}
+	for _, topic := range resp.Topics {
+		if topic.Topic == nil {
+			continue
+		}
+		found[*topic.Topic] = described{
+			err:        kerr.ErrorForCode(topic.ErrorCode),
+			partitions: len(topic.Partitions),
+			allowed:    kadm.DecodeACLOperations(topic.AuthorizedOperations),
+		}
+	}
+	return found, len(resp.Brokers), nil
+}
+
+// describeCreated waits until the topics just made are known to the broker that answers.
+func describeCreated(ctx context.Context, client *kgo.Client, specs, created []topicSpec) (map[string]described, error) {
+	ctx, cancel := context.WithTimeout(ctx, visibleTimeout)
+	defer cancel()
+	tick := time.NewTicker(visiblePoll)
+	defer tick.Stop()
+	for {
+		found, _, err := describe(ctx, client, specs)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(created, func(s topicSpec) bool { return found[s.name].missing() }) {
+			return found, nil
+		}
+		select {
+		case <-ctx.Done():
+			return found, nil // the check says which ones are missing
+		case <-tick.C:
+		}
+	}
+}
+
+func (t *Topics) missing(found map[string]described) []topicSpec {
+	var missing []topicSpec
+	for _, s := range t.specs {
+		if found[s.name].missing() {
+			missing = append(missing, s)
+		}
+	}
+	return missing
+}
+
+// sharedCount is the number of partitions for event topics: that of those there are, if they agree, so that one added
+// later joins with them; else the configured one.
+func (t *Topics) sharedCount(found map[string]described, c Config) int32 {
+	for _, s := range t.specs {
+		if n := found[s.name].partitions; n > 0 && s.kind.shared() {
+			return int32(n)
+		}
+	}
+	return c.Topics.Partitions
+}
+
+func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared int32, brokers int) error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = 30_000
+	for _, s := range missing {
+		topic := kmsg.NewCreateTopicsRequestTopic()
+		topic.Topic = s.name
+		topic.NumPartitions = s.partitions
+		if s.kind.shared() {
+			topic.NumPartitions = shared
+		}
+		topic.ReplicationFactor = s.replicas
+		if s.replicas == 0 {
+			topic.ReplicationFactor = int16(min(3, max(1, brokers)))
+		}
+		if _, own := s.config["min.insync.replicas"]; !own && topic.ReplicationFactor > 2 {
+			s.config["min.insync.replicas"] = strconv.Itoa(int(topic.ReplicationFactor) - 1)
+		}
+		for _, key := range sortedKeys(s.config) {
+			entry := kmsg.NewCreateTopicsRequestTopicConfig()
+			entry.Name, entry.Value = key, kmsg.StringPtr(s.config[key])
+			topic.Configs = append(topic.Configs, entry)
+		}
+		req.Topics = append(req.Topics, topic)
+	}
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
+	var failed []error
+	for _, topic := range resp.Topics {
+		err := kerr.ErrorForCode(topic.ErrorCode)
+		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) { // another instance was faster
+			continue
+		}
+		e := &TopicError{Topic: topic.Topic, Err: err, Text: "could not be created"}
+		if topic.ErrorMessage != nil {
+			e.Text += ": " + *topic.ErrorMessage
+		}
+		e.Hint = hintFor(err)
+		if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
+			e.Hint = "grant the poller's user Create on it, or create it by hand and set kafka.topics.create: false"
+		}
+		failed = append(failed, e)
+	}
+	return errors.Join(failed...)
+}
+
+// check looks at what metadata says: is it there, may we write, do the numbers of partitions fit.
+func (t *Topics) check(found map[string]described, c Config) []error {
+	var problems []error
+	counts := map[int][]string{}
+	for _, s := range t.specs {
+		d := found[s.name]
+		switch {
+		case d.missing():
+			problems = append(problems, &TopicError{
+				Topic: s.name, Err: d.err, Text: "does not exist",
+				Hint: fmt.Sprintf("create it with %s, or set kafka.topics.create: true", s.describe()),
+			})
+			continue
+		case errors.Is(d.err, kerr.TopicAuthorizationFailed):
+			problems = append(problems, denied(s.name, d.err, "Describe"))
+			continue
+		case d.err != nil:
+			problems = append(problems, &TopicError{Topic: s.name, Err: d.err, Text: "cannot be described", Hint: hintFor(d.err)})
+			continue
+		}
+		if len(d.allowed) > 0 && !slices.Contains(d.allowed, kmsg.ACLOperationWrite) && !slices.Contains(d.allowed, kmsg.ACLOperationAll) {
+			problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Write"))
+		}
+		t.byName[s.name] = Topic{Name: s.name, Partitions: d.partitions}
+		switch {
+		case s.kind.shared():
+			counts[d.partitions] = append(counts[d.partitions], s.name)
+		case s.kind != kindLog && d.partitions != int(s.partitions):
+			problems = append(problems, &TopicError{
+				Topic: s.name, Text: fmt.Sprintf("has %d partitions; want %d", d.partitions, s.partitions),
+				Hint: "delete it and create it again, or use another kafka.topic_prefix",
+			})
+		}
+	}
+	if len(counts) > 1 {
+		problems = append(problems, &PartitionsError{Counts: counts})
+	}
+	return problems
+}
+
+// readConfigs fills in what DescribeConfigs says of the topics that exist.
+func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client, found map[string]described) error {
+	names := sortedKeys(t.byName)
+	if len(names) == 0 {
+		return nil
+	}
+	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		if hint := hintFor(err); hint != "" {
+			return fmt.Errorf("describe the configuration of topics: %w; %s", err, hint)
+		}
+		return fmt.Errorf("describe the configuration of topics: %w", err)
+	}
+	var problems []error
+	for _, rc := range configs {
+		if errors.Is(rc.Err, kerr.TopicAuthorizationFailed) || errors.Is(rc.Err, kerr.ClusterAuthorizationFailed) {
+			problems = append(problems, denied(rc.Name, rc.Err, "DescribeConfigs"))
+			continue
+		}
+		if rc.Err != nil {
+			problems = append(problems, &TopicError{Topic: rc.Name, Err: rc.Err, Text: "has a configuration that cannot be read"})
+			continue
+		}
+		topic := t.byName[rc.Name]
+		topic.Retention, topic.Before, topic.After = -1, -1, -1
+		for _, entry := range rc.Configs {
+			topic.set(entry.Key, entry.MaybeValue())
+		}
+		t.byName[rc.Name] = topic
+	}
+	return errors.Join(problems...)
+}
+
+func (t *Topic) set(key, value string) {
+	switch key {
+	case "cleanup.policy":
+		for policy := range strings.SplitSeq(value, ",") {
+			t.Compacted = t.Compacted || strings.TrimSpace(policy) == "compact"
+			t.Deleted = t.Deleted || strings.TrimSpace(policy) == "delete"
+		}
+	case "retention.ms":
+		t.Retention = parseMillis(value)
+	case "message.timestamp.before.max.ms":
+		t.Before = parseMillis(value)
+	case "message.timestamp.after.max.ms":
+		t.After = parseMillis(value)
+	case "message.timestamp.type":
+		t.LogAppendTime = value == "LogAppendTime"
+	case "max.message.bytes":
+		t.MaxMessageBytes, _ = strconv.Atoi(value)
+	}
+}
+
+// parseMillis returns a negative duration for no limit, which Kafka writes as -1 or as a number beyond a duration.
+func parseMillis(s string) time.Duration {
+	ms, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || ms < 0 || ms > int64(1<<63-1)/int64(time.Millisecond) {
+		return -1
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+func checkConfig(s topicSpec, topic Topic, c Config) []error {
+	var problems []error
+	if topic.Compacted || topic.Deleted { // else the broker did not say
+		have := "delete"
+		switch {
+		case topic.Compacted && topic.Deleted:
+			have = "compact,delete"
+		case topic.Compacted:
+			have = "compact"
+		}
+		want, why := "delete", "compaction would keep only the last record of each key"
+		if s.kind.compacted() {
+			want, why = "compact", "what it holds must not vanish with age"
+		}
+		if have != want {
+			problems = append(problems, &TopicError{
+				Topic: s.name, Text: fmt.Sprintf("has cleanup.policy=%s; want %s: %s", have, want, why),
+				Hint: "set cleanup.policy=" + want + " on it",
+			})
+		}
+	}
+	if need := c.MaxRecordBytes + batchOverhead; topic.MaxMessageBytes > 0 && topic.MaxMessageBytes < need {
+		problems = append(problems, &TopicError{
+			Topic: s.name, Text: fmt.Sprintf("has max.message.bytes=%d; want at least %d", topic.MaxMessageBytes, need),
+			Hint: fmt.Sprintf("raise it, or lower kafka.max_record_bytes to %d", topic.MaxMessageBytes-batchOverhead),
+		})
+	}
+	return problems
+}
+
+// describe says in words what the topic should be.
+func (s topicSpec) describe() string {
+	n := fmt.Sprintf("%d partitions", s.partitions)
+	if s.partitions == 1 {
+		n = "1 partition"
+	}
+	return n + " and cleanup.policy=" + s.config["cleanup.policy"]
+}

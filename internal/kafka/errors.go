@@ -1,0 +1,112 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Class says what an error asks of the caller.
+type Class int
+
+// Classes of errors.
+const (
+	// Retry: trying again later may help. Everything that is not known better is of this class.
+	Retry Class = iota
+	// Fatal: nothing helps but a person: a permission, a topic, a password.
+	Fatal
+	// Refused: the broker does not take this record, and never will. Others it may.
+	Refused
+)
+
+func (c Class) String() string {
+	switch c {
+	case Fatal:
+		return "fatal"
+	case Refused:
+		return "refused"
+	}
+	return "retry"
+}
+
+// classify is the one place that knows what Kafka's errors mean to us. The client has by then retried what it can.
+func classify(err error) Class {
+	code, ok := errors.AsType[*kerr.Error](err)
+	if !ok {
+		return Retry
+	}
+	switch code {
+	case kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp:
+		return Refused
+	}
+	if _, ok := fatal[code]; ok {
+		return Fatal
+	}
+	// Among these are all that the broker calls retriable, the ones about producer ids, after which the client begins
+	// anew by itself, and UNKNOWN_SERVER_ERROR, which says nothing about the next attempt.
+	return Retry
+}
+
+// fatal holds the errors that a person must see to, with what to do.
+var fatal = map[*kerr.Error]string{
+	kerr.TopicAuthorizationFailed:           "grant the poller's user Describe, DescribeConfigs and Write on the topic",
+	kerr.ClusterAuthorizationFailed:         "grant the poller's user IdempotentWrite on the cluster, and Create to let it make topics",
+	kerr.GroupAuthorizationFailed:           "grant the poller's user Read on the group of kafka.group",
+	kerr.TransactionalIDAuthorizationFailed: "grant the poller's user Describe and Write on the transactional ids of kafka.group",
+	kerr.SaslAuthenticationFailed:           "check kafka.sasl: mechanism, user name and password",
+	kerr.UnsupportedSaslMechanism:           "the broker does not offer this kafka.sasl.mechanism; use one that it does",
+	kerr.IllegalSaslState:                   "the broker's listener does not expect this kafka.sasl; check the port in kafka.brokers",
+	kerr.SecurityDisabled:                   "the broker has no authorizer; this request needs one",
+	kerr.UnknownTopicOrPartition:            "create the topic, or set kafka.topics.create: true and start again",
+	kerr.UnknownTopicID:                     "the topic was deleted; create it, or set kafka.topics.create: true and start again",
+	kerr.InvalidTopicException:              "the topic's name is not valid; check kafka.topic_prefix",
+	kerr.InvalidRequiredAcks:                "the broker refuses acks=all; check the topic's min.insync.replicas",
+	kerr.PolicyViolation:                    "a policy of the cluster refuses this; ask its administrators, or create the topics by hand",
+	kerr.UnsupportedVersion:                 "the broker is too old; want Apache Kafka 2.4 or later",
+	kerr.UnsupportedForMessageFormat:        "the topic's message format is too old; remove message.format.version from it",
+	kerr.UnsupportedCompressionType:         "the topic does not take this kafka.compression; choose another",
+	kerr.InvalidConfig:                      "check kafka.topics.overrides",
+	kerr.InvalidReplicationFactor:           "check kafka.topics.replication_factor: there must be as many brokers",
+	kerr.InvalidPartitions:                  "check kafka.topics.partitions",
+	kerr.ProducerFenced:                     "another instance has taken over",
+}
+
+// hintFor says what to do about an error, or nothing if it is not known.
+func hintFor(err error) string {
+	if code, ok := errors.AsType[*kerr.Error](err); ok {
+		return fatal[code]
+	}
+	return ""
+}
+
+// DeliveryError is returned by Deliver when a batch was not recorded. The same batch may be delivered again.
+type DeliveryError struct {
+	Account   string
+	Topic     string // of the first record that failed
+	Failed    int    // records that Kafka has refused or that the client gave up
+	Waiting   int    // records whose answer is still outstanding
+	Delivered int    // records acknowledged
+	Class     Class
+	Err       error
+}
+
+func (e *DeliveryError) Error() string {
+	text := fmt.Sprintf("deliver to Kafka for account %s: ", e.Account)
+	if e.Failed > 0 {
+		text += fmt.Sprintf("%d of %d records failed, first on topic %s: %v", e.Failed, e.total(), e.Topic, e.Err)
+	} else {
+		text += fmt.Sprintf("%d of %d records are not acknowledged yet: %v", e.Waiting, e.total(), e.Err)
+	}
+	if hint := hintFor(e.Err); hint != "" {
+		text += "; " + hint
+	}
+	return text
+}
+
+func (e *DeliveryError) total() int { return e.Failed + e.Waiting + e.Delivered }
+
+func (e *DeliveryError) Unwrap() error { return e.Err }
+
+// Retryable reports whether delivering the batch again may help without anybody doing anything.
+func (e *DeliveryError) Retryable() bool { return e.Class == Retry }

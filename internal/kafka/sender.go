@@ -1,0 +1,310 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/events"
+)
+
+// sender publishes batches. It is what both kinds of delivery have in common: they differ in what they put around it.
+type sender struct {
+	client  *kgo.Client
+	encoder *Encoder
+	timeout time.Duration
+	metrics *Metrics
+
+	// What is handed to the client lives as long as the sender, not as long as the call that handed it over:
+	// cancelling one batch would fail those of others that share a partition with it.
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+func newSender(client *kgo.Client, encoder *Encoder, timeout time.Duration, metrics *Metrics) *sender {
+	s := &sender{client: client, encoder: encoder, timeout: timeout, metrics: metrics}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s
+}
+
+// publish brings the events, dead letters and watermarks of a batch to Kafka and moves the offsets of its feeds.
+// Called again with the same batch it does what is left.
+func (s *sender) publish(ctx context.Context, b *Batch) error {
+	if b.outbox == nil {
+		b.outbox = s.encoder.batch(b)
+	}
+	if err := s.drain(ctx, b.Account, b.outbox); err != nil {
+		return err
+	}
+	if !b.outbox.closed {
+		b.outbox.raise()
+		for _, f := range b.Feeds {
+			if f.Watermark == nil {
+				continue
+			}
+			letter, err := s.encoder.watermark(f)
+			if err != nil {
+				return err
+			}
+			b.outbox.add(letter)
+		}
+		b.outbox.closed = true
+	}
+	return s.drain(ctx, b.Account, b.outbox)
+}
+
+// drain sends what has not been sent and waits for all answers.
+func (s *sender) drain(ctx context.Context, account string, o *outbox) error {
+	for {
+		for _, l := range o.take() {
+			s.client.Produce(s.ctx, &l.record, func(_ *kgo.Record, err error) { o.answered(l, err) })
+		}
+		waitErr := o.wait(ctx)
+		if refused := o.refused(); waitErr == nil && len(refused) > 0 {
+			// The broker refuses whole batches of records: one by one, only the culprits are refused.
+			if err := s.sendAlone(ctx, o, refused); err != nil {
+				return s.failed(account, o, err)
+			}
+			continue
+		}
+		if err := errors.Join(waitErr, o.firstErr()); err != nil {
+			return s.failed(account, o, waitErr)
+		}
+		o.count(s.metrics)
+		return nil
+	}
+}
+
+// sendAlone sends records that were refused together with others, each by itself. One that is refused again becomes a dead
+// letter, which is left for the next round.
+func (s *sender) sendAlone(ctx context.Context, o *outbox, refused []*letter) error {
+	for _, l := range refused {
+		o.retake(l)
+		s.client.Produce(s.ctx, &l.record, func(_ *kgo.Record, err error) { o.answered(l, err) })
+		if err := o.wait(ctx); err != nil {
+			return err
+		}
+		if l.err == nil {
+			continue
+		}
+		if classify(l.err) != Refused {
+			return l.err // what follows must not overtake it
+		}
+		replacement, err := s.encoder.refusedLetter(l, l.err)
+		if err != nil {
+			return err
+		}
+		o.replace(l, replacement)
+	}
+	return nil
+}
+
+// failed makes the error that Deliver returns out of what the outbox knows.
+func (s *sender) failed(account string, o *outbox, err error) error {
+	e := o.report()
+	e.Account = account
+	if e.Err == nil {
+		e.Err = err
+	}
+	s.metrics.failures.WithLabelValues(e.Class.String()).Inc()
+	return e
+}
+
+// Close implements Delivery.
+func (s *sender) Close(ctx context.Context) error {
+	err := s.client.Flush(ctx)
+	s.cancel()
+	s.client.Close()
+	if err != nil {
+		return fmt.Errorf("wait for records on their way to Kafka: %w", err)
+	}
+	return nil
+}
+
+// state of a letter.
+type state uint8
+
+const (
+	idle    state = iota // not handed to the client, or given back by it
+	waiting              // with the client
+	acked
+)
+
+// A letter is one record and what became of it.
+type letter struct {
+	record kgo.Record
+	state  state
+	err    error // why it is idle again
+
+	event *Outgoing          // what it carries; nil for watermarks and dead letters
+	typ   events.Type        // of the event
+	feed  *Feed              // whose offsets it moves; nil for none
+	dead  *events.DeadLetter // what it carries
+	size  int
+}
+
+// An outbox holds the letters of one batch in order. The client's callbacks write to it while Deliver waits, or after it gave
+// up waiting.
+type outbox struct {
+	mu      sync.Mutex
+	letters []*letter
+	pending int
+	settled chan struct{} // closed when pending is 0
+	closed  bool          // the watermarks are in
+	counted int           // letters that the metrics know of
+	buried  []*Outgoing   // events that became dead letters because they were refused
+}
+
+func (o *outbox) add(l *letter) { o.letters = append(o.letters, l) }
+
+// take marks all idle letters as waiting and returns them.
+func (o *outbox) take() []*letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var taken []*letter
+	for _, l := range o.letters {
+		if l.state == idle {
+			o.begin(l)
+			taken = append(taken, l)
+		}
+	}
+	return taken
+}
+
+func (o *outbox) retake(l *letter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.begin(l)
+}
+
+func (o *outbox) begin(l *letter) {
+	if o.pending == 0 {
+		o.settled = make(chan struct{})
+	}
+	o.pending++
+	l.state, l.err = waiting, nil
+}
+
+// answered is the client's callback.
+func (o *outbox) answered(l *letter, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l.state, l.err = acked, err
+	if err != nil {
+		l.state = idle
+	}
+	if o.pending--; o.pending == 0 {
+		close(o.settled)
+	}
+}
+
+// wait returns when no letter is on its way, or when ctx ends.
+func (o *outbox) wait(ctx context.Context) error {
+	o.mu.Lock()
+	pending, settled := o.pending, o.settled
+	o.mu.Unlock()
+	if pending == 0 {
+		return nil
+	}
+	select {
+	case <-settled:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// refused returns the letters that the broker will never take the way they were sent, if nothing worse has happened.
+func (o *outbox) refused() []*letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var refused []*letter
+	for _, l := range o.letters {
+		if l.err == nil {
+			continue
+		}
+		if classify(l.err) != Refused {
+			return nil
+		}
+		refused = append(refused, l)
+	}
+	return refused
+}
+
+// replace puts a dead letter in the place of a letter. An event that was refused on two topics gets one dead letter.
+func (o *outbox) replace(old, dead *letter) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := slices.Index(o.letters, old)
+	if slices.Contains(o.buried, old.event) {
+		o.letters = slices.Delete(o.letters, i, i+1)
+		return
+	}
+	o.letters[i] = dead
+	o.buried = append(o.buried, old.event)
+}
+
+func (o *outbox) firstErr() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range o.letters {
+		if l.err != nil {
+			return l.err
+		}
+	}
+	return nil
+}
+
+// report sums up. An error that only a person can mend outweighs one that may pass.
+func (o *outbox) report() *DeliveryError {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e := &DeliveryError{}
+	for _, l := range o.letters {
+		switch {
+		case l.state == acked:
+			e.Delivered++
+		case l.state == waiting:
+			e.Waiting++
+		case l.err != nil:
+			e.Failed++
+			if class := classify(l.err); e.Err == nil || class == Fatal && e.Class != Fatal {
+				e.Topic, e.Class, e.Err = l.record.Topic, class, l.err
+			}
+		}
+	}
+	return e
+}
+
+// raise moves the offsets of the feeds to what was acknowledged.
+func (o *outbox) raise() {
+	for _, l := range o.letters {
+		if l.feed == nil {
+			continue
+		}
+		if l.feed.Offsets == nil {
+			l.feed.Offsets = Offsets{}
+		}
+		l.feed.Offsets.Raise(l.record.Topic, l.record.Partition, l.record.Offset+1)
+	}
+}
+
+func (o *outbox) count(m *Metrics) {
+	for _, l := range o.letters[o.counted:] {
+		m.bytes.Add(float64(l.size))
+		switch {
+		case l.dead != nil:
+			m.dead.WithLabelValues(l.dead.Stage).Inc()
+		case l.typ != "":
+			m.events.WithLabelValues(string(l.typ)).Inc()
+		case l.event == nil:
+			m.watermarks.Inc()
+		}
+	}
+	o.counted = len(o.letters)
+}

@@ -1,0 +1,118 @@
+package kafka
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// TopicError says what is wrong with one topic and what to do about it. A person has to do it.
+type TopicError struct {
+	Topic string
+	Text  string
+	Hint  string
+	// Denied is the operation that an ACL is missing for, as Kafka's tools spell it; empty for other problems.
+	Denied string
+	Err    error // what Kafka answered; nil if the topic is there and not as it should be
+}
+
+func (e *TopicError) Error() string {
+	text := fmt.Sprintf("topic %s %s", e.Topic, e.Text)
+	if e.Err != nil {
+		text += fmt.Sprintf(" (%v)", e.Err)
+	}
+	if e.Hint != "" {
+		text += "; " + e.Hint
+	}
+	return text
+}
+
+func (e *TopicError) Unwrap() error { return e.Err }
+
+// Retryable is false: somebody has to change the topic.
+func (e *TopicError) Retryable() bool { return false }
+
+func denied(topic string, err error, operation string) *TopicError {
+	return &TopicError{
+		Topic: topic, Err: err, Denied: operation,
+		Text: "may not be used: " + operation + " is not allowed",
+		Hint: "grant the poller's user " + operation + " on it",
+	}
+}
+
+// PartitionsError is returned when event topics differ in their number of partitions, so that equal keys would not meet.
+type PartitionsError struct {
+	Counts map[int][]string // topics by number of partitions
+}
+
+func (e *PartitionsError) Error() string {
+	var parts []string
+	for _, n := range slices.Sorted(maps.Keys(e.Counts)) {
+		topics := slices.Sorted(slices.Values(e.Counts[n]))
+		parts = append(parts, fmt.Sprintf("%d in %s", n, strings.Join(topics, ", ")))
+	}
+	return "event topics have different numbers of partitions, so that streams cannot be joined: " + strings.Join(parts, "; ") +
+		"; give all the same number, before there are events on them"
+}
+
+// Retryable is false: somebody has to change the topics.
+func (e *PartitionsError) Retryable() bool { return false }
+
+// RetentionError is returned when records would be gone, or refused, as soon as they are written.
+type RetentionError struct {
+	Topic   string
+	Setting string // retention.ms or message.timestamp.before.max.ms
+	Keeps   time.Duration
+	Oldest  time.Time
+	// Earliest is the oldest time that the topic would keep now.
+	Earliest time.Time
+}
+
+func (e *RetentionError) Error() string {
+	return fmt.Sprintf("topic %s would drop events of %s at once: its %s is %s; start at %s or later, raise %s, or set kafka.timestamp: observed to give records the time of reading",
+		e.Topic, e.Oldest.UTC().Format(time.RFC3339), e.Setting, days(e.Keeps),
+		e.Earliest.UTC().Format(time.RFC3339), e.Setting)
+}
+
+// Retryable is false: it is for a person to choose.
+func (e *RetentionError) Retryable() bool { return false }
+
+// CheckRetention returns a *RetentionError if events as old as oldest would vanish: Kafka judges the age of a record by
+// its timestamp, and a segment that is too old goes at the next look, acknowledged or not. Call it before the first
+// read and before every backfill.
+func (t *Topics) CheckRetention(oldest, now time.Time) error {
+	if t.timestamps == TimestampObserved {
+		return nil
+	}
+	for _, s := range t.specs {
+		topic := t.byName[s.name]
+		if s.kind != kindEvents || topic.LogAppendTime {
+			continue
+		}
+		if topic.Retention >= 0 && oldest.Before(now.Add(-topic.Retention)) {
+			return &RetentionError{
+				Topic: s.name, Setting: "retention.ms", Keeps: topic.Retention, Oldest: oldest,
+				Earliest: roundUp(now.Add(-topic.Retention)),
+			}
+		}
+		if topic.Before >= 0 && oldest.Before(now.Add(-topic.Before)) {
+			return &RetentionError{
+				Topic: s.name, Setting: "message.timestamp.before.max.ms", Keeps: topic.Before, Oldest: oldest,
+				Earliest: roundUp(now.Add(-topic.Before)),
+			}
+		}
+	}
+	return nil
+}
+
+// roundUp leaves a person an hour to type it in.
+func roundUp(t time.Time) time.Time { return t.Add(2 * time.Hour).Truncate(time.Hour) }
+
+func days(d time.Duration) string {
+	if d >= 48*time.Hour {
+		return fmt.Sprintf("%.4g days", d.Hours()/24)
+	}
+	return d.String()
+}

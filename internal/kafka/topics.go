@@ -1,0 +1,143 @@
+package kafka
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// Topics beside those named after event types.
+const (
+	suffixNegative   = "feedback-negative"
+	suffixWatermark  = "watermark"
+	suffixDeadLetter = "dead-letter"
+	suffixControl    = "control"
+	suffixCheckpoint = "checkpoint"
+	suffixLatest     = "-latest"
+)
+
+// checkpointPartitions is part of the format: an account's partition follows from it.
+const checkpointPartitions = 64
+
+// suffixes returns every topic there can be, without the prefix.
+func suffixes() []string {
+	var all []string
+	for _, t := range events.Types() {
+		all = append(all, string(t))
+	}
+	all = append(all, suffixNegative, suffixWatermark, suffixDeadLetter, suffixControl, suffixCheckpoint)
+	for _, t := range events.Types() {
+		all = append(all, string(t)+suffixLatest)
+	}
+	return all
+}
+
+// Names turns event types into topics.
+type Names struct{ prefix string }
+
+// NewNames returns the names under a prefix.
+func NewNames(prefix string) Names { return Names{prefix} }
+
+// Event returns the topic of an event type.
+func (n Names) Event(t events.Type) string { return n.of(string(t)) }
+
+// Latest returns the compacted topic of an event type.
+func (n Names) Latest(t events.Type) string { return n.of(string(t) + suffixLatest) }
+
+// Negative returns the topic of feedback that is or was negative.
+func (n Names) Negative() string { return n.of(suffixNegative) }
+
+// Watermark returns the topic of watermarks.
+func (n Names) Watermark() string { return n.of(suffixWatermark) }
+
+// DeadLetter returns the topic of dead letters.
+func (n Names) DeadLetter() string { return n.of(suffixDeadLetter) }
+
+func (n Names) of(suffix string) string { return n.prefix + "." + suffix }
+
+// kind of topic: what must hold for it.
+type kind int
+
+const (
+	kindEvents    kind = iota // deleted by age, as many partitions as all of its kind
+	kindLatest                // compacted, as many partitions
+	kindLog                   // deleted by age, one partition when we make it
+	kindState                 // compacted, one partition, for its order
+	kindSharded               // compacted, a fixed number of partitions
+	kindUndefined             // not ours to check
+)
+
+func (k kind) compacted() bool { return k == kindLatest || k == kindState || k == kindSharded }
+
+// shared reports whether the topic has as many partitions as every other that is keyed like it.
+func (k kind) shared() bool { return k == kindEvents || k == kindLatest }
+
+// topicSpec is what a topic should be.
+type topicSpec struct {
+	suffix     string
+	name       string
+	kind       kind
+	partitions int32
+	replicas   int16 // 0: by the number of brokers
+	config     map[string]string
+}
+
+// specs returns the topics that a configuration needs for the event types that are switched on, in the order of the
+// documentation.
+func specs(c Config, types []events.Type) []topicSpec {
+	var all []topicSpec
+	add := func(suffix string, k kind, partitions int32) {
+		all = append(all, newSpec(c, suffix, k, partitions))
+	}
+	for _, t := range types {
+		add(string(t), kindEvents, c.Topics.Partitions)
+	}
+	if slices.Contains(types, events.TypeFeedback) {
+		add(suffixNegative, kindEvents, c.Topics.Partitions)
+	}
+	for _, t := range types {
+		if slices.Contains(c.Latest, string(t)) {
+			add(string(t)+suffixLatest, kindLatest, c.Topics.Partitions)
+		}
+	}
+	add(suffixWatermark, kindState, 1)
+	add(suffixDeadLetter, kindLog, 1)
+	if c.Delivery == ExactlyOnce {
+		add(suffixCheckpoint, kindSharded, checkpointPartitions)
+	}
+	return all
+}
+
+func newSpec(c Config, suffix string, k kind, partitions int32) topicSpec {
+	override := c.Topics.Overrides[suffix]
+	s := topicSpec{
+		suffix: suffix, name: NewNames(c.TopicPrefix).of(suffix), kind: k,
+		partitions: partitions, replicas: c.Topics.ReplicationFactor,
+		config: map[string]string{"max.message.bytes": strconv.Itoa(max(1<<20, c.MaxRecordBytes+batchOverhead))},
+	}
+	if k.compacted() {
+		s.config["cleanup.policy"] = "compact"
+		// Only closed segments are compacted: with the default of a week, a reader from the start would have to go
+		// through a week of updates.
+		s.config["segment.ms"] = millis(time.Hour)
+	} else {
+		retention := c.Topics.Retention
+		if override.Retention != 0 {
+			retention = override.Retention
+		}
+		s.config["cleanup.policy"] = "delete"
+		s.config["retention.ms"] = millis(retention)
+	}
+	if override.ReplicationFactor != 0 {
+		s.replicas = override.ReplicationFactor
+	}
+	maps.Copy(s.config, override.Config)
+	return s
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,276 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/events"
+)
+
+// Schemas say how the values of each topic begin: with the id that the registry gave the schema, or with its fingerprint.
+type Schemas struct {
+	prefix map[string][]byte // by topic
+	ref    map[string]string // by topic: where its schema is found, relative to the configured address
+}
+
+// ResolveSchemas asks the registry for the ids of all topics. A nil registry means single-object encoding.
+func ResolveSchemas(ctx context.Context, r *Registry, t *Topics) (*Schemas, error) {
+	s := &Schemas{prefix: map[string][]byte{}, ref: map[string]string{}}
+	for _, spec := range t.specs {
+		typ := spec.valueType()
+		if typ == "" {
+			continue
+		}
+		if r == nil {
+			print := events.Fingerprint(typ)
+			s.prefix[spec.name] = append([]byte{0xC3, 0x01}, print[:]...)
+			s.ref[spec.name] = "/" + hex.EncodeToString(print[:])
+			continue
+		}
+		id, err := r.Resolve(ctx, spec.name, events.Schema(typ))
+		if err != nil {
+			return nil, err
+		}
+		s.prefix[spec.name] = binary.BigEndian.AppendUint32([]byte{0}, uint32(id))
+		s.ref[spec.name] = fmt.Sprintf("/schemas/ids/%d", id)
+	}
+	return s, nil
+}
+
+// An Encoder turns batches into records. It does no I/O and is safe for concurrent use.
+type Encoder struct {
+	topics   *Topics
+	observed bool // records carry the time of reading
+	maxBytes int
+	types    map[events.Type]*route
+	dead     *topicCodec
+	marks    *topicCodec
+}
+
+// route is where events of a type go.
+type route struct {
+	main     *topicCodec
+	negative *topicCodec // feedback only
+	latest   *topicCodec // nil unless configured
+}
+
+// topicCodec is what all records of a topic have in common.
+type topicCodec struct {
+	topic   string
+	prefix  []byte
+	headers *constantHeaders // nil: no headers
+}
+
+// NewEncoder returns an encoder for topics and schemas as they were found at start.
+func NewEncoder(c Config, t *Topics, s *Schemas) *Encoder {
+	e := &Encoder{
+		topics: t, observed: c.Timestamp == TimestampObserved, maxBytes: c.MaxRecordBytes,
+		types: map[events.Type]*route{},
+	}
+	codec := func(name string, typ events.Type) *topicCodec {
+		tc := &topicCodec{topic: name, prefix: s.prefix[name]}
+		if c.Headers && typ != "" {
+			tc.headers = newConstantHeaders(typ, c.DataSchema, s.ref[name])
+		}
+		return tc
+	}
+	for _, spec := range t.specs {
+		typ := spec.valueType()
+		if e.types[typ] == nil {
+			e.types[typ] = &route{}
+		}
+		switch {
+		case spec.suffix == suffixNegative:
+			e.types[typ].negative = codec(spec.name, typ)
+		case spec.kind == kindLatest:
+			e.types[typ].latest = codec(spec.name, typ)
+		case spec.kind == kindEvents:
+			e.types[typ].main = codec(spec.name, typ)
+		}
+	}
+	e.marks, e.dead = codec(t.Watermark(), ""), codec(t.DeadLetter(), "")
+	return e
+}
+
+// batch encodes everything but the watermarks, whose offsets are not known yet. It cannot fail: what cannot be encoded
+// becomes a dead letter.
+func (e *Encoder) batch(b *Batch) *outbox {
+	w := &writer{Encoder: e, out: &outbox{}, arena: newArena(len(b.Events))}
+	for i := range b.Events {
+		w.event(&b.Events[i])
+	}
+	for i := range b.Dead {
+		w.deadLetter(&b.Dead[i])
+	}
+	return w.out
+}
+
+// writer encodes one batch.
+type writer struct {
+	*Encoder
+	out     *outbox
+	arena   arena
+	headers headerArena
+}
+
+// event adds the records of one event: its own, and the copies.
+func (w *writer) event(o *Outgoing) {
+	r := w.types[o.Event.EventType()]
+	switch {
+	case r == nil || r.main == nil:
+		w.undeliverable(o, "encode", "the event type is switched off", nil)
+		return
+	case o.Key == "":
+		w.undeliverable(o, "encode", "there is no conversation, session or segment to make a key of", nil)
+		return
+	}
+	body, err := w.arena.encode(func(dst []byte) ([]byte, error) {
+		return events.AppendAvro(append(dst, r.main.prefix...), o.Event)
+	})
+	if err != nil {
+		w.undeliverable(o, "encode", err.Error(), nil)
+		return
+	}
+	h := o.Event.Head()
+	l := &letter{event: o, typ: o.Event.EventType(), feed: o.Feed}
+	l.record = kgo.Record{
+		Topic: r.main.topic, Key: w.arena.text(o.Key), Value: body, Timestamp: h.EventTime,
+		Headers: w.eventHeaders(r.main.headers, h),
+	}
+	if w.observed {
+		l.record.Timestamp = h.ObservedTime
+	}
+	l.size = sizeOf(&l.record)
+	if l.size > w.maxBytes {
+		reason := fmt.Sprintf("a record of %d bytes is larger than kafka.max_record_bytes %d", l.size, w.maxBytes)
+		w.undeliverable(o, "publish", reason, body)
+		return
+	}
+	w.out.add(l)
+	if o.Negative && r.negative != nil {
+		w.copy(l, r.main, r.negative)
+	}
+	if r.latest != nil {
+		w.latest(l, r)
+	}
+}
+
+// copy adds the same record for another topic.
+func (w *writer) copy(l *letter, from, to *topicCodec) *letter {
+	c := &letter{record: l.record, event: l.event, size: l.size, feed: l.feed}
+	c.record.Topic = to.topic
+	c.record.Value = w.withPrefix(l.record.Value, from, to)
+	w.out.add(c)
+	return c
+}
+
+// latest adds the record for the compacted topic: keyed by entity, and a tombstone once another entity has taken over.
+// It is no feed: what watermarks speak about are the events.
+func (w *writer) latest(l *letter, r *route) {
+	h := l.event.Event.Head()
+	c := w.copy(l, r.main, r.latest)
+	c.feed = nil
+	c.record.Key = w.arena.text(h.EntityID)
+	if h.SupersededBy != nil {
+		c.record.Value, c.record.Headers = nil, nil
+	}
+	c.size = sizeOf(&c.record)
+}
+
+func (w *writer) withPrefix(value []byte, from, to *topicCodec) []byte {
+	if string(from.prefix) == string(to.prefix) {
+		return value
+	}
+	out, _ := w.arena.encode(func(dst []byte) ([]byte, error) {
+		return append(append(dst, to.prefix...), value[len(from.prefix):]...), nil
+	})
+	return out
+}
+
+// watermark encodes the watermark of a feed with the offsets that the feed has now.
+func (e *Encoder) watermark(f *Feed) (*letter, error) {
+	m := f.Watermark
+	f.complete(e.topics)
+	if m.PublishedTime.IsZero() {
+		m.PublishedTime = time.Now().UTC().Truncate(time.Millisecond)
+	}
+	value, err := m.AppendAvro(append([]byte(nil), e.marks.prefix...))
+	if err != nil {
+		return nil, fmt.Errorf("encode watermark of %s: %w", WatermarkKey(m), err)
+	}
+	l := &letter{record: kgo.Record{
+		Topic: e.marks.topic, Key: []byte(WatermarkKey(m)), Value: value, Timestamp: m.PublishedTime,
+	}}
+	l.size = sizeOf(&l.record)
+	return l, nil
+}
+
+// WatermarkKey is the key of a watermark's record: source, bot and endpoint, with - for a whole account.
+func WatermarkKey(m *events.Watermark) string {
+	bot := "-"
+	if m.BotID != nil {
+		bot = *m.BotID
+	}
+	return m.Source + "/" + bot + "/" + m.Endpoint
+}
+
+// sizeOf is no less than what a record takes in a batch before compression.
+func sizeOf(r *kgo.Record) int {
+	const record, header = 64, 10
+	n := record + len(r.Key) + len(r.Value)
+	for _, h := range r.Headers {
+		n += header + len(h.Key) + len(h.Value)
+	}
+	return n
+}
+
+// valueType names the schema of a topic's values; empty for topics that are not Avro.
+func (s topicSpec) valueType() events.Type {
+	switch s.suffix {
+	case suffixNegative:
+		return events.TypeFeedback
+	case suffixWatermark:
+		return events.TypeWatermark
+	case suffixDeadLetter:
+		return events.TypeDeadLetter
+	case suffixControl, suffixCheckpoint:
+		return ""
+	}
+	if s.kind == kindLatest {
+		return events.Type(s.suffix[:len(s.suffix)-len(suffixLatest)])
+	}
+	return events.Type(s.suffix)
+}
+
+// arena holds the bytes of one batch in a few pieces. What it has given out stays where it is.
+type arena struct {
+	free []byte // empty, with room
+	next int    // size of the next piece
+}
+
+func newArena(events int) arena { return arena{next: min(max(events<<10, 4<<10), 256<<10)} }
+
+// encode lets fn append to an empty slice and keeps what it returns.
+func (a *arena) encode(fn func(dst []byte) ([]byte, error)) ([]byte, error) {
+	if cap(a.free) < a.next/8 {
+		a.free = make([]byte, 0, a.next)
+	}
+	out, err := fn(a.free)
+	if err != nil {
+		return nil, err
+	}
+	if len(out) <= cap(a.free) {
+		a.free = a.free[len(out):len(out):cap(a.free)]
+	}
+	return out[:len(out):len(out)], nil
+}
+
+func (a *arena) text(s string) []byte {
+	out, _ := a.encode(func(dst []byte) ([]byte, error) { return append(dst, s...), nil })
+	return out
+}

@@ -16,15 +16,17 @@ import (
 // installation.
 var recipe = "1"
 
-// Recipe is the version of what counts as content. It rises when a field begins to count; fields say in the schema since
-// which recipe they do. An entity that is unchanged under the recipe it was stored with is not published again.
-var Recipe = sync.OnceValue(func() int {
+var parseRecipe = sync.OnceValue(func() int {
 	n, err := strconv.Atoi(recipe)
 	if err != nil || n < 1 {
 		panic("events: the recipe set by the linker is not a positive number: " + recipe)
 	}
 	return n
 })
+
+// Recipe is the version of what counts as content. It rises when a field begins to count; fields say in the schema since
+// which recipe they do. An entity that is unchanged under the recipe it was stored with is not published again.
+func Recipe() int { return parseRecipe() }
 
 var contentBuffers = sync.Pool{New: func() any { return new([]byte) }}
 

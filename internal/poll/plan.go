@@ -1,0 +1,416 @@
+package poll
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// The plan: what to ask next.
+//
+// Requests are scarce, so what is configured are floors and the plan says what can be had. It works in two steps, both pure
+// functions of state, clock and budget.
+//
+// Derive (capacity.go) adds up what every unit wants (a unit is one endpoint of one bot), shares the account's budget among
+// six classes of work, and stretches the period of each class until it fits. It is called again every few seconds.
+//
+// Next picks the work for the one request that an endpoint may have in flight, in this order, passing over lanes that the budget
+// does not serve at the moment:
+//
+//  1. Looks for new rows, of busy units. Due every poll interval; at once when another endpoint saw activity, when nothing
+//     was looked at yet, and while the unit is behind. A look reads from the end of what is read to now. Where the page has room,
+//     it reaches back over older time that would soon have to be read again: that costs no request, and is
+//     all that a quiet unit ever needs. On `conversations` a look is a count, unless the whole day fits on a page.
+//  2. The hot set: rows that are open or ended a short while ago, by id where the server honours ids, else by the windows
+//     they start in.
+//  3. Looks for new rows, of idle units, evenly spread.
+//  4. Sweeps: older time read again, the earliest deadline first. A deadline is the last read plus the period of
+//     the tier that the time is in. Sweeping begins as late as it can, and as early as it must for all deadlines to be met.
+//  5. Gaps: time never read, back to a day ago.
+//  6. Backfill: older time never read, and ranges asked for.
+//
+// A look never covers more than CatchUp: after an outage the newest rows come first and the time between becomes a gap.
+// Passes in hand are part of the state: the next step of a pass competes with new work, so that a long pass never holds
+// up a look. Ties go to the unit that comes first.
+
+// Unit is one endpoint of one bot, or of the whole account, as the plan sees it. Times are by the server's clock.
+type Unit struct {
+	Endpoint     events.Endpoint
+	Bot          string // empty where the endpoint runs once for the account
+	Start        time.Time
+	PollInterval time.Duration
+	Read         *Set
+	Density      *Density
+	LastLook     time.Time     // when the last look was sent; zero for none
+	WokenAt      time.Time     // when another endpoint last saw activity of this bot
+	NotBefore    time.Time     // nothing is asked before, after errors
+	Hot          []HotRef      // rows to read again soon
+	IDsIgnored   bool          // conversations: the server does not honour conversationIds
+	Held         []Held        // time not to be asked for now
+	Backfills    []Span        // what is left to read of the ranges asked for
+	Zone         time.Duration // conversations: offset from UTC of the server's calendar days
+}
+
+// HotRef is a row that is likely to change.
+type HotRef struct {
+	ID    string
+	Start time.Time
+	Read  time.Time // when it was last read by id; not used where hot rows are read by time
+}
+
+// Held is time that is not asked for until later: a second with more rows than the server gives out, or time that could not be
+// read. It stays a gap.
+type Held struct {
+	Span
+	Until time.Time
+}
+
+// Kind says what a Work does.
+type Kind uint8
+
+// The kinds of work.
+const (
+	KindTail     Kind = iota // read rows of new time, and of older time as far as the window reaches back
+	KindProbe                // count the rows of a day, then read the new ones
+	KindHot                  // read Refs again, by id on conversations, by the window elsewhere
+	KindSweep                // read a window again
+	KindGap                  // read a window never read, inside the time that should be complete
+	KindBackfill             // read history
+)
+
+func (k Kind) String() string {
+	return [...]string{"tail", "probe", "hot", "sweep", "gap", "backfill"}[k]
+}
+
+// Work is one pass over one window of one unit. On conversations From and To lie within one calendar day of the server, and
+// the whole of that day is meant, except for KindProbe.
+type Work struct {
+	Lane     Lane
+	Kind     Kind
+	Unit     int // index into the units planned for
+	From, To time.Time
+	Refs     []HotRef // KindHot
+	Requests float64  // how many it is expected to take
+	// Due is when it should begin. For a pass in hand it is the time of its last step.
+	Due time.Time
+}
+
+// Slot is the state of the one request that an endpoint may have in flight.
+type Slot struct {
+	// Active are the passes begun and not finished, with Due set to the time of their last step: at most one a unit in the tail
+	// lane, and one in every other lane.
+	Active []Work
+	// Wait is how long the budget makes each lane wait. Zero: not at all.
+	Wait [laneCount]time.Duration
+}
+
+// candidate is the best that one class of work has to offer.
+type candidate struct {
+	work Work
+	due  time.Time
+	ok   bool
+}
+
+// offer keeps the earlier of two candidates, the first of equals.
+func (c *candidate) offer(w Work, due time.Time) {
+	if !c.ok || due.Before(c.due) {
+		*c = candidate{w, due, true}
+	}
+}
+
+// Next returns the most urgent work of one endpoint, or how long to wait for some. The units must be those the plan
+// was derived for; their state may have moved on since.
+func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot Slot) (w Work, wait time.Duration, ok bool) {
+	wait = maxWait
+	busy, idle := p.looks(units, e, now, slot)
+	for _, next := range []func() candidate{
+		func() candidate { return busy },
+		func() candidate { return p.active(slot, LaneHot, func() candidate { return p.hot(units, e, now) }) },
+		func() candidate { return idle },
+		func() candidate { return p.sweepOrGap(units, e, now, slot) },
+		func() candidate {
+			return p.active(slot, LaneBackfill, func() candidate { return p.backfill(units, e, now) })
+		},
+	} {
+		c := next()
+		if !c.ok {
+			continue
+		}
+		delay := max(c.due.Sub(now), slot.Wait[c.work.Lane], 0)
+		if delay == 0 {
+			return c.work, 0, true
+		}
+		wait = min(wait, delay)
+	}
+	return Work{}, wait, false
+}
+
+// maxWait bounds how long Next tells to wait when there is nothing to do.
+const maxWait = time.Minute
+
+// active returns the pass in hand of a lane, else what begin offers.
+func (p *Plan) active(slot Slot, lane Lane, begin func() candidate) candidate {
+	for _, w := range slot.Active {
+		if w.Lane == lane {
+			return candidate{w, w.Due, true}
+		}
+	}
+	return begin()
+}
+
+// catchUpFrom is where a look begins at the earliest.
+func (p *Plan) catchUpFrom(u *Unit, now time.Time) time.Time {
+	return maxTime(u.Start, now.Add(-p.policy.CatchUp))
+}
+
+// frontier is the end of what is read without a gap since catchUpFrom. Held time counts as read.
+func (p *Plan) frontier(u *Unit, now time.Time) time.Time {
+	f := u.Read.ReadThrough(p.catchUpFrom(u, now))
+	for again := true; again; {
+		again = false
+		for _, h := range u.Held {
+			if h.Until.After(now) && !h.From.After(f) && h.To.After(f) {
+				f, again = u.Read.ReadThrough(h.To), true
+			}
+		}
+	}
+	return minTime(f, now)
+}
+
+// looks returns the most urgent look of the busy units and of the idle ones.
+func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot Slot) (busy, idle candidate) {
+	var lastIdle time.Time
+	for i, u := range units {
+		if u.Endpoint != e {
+			continue
+		}
+		if k := slices.IndexFunc(slot.Active, func(w Work) bool { return w.Lane == LaneTail && w.Unit == i }); k >= 0 {
+			busy.offer(slot.Active[k], slot.Active[k].Due)
+			continue
+		}
+		f := p.frontier(u, now)
+		c := &p.Units[i]
+		due := u.LastLook.Add(c.Poll)
+		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > c.Poll
+		if urgent {
+			due = minTime(u.LastLook, due)
+		} else if !c.Busy {
+			lastIdle = maxTime(lastIdle, u.LastLook)
+		}
+		due = maxTime(due, maxTime(u.NotBefore, u.Start.Add(time.Second)))
+		to := &busy
+		if !urgent && !c.Busy {
+			to = &idle
+		}
+		if !to.ok || due.Before(to.due) {
+			to.offer(Work{Lane: LaneTail, Unit: i, From: f, To: now, Due: due}, due)
+		}
+	}
+	if rate := p.rate(classIdle, e); idle.ok && rate > 0 { // evenly spread, not in bursts
+		idle.due = maxTime(idle.due, lastIdle.Add(perRequest(rate)))
+	}
+	for _, c := range []*candidate{&busy, &idle} {
+		if c.ok && c.work.Requests == 0 && !c.due.After(now) {
+			c.work = p.look(units, c.work, now)
+		}
+	}
+	return busy, idle
+}
+
+// look gives a look that is due its window: from w.From to w.To, less where that is too much for one pass, more where
+// its page has room.
+func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
+	u, pg := units[w.Unit], pagingOf(units[w.Unit].Endpoint)
+	c := &p.Units[w.Unit]
+	if pg.days {
+		w.Kind = KindProbe
+		dayStart := u.dayOf(w.From)
+		w.To = minTime(dayStart.Add(day), now)
+		rows := u.Density.Rows(Span{w.From, w.To})
+		w.Requests = 1 + rows/float64(pg.rows)
+		if u.Density.Rows(Span{dayStart, w.To}) <= pg.fill && p.rides(u, c, maxTime(dayStart, u.Start), w.From, now) {
+			w.Kind, w.From, w.Requests = KindTail, maxTime(dayStart, u.Start), 1
+		}
+		return w
+	}
+	w.Kind = KindTail
+	if pg.windowRows(pg.look) < u.Density.Rows(Span{w.From, w.To}) {
+		w.To = u.Density.Ahead(w.From, w.To, pg.windowRows(pg.look))
+	} else if back := p.reach(u, now); back.Before(w.From) {
+		w.From = p.rideFrom(u, c, back, w.From, now)
+	}
+	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
+	return w
+}
+
+// reach is how far back from now a look may begin so that all its rows fit on one page. It stops at held time.
+func (p *Plan) reach(u *Unit, now time.Time) time.Time {
+	pg := pagingOf(u.Endpoint)
+	limit := maxTime(u.Start, now.Add(-pg.maxRange))
+	for _, h := range u.Held {
+		if h.Until.After(now) {
+			limit = maxTime(limit, h.To)
+		}
+	}
+	return minTime(u.Density.Back(now, limit, pg.fill), now)
+}
+
+// rideFrom returns the earliest moment from back on that would have to be read again before the next look, or to.
+func (p *Plan) rideFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time {
+	next := now.Add(c.Poll)
+	for _, r := range u.Hot {
+		if read, ok := u.Read.LastRead(r.Start); !r.Start.Before(back) && r.Start.Before(to) && (!ok || read.Add(c.Hot).Before(next)) {
+			to = r.Start
+		}
+	}
+	to = to.Truncate(time.Second)
+	for _, z := range p.zones(u, c, now) {
+		zone := Span{maxTime(z.From, back), minTime(z.To, to)}
+		if !zone.From.Before(zone.To) {
+			continue
+		}
+		if read, ok := u.Read.OldestRead(zone.From, zone.To); !ok || read.Add(z.period).Before(next) {
+			to = zone.From
+		}
+	}
+	return to
+}
+
+// rides reports whether any of [from, to) would have to be read again before the next look.
+func (p *Plan) rides(u *Unit, c *Cadence, from, to, now time.Time) bool {
+	return p.rideFrom(u, c, from, to, now).Before(to)
+}
+
+// zone is the part of the time that one tier of sweeps is responsible for.
+type zone struct {
+	Span
+	period time.Duration
+}
+
+// zones returns the tiers of a unit as time, the youngest first. Nothing lies before the unit's start.
+func (p *Plan) zones(u *Unit, c *Cadence, now time.Time) []zone {
+	tiers := p.policy.tiers(u.Endpoint)
+	out := make([]zone, 0, len(tiers))
+	end := now
+	for k, t := range tiers {
+		from := maxTime(now.Add(-t.Within), u.Start)
+		if pagingOf(u.Endpoint).days {
+			from = maxTime(u.dayOf(now.Add(-t.Within)), u.Start)
+		}
+		if from.Before(end) {
+			out = append(out, zone{Span{from, end}, c.Sweep[k]})
+			end = from
+		}
+	}
+	return out
+}
+
+// dayOf returns the beginning of the server's calendar day that t is in.
+func (u *Unit) dayOf(t time.Time) time.Time {
+	return t.Add(u.Zone).Truncate(day).Add(-u.Zone)
+}
+
+// task is work with a deadline.
+type task struct {
+	work     Work
+	deadline time.Time
+}
+
+// latest picks from tasks the one with the earliest deadline, and says when it must begin so that all tasks can be done by
+// their deadlines, one after the other, at rate requests a minute.
+func latest(tasks []task, rate float64, now time.Time) candidate {
+	if len(tasks) == 0 {
+		return candidate{}
+	}
+	slices.SortStableFunc(tasks, func(a, b task) int { return a.deadline.Compare(b.deadline) })
+	var requests float64
+	begin := tasks[0].deadline
+	for _, t := range tasks {
+		if rate <= 0 { // nothing was planned for: each by its own deadline
+			break
+		}
+		requests += t.work.Requests
+		// An eighth of the time is kept in hand for what does not go as planned.
+		slack := t.deadline.Sub(now)*7/8 - time.Duration(requests/rate*float64(time.Minute))
+		begin = minTime(begin, now.Add(slack))
+	}
+	w := tasks[0].work
+	w.Due = begin
+	return candidate{w, begin, true}
+}
+
+// hot returns the most urgent re-read of hot rows.
+func (p *Plan) hot(units []*Unit, e events.Endpoint, now time.Time) candidate {
+	var tasks []task
+	for i, u := range units {
+		if u.Endpoint != e || len(u.Hot) == 0 || u.NotBefore.After(now) {
+			continue
+		}
+		if pagingOf(e).days {
+			tasks = p.hotByID(tasks, i, u)
+		} else {
+			tasks = p.hotByTime(tasks, i, u, now)
+		}
+	}
+	return latest(tasks, p.rate(classHot, e), now)
+}
+
+// hotByID puts the refs of a unit into batches, those read longest ago first.
+func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
+	if u.IDsIgnored {
+		return tasks
+	}
+	refs := slices.Clone(u.Hot)
+	slices.SortStableFunc(refs, func(a, b HotRef) int {
+		return cmp.Or(a.Read.Compare(b.Read), cmp.Compare(a.ID, b.ID))
+	})
+	for batch := range slices.Chunk(refs, pagingOf(u.Endpoint).rows) {
+		w := Work{Lane: LaneHot, Kind: KindHot, Unit: i, From: batch[0].Start, To: batch[0].Start, Refs: batch, Requests: 1}
+		for _, r := range batch {
+			w.From, w.To = minTime(w.From, r.Start), maxTime(w.To, r.Start)
+		}
+		tasks = append(tasks, task{w, batch[0].Read.Add(p.Units[i].Hot)})
+	}
+	return tasks
+}
+
+// hotByTime puts the refs of a unit into windows of a page each. Rows that looks read anyway are left to them.
+func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
+	end := minTime(p.reach(u, now), p.frontier(u, now))
+	for _, refs := range hotWindows(u, end) {
+		from := refs[0].Start.Truncate(time.Second)
+		w := Work{
+			Lane: LaneHot, Kind: KindHot, Unit: i, Refs: refs, Requests: 1,
+			From: from, To: minTime(refs[len(refs)-1].Start.Truncate(time.Second).Add(time.Second), end),
+		}
+		deadline := now // a ref that was never read
+		if read, ok := u.Read.OldestRead(w.From, w.To); ok {
+			deadline = read.Add(p.Units[i].Hot)
+		}
+		if w.From.Before(w.To) {
+			tasks = append(tasks, task{w, deadline})
+		}
+	}
+	return tasks
+}
+
+// hotWindows groups the hot rows of a unit that start before end by windows whose rows fit on a page.
+func hotWindows(u *Unit, end time.Time) [][]HotRef {
+	refs := slices.DeleteFunc(slices.Clone(u.Hot), func(r HotRef) bool {
+		return !r.Start.Before(end) || r.Start.Before(u.Start)
+	})
+	slices.SortStableFunc(refs, func(a, b HotRef) int { return a.Start.Compare(b.Start) })
+	var out [][]HotRef
+	for len(refs) > 0 {
+		limit := u.Density.Ahead(refs[0].Start, end, pagingOf(u.Endpoint).fill)
+		n := 1
+		for n < len(refs) && refs[n].Start.Before(limit) {
+			n++
+		}
+		out = append(out, refs[:n])
+		refs = refs[n:]
+	}
+	return out
+}

@@ -1,0 +1,204 @@
+package poll
+
+import (
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// sweepOrGap returns the next re-read of older time if it must begin now, else the oldest gap, which uses what sweeps
+// leave of their lane.
+func (p *Plan) sweepOrGap(units []*Unit, e events.Endpoint, now time.Time, slot Slot) candidate {
+	return p.active(slot, LaneSweep, func() candidate {
+		sweep := p.sweep(units, e, now)
+		if sweep.ok && !sweep.due.After(now) {
+			return sweep
+		}
+		if gap := p.unread(units, e, now, LaneSweep, KindGap); gap.ok {
+			return gap
+		}
+		return sweep
+	})
+}
+
+// sweep returns the chunk of read time whose deadline is the earliest.
+func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate {
+	var tasks []task
+	for i, u := range units {
+		if u.Endpoint != e || u.NotBefore.After(now) {
+			continue
+		}
+		if pagingOf(e).days {
+			tasks = p.sweepDays(tasks, i, u, now)
+		} else {
+			tasks = p.sweepStretches(tasks, i, u, now)
+		}
+	}
+	c := latest(tasks, p.rate(classSweep, e), now)
+	if c.ok && !pagingOf(e).days && !c.due.After(now) {
+		c.work = p.widen(units, c.work, tasks, now)
+	}
+	return c
+}
+
+// sweepStretches adds what was read of one unit, by tier and last read. Time that looks read along is left to them.
+func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []task {
+	end := minTime(p.frontier(u, now), p.reach(u, now))
+	pg := pagingOf(u.Endpoint)
+	for _, z := range p.zones(u, &p.Units[i], now) {
+		for _, s := range u.Read.Stretches(z.From, minTime(z.To, end)) {
+			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
+			w.Requests = u.Density.Rows(s.Span) / pg.windowRows(1)
+			tasks = append(tasks, task{w, s.ReadAt.Add(z.period)})
+		}
+	}
+	return tasks
+}
+
+// widen makes of one stretch a chunk worth its requests: it takes in the stretches that follow and, a period being a long
+// time, will be due before long, and cuts what is too much for one pass.
+func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
+	u := units[w.Unit]
+	pg := pagingOf(u.Endpoint)
+	limit := u.Density.Ahead(w.From, w.From.Add(pg.maxRange), pg.windowRows(pg.chunk))
+	w.From = w.From.Truncate(time.Second)
+	next := func() (task, bool) {
+		for _, t := range tasks {
+			if t.work.Unit == w.Unit && t.work.From.Equal(w.To) {
+				return t, true
+			}
+		}
+		return task{}, false
+	}
+	for w.To.Before(limit) {
+		t, ok := next()
+		if !ok {
+			break
+		}
+		period := p.periodAt(u, w.Unit, t.work.From, now)
+		if t.deadline.Sub(now) > period/4 {
+			break
+		}
+		w.To = t.work.To
+	}
+	w.To = minTime(w.To, limit)
+	if up := w.To.Truncate(time.Second); up.Before(w.To) { // whole seconds; the frontier bounds what is read
+		w.To = minTime(up.Add(time.Second), now)
+	}
+	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
+	return w
+}
+
+// periodAt returns the period of the tier that t is in.
+func (p *Plan) periodAt(u *Unit, i int, t, now time.Time) time.Duration {
+	var period time.Duration
+	for _, z := range p.zones(u, &p.Units[i], now) {
+		period = z.period
+		if !t.Before(z.From) {
+			break
+		}
+	}
+	return period
+}
+
+// sweepDays adds the calendar days of one unit.
+func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
+	end, pg := p.frontier(u, now), pagingOf(u.Endpoint)
+	for _, z := range p.zones(u, &p.Units[i], now) {
+		for d := u.dayOf(z.From); d.Before(z.To); d = d.Add(day) {
+			span := Span{maxTime(d, u.Start), minTime(d.Add(day), end)}
+			rows := u.Density.Rows(Span{d, minTime(d.Add(day), now)})
+			if span.To.Equal(end) && rows <= pg.fill {
+				continue // looks read all of today
+			}
+			parts := u.Read.Stretches(span.From, span.To)
+			if len(parts) == 0 {
+				continue
+			}
+			oldest := parts[0].ReadAt
+			for _, s := range parts {
+				oldest = minTime(oldest, s.ReadAt)
+			}
+			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To}
+			w.Requests = pg.requests(rows)
+			tasks = append(tasks, task{w, oldest.Add(z.period)})
+		}
+	}
+	return tasks
+}
+
+// backfill returns the next window of history: first what should have been read, then what was asked for.
+func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candidate {
+	if c := p.unread(units, e, now, LaneBackfill, KindBackfill); c.ok {
+		return c
+	}
+	for i, u := range units {
+		if u.Endpoint == e && len(u.Backfills) > 0 && !u.NotBefore.After(now) {
+			return candidate{p.window(units, i, u.Backfills[0], LaneBackfill, KindBackfill, now), now, true}
+		}
+	}
+	return candidate{}
+}
+
+// unread returns the first window of the oldest gap that a lane is responsible for: recent gaps are filled before history.
+func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, lane Lane, kind Kind) candidate {
+	best, unit := Span{}, -1
+	for i, u := range units {
+		if u.Endpoint != e || u.NotBefore.After(now) {
+			continue
+		}
+		if gaps := p.gaps(u, now, lane); len(gaps) > 0 && (unit < 0 || gaps[0].From.Before(best.From)) {
+			best, unit = gaps[0], i
+		}
+	}
+	if unit < 0 {
+		return candidate{}
+	}
+	return candidate{p.window(units, unit, best, lane, kind, now), now, true}
+}
+
+// gaps returns the time never read that a lane is responsible for. Time that looks still reach is not a gap, nor is
+// time that is held.
+func (p *Plan) gaps(u *Unit, now time.Time, lane Lane) []Span {
+	from, to := u.Start, p.catchUpFrom(u, now)
+	recent := minTime(maxTime(now.Add(-p.policy.RecentGap), from), to)
+	if lane == LaneSweep {
+		from = recent
+	} else {
+		to = recent
+	}
+	if !from.Before(to) {
+		return nil
+	}
+	var out []Span
+	for _, g := range u.Read.Gaps(from, to) {
+		for _, h := range u.Held {
+			if h.Until.After(now) && h.From.Before(g.To) && h.To.After(g.From) {
+				if g.From.Before(h.From) {
+					out = append(out, Span{g.From, h.From})
+				}
+				g.From = h.To
+			}
+		}
+		if g.From.Before(g.To) {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
+// window returns the first pass over a span to be read.
+func (p *Plan) window(units []*Unit, i int, span Span, lane Lane, kind Kind, now time.Time) Work {
+	u := units[i]
+	pg := pagingOf(u.Endpoint)
+	w := Work{Lane: lane, Kind: kind, Unit: i, From: span.From, Due: now}
+	if pg.days {
+		d := u.dayOf(span.From)
+		w.To = minTime(d.Add(day), span.To)
+		w.Requests = pg.requests(u.Density.Rows(Span{d, minTime(d.Add(day), now)}))
+		return w
+	}
+	w.To = u.Density.Ahead(span.From, minTime(span.To, span.From.Add(pg.maxRange)), pg.windowRows(pg.window))
+	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
+	return w
+}

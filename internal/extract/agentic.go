@@ -1,0 +1,167 @@
+package extract
+
+import (
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// agentic is a request to the agentic copilot, what became of the answer, and the search that it was, if it was one.
+type agentic struct {
+	request  *events.AgenticRequest
+	used     *events.SuggestionUsed
+	feedback *events.Feedback
+	search   *events.Search
+}
+
+const (
+	kindAssist = "ASSIST"
+	kindSearch = "SEARCH"
+)
+
+// activity reads an agentic request as interactions show it.
+func (d *decoder) activity() (agentic, bool) {
+	a := agentic{request: &events.AgenticRequest{Kind: kindAssist}}
+	e := a.request
+	ok := d.object("agenticActivities[]", func(name string) {
+		switch name {
+		case "requestId":
+			e.RequestID = d.text()
+		case "utterance":
+			e.Query = d.textOrJSON()
+		case "requestTime":
+			e.RequestedAt = d.time()
+		case "responseTime":
+			e.RespondedAt = d.time()
+		case "reqStatus":
+			e.ReqStatus = d.text()
+		case "resStatus":
+			e.ResStatus = d.integer()
+		case "participantId":
+			e.ParticipantID = d.text()
+		case "streaming":
+			e.Streaming = d.boolean()
+		case "response":
+			d.list(func() {
+				if r, ok := d.response(); ok {
+					e.Responses = append(e.Responses, r)
+				}
+			})
+		case "sessionInfo":
+			d.sessionInfo(e)
+		case "usageDetails":
+			d.object(name, func(name string) {
+				if name == "usedType" {
+					if used := d.text(); used != nil {
+						a.used = &events.SuggestionUsed{UsedType: used}
+					}
+				}
+			})
+		case "feedback":
+			a.feedback = d.feedback()
+		}
+	})
+	return a, ok
+}
+
+func (d *decoder) response() (events.AgenticResponse, bool) {
+	var r events.AgenticResponse
+	if d.kind() != '{' {
+		r.Content = d.textOrJSON()
+		return r, r.Content != nil
+	}
+	return r, d.object("response[]", func(name string) {
+		switch name {
+		case "type":
+			r.Type = d.text()
+		case "content":
+			r.Content = d.textOrJSON()
+		}
+	})
+}
+
+func (d *decoder) sessionInfo(e *events.AgenticRequest) {
+	start, more := d.next(), false
+	d.object("sessionInfo", func(name string) {
+		switch name {
+		case "botSessionID":
+			e.AgenticBotSessionID = d.text()
+		case "status":
+			e.AgenticStatus = d.text()
+		case "userId":
+			e.AgenticUserID = d.text()
+		case "sessionId":
+			e.AgenticSessionID = d.text()
+		case "runId":
+			e.AgenticRunID = d.text()
+		case "appId":
+			e.AgenticAppID = d.text()
+		case "envId":
+			e.AgenticEnvID = d.text()
+		case "envName":
+			e.AgenticEnvName = d.text()
+		case "conversationState":
+			e.AgenticConversationState = d.text()
+		case "activeConversationAgent":
+			e.AgenticActiveAgent = d.textOrJSON()
+		case "source":
+			e.AgenticSource = d.text()
+		default:
+			more = true
+		}
+	})
+	if more {
+		e.SessionInfoJSON = d.canonical(start)
+	}
+}
+
+// sightAgentic adds a request and all that belongs to it. Where it has an id, the other endpoint shows it as well, and both
+// arrive at the same entities; where it has none, the parent and the entry's own id or time identify it.
+func (d *decoder) sightAgentic(a agentic, parent string) {
+	e := a.request
+	switch id := or(e.RequestID); {
+	case strings.HasPrefix(id, "ua-"):
+		e.Kind = kindSearch
+	case strings.HasPrefix(id, "aa-"):
+		e.Kind = kindAssist
+	}
+	at := moment{}
+	if d.scope.Endpoint == events.Interactions {
+		at = at.or(e.RequestedAt, "agenticActivities[].requestTime").or(e.RespondedAt, "agenticActivities[].responseTime")
+	} else {
+		at = at.or(e.RequestedAt, "requestedAt").or(e.MessageTime, "timestampValue").or(e.RespondedAt, "respondedAt")
+	}
+	at = at.orOf(d.at)
+	parts := []string{or(e.RequestID)}
+	if e.RequestID == nil {
+		parts = []string{parent, or(e.MessageID), stamp(e.RequestedAt)}
+		if e.MessageID != nil {
+			parts = parts[:2]
+		}
+	}
+	anchor := d.anchor
+	if e.RequestedAt != nil {
+		anchor = *e.RequestedAt
+	}
+	seen := func(s *events.Sighting) {
+		if e.RequestID != nil {
+			shared(s, anchor, slackAgentic)
+		}
+	}
+	id := d.entity(events.TypeAgenticRequest, parts...)
+	seen(d.sight(e, id, at))
+	if a.search != nil {
+		d.sight(a.search, d.entity(events.TypeSearch, parts...), at)
+	}
+	if u := a.used; u != nil {
+		u.TargetType, u.Via, u.RequestID, u.ParentEntityID = "Agentic", "AGENTIC", e.RequestID, d.texts.put(id)
+		seen(d.sight(u, d.entity(events.TypeSuggestionUsed, id, "agentic"), at))
+	}
+	if f := a.feedback; f != nil {
+		f.TargetType, f.RequestID, f.MessageID = "Agentic", e.RequestID, e.MessageID
+		seen(d.sightFeedback(f, id, at))
+	}
+}
+
+func requestTime(a agentic) *time.Time { return first(a.request.RequestedAt, a.request.MessageTime) }

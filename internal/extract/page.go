@@ -1,0 +1,362 @@
+// Package extract turns one page of an upstream endpoint into rows and the sightings of things on them: what was searched,
+// shown, used, rated, nudged, stepped through, asked, summarised, served. It does no I/O, keeps no state and knows no clock.
+//
+// A record that cannot be read costs nothing but itself, a field that cannot be read nothing but the field; both are
+// reported. Whether a sighting becomes an event is decided elsewhere.
+package extract
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"agentassist-poller/internal/events"
+)
+
+// Scope is what the reader of a page knows and the page does not say.
+type Scope struct {
+	Source    string // the configured account's name
+	AccountID string
+	// BotID is the bot that was asked for. Where the endpoint runs once per account it is empty, and the rows say.
+	BotID    string
+	Endpoint events.Endpoint
+	CSAT     CSAT
+}
+
+// CSAT says what a customer's score means. The zero value is the default: 1 and 2 are negative, 4 and more positive.
+type CSAT struct {
+	NegativeUpTo float64
+	PositiveFrom float64
+}
+
+// A Page is what one response said.
+type Page struct {
+	Rows []Row
+	Dead []Dead
+	// NumResults, Total and TotalPages are the response's own counts, -1 where it gives none.
+	NumResults, Total, TotalPages int64
+	// HasMore is nil where the response does not say.
+	HasMore *bool
+	// Drift counts what was not expected, by path: unknown fields ("data[].newField"), and values that could not be
+	// used ("bad:data[].segmentEndTime"). Nil if there was none.
+	Drift map[string]int64
+}
+
+// A Row is one record of a page.
+type Row struct {
+	// ID is the same on every read of the record. Paging depends on it.
+	ID             string
+	ConversationID string
+	BotID          string
+	// Start and End are the record's own times, zero where it has none.
+	Start, End time.Time
+	// Open records will change. Where the endpoint says nothing about it, records are not open.
+	Open bool
+	// BotOnly sessions never reached an agent, or have not yet.
+	BotOnly bool
+	// Agentic conversations have something that the conversations endpoint tells more about.
+	Agentic   bool
+	Sightings []events.Sighting
+}
+
+// Dead is a record that could not be read, whole.
+type Dead struct {
+	Stage  string // decode or map
+	Reason string
+	Raw    []byte
+	// The ids that could be read, each possibly empty.
+	ConversationID, SessionID, SegmentID string
+}
+
+// The stages at which a record can die here.
+const (
+	stageDecode = "decode"
+	stageMap    = "map"
+)
+
+// maxBroken bounds how many records of one page may be broken JSON before the page as a whole counts as broken: each of
+// them costs another look at the page.
+const maxBroken = 20
+
+// Decode reads one response body. It returns an error, a *PageError, only if nothing of the page can be trusted. The body is
+// not kept and not changed. Values of the sightings may be shared between events: replace pointers, never write through them.
+func Decode(s Scope, body []byte) (*Page, error) {
+	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	if err := sniff(body); err != nil {
+		return nil, err
+	}
+	var broken []Dead
+	for {
+		d := newDecoder(s, body)
+		err := d.envelope()
+		if err == nil {
+			d.page.Dead = append(broken, d.page.Dead...)
+			return d.page, nil
+		}
+		start, end, found := d.brokenRecord()
+		if !found || len(broken) == maxBroken {
+			return nil, pageError(err)
+		}
+		broken = append(broken, Dead{Stage: stageDecode, Reason: "broken JSON: " + excerpt(err.Error()), Raw: bytes.Clone(body[start:end])})
+		body = blank(body, start, end)
+	}
+}
+
+// A decoder reads one page.
+type decoder struct {
+	*reader
+	spotter
+	page   *Page
+	record struct {
+		start, end int // end is 0 while the record is being read
+	}
+}
+
+func newDecoder(s Scope, body []byte) *decoder {
+	d := &decoder{
+		reader:  newReader(body),
+		spotter: spotter{scope: s},
+		page:    &Page{NumResults: -1, Total: -1, TotalPages: -1},
+	}
+	d.record.end = -1
+	return d
+}
+
+// envelope reads the whole response. The records lie in data or results, before or after the counts.
+func (d *decoder) envelope() error {
+	var (
+		hasRecords bool
+		refusal    *PageError
+		names      []string
+		message    string
+	)
+	if d.kind() == '{' {
+		d.members("", func(name string) {
+			names = append(names, name)
+			switch name {
+			case "data", "results":
+				if k := d.kind(); k == '[' || k == '{' || k == 'n' {
+					hasRecords = true
+					d.list(d.row)
+				} else {
+					d.skip()
+				}
+			case "numResults":
+				d.page.NumResults = orElse(d.integer(), -1)
+			case "totalResults":
+				d.page.Total = orElse(d.integer(), -1)
+			case "totalPages":
+				d.page.TotalPages = orElse(d.integer(), -1)
+			case "hasMore":
+				d.page.HasMore = d.boolean()
+			case "skip", "limit":
+				d.skip() // what was asked for
+			case "errors":
+				refusal = d.refusal()
+			case "message", "error", "msg":
+				message = orElse(d.raw(), "")
+			}
+		})
+	} else {
+		d.skip()
+	}
+	if d.err == nil {
+		if _, err := d.dec.ReadToken(); err == nil {
+			d.err = errors.New("something follows the response")
+		} else if err != io.EOF {
+			d.err = err
+		}
+	}
+	switch {
+	case d.err != nil:
+		return d.err
+	case refusal != nil:
+		return refusal
+	case hasRecords:
+		if len(d.drift) > 0 {
+			d.page.Drift = d.drift
+		}
+		return nil
+	case looksEncrypted(names):
+		return &PageError{Fault: Encrypted, Detail: "no data, but " + excerpt(strings.Join(names, ", "))}
+	case message != "":
+		return &PageError{Fault: Refused, Detail: excerpt(message)}
+	default:
+		return &PageError{Fault: Shape, Detail: "neither data nor results in the response, only " + excerpt(strings.Join(names, ", ")) + "; does base_url point at the right API?"}
+	}
+}
+
+// refusal reads the errors of a response that came with status 200; nil for none.
+func (d *decoder) refusal() *PageError {
+	var first *PageError
+	d.list(func() {
+		var e PageError
+		if d.kind() == '{' {
+			d.members("errors[]", func(name string) {
+				switch name {
+				case "msg", "message":
+					e.Detail = excerpt(orElse(d.raw(), ""))
+				case "code":
+					e.Code = orElse(d.integer(), 0)
+				default:
+					d.skip()
+				}
+			})
+		} else {
+			e.Detail = excerpt(orElse(d.raw(), ""))
+		}
+		if first == nil {
+			first = &e
+			first.Fault = Refused
+		}
+	})
+	return first
+}
+
+// row reads one record, whichever it is.
+func (d *decoder) row() {
+	d.record.start = d.next()
+	d.record.end = 0
+	d.earliest = nil
+	if k := d.kind(); k != '{' {
+		d.skip()
+		if d.err == nil {
+			d.dead(stageDecode, "the record is "+kindName(k)+", not an object", Dead{})
+		}
+	} else {
+		switch d.scope.Endpoint {
+		case events.Interactions:
+			d.segment()
+		case events.Conversations:
+			d.conversation()
+		default:
+			d.session()
+		}
+	}
+	if d.err == nil {
+		d.record.end = -1
+	}
+}
+
+// dead gives up the record that was just read.
+func (d *decoder) dead(stage, reason string, ids Dead) {
+	ids.Stage, ids.Reason = stage, reason
+	ids.Raw = []byte(d.reader.page[d.record.start:d.dec.InputOffset()])
+	d.page.Dead = append(d.page.Dead, ids)
+}
+
+// brokenRecord finds where the record that broke the page begins and ends, if it has an end.
+func (d *decoder) brokenRecord() (start, end int, found bool) {
+	if d.record.end != 0 {
+		return 0, 0, false
+	}
+	start = d.record.start
+	end = start + balanced(d.reader.page[start:])
+	if end == start {
+		return 0, 0, false
+	}
+	rest := strings.TrimLeft(d.reader.page[end:], " \t\r\n")
+	return start, end, rest != "" && (rest[0] == ',' || rest[0] == ']')
+}
+
+// balanced returns the length of the object or array at the start of s, whatever else is wrong inside; 0 if it has no end.
+func balanced(s string) int {
+	depth, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+		if depth == 0 {
+			return 0
+		}
+	}
+	return 0
+}
+
+// blank returns a copy of body that has null where the record from start to end was.
+func blank(body []byte, start, end int) []byte {
+	body = bytes.Clone(body)
+	for i := start; i < end; i++ {
+		body[i] = ' '
+	}
+	copy(body[start:end], "null")
+	return body
+}
+
+// sniff recognises what is no JSON at all, so that the error can say what it is.
+func sniff(body []byte) error {
+	text := bytes.TrimSpace(body)
+	switch {
+	case len(text) == 0:
+		return &PageError{Fault: Truncated, Detail: "it is empty"}
+	case text[0] == '<':
+		return &PageError{Fault: HTML, Detail: excerpt(string(text[:min(len(text), 1000)]))}
+	case text[0] == 'e' && bytes.Count(text, []byte(".")) == 4, text[0] == '"':
+		return &PageError{Fault: Encrypted, Detail: "one opaque string instead of an object"}
+	case text[0] == '[':
+		return &PageError{Fault: Shape, Detail: "a bare array instead of an object with data or results; does base_url point at the right API?"}
+	case text[0] != '{':
+		return &PageError{Fault: NotJSON, Detail: excerpt(string(text[:min(len(text), 1000)]))}
+	}
+	return nil
+}
+
+// looksEncrypted recognises the envelope of an encrypted payload by its members. Their exact names are not documented.
+func looksEncrypted(names []string) bool {
+	for _, name := range names {
+		name = strings.ToLower(name)
+		for _, sign := range []string{"encrypt", "cipher", "payload", "enckey", "authtag", "jwe"} {
+			if strings.Contains(name, sign) {
+				return true
+			}
+		}
+		if name == "iv" {
+			return true
+		}
+	}
+	return false
+}
+
+func pageError(err error) error {
+	if _, ok := errors.AsType[*PageError](err); ok {
+		return err
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return &PageError{Fault: Truncated, Detail: excerpt(err.Error()), Err: err}
+	}
+	return &PageError{Fault: NotJSON, Detail: excerpt(err.Error()), Err: err}
+}
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	}
+	return "a boolean"
+}
+
+// orElse returns what p points to, or the given value.
+func orElse[T any](p *T, or T) T {
+	if p == nil {
+		return or
+	}
+	return *p
+}

@@ -1,0 +1,283 @@
+package extract
+
+import (
+	"strconv"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// playbook is a run of a playbook with its steps, and its stages that have none.
+type playbook struct {
+	run   *events.PlaybookStep
+	parts []*events.PlaybookStep
+}
+
+func (d *decoder) playbook() (playbook, bool) {
+	var p playbook
+	p.run = &events.PlaybookStep{Scope: "PLAYBOOK"}
+	e := p.run
+	ok := d.object("playbookRuntimeData[]", func(name string) {
+		switch name {
+		case "_id":
+			e.RunID = d.text()
+		case "playbookId":
+			e.PlaybookID = d.text()
+		case "type":
+			e.PlaybookType = d.text()
+		case "triggerType":
+			e.TriggerType = d.text()
+		case "language":
+			e.Language = d.text()
+		case "order":
+			e.Order = d.text()
+		case "openedAt":
+			e.OpenedAt = d.time()
+		case "closedAt":
+			e.ClosedAt = d.time()
+		case "adheredSteps":
+			e.AdheredSteps = d.integer()
+		case "adherenceRate":
+			e.AdherenceRate = d.number()
+		case "totalStages":
+			d.totalStages(e)
+		case "stages":
+			ordinal := int64(0)
+			d.list(func() {
+				ordinal++
+				p.parts = append(p.parts, d.stage(ordinal)...)
+			})
+		}
+	})
+	for _, part := range p.parts {
+		part.RunID, part.PlaybookID, part.PlaybookType = e.RunID, e.PlaybookID, e.PlaybookType
+		part.TriggerType, part.Language, part.Order, part.OpenedAt = e.TriggerType, e.Language, e.Order, e.OpenedAt
+	}
+	return p, ok
+}
+
+// totalStages reads a map of numbers. What is not a number is kept in the JSON of the whole.
+func (d *decoder) totalStages(e *events.PlaybookStep) {
+	start := d.next()
+	other := d.kind() != '{'
+	if other {
+		e.TotalStagesJSON = d.raw()
+		return
+	}
+	d.object("totalStages", func(name string) {
+		if k := d.kind(); k != '0' && k != '"' {
+			other = true
+			d.skip()
+			return
+		}
+		if n, ok := parseInteger(or(d.text())); ok {
+			if e.TotalStages == nil {
+				e.TotalStages = map[string]int64{}
+			}
+			e.TotalStages[name] = n
+		} else {
+			other = true
+		}
+	})
+	if other {
+		e.TotalStagesJSON = d.canonical(start)
+	}
+}
+
+// stage reads a stage: one event for each of its steps, or one for itself if it has none. The shape of stages and steps is
+// not documented, so that members beyond the likely ones are no drift; each event keeps the whole as JSON.
+func (d *decoder) stage(ordinal int64) []*events.PlaybookStep {
+	var steps []*events.PlaybookStep
+	e := &events.PlaybookStep{Scope: "STAGE", StageOrdinal: d.ints.put(ordinal)}
+	start := d.next()
+	if d.kind() == '"' {
+		e.StageName = d.text()
+		return []*events.PlaybookStep{e}
+	}
+	if !d.object("stages[]", func(name string) {
+		switch name {
+		case "_id", "id", "stageId":
+			e.StageID = d.text()
+		case "name":
+			e.StageName = d.text()
+		case "status":
+			e.StageStatus = d.text()
+		case "completed", "complete":
+			e.StageCompleted = d.boolean()
+		case "openedAt":
+			e.StageOpenedAt = d.time()
+		case "closedAt":
+			e.StageClosedAt = d.time()
+		case "steps":
+			n := int64(0)
+			d.list(func() {
+				n++
+				if step := d.step(n); step != nil {
+					steps = append(steps, step)
+				}
+			})
+		default:
+			d.skip()
+		}
+	}) {
+		return nil
+	}
+	if len(steps) == 0 {
+		e.StageJSON = d.canonical(start)
+		return []*events.PlaybookStep{e}
+	}
+	for _, step := range steps {
+		step.StageID, step.StageName, step.StageOrdinal = e.StageID, e.StageName, e.StageOrdinal
+	}
+	return steps
+}
+
+func (d *decoder) step(ordinal int64) *events.PlaybookStep {
+	e := &events.PlaybookStep{Scope: "STEP", StepOrdinal: d.ints.put(ordinal)}
+	start := d.next()
+	if d.kind() == '"' {
+		e.StepName = d.text()
+		return e
+	}
+	if !d.object("steps[]", func(name string) {
+		switch name {
+		case "_id", "id", "stepId":
+			e.StepID = d.text()
+		case "name":
+			e.StepName = d.text()
+		case "description":
+			e.StepDescription = d.text()
+		case "status":
+			e.StepStatus = d.text()
+		case "isAdhered", "adhered":
+			e.IsAdhered = d.boolean()
+		case "adheredAt":
+			e.AdheredAt = d.time()
+		case "adheredBy":
+			e.AdheredBy = d.text()
+		default:
+			d.skip()
+		}
+	}) {
+		return nil
+	}
+	e.StepJSON = d.canonical(start)
+	return e
+}
+
+func (d *decoder) sightPlaybook(p playbook) {
+	run := []string{or(p.run.RunID)}
+	if p.run.RunID == nil {
+		run = []string{"playbook", or(first(d.head.ConversationID, d.head.SegmentID)), or(p.run.PlaybookID), stamp(p.run.OpenedAt)}
+	}
+	at := moment{}.or(p.run.OpenedAt, "playbookRuntimeData[].openedAt").orOf(d.at)
+	add := func(e *events.PlaybookStep, at moment, parts ...string) {
+		d.spanning(d.sight(e, d.entity(events.TypePlaybookStep, append(run[:len(run):len(run)], parts...)...), at), p.run.OpenedAt)
+	}
+	add(p.run, at)
+	for _, e := range p.parts {
+		stage := ordinalOr(e.StageID, e.StageOrdinal)
+		if e.Scope == "STAGE" {
+			add(e, moment{}.
+				or(e.StageOpenedAt, "playbookRuntimeData[].stages[].openedAt").
+				or(e.StageClosedAt, "playbookRuntimeData[].stages[].closedAt").
+				orOf(at), stage)
+		} else {
+			add(e, moment{}.or(e.AdheredAt, "playbookRuntimeData[].stages[].steps[].adheredAt").orOf(at), stage, ordinalOr(e.StepID, e.StepOrdinal))
+		}
+	}
+}
+
+// ordinalOr identifies a stage or a step by its place in the configuration where it has no id.
+func ordinalOr(id *string, ordinal *int64) string {
+	if id != nil {
+		return *id
+	}
+	return "#" + strconv.FormatInt(or(ordinal), 10)
+}
+
+// spanning marks a thing that several segments of a conversation may show: what the newest says counts. It is remembered
+// by a time of its own, which all of them agree on.
+func (d *decoder) spanning(s *events.Sighting, own *time.Time) {
+	s.Rank = d.anchor.UnixMilli()
+	if own != nil {
+		s.Anchor = *own
+	} else {
+		shared(s, d.anchor, slackRun)
+	}
+}
+
+func (d *decoder) coaching() *events.CoachingTriggered {
+	e := new(events.CoachingTriggered)
+	if !d.object("coachingRuntimeData[]", func(name string) {
+		switch name {
+		case "_id":
+			e.CoachingID = d.text()
+		case "ruleId":
+			e.RuleID = d.text()
+		case "ruleName":
+			e.RuleName = d.text()
+		case "messageId":
+			e.MessageID = d.text()
+		case "triggeredAt":
+			e.TriggeredAt = d.time()
+		case "actionType":
+			e.ActionType = d.text()
+		case "actionId":
+			e.ActionID = d.text()
+		case "expression":
+			e.Expression = d.text()
+		case "message":
+			if d.kind() == '"' {
+				e.MessageBody = d.text()
+				return
+			}
+			d.object(name, func(name string) {
+				switch name {
+				case "title":
+					e.MessageTitle = d.text()
+				case "body":
+					e.MessageBody = d.textOrJSON()
+				}
+			})
+		case "emails":
+			e.Emails = d.textsOrJSON()
+		case "adherence":
+			d.adherence(e)
+		case "isAdhered":
+			e.IsAdhered = d.boolean()
+		case "adheredAt":
+			e.AdheredAt = d.time()
+		}
+	}) {
+		return nil
+	}
+	return e
+}
+
+func (d *decoder) adherence(e *events.CoachingTriggered) {
+	if d.kind() == '"' {
+		e.AdherenceCriteria = d.text()
+		return
+	}
+	start, more := d.next(), false
+	d.object("adherence", func(name string) {
+		if name == "criteria" && d.kind() == '"' {
+			e.AdherenceCriteria = d.text()
+		} else {
+			more = true
+		}
+	})
+	if more {
+		e.AdherenceJSON = d.canonical(start)
+	}
+}
+
+func (d *decoder) sightCoaching(e *events.CoachingTriggered) {
+	parts := []string{or(e.CoachingID)}
+	if e.CoachingID == nil {
+		parts = []string{or(d.head.SegmentID), or(e.RuleID), or(e.MessageID), stamp(e.TriggeredAt)}
+	}
+	at := moment{}.or(e.TriggeredAt, "coachingRuntimeData[].triggeredAt").orOf(d.at)
+	d.spanning(d.sight(e, d.entity(events.TypeCoachingTriggered, parts...), at), e.TriggeredAt)
+}

@@ -1,0 +1,138 @@
+package extract
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// How far the anchors of one thing may lie apart when two endpoints show it.
+const (
+	slackAgentic = 24 * time.Hour
+	slackSession = 24 * time.Hour
+	slackSummary = 35 * 24 * time.Hour
+	slackRun     = 35 * 24 * time.Hour // runs that span segments and have no time of their own
+)
+
+// A moment is a time and the upstream field it came from.
+type moment struct {
+	time  time.Time
+	basis string
+}
+
+func (m moment) known() bool { return !m.time.IsZero() }
+
+// or returns m, or the moment of the field if m is unknown.
+func (m moment) or(t *time.Time, basis string) moment {
+	if m.known() || t == nil {
+		return m
+	}
+	return moment{*t, basis}
+}
+
+// orOf returns m, or the nearest thing's moment if m is unknown.
+func (m moment) orOf(nearest moment) moment {
+	if m.known() {
+		return m
+	}
+	return nearest
+}
+
+// A spotter collects the sightings of one record. What they have in common is set once the record was read to its end.
+type spotter struct {
+	scope  Scope
+	bot    string        // enters identity
+	head   events.Header // what the record says about all that is in it
+	at     moment        // of the record
+	anchor time.Time
+	twins  map[string]int
+	out    []events.Sighting
+}
+
+// begin starts a record that was read to its end.
+func (s *spotter) begin(bot string, at moment, head events.Header) {
+	head.AccountID, head.Source, head.Endpoint = s.scope.AccountID, s.scope.Source, string(s.scope.Endpoint)
+	if bot != "" {
+		head.BotID = &bot
+	}
+	s.bot, s.at, s.anchor, s.head = bot, at, at.time, head
+	if s.twins == nil {
+		s.twins = map[string]int{}
+	}
+	clear(s.twins)
+	s.out = make([]events.Sighting, 0, 16)
+}
+
+// entity returns the id of a thing. Things of one record that are equal in all that identifies them are told apart by
+// their order, which is why they are asked for in the order of their immutable times.
+func (s *spotter) entity(t events.Type, parts ...string) string {
+	id := events.EntityID(s.scope.AccountID, s.bot, t, parts...)
+	n := s.twins[id]
+	s.twins[id] = n + 1
+	if n == 0 {
+		return id
+	}
+	return events.EntityID(s.scope.AccountID, s.bot, t, append(parts, "twin", strconv.Itoa(n))...)
+}
+
+// sight adds a thing. An agent or a queue of its own, already in its header, takes precedence over the record's.
+func (s *spotter) sight(e events.Event, id string, at moment) *events.Sighting {
+	h := e.Head()
+	agent, queue := h.Agent, h.Queue
+	*h = s.head
+	if agent != nil {
+		h.Agent = agent
+	}
+	if queue != nil {
+		h.Queue = queue
+	}
+	at = at.orOf(s.at)
+	h.EntityID, h.EventTime, h.EventTimeBasis = id, at.time, at.basis
+	s.out = append(s.out, events.Sighting{Event: e, Endpoint: s.scope.Endpoint, Anchor: s.anchor})
+	return &s.out[len(s.out)-1]
+}
+
+// shared marks a thing that another endpoint shows as well.
+func shared(s *events.Sighting, anchor time.Time, slack time.Duration) {
+	s.Anchor, s.Shared, s.Slack = anchor, true, slack
+}
+
+// inOrder sorts siblings by a time that never changes, the ones without it last and as they were.
+func inOrder[T any](siblings []T, at func(T) *time.Time) []T {
+	slices.SortStableFunc(siblings, func(a, b T) int {
+		switch at, bt := at(a), at(b); {
+		case at == nil && bt == nil:
+			return 0
+		case at == nil:
+			return 1
+		case bt == nil:
+			return -1
+		default:
+			return at.Compare(*bt)
+		}
+	})
+	return siblings
+}
+
+// stamp writes a time as a part of an identity.
+func stamp(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return strconv.FormatInt(t.UnixMilli(), 10)
+}
+
+// or returns what p points to, or the zero value.
+func or[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+// first returns the first pointer that is not nil.
+func first[T any](ps ...*T) *T { return cmp.Or(ps...) }

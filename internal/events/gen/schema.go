@@ -27,7 +27,7 @@ type field struct {
 	Unordered bool            `json:"unordered"`
 	Follows   string          `json:"follows"`
 
-	typ *typ
+	typ *typ // what RawType says; RawType is let go once it is known
 }
 
 func (f *field) counts() bool { return f.Hashed == nil || *f.Hashed }
@@ -100,7 +100,7 @@ func (s *schema) resolve(r *record) error {
 		if err != nil {
 			return fmt.Errorf("field %s.%s: %w", r.Name, f.Name, err)
 		}
-		f.typ = t
+		f.typ, f.RawType = t, nil
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func (s *Set) Bounds() Span {
 func (s *Set) clip(from, to time.Time) []part {
 	a, b := from.UnixMilli(), ceilMilli(to)
 	var out []part
-	for i := s.after(a); i < len(s.parts) && s.parts[i].from < b; i++ {
+	for i := s.after(a); a < b && i < len(s.parts) && s.parts[i].from < b; i++ {
 		p := s.parts[i]
 		out = append(out, part{max(p.from, a), min(p.to, b), p.read})
 	}

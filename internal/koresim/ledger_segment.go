@@ -1,0 +1,328 @@
+package koresim
+
+import "agentassist-poller/internal/events"
+
+func (c *contact) segmentEntry(s *segment) *Entry {
+	e := c.entry(events.TypeSegment, Fields{"segment_id": s.id}, s.span.start)
+	changes := []moment{s.span.began, s.span.end}
+	changes = s.scrolls.moments(changes)
+	if s.welcomed != 0 {
+		changes = append(changes, s.welcomed)
+	}
+	for _, g := range s.tags {
+		changes = append(changes, g.at)
+	}
+	for _, l := range s.links {
+		changes = append(changes, l.at)
+	}
+	v, ok := c.view(c.segmentPlace(s), changes, func(t moment) Fields {
+		scrolls, _ := s.scrolls.at(t)
+		var tags, links []any
+		for _, g := range s.tags {
+			if g.at <= t {
+				tags = append(tags, Fields{"type": g.kind, "name": g.name, "value": g.value, "message_id": g.message, "created_at": g.at.Time()})
+			}
+		}
+		for _, l := range s.links {
+			if l.at <= t {
+				links = append(links, Fields{"url": l.url, "timestamp": l.at.Time()})
+			}
+		}
+		return Fields{
+			"segment_start_time": s.span.start.Time(), "segment_end_time": known(s.span.end, t),
+			"is_welcome_msg_read": s.welcomed.happened(t), "count_scroll_up": scrolls[0], "count_scroll_dn": scrolls[1],
+			"tags": tags, "links_clicked": links, "session_id": s.session,
+		}
+	})
+	e.add(v, ok)
+	return e
+}
+
+// actionEntries are the searches, the lists shown, what was used of them and what was thought of that.
+func (c *contact) actionEntries(s *segment) (list []*Entry) {
+	for _, a := range s.actions {
+		via := "LIBRARY"
+		if q := a.search; q != nil {
+			via = "SEARCH"
+			list = append(list, c.searchEntry(s, q))
+			list = append(list, c.shownEntry(s, "SEARCH", "", q.display, q.display, q.list))
+		}
+		list = append(list, c.usedEntries(s, a.used, via, a.at)...)
+	}
+	for _, p := range s.shown {
+		display := p.display
+		if p.untimed {
+			display = 0
+		}
+		list = append(list, c.shownEntry(s, "PROACTIVE", p.utterance, display, p.display, p.list))
+		list = append(list, c.usedEntries(s, p.used, "PROACTIVE", p.display)...)
+	}
+	return list
+}
+
+func (c *contact) searchEntry(s *segment, q *search) *Entry {
+	e := c.entry(events.TypeSearch,
+		Fields{"via": "SEARCH_BAR", "segment_id": s.id, "execution_start_time": q.execution.Time()},
+		q.execution, q.typing, q.display)
+	v, ok := c.view(c.segmentPlace(s), []moment{q.display}, func(moment) Fields {
+		return Fields{
+			"via": "SEARCH_BAR", "action_type": "SearchBarEntry", "search_phrase": q.phrase, "phrase_input": q.input,
+			"typing_start_time": q.typing.Time(), "execution_start_time": q.execution.Time(), "display_time": q.display.Time(),
+			"suggestions_shown": listOf(q.offered), "suggestion_used": q.offeredUsed,
+			"corrections_presented": q.corrections, "corrections_accepted": q.correctionsHit,
+			"count_faqs": counted(q.list, faq), "count_answers": counted(q.list, answer), "segment_id": s.id,
+		}
+	})
+	e.add(v, ok)
+	return e
+}
+
+func (c *contact) shownEntry(s *segment, kind, utterance string, display, at moment, list []*suggestion) *Entry {
+	id := Fields{"segment_id": s.id, "kind": kind, "utterance": utterance}
+	times := []moment{display}
+	if display != 0 {
+		id["display_time"] = display.Time()
+	} else {
+		// Without a time of its own: what it belongs to has one.
+		times = nil
+	}
+	e := c.entry(events.TypeSuggestionShown, id, times...)
+	v, ok := c.view(c.segmentPlace(s), []moment{at}, func(moment) Fields {
+		f := Fields{
+			"kind": kind, "utterance": utterance, "segment_id": s.id,
+			"count_dialog_tasks": counted(list, dialogTask), "count_faqs": counted(list, faq), "count_answers": counted(list, answer),
+			"count_files": counted(list, file), "count_web_pages": counted(list, webPage),
+			"count_from_non_native_data_source": counted(list, dataSource),
+		}
+		if display != 0 {
+			f["display_time"] = display.Time()
+		}
+		return f
+	})
+	e.add(v, ok)
+	return e
+}
+
+func (c *contact) usedEntries(s *segment, used []*use, via string, parent moment) (list []*Entry) {
+	for _, u := range used {
+		id := u.identity()
+		id["segment_id"], id["via"] = s.id, via
+		e := c.entry(events.TypeSuggestionUsed, id, u.sent, u.started, parent, u.at)
+		changes := append(u.links.moments([]moment{u.at}), u.sent, u.more, u.finished)
+		v, ok := c.view(c.segmentPlace(s), changes, func(t moment) Fields {
+			if t < u.at {
+				return nil
+			}
+			return u.fields(c, via, t)
+		})
+		e.add(v, ok)
+		list = append(list, e)
+		if len(u.thumbs) > 0 {
+			id := u.identity()
+			id["segment_id"], id["given_by"] = s.id, "AGENT"
+			list = append(list, c.feedbackEntry(id, u.thumbs, nil, c.segmentPlace(s)))
+		}
+	}
+	return list
+}
+
+// identity returns the fields by which a suggestion is known in its segment.
+func (u *use) identity() Fields {
+	id := Fields{"target_type": string(u.target)}
+	if u.position {
+		id["position_id"] = u.of.position
+		return id
+	}
+	switch u.target {
+	case faq:
+		id["title"], id["target_name"] = u.of.title, u.of.title
+	case webPage:
+		id["url"], id["target_name"] = u.of.url, u.of.url
+	case file:
+		id["path"], id["target_name"] = u.of.path, u.of.path
+	case dataSource:
+		id["uri"], id["target_name"] = u.of.url, u.of.url
+	}
+	return id
+}
+
+func (u *use) fields(c *contact, via string, t moment) Fields {
+	f := u.identity()
+	delete(f, "target_name")
+	f["via"] = via
+	if u.target == dialogTask {
+		f["dialog_name"], f["run_type"], f["dialog_start_time"] = u.of.name, u.runType, u.started.Time()
+		f["tell_suggestions"], f["ask_suggestions"] = u.counts[0], u.counts[1]
+		if u.finished <= t {
+			f["status"], f["dialog_end_time"] = u.outcome, u.finished.Time()
+		}
+		return f
+	}
+	switch u.target {
+	case faq:
+		f["title"] = u.of.title
+	case webPage:
+		f["url"] = u.of.url
+	case file:
+		f["path"] = u.of.path
+	case dataSource:
+		f["connector"], f["uri"] = u.of.connector, u.of.url
+	}
+	if u.sent.happened(t) {
+		f["status"], f["used_time"] = u.status, u.sent.Time()
+	}
+	if u.target == answer {
+		f["show_more_clicked"] = u.more.happened(t)
+		if c.shape != shape2024 {
+			links, _ := u.links.at(t)
+			f["answer_link_clicked"] = listOf(links)
+		}
+	}
+	return f
+}
+
+// feedbackEntry is about feedback that given places show. more adds to the fields.
+func (c *contact) feedbackEntry(id Fields, l timeline[thumb], more Fields, places ...place) *Entry {
+	e := c.entry(events.TypeFeedback, id)
+	for _, p := range places {
+		v, ok := c.view(p, l.moments(nil), func(t moment) Fields {
+			v, ok := l.at(t)
+			if !ok {
+				return nil
+			}
+			f := Fields{"given_by": id["given_by"], "target_type": id["target_type"], "comment": v.comment, "reason_codes": listOf(v.reasons)}
+			f["sentiment"] = "NEGATIVE"
+			if v.up {
+				f["sentiment"] = "POSITIVE"
+			}
+			for k, v := range more {
+				f[k] = v
+			}
+			return f
+		})
+		e.add(v, ok)
+	}
+	return e
+}
+
+func (c *contact) nudgeEntry(s *segment, n *nudge) *Entry {
+	e := c.entry(events.TypeCoachingTriggered, Fields{"coaching_id": n.id}, n.triggered)
+	v, ok := c.view(c.segmentPlace(s), []moment{n.triggered, n.adhered}, func(t moment) Fields {
+		if t < n.triggered {
+			return nil
+		}
+		f := Fields{
+			"coaching_id": n.id, "rule_id": n.rule, "rule_name": n.name, "message_id": n.message, "triggered_at": n.triggered.Time(),
+			"action_type": n.action, "action_id": n.actionID, "expression": n.expression, "message_title": n.title, "message_body": n.body,
+			"emails": listOf(n.emails), "adhered_at": known(n.adhered, t),
+		}
+		if n.action != "email_manager" {
+			f["is_adhered"], f["adherence_criteria"] = n.adhered.happened(t), n.criteria
+		}
+		return f
+	})
+	e.add(v, ok)
+	return e
+}
+
+// runEntries are about playbook runs: each is seen by every segment that it spans.
+func (c *contact) runEntries() (list []*Entry) {
+	byRun := map[*playbookRun][]*Entry{}
+	var runs []*playbookRun
+	for _, s := range c.segments {
+		for _, v := range s.runs {
+			if byRun[v.run] == nil {
+				runs = append(runs, v.run)
+				byRun[v.run] = c.newRunEntries(v.run)
+			}
+			for i, thing := range runThings(v.run) {
+				changes := append(slicesOfSteps(v.run), v.from, v.run.closed)
+				if v.until != 0 {
+					changes = append(changes, v.until)
+				}
+				view, ok := c.view(c.segmentPlace(s), changes, func(t moment) Fields {
+					if t < v.from {
+						return nil
+					}
+					return thing.fields(v.run, v.at(t))
+				})
+				byRun[v.run][i].add(view, ok)
+			}
+		}
+	}
+	for _, r := range runs {
+		list = append(list, byRun[r]...)
+	}
+	return list
+}
+
+// runThing is what becomes an event of a run: the run, a stage without steps, or a step.
+type runThing struct {
+	scope string
+	stage *stage
+	step  *playbookStep
+}
+
+func runThings(r *playbookRun) []runThing {
+	things := []runThing{{scope: "PLAYBOOK"}}
+	if r.hidden {
+		return things
+	}
+	for _, st := range r.stages {
+		if len(st.steps) == 0 {
+			things = append(things, runThing{"STAGE", st, nil})
+		}
+		for _, p := range st.steps {
+			things = append(things, runThing{"STEP", st, p})
+		}
+	}
+	return things
+}
+
+func slicesOfSteps(r *playbookRun) (at []moment) {
+	for _, st := range r.stages {
+		for _, p := range st.steps {
+			if p.adhered != 0 {
+				at = append(at, p.adhered)
+			}
+		}
+	}
+	return at
+}
+
+func (c *contact) newRunEntries(r *playbookRun) (list []*Entry) {
+	for _, th := range runThings(r) {
+		id := Fields{"run_id": r.id, "scope": th.scope}
+		times := []moment{r.opened}
+		if th.stage != nil {
+			id["stage_id"] = th.stage.id
+		}
+		if th.step != nil {
+			id["step_id"] = th.step.id
+			times = append(times, th.step.adhered)
+		}
+		list = append(list, c.entry(events.TypePlaybookStep, id, times...))
+	}
+	return list
+}
+
+func (th runThing) fields(r *playbookRun, t moment) Fields {
+	f := Fields{
+		"scope": th.scope, "run_id": r.id, "playbook_id": r.playbook, "playbook_type": r.kind, "trigger_type": r.trigger,
+		"order": r.order, "opened_at": r.opened.Time(),
+	}
+	switch th.scope {
+	case "PLAYBOOK":
+		done, all := r.adheredBy(t)
+		f["adhered_steps"], f["adherence_rate"], f["closed_at"] = done, rate(done, all), known(r.closed, t)
+	case "STAGE":
+		f["stage_id"], f["stage_name"] = th.stage.id, th.stage.name
+	case "STEP":
+		f["stage_id"], f["step_id"], f["step_name"] = th.stage.id, th.step.id, th.step.name
+		f["is_adhered"], f["adhered_at"] = th.step.adhered.happened(t), known(th.step.adhered, t)
+		if th.step.adhered.happened(t) {
+			f["adhered_by"] = th.step.by
+		}
+	}
+	return f
+}

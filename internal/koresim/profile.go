@@ -1,0 +1,132 @@
+package koresim
+
+import (
+	"slices"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// IDFilter says what the conversations endpoint makes of conversationIds.
+type IDFilter int
+
+const (
+	IDsAsArray  IDFilter = iota // honoured as an array, a string is ignored
+	IDsAsString                 // honoured as a comma-separated string, an array is refused
+	IDsIgnored                  // documented and without effect
+)
+
+// Profile is one consistent answer to everything that is not known about the real API.
+type Profile struct {
+	Name string
+
+	// OffsetInRecords: offset on the analytics endpoints counts records, else pages.
+	OffsetInRecords bool
+	// LimitPerList: bot-only sessions and conversations are limited each by themselves, so that a page may hold twice the limit.
+	LimitPerList bool
+	// Descending lists per endpoint: newest first. On the analytics endpoints it is about the second list, conversations.
+	Descending map[events.Endpoint]bool
+	// FilterOnEnd: interactions and the analytics endpoints select rows by their end (their last activity while open), else by their start.
+	FilterOnEnd map[events.Endpoint]bool
+	// WholeSecond: the upper bound covers the whole second that it names, else only its first millisecond.
+	WholeSecond bool
+	// DayZone is the zone of the days that the conversations endpoint is asked for, and of whole days on interactions.
+	DayZone time.Duration
+	// BoundsZone is the zone of from and to on interactions.
+	BoundsZone time.Duration
+	// HideOpen: a row appears only when it has ended.
+	HideOpen map[events.Endpoint]bool
+	IDs      IDFilter
+	// ScopedByIID: the analytics endpoints return only rows of the bot that the header iId names.
+	ScopedByIID bool
+	// NoHasMore: interactions leaves hasMore out.
+	NoHasMore bool
+	// Latency is how late a change becomes readable; each row adds its own constant share of Jitter.
+	Latency map[events.Endpoint]time.Duration
+	Jitter  time.Duration
+	// Sloppy conversations: empty lists left out, totals as strings, a page limit below the documented one.
+	Sloppy bool
+}
+
+type perEndpoint = map[events.Endpoint]bool
+
+func lags(interactions, conversations, analytics time.Duration) map[events.Endpoint]time.Duration {
+	return map[events.Endpoint]time.Duration{
+		events.Interactions: interactions, events.Conversations: conversations,
+		events.InteractionDetails: analytics, events.CallDetails: analytics + analytics/2,
+	}
+}
+
+// Profiles returns all profiles. Together they play each unknown each way; the first is what the documentation suggests most.
+func Profiles() []Profile {
+	const s = time.Second
+	in, co, id, cd := events.Interactions, events.Conversations, events.InteractionDetails, events.CallDetails
+	return []Profile{
+		{
+			Name:       "documented",
+			Descending: perEndpoint{id: true, cd: true},
+			Latency:    lags(0, 0, 0),
+		},
+		{
+			Name:            "records",
+			OffsetInRecords: true, LimitPerList: true,
+			Descending: perEndpoint{co: true, id: true, cd: true},
+			IDs:        IDsAsString, ScopedByIID: true,
+			Latency: lags(2*s, 5*s, 10*s), Jitter: 3 * s,
+		},
+		{
+			Name:        "on-end",
+			FilterOnEnd: perEndpoint{in: true, id: true, cd: true},
+			Descending:  perEndpoint{in: true, id: true, cd: true},
+			IDs:         IDsIgnored, NoHasMore: true, WholeSecond: true,
+			Latency: lags(s, 20*s, 5*s), Jitter: s,
+		},
+		{
+			Name:            "closed-only",
+			OffsetInRecords: true,
+			HideOpen:        perEndpoint{in: true, id: true, cd: true},
+			IDs:             IDsAsArray,
+			Latency:         lags(5*s, 30*s, 60*s), Jitter: 20 * s,
+		},
+		{
+			Name:         "ascending",
+			LimitPerList: true, DayZone: 5*time.Hour + 30*time.Minute,
+			Descending: perEndpoint{in: true, co: true}, ScopedByIID: true,
+			IDs: IDsIgnored, Sloppy: true,
+			Latency: lags(0, 2*s, 90*s), Jitter: 10 * s,
+		},
+		{
+			Name:            "end-and-records",
+			OffsetInRecords: true, LimitPerList: true, WholeSecond: true,
+			FilterOnEnd: perEndpoint{in: true, id: true}, HideOpen: perEndpoint{in: true, cd: true},
+			Descending: perEndpoint{co: true, id: true}, NoHasMore: true, DayZone: -8 * time.Hour,
+			IDs: IDsAsString, Sloppy: true,
+			Latency: lags(10*s, 10*s, 10*s), Jitter: 30 * s,
+		},
+		{
+			Name:       "zoned",
+			BoundsZone: 5*time.Hour + 30*time.Minute, DayZone: 5*time.Hour + 30*time.Minute,
+			Descending: perEndpoint{id: true, cd: true},
+			Latency:    lags(s, s, s),
+		},
+	}
+}
+
+// ProfileNamed returns the profile of that name.
+func ProfileNamed(name string) (Profile, bool) {
+	ps := Profiles()
+	i := slices.IndexFunc(ps, func(p Profile) bool { return p.Name == name })
+	if i < 0 {
+		return Profile{}, false
+	}
+	return ps[i], true
+}
+
+// lag is how much later than it happens a change of a row can be read. It is constant per row, so that a row never goes back.
+func (p Profile) lag(e events.Endpoint, row uint64) moment {
+	lag := moment(p.Latency[e].Milliseconds())
+	if p.Jitter > 0 {
+		lag += moment(mix64(row) % uint64(p.Jitter.Milliseconds()))
+	}
+	return lag
+}

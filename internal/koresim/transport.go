@@ -1,0 +1,144 @@
+package koresim
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const drops = 20 // that a slow body comes in
+
+// ServeHTTP answers over a real connection, and breaks it where a fault says so.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rep := s.answer(r)
+	switch rep.fault {
+	case FaultTimeout:
+		wait(r.Context(), rep.endure)
+		reset(w)
+		return
+	case FaultReset, FaultDropped:
+		reset(w)
+		return
+	}
+	for k, v := range rep.header {
+		w.Header()[k] = v
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(rep.body)))
+	w.WriteHeader(rep.status)
+	switch rep.fault {
+	case FaultHalfBody:
+		w.Write(rep.body[:len(rep.body)/2])
+		http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	case FaultSlow:
+		io.Copy(flushing{w}, &slowBody{ctx: r.Context(), body: rep.body, pause: rep.endure / drops})
+	default:
+		w.Write(rep.body)
+	}
+}
+
+// reset ends the connection with RST instead of an answer.
+func reset(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}
+
+type flushing struct{ http.ResponseWriter }
+
+func (f flushing) Write(b []byte) (int, error) {
+	n, err := f.ResponseWriter.Write(b)
+	if err == nil {
+		err = http.NewResponseController(f.ResponseWriter).Flush()
+	}
+	return n, err
+}
+
+// Transport returns a RoundTripper that asks the server without a socket, so that simulated time can be used around it.
+// Faults of the connection come as the errors that net/http would report.
+func (s *Server) Transport() http.RoundTripper { return direct{s} }
+
+type direct struct{ s *Server }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx := r.Context()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	asked := r.Clone(ctx)
+	if r.Body != nil {
+		b, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil {
+			return nil, err
+		}
+		asked.Body = io.NopCloser(bytes.NewReader(b))
+	}
+	rep := d.s.answer(asked)
+	broken := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+	var body io.Reader = bytes.NewReader(rep.body)
+	switch rep.fault {
+	case FaultTimeout:
+		if err := wait(ctx, rep.endure); err != nil {
+			return nil, err
+		}
+		return nil, broken
+	case FaultReset, FaultDropped:
+		return nil, broken
+	case FaultHalfBody:
+		body = io.MultiReader(bytes.NewReader(rep.body[:len(rep.body)/2]), failing{io.ErrUnexpectedEOF})
+	case FaultSlow:
+		body = &slowBody{ctx: ctx, body: rep.body, pause: rep.endure / drops}
+	}
+	return &http.Response{
+		Status: strconv.Itoa(rep.status) + " " + http.StatusText(rep.status), StatusCode: rep.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: rep.header, Body: io.NopCloser(body), ContentLength: int64(len(rep.body)), Request: r,
+	}, nil
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// slowBody gives a part of the body after each pause.
+type slowBody struct {
+	ctx   context.Context
+	body  []byte
+	pause time.Duration
+	sent  int
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if b.sent == len(b.body) {
+		return 0, io.EOF
+	}
+	if err := wait(b.ctx, b.pause); err != nil {
+		return 0, err
+	}
+	part := b.body[b.sent:min(b.sent+len(b.body)/drops+1, len(b.body))]
+	n := copy(p, part)
+	b.sent += n
+	return n, nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,74 @@
+// Package kafka brings events to Kafka: client options, topics, the schema registry, the wire form of records, and the
+// delivery of batches. It does not decide what is published, nor does it know the checkpoint: a batch carries the
+// function that records it.
+//
+// Where to look: delivery.go says what callers may rely on, atleastonce.go is the order in which it is kept, errors.go
+// says which of Kafka's errors may pass.
+package kafka
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/events"
+)
+
+// Options for Open.
+type Options struct {
+	Config   Config
+	Registry RegistryConfig
+	// Types are the event types that are switched on.
+	Types []events.Type
+	Log   *slog.Logger
+	// Metrics may be nil.
+	Metrics prometheus.Registerer
+	// Client options that come last, for tests.
+	Client []kgo.Opt
+}
+
+// A Publisher is all that is needed to publish: topics made or verified, schemas known, a delivery ready.
+type Publisher struct {
+	Delivery
+	Topics *Topics
+	Client *kgo.Client
+}
+
+// Open brings a publisher up. It talks to Kafka and to the schema registry, and gives up on either after a bounded time.
+// Its errors say what is wrong and what to do; errors.As finds whether waiting may help, by a method Retryable.
+func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
+	client, err := NewClient(o.Config, o.Log, o.Metrics, o.Client...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			client.Close()
+		}
+	}()
+	topics, err := EnsureTopics(ctx, client, o.Config, o.Types)
+	if err != nil {
+		return nil, err
+	}
+	if len(topics.Created) > 0 {
+		o.Log.Info("created topics", "topics", topics.Created)
+	}
+	var registry *Registry
+	if o.Registry.URL != "" {
+		if registry, err = NewRegistry(o.Registry, o.Log); err != nil {
+			return nil, err
+		}
+	}
+	schemas, err := ResolveSchemas(ctx, registry, topics)
+	if err != nil {
+		return nil, err
+	}
+	encoder := NewEncoder(o.Config, topics, schemas)
+	return &Publisher{
+		Delivery: NewAtLeastOnce(client, encoder, o.Config, NewMetrics(o.Metrics)),
+		Topics:   topics,
+		Client:   client,
+	}, nil
+}

@@ -31,7 +31,7 @@ type Doc struct {
 	env      map[string]string
 	problems []Problem
 	warnings []Problem
-	bad      map[string]bool // paths whose value could not be read
+	bad      map[string]bool // paths whose value could not be read; "" is all of it
 }
 
 // A Problem is one thing to correct.
@@ -98,7 +98,7 @@ func Decode(o Options, into any) *Doc {
 // one mistake is one line.
 func (d *Doc) Add(path, format string, args ...any) {
 	for bad := range d.bad {
-		if rest, ok := strings.CutPrefix(path, bad); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+		if rest, ok := strings.CutPrefix(path, bad); ok && (bad == "" || rest == "" || rest[0] == '.' || rest[0] == '[') {
 			return
 		}
 	}
@@ -138,9 +138,7 @@ func (d *Doc) At(path string) Pos {
 
 // problem notes that what was written for path could not be read.
 func (d *Doc) problem(pos Pos, path, format string, args ...any) {
-	if path != "" {
-		d.bad[path] = true
-	}
+	d.bad[path] = true
 	d.problems = append(d.problems, Problem{Pos: pos, Path: path, Text: fmt.Sprintf(format, args...)})
 }
 

@@ -107,7 +107,7 @@ func TestProblems(t *testing.T) {
 	}{
 		{"unknown", "nmae: x", nil, []string{`f.yaml:1:1: nmae: there is no such setting; did you mean name?`}},
 		{"spelling", "servers: [{portNumber: 1}]", nil, []string{`f.yaml:1:12: servers[0].portNumber: there is no such setting; did you mean port-number?`}},
-		{"wrong place", "host: x", nil, []string{`f.yaml:1:1: host: there is no such setting; it belongs into servers`}},
+		{"wrong place", "host: x", nil, []string{`f.yaml:1:1: host: there is no such setting; did you mean host in the section servers?`}},
 		{"nothing near", "own: {zzz: 1}", nil, []string{`f.yaml:1:7: own.zzz: there is no such setting; known here: user`}},
 		{"duplicate", "name: a\ncount: 1\nname: b", nil, []string{`f.yaml:3:1: name: written twice; the first is on line 1`}},
 		{"all at once", "count: many\nservers:\n  - prot: 1\n  - host: {}\nevery: soon\nshare: nan\non: yes", nil, []string{
@@ -132,7 +132,7 @@ func TestProblems(t *testing.T) {
 		{"value of a variable is not shown", "count: ${TOKEN}", []string{"TOKEN=s3cret"}, []string{`f.yaml:1:8: count: "${TOKEN}": want a whole number`}},
 		{"typo in a name", "", []string{"APP_SERVERS_3_HSOT=x"}, []string{`$APP_SERVERS_3_HSOT: sets nothing; did you mean APP_SERVERS_3_HOST?`}},
 		{"table without names", "", []string{"APP_LIMITS=4"}, []string{`$APP_LIMITS: limits: is a single value; want a section of names and values`}},
-		{"index with a gap", "", []string{"APP_SERVERS_1_HOST=x"}, []string{`$APP_SERVERS_1_HOST: servers: has 0 entries, so the next index is 0, not 1`}},
+		{"index with a gap", "", []string{"APP_SERVERS_1_HOST=x"}, []string{`$APP_SERVERS_1_HOST: servers[1]: leaves a gap in the list; the next index is 0`}},
 		{"bad value in a variable", "count: 1", []string{"APP_COUNT=x"}, []string{`$APP_COUNT: count: "x": want a whole number`}},
 	}
 	for _, test := range tests {
@@ -226,6 +226,17 @@ func TestFormatIsReadBack(t *testing.T) {
 	doc := conf.Decode(conf.Options{Name: "f.yaml", YAML: []byte(conf.Format(in))}, &out)
 	require.NoError(t, doc.Err())
 	require.Equal(t, in, out)
+}
+
+func TestStrings(t *testing.T) {
+	var got []string
+	for path, value := range conf.Strings(&settings{Name: "n", Token: secret.New("s3cret"), Tags: []string{"a"}, Own: &login{"me"},
+		Servers: []server{{Host: "h"}}, Zones: map[string]server{"z": {Host: "i"}}}) {
+		got = append(got, path+"="+value)
+	}
+	require.Equal(t, []string{
+		"name=n", "plain=", "tags[0]=a", "servers[0].host=h", "servers[0].login.user=", "own.user=me", "zones.z.host=i", "zones.z.login.user=",
+	}, got)
 }
 
 func TestPaths(t *testing.T) {

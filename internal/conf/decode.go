@@ -63,7 +63,11 @@ func (d *Doc) structure(n *node, v reflect.Value, path string) {
 	for _, f := range n.fields {
 		i := slices.IndexFunc(known, func(k key) bool { return k.name == f.key })
 		if i < 0 {
-			d.problem(f.pos, join(path, f.key), "there is no such setting%s", suggest(f.key, known))
+			meant, hint := suggest(f.key, known)
+			d.problem(f.pos, join(path, f.key), "there is no such setting%s", hint)
+			if meant != "" && n.field(meant) == nil {
+				d.bad[join(path, meant)] = true // not missing, only misspelt
+			}
 			continue
 		}
 		d.value(f.value, v.FieldByIndex(known[i].field.Index), join(path, f.key), known[i].field)

@@ -21,8 +21,8 @@ func (d *Doc) overlay(prefix string, into any) {
 		pos := Pos{Name: "$" + name}
 		path, ok := resolve(t, rest)
 		if !ok {
-			if s := didYouMean(prefix, masked(rest), "", variables(t, "")); s != "" {
-				d.problem(pos, "", "sets nothing%s", unmask(s, rest))
+			if near := nearest(masked(rest), variables(t, "")); near != "" {
+				d.problems = append(d.problems, Problem{Pos: pos, Text: "sets nothing; did you mean " + prefix + unmask(near, rest) + "?"})
 			} else {
 				d.warnings = append(d.warnings, Problem{Pos: pos, Text: "is not a setting and is ignored"})
 			}
@@ -130,11 +130,11 @@ func (d *Doc) set(pos Pos, path []step, text string) {
 			if n.kind != sequence {
 				*n = node{kind: sequence, pos: pos}
 			}
+			at = fmt.Sprintf("%s[%d]", at, s.index)
 			if s.index > len(n.items) {
-				d.problem(pos, at, "has %d entries, so the next index is %d, not %d", len(n.items), len(n.items), s.index)
+				d.problem(pos, at, "leaves a gap in the list; the next index is %d", len(n.items))
 				return
 			}
-			at = fmt.Sprintf("%s[%d]", at, s.index)
 			if s.index == len(n.items) {
 				n.items = append(n.items, &node{pos: pos})
 			}

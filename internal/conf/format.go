@@ -3,6 +3,7 @@ package conf
 import (
 	"encoding"
 	"fmt"
+	"iter"
 	"maps"
 	"reflect"
 	"regexp"
@@ -35,6 +36,41 @@ func paths(t reflect.Type, prefix string) []string {
 		out = append(out, paths(k.field.Type, join(prefix, k.name))...)
 	}
 	return out
+}
+
+// Strings yields the path and the value of every setting that is a plain string.
+func Strings(of any) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		eachString(reflect.Indirect(reflect.ValueOf(of)), "", yield)
+	}
+}
+
+func eachString(v reflect.Value, path string, yield func(string, string) bool) bool {
+	switch v.Kind() {
+	case reflect.String:
+		return yield(path, v.String())
+	case reflect.Pointer:
+		return v.IsNil() || eachString(v.Elem(), path, yield)
+	case reflect.Slice:
+		for i := range v.Len() {
+			if !eachString(v.Index(i), fmt.Sprintf("%s[%d]", path, i), yield) {
+				return false
+			}
+		}
+	case reflect.Map:
+		for _, k := range slices.SortedFunc(maps.Keys(mapOf(v)), strings.Compare) {
+			if !eachString(mapOf(v)[k], join(path, k), yield) {
+				return false
+			}
+		}
+	case reflect.Struct:
+		for _, k := range keys(v.Type()) {
+			if !eachString(v.FieldByIndex(k.field.Index), join(path, k.name), yield) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func formatStruct(b *strings.Builder, v reflect.Value, indent string) {

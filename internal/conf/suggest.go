@@ -2,26 +2,31 @@ package conf
 
 import (
 	"reflect"
-	"slices"
 	"strings"
 )
 
 // suggest says what an unknown key was probably meant to be: a key of the section that is spelt nearly so, or one that
-// belongs into a section beside it.
-func suggest(wrong string, known []key) string {
+// belongs into a section beside it. The first result is the key if it is one of the section.
+func suggest(wrong string, known []key) (meant, hint string) {
 	names := make([]string, len(known))
 	for i, k := range known {
 		names[i] = k.name
 	}
-	if s := didYouMean("", wrong, "", names); s != "" {
-		return s
+	if near := nearest(wrong, names); near != "" {
+		return near, "; did you mean " + near + "?"
 	}
 	for _, k := range known {
-		if t := section(k.field.Type); t != nil && slices.ContainsFunc(keys(t), func(k key) bool { return k.name == wrong }) {
-			return "; it belongs into " + k.name
+		t := section(k.field.Type)
+		if t == nil {
+			continue
+		}
+		for _, below := range keys(t) {
+			if below.name == wrong || fold(k.name+below.name) == fold(wrong) {
+				return "", "; did you mean " + below.name + " in the section " + k.name + "?"
+			}
 		}
 	}
-	return "; known here: " + strings.Join(names, ", ")
+	return "", "; known here: " + strings.Join(names, ", ")
 }
 
 // section returns the struct that a setting holds, or is a list or table of.
@@ -35,18 +40,15 @@ func section(t reflect.Type) reflect.Type {
 	return nil
 }
 
-// didYouMean returns "; did you mean ...?" if exactly one of the names, or the first of the nearest, is close to what was written.
-func didYouMean(before, wrong, after string, names []string) string {
+// nearest returns the name that is close to what was written, or nothing.
+func nearest(wrong string, names []string) string {
 	best, bestDistance := "", max(1, len(wrong)/4)+1
 	for _, name := range names {
 		if d := distance(fold(wrong), fold(name)); d < bestDistance {
 			best, bestDistance = name, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return "; did you mean " + before + best + after + "?"
+	return best
 }
 
 // fold makes clientId, client-id and CLIENT_ID alike.

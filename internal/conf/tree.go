@@ -267,8 +267,11 @@ func (b *builder) scalar(out *node, text, path string) {
 		}
 		value, ok := b.doc.env[name]
 		if !ok {
-			b.doc.problem(out.pos, path, "${%s} is not set in the environment%s", name,
-				didYouMean("${", name, "}", slices.Sorted(maps.Keys(b.doc.env))))
+			hint := ""
+			if near := nearest(name, slices.Sorted(maps.Keys(b.doc.env))); near != "" {
+				hint = "; did you mean ${" + near + "}?"
+			}
+			b.doc.problem(out.pos, path, "${%s} is not set in the environment%s", name, hint)
 		}
 		return value
 	})

@@ -18,7 +18,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -189,10 +188,7 @@ func (s *Store) abandon() error {
 	if s.file == nil {
 		return nil
 	}
-	if err := s.file.Close(); err != nil && !errors.Is(err, fs.ErrClosed) {
-		return classify("close", s.path, err)
-	}
-	return nil
+	return classify("close", s.path, release(s.file))
 }
 
 // view runs fn in a transaction that reads.

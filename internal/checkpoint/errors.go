@@ -43,7 +43,12 @@ func (e *Error) Error() string {
 }
 
 // Unwrap makes both the kind and the cause visible to errors.Is.
-func (e *Error) Unwrap() []error { return []error{e.Kind, e.Err} }
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Kind}
+	}
+	return []error{e.Kind, e.Err}
+}
 
 // Retryable reports whether the same call can succeed later without the file being replaced. Nothing was lost: a failed
 // commit left the store as it was, or took full effect.
@@ -76,7 +81,8 @@ func kindOf(err error) error {
 		return ErrLocked
 	case is(bolt.ErrDatabaseNotOpen, fs.ErrClosed):
 		return ErrClosed
-	case is(bolt.ErrInvalid, bolt.ErrChecksum, bolt.ErrVersionMismatch, bolt.ErrIncompatibleValue, errDamage, ErrDamaged):
+	case is(errDamage, ErrDamaged, bolt.ErrInvalid, bolt.ErrChecksum, bolt.ErrVersionMismatch),
+		is(bolt.ErrIncompatibleValue, bolt.ErrBucketNotFound, bolt.ErrBucketExists): // two parts of the file disagree
 		return ErrDamaged
 	case is(syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, bolt.ErrMaxSizeReached):
 		return ErrFull

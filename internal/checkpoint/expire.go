@@ -29,17 +29,24 @@ func (s *Store) Expire(before time.Time) ([]Expired, error) {
 	var gone []Expired
 	for _, e := range due {
 		// One transaction a day keeps commits from waiting long.
+		dropped := false
 		err := s.update("expire a day", func(tx *bolt.Tx) error {
 			days := tx.Bucket(bucketAccounts).Bucket([]byte(e.Account)).Bucket(bucketDays)
 			bucket := days.Bucket(dayName(e.Day))
 			if bucket == nil || !expired(unpackDayInfo(bucket.Sequence()), before) {
 				return errUnchanged // it was seen, or dropped, in between
 			}
-			gone = append(gone, e)
-			return days.DeleteBucket(dayName(e.Day))
+			dropped = true
+			if err := days.DeleteBucket(dayName(e.Day)); err != nil {
+				return damage("%v", err) // the bucket is there, and nothing has been written yet
+			}
+			return nil
 		})
 		if err != nil {
-			return gone[:max(len(gone)-1, 0)], err
+			return gone, err
+		}
+		if dropped {
+			gone = append(gone, e)
 		}
 	}
 	return gone, nil
@@ -86,6 +93,9 @@ func (s *Store) eachDay(op string, fn func(account string, day uint32, info dayI
 		return accounts.ForEachBucket(func(account []byte) error {
 			days := accounts.Bucket(account).Bucket(bucketDays)
 			return days.ForEachBucket(func(day []byte) error {
+				if len(day) != len(dayName(0)) {
+					return damage("name of a day has %d bytes", len(day))
+				}
 				fn(string(account), binary.BigEndian.Uint32(day), unpackDayInfo(days.Bucket(day).Sequence()))
 				return nil
 			})

@@ -25,6 +25,9 @@ func openLocked(path string, mode os.FileMode, timeout time.Duration) (*os.File,
 			return nil, errors.Join(err, f.Close())
 		}
 		if there, err := os.Stat(path); err == nil && os.SameFile(held, there) {
+			if held.Size() > 0 {
+				return f, nil
+			}
 			return f, syncDir(path)
 		}
 		if err := f.Close(); err != nil {
@@ -46,6 +49,20 @@ func lock(f *os.File, deadline time.Time) error {
 		}
 		<-retry.C
 	}
+}
+
+// release unlocks and closes the file. Closing alone would not do: a mapping of the file keeps its lock. A file that is
+// closed already is no error.
+func release(f *os.File) error {
+	var unlock error
+	raw, err := f.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { unlock = syscall.Flock(int(fd), syscall.LOCK_UN) })
+	}
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return errors.Join(err, unlock, f.Close())
 }
 
 // rename moves a damaged file out of the way under a name that is free.

@@ -33,16 +33,17 @@ func Verify(path string) error {
 // (also in goroutines of its own), follows cycles until the stack is full, or hands out pages that are in use.
 //
 // The outline, which is always checked, is what can do such harm: meta pages, freelist and the branch pages of every tree.
-// The leaf pages with the entities, 99 % of a large file, are read as well unless the file was closed cleanly; a small
-// file is always read whole, since that costs nothing.
+// The leaf pages with the entities, 99 % of a large file, are read as well unless the file was closed cleanly.
 func checkFile(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
 		return err
 	}
-	const small = 32 << 20
-	return checkPages(f, info.Size() <= small)
+	return checkPages(f, info.Size() <= smallFile)
 }
+
+// A file up to smallFile is always read whole, since that costs nothing.
+var smallFile = int64(32 << 20)
 
 // The layout of bbolt's pages, version 2. Numbers are in the byte order of the machine.
 const (
@@ -85,15 +86,15 @@ func checkPages(f *os.File, whole bool) error {
 	if c.clean {
 		return nil
 	}
-	for _, id := range c.unread {
-		p, err := c.read(id)
+	for _, leaf := range c.unread {
+		p, err := c.read(leaf.id)
 		if err != nil {
 			return err
 		}
 		if p.flags != flagLeaf {
-			return damage("page %d is no leaf", id)
+			return damage("page %d is no leaf", leaf.id)
 		}
-		if err := c.leaf(p, entityDepth, ""); err != nil {
+		if err := c.leaf(p, leaf.keys, entityDepth, ""); err != nil {
 			return err
 		}
 	}
@@ -106,7 +107,7 @@ type checker struct {
 	whole  bool
 	meta   meta
 	used   []uint64 // bitmap of the pages accounted for, free ones included
-	unread []uint64 // leaf pages passed over
+	unread []child  // leaf pages passed over
 	clean  bool     // the mark of a clean close was met
 	buffer []byte
 }
@@ -237,40 +238,48 @@ func (c *checker) freelist() error {
 	return nil
 }
 
+// keyRange is where the keys of a page lie: from first on, and before end. An empty end is no bound.
+type keyRange struct{ first, end []byte }
+
+// child is what a branch page says of a page below it.
+type child struct {
+	id   uint64
+	keys keyRange
+}
+
 // tree checks the tree of a bucket that lies depth buckets below the root.
 func (c *checker) tree(root uint64, depth int, name string) error {
 	if err := c.mark(root, 1); err != nil {
 		return err
 	}
-	_, err := c.subtree(root, depth, name, maxHeight)
+	_, err := c.subtree(child{id: root}, depth, name, maxHeight)
 	return err
 }
 
 // subtree checks what is below a page that is marked, and reports whether the page is a leaf.
-func (c *checker) subtree(id uint64, depth int, name string, height int) (isLeaf bool, err error) {
+func (c *checker) subtree(top child, depth int, name string, height int) (isLeaf bool, err error) {
 	if height == 0 {
-		return false, damage("tree is too high at page %d", id)
+		return false, damage("tree is too high at page %d", top.id)
 	}
-	p, err := c.read(id)
+	p, err := c.read(top.id)
 	if err != nil {
 		return false, err
 	}
+	if p.flags != flagLeaf || depth < entityDepth {
+		p.data = bytes.Clone(p.data) // what lies below is read into the same buffer
+	}
 	switch p.flags {
 	case flagLeaf:
-		// Buckets below are read into the same buffer.
-		if depth < entityDepth {
-			p.data = bytes.Clone(p.data)
-		}
-		return true, c.leaf(p, depth, name)
+		return true, c.leaf(p, top.keys, depth, name)
 	case flagBranch:
-		children, err := p.children()
+		children, err := p.children(top.keys)
 		if err != nil {
 			return false, err
 		}
 		// All children of a page are of one kind, so that the first tells what the others are.
 		leaves := false
 		for i, child := range children {
-			if err := c.mark(child, 1); err != nil {
+			if err := c.mark(child.id, 1); err != nil {
 				return false, err
 			}
 			if leaves && depth == entityDepth && !c.whole {
@@ -282,32 +291,37 @@ func (c *checker) subtree(id uint64, depth int, name string, height int) (isLeaf
 				return false, err
 			}
 			if i > 0 && childIsLeaf != leaves {
-				return false, damage("page %d has children of two kinds", id)
+				return false, damage("page %d has children of two kinds", top.id)
 			}
 			leaves = childIsLeaf
 		}
 		return false, nil
 	default:
-		return false, damage("page %d is neither branch nor leaf", id)
+		return false, damage("page %d is neither branch nor leaf", top.id)
 	}
 }
 
 // children returns the pages below a branch page.
-func (p page) children() ([]uint64, error) {
+func (p page) children(keys keyRange) ([]child, error) {
 	if p.count == 0 {
 		return nil, damage("branch page %d is empty", p.id)
 	}
-	children := make([]uint64, 0, p.count)
-	err := p.elements(func(at int) (pos, keySize, valueSize uint32) {
-		children = append(children, order.Uint64(p.data[at+8:]))
+	children := make([]child, 0, p.count)
+	err := p.elements(keys, func(at int) (pos, keySize, valueSize uint32) {
 		return order.Uint32(p.data[at:]), order.Uint32(p.data[at+4:]), 0
-	}, func(int, []byte, []byte) error { return nil })
+	}, func(at int, key, _ []byte) error {
+		if len(children) > 0 {
+			children[len(children)-1].keys.end = key
+		}
+		children = append(children, child{id: order.Uint64(p.data[at+8:]), keys: keyRange{key, keys.end}})
+		return nil
+	})
 	return children, err
 }
 
 // leaf checks a leaf page, and the trees of the buckets that it holds.
-func (c *checker) leaf(p page, depth int, name string) error {
-	return p.elements(func(at int) (pos, keySize, valueSize uint32) {
+func (c *checker) leaf(p page, keys keyRange, depth int, name string) error {
+	return p.elements(keys, func(at int) (pos, keySize, valueSize uint32) {
 		return order.Uint32(p.data[at+4:]), order.Uint32(p.data[at+8:]), order.Uint32(p.data[at+12:])
 	}, func(at int, key, value []byte) error {
 		if depth == 1 && name == string(bucketMeta) && bytes.Equal(key, keyClean) {
@@ -329,15 +343,17 @@ func (c *checker) leaf(p page, depth int, name string) error {
 		if inline.flags != flagLeaf {
 			return damage("bucket inside page %d is no leaf", p.id)
 		}
-		return c.leaf(inline, depth+1, string(key))
+		return c.leaf(inline, keyRange{}, depth+1, string(key))
 	})
 }
 
-// elements checks the entries of a page: each within the page, keys not empty and ascending. head decodes the entry at
-// an offset, and fn is called with the offset, the key and the value.
-func (p page) elements(head func(at int) (pos, keySize, valueSize uint32), fn func(at int, key, value []byte) error) error {
-	floor := uint64(headerSize + p.count*elementSize)
-	if floor > uint64(len(p.data)) {
+// elements checks the entries of a page: packed without a gap, keys not empty, ascending and within their range. head
+// decodes the entry at an offset, and fn is called with the offset, the key and the value.
+func (p page) elements(
+	keys keyRange, head func(at int) (pos, keySize, valueSize uint32), fn func(at int, key, value []byte) error,
+) error {
+	next := uint64(headerSize + p.count*elementSize)
+	if next > uint64(len(p.data)) {
 		return damage("page %d is too short for %d entries", p.id, p.count)
 	}
 	var previous []byte
@@ -346,11 +362,14 @@ func (p page) elements(head func(at int) (pos, keySize, valueSize uint32), fn fu
 		pos, keySize, valueSize := head(at)
 		start := uint64(at) + uint64(pos)
 		end := start + uint64(keySize) + uint64(valueSize)
-		if start < floor || end > uint64(len(p.data)) {
-			return damage("entry %d of page %d lies outside of it", i, p.id)
+		if start != next || end > uint64(len(p.data)) {
+			return damage("entry %d of page %d is not where it must be", i, p.id)
 		}
+		next = end
 		key := p.data[start : start+uint64(keySize)]
-		if len(key) == 0 || bytes.Compare(previous, key) >= 0 {
+		switch {
+		case len(key) == 0 || i > 0 && bytes.Compare(previous, key) >= 0,
+			bytes.Compare(key, keys.first) < 0, len(keys.end) > 0 && bytes.Compare(key, keys.end) >= 0:
 			return damage("keys of page %d are not in order", p.id)
 		}
 		previous = key

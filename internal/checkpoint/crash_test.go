@@ -1,0 +1,157 @@
+package checkpoint_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/checkpoint/checkpointtest"
+)
+
+// childPath makes the test binary, started again by a test, play the part of a program that uses the file named.
+const childPath = "CHECKPOINT_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(childPath); path != "" {
+		if err := commitForEver(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+const batchSize = 200
+
+// batch returns the n-th commit of the child: entities of its own, and the number as progress.
+func batch(n int) checkpoint.Changes {
+	c := checkpoint.Changes{
+		Account:  account,
+		Seen:     noon.Add(time.Duration(n) * time.Minute),
+		Progress: map[string][]byte{"n": []byte(strconv.Itoa(n))},
+	}
+	for i := range batchSize {
+		anchor := noon.Add(time.Duration(n-i) * time.Minute)
+		key := checkpoint.KeyAt(anchor, i%10 == 0, hash(n*batchSize+i))
+		c.Puts = append(c.Puts, checkpoint.Entry{Key: key, Value: []byte(strconv.Itoa(n))})
+	}
+	return c
+}
+
+func keysOf(c checkpoint.Changes) []checkpoint.Key {
+	keys := make([]checkpoint.Key, len(c.Puts))
+	for i, put := range c.Puts {
+		keys[i] = put.Key
+	}
+	return keys
+}
+
+// commitForEver goes on where the file ends, and says each batch that is committed.
+func commitForEver(path string) error {
+	s, err := checkpoint.Open(path, checkpoint.Options{})
+	if err != nil {
+		return err
+	}
+	record, err := s.Progress(account, "n")
+	if err != nil {
+		return err
+	}
+	n, _ := strconv.Atoi(string(record))
+	for {
+		n++
+		if err := s.Commit(batch(n)); err != nil {
+			return err
+		}
+		if _, err := fmt.Println(n); err != nil {
+			return err
+		}
+	}
+}
+
+func TestKillDuringCommits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "poller.db")
+	for round := range 10 {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), childPath+"="+path)
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		require.NoError(t, err)
+		require.NoError(t, child.Start())
+		said, lines := 0, bufio.NewScanner(out)
+		for range 2 + round*2 {
+			require.True(t, lines.Scan(), "the child ended by itself")
+			said, err = strconv.Atoi(lines.Text())
+			require.NoError(t, err)
+		}
+		require.NoError(t, child.Process.Kill())
+		for lines.Scan() { // what it had said before it died
+			if n, err := strconv.Atoi(lines.Text()); err == nil {
+				said = n
+			}
+		}
+		_ = child.Wait()
+
+		s := checkpointtest.OpenAt(t, path)
+		record, err := s.Progress(account, "n")
+		require.NoError(t, err)
+		committed, err := strconv.Atoi(string(record))
+		require.NoError(t, err)
+		require.Contains(t, []int{said, said + 1}, committed, "a commit that was reported is there, and at most the one under way")
+		for n := 1; n <= committed+1; n++ {
+			known := 0
+			for _, got := range lookup(t, s, 0, keysOf(batch(n))...) {
+				if got.Known {
+					known++
+				}
+			}
+			require.Equal(t, map[bool]int{true: batchSize}[n <= committed], known, "batch %d of %d", n, committed)
+		}
+		require.NoError(t, s.Close())
+		checkpointtest.Check(t, path)
+	}
+}
+
+// TestDiskFull limits how large a file may become, which fails writes much as a full disk does. It sets the limit of this
+// process, and so must not run beside other tests.
+func TestDiskFull(t *testing.T) {
+	s := checkpointtest.Open(t)
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	defer func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit)) }()
+	small := limit
+	small.Cur = 1 << 20
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
+
+	n := 1
+	var err error
+	for ; n < 1000 && err == nil; n++ {
+		err = s.Commit(batch(n))
+	}
+	failed := n - 1
+	classified, ok := errors.AsType[*checkpoint.Error](err)
+	require.True(t, ok, "%v", err)
+	require.True(t, classified.Retryable())
+	require.Error(t, s.Commit(batch(failed)), "still full")
+	require.True(t, lookup(t, s, 0, batch(failed - 1).Puts[0].Key)[0].Known, "what was known stays so")
+	require.False(t, lookup(t, s, 0, batch(failed).Puts[0].Key)[0].Known, "no part of a failed commit is kept")
+
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+	require.NoError(t, s.Commit(batch(failed)), "there is room again")
+	s.Reopen(t)
+	for n := 1; n <= failed; n++ {
+		require.True(t, lookup(t, s, 0, batch(n).Puts[7].Key)[0].Known)
+	}
+}

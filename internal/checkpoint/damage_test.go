@@ -1,0 +1,195 @@
+package checkpoint_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/checkpoint/checkpointtest"
+)
+
+// sample writes a store with every kind of page, branch pages, freelist and overflow included, and returns its bytes and
+// its keys. A store of which clean is false was not closed.
+func sample(t testing.TB, clean bool) ([]byte, []checkpoint.Key) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sample.db")
+	s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
+	require.NoError(t, err)
+	var keys []checkpoint.Key
+	for d := range 5 {
+		c := checkpoint.Changes{Account: account, Seen: noon.Add(time.Duration(d) * day)}
+		for i := range 150 {
+			key := checkpoint.KeyAt(noon.Add(time.Duration(d)*day+time.Duration(i)*time.Minute), i%15 == 0, hash(d*1000+i))
+			value := []byte("0123456789")
+			if i == 100 {
+				value = make([]byte, 9000)
+			}
+			c.Puts = append(c.Puts, checkpoint.Entry{Key: key, Value: value})
+			keys = append(keys, key)
+		}
+		c.Progress = map[string][]byte{"interactions/st-1": fmt.Append(nil, "progress ", d)}
+		c.Identity = map[string][]byte{"cluster": []byte("c")}
+		require.NoError(t, s.Commit(c))
+	}
+	_, err = s.Expire(noon.Add(day + 2*time.Hour))
+	require.NoError(t, err)
+	if clean {
+		require.NoError(t, s.Close())
+	}
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	return content, keys
+}
+
+// exercise uses every verb on the file. Damage must come out as ErrDamaged or do no harm; a panic fails the test by itself.
+func exercise(t testing.TB, path string, keys []checkpoint.Key) (found bool) {
+	t.Helper()
+	s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
+	if err != nil {
+		require.ErrorIs(t, err, checkpoint.ErrDamaged)
+		return true
+	}
+	defer s.Close()
+	probes := make([]checkpoint.Probe, len(keys))
+	puts := make([]checkpoint.Entry, len(keys))
+	for i, key := range keys {
+		probes[i] = checkpoint.Probe{Key: key, Slack: 3}
+		puts[i] = checkpoint.Entry{Key: key, Value: []byte("another value")}
+	}
+	steps := []func() error{
+		func() error { return s.Lookup(account, probes, make([]checkpoint.Found, len(probes))) },
+		func() error { _, err := s.AllProgress(account); return err },
+		func() error { _, err := s.Identity("cluster"); return err },
+		func() error { _, err := s.Stats(); return err },
+		func() error {
+			return s.Commit(checkpoint.Changes{
+				Account: account, Seen: noon.Add(9 * day), Puts: puts[len(puts)/2:], Progress: map[string][]byte{"interactions/st-1": []byte("p")},
+			})
+		},
+		func() error { _, err := s.Expire(noon.Add(20 * day)); return err },
+		s.Close,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			require.ErrorIs(t, err, checkpoint.ErrDamaged)
+			found = true
+		}
+	}
+	return found
+}
+
+func TestDamageIsFoundOrHarmless(t *testing.T) {
+	for _, mode := range []struct{ clean, outline bool }{{true, false}, {true, true}, {false, true}} {
+		t.Run(fmt.Sprintf("clean=%t,outline=%t", mode.clean, mode.outline), func(t *testing.T) {
+			if mode.outline {
+				checkpoint.CheckOutlineOnly(t)
+			}
+			content, keys := sample(t, mode.clean)
+			path := filepath.Join(t.TempDir(), "poller.db")
+			try := func(damaged []byte) bool {
+				require.NoError(t, os.WriteFile(path, damaged, 0o600))
+				return exercise(t, path, keys)
+			}
+			require.False(t, try(content), "the file as it was")
+
+			pageSize := os.Getpagesize()
+			require.Greater(t, len(content)/pageSize, 16)
+			variants, found := 0, 0
+			count := func(wasFound bool) {
+				variants++
+				if wasFound {
+					found++
+				}
+			}
+			r := rand.New(rand.NewPCG(1, 1))
+			for page := 0; page < len(content); page += pageSize {
+				// Header, entries at the head, and what they point to.
+				offsets := []int{0, 8, 10, 12, 20, r.IntN(64), r.IntN(pageSize)}
+				for _, offset := range offsets {
+					damaged := append([]byte{}, content...)
+					damaged[page+offset] ^= 1 << r.IntN(8)
+					count(try(damaged))
+				}
+				torn := append([]byte{}, content...)
+				clear(torn[page+512 : page+pageSize])
+				count(try(torn))
+				count(try(content[:page+pageSize/2]))
+			}
+			require.GreaterOrEqual(t, variants, 200)
+			require.GreaterOrEqual(t, found, 100)
+			t.Logf("%d variants, %d found, the others harmless", variants, found)
+		})
+	}
+}
+
+// A file can also be damaged while it is in use; the store then says so for good and lets itself be set aside.
+func TestDamageUnderAnOpenStore(t *testing.T) {
+	content, keys := sample(t, true)
+	path := filepath.Join(t.TempDir(), "poller.db")
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	s, err := checkpoint.Open(path, checkpoint.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	require.NoError(t, os.Truncate(path, 2*int64(os.Getpagesize())))
+
+	probe := []checkpoint.Probe{{Key: keys[len(keys)-1]}}
+	err = s.Lookup(account, probe, make([]checkpoint.Found, 1))
+	require.ErrorIs(t, err, checkpoint.ErrDamaged)
+	require.ErrorIs(t, s.Commit(checkpoint.Changes{Account: account, Puts: []checkpoint.Entry{{Key: keys[0]}}}), checkpoint.ErrDamaged)
+
+	aside, err := s.SetAside()
+	require.NoError(t, err)
+	require.FileExists(t, aside)
+	require.NoFileExists(t, path)
+	put(t, checkpointtest.OpenAt(t, path), noon, checkpoint.Entry{Key: keys[0]})
+}
+
+func TestOpenOrSetAside(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "poller.db")
+	require.NoError(t, os.WriteFile(path, []byte("damaged"), 0o600))
+	names := make(map[string]bool)
+	for range 3 {
+		s, aside, err := checkpoint.OpenOrSetAside(path, checkpoint.Options{})
+		require.NoError(t, err)
+		require.Regexp(t, `poller\.db\.damaged-\d{8}T\d{6}Z(\.\d+)?$`, aside)
+		content, err := os.ReadFile(aside)
+		require.NoError(t, err)
+		require.Equal(t, "damaged", string(content), "what is set aside is kept as it was")
+		require.False(t, names[aside])
+		names[aside] = true
+
+		require.NoError(t, s.Commit(checkpoint.Changes{Account: account, Seen: noon, Puts: []checkpoint.Entry{{Key: own(noon, 1)}}}))
+		_, _, err = checkpoint.OpenOrSetAside(path, checkpoint.Options{LockTimeout: time.Millisecond})
+		require.ErrorIs(t, err, checkpoint.ErrLocked, "a file in use is never set aside")
+		require.NoError(t, s.Close())
+
+		s, aside, err = checkpoint.OpenOrSetAside(path, checkpoint.Options{})
+		require.NoError(t, err)
+		require.Empty(t, aside, "a sound file stays")
+		require.NoError(t, s.Close())
+		checkpointtest.Check(t, path)
+		require.NoError(t, os.WriteFile(path, []byte("damaged"), 0o600))
+	}
+}
+
+// FuzzOpen overwrites bytes of a sound file. No content may end the process.
+func FuzzOpen(f *testing.F) {
+	content, keys := sample(f, true)
+	f.Add(uint32(0), []byte{1})
+	f.Add(uint32(4096+16), []byte("\xff\xff\xff\xff"))
+	f.Add(uint32(3*4096+8), []byte{1, 0, 2, 0})
+	f.Fuzz(func(t *testing.T, offset uint32, patch []byte) {
+		damaged := append([]byte{}, content...)
+		copy(damaged[int(offset)%len(damaged):], patch)
+		path := filepath.Join(t.TempDir(), "poller.db")
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		exercise(t, path, keys)
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -141,7 +142,7 @@ func classifyTransport(e events.Endpoint, a answer) *Error {
 
 	case is[*net.DNSError](err):
 		return fail(Retry, ReasonDNS, "check the host of base_url, and name resolution here")
-	case isTimeout(err) && isDial(err):
+	case isTimeout(err) && hasOp(err, "dial", "proxyconnect"):
 		return fail(Retry, ReasonTimeout, "base_url does not answer: check its address, the firewall, and HTTPS_PROXY")
 	case isTimeout(err):
 		return fail(Retry, ReasonTimeout, fmt.Sprintf("if this goes on, raise endpoints.%s.timeout, now %v", e, a.timeout))
@@ -151,10 +152,10 @@ func classifyTransport(e events.Endpoint, a answer) *Error {
 			"a private authority's certificate in SSL_CERT_FILE")
 	case is[tls.RecordHeaderError](err):
 		return fail(Permanent, ReasonTLS, "the server does not speak TLS there: check the scheme and port of base_url")
-	case is[tls.AlertError](err):
+	case hasOp(err, "remote error", "local error"): // crypto/tls so names alerts
 		return fail(Retry, ReasonTLS, "the server breaks off the TLS handshake: check base_url, and that it offers TLS 1.2")
 
-	case isDial(err):
+	case hasOp(err, "dial", "proxyconnect"):
 		return fail(Retry, ReasonConnection, "base_url cannot be reached: check its address, the firewall, and HTTPS_PROXY")
 	default: // reset, closed while idle, half a body, damaged compression, and what nobody has met yet
 		return fail(Retry, ReasonConnection, "")
@@ -171,10 +172,10 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// isDial reports whether there was no connection, so that nothing can have been sent.
-func isDial(err error) bool {
+// hasOp reports in which operation of a connection an error came up. In dial and proxyconnect nothing was sent.
+func hasOp(err error, ops ...string) bool {
 	op, ok := errors.AsType[*net.OpError](err)
-	return ok && (op.Op == "dial" || op.Op == "proxyconnect")
+	return ok && slices.Contains(ops, op.Op)
 }
 
 // scope is the API scope that an endpoint needs, as the platform spells it.

@@ -94,13 +94,13 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " (status %d)", e.Status)
 	}
 	if e.Message != "" {
-		fmt.Fprintf(&b, ": %q", e.Message)
+		fmt.Fprintf(&b, ": %s", e.Message)
 	}
 	if e.Class == WaitUntil {
-		fmt.Fprintf(&b, ": wait %v", e.RetryAfter)
+		fmt.Fprintf(&b, "; wait %v", e.RetryAfter)
 	}
 	if e.Hint != "" {
-		fmt.Fprintf(&b, ": %s", e.Hint)
+		fmt.Fprintf(&b, "; %s", e.Hint)
 	}
 	return b.String()
 }

@@ -1,0 +1,254 @@
+package kore_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/secret"
+)
+
+const (
+	clientSecret = "s3cr3t-c4n4ry"
+	emptyPage    = `{"numResults":0,"hasMore":false,"data":[]}`
+)
+
+func config() kore.Config {
+	return kore.Config{
+		BaseURL:      "https://platform.example",
+		AccountID:    "acc-1",
+		ClientID:     "cs-1",
+		ClientSecret: secret.New(clientSecret),
+	}
+}
+
+func query() kore.Query {
+	from := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
+	return kore.Query{Endpoint: events.Interactions, BotID: "st-1", From: from, To: from.Add(time.Minute), Limit: 100}
+}
+
+// transport answers requests without a network.
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func reply(status int, body string, header ...string) *http.Response {
+	h := http.Header{}
+	for i := 0; i < len(header); i += 2 {
+		h.Set(header[i], header[i+1])
+	}
+	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(bytes.NewBufferString(body)), ContentLength: int64(len(body))}
+}
+
+func httpDate(t time.Time) string { return t.UTC().Format(http.TimeFormat) }
+
+func newClient(t *testing.T, cfg kore.Config, options ...kore.Option) *kore.Client {
+	t.Helper()
+	c, err := kore.New(cfg, options...)
+	require.NoError(t, err)
+	t.Cleanup(c.Close)
+	return c
+}
+
+// parseToken verifies a request's token as the API would.
+func parseToken(t *testing.T, r *http.Request, key string, now time.Time) jwt.MapClaims {
+	t.Helper()
+	claims := jwt.MapClaims{}
+	_, err := jwt.ParseWithClaims(r.Header.Get("auth"), claims, func(*jwt.Token) (any, error) { return []byte(key), nil },
+		jwt.WithValidMethods([]string{"HS256"}), jwt.WithIssuedAt(), jwt.WithExpirationRequired(),
+		jwt.WithTimeFunc(func() time.Time { return now }))
+	require.NoError(t, err)
+	return claims
+}
+
+func TestFetchReturnsThePage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var seen []kore.Attempt
+		c := newClient(t, config(),
+			kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+				time.Sleep(2 * time.Second)
+				return reply(200, emptyPage, "Date", httpDate(start.Add(time.Hour))), nil
+			})),
+			kore.WithObserver(func(a kore.Attempt) { seen = append(seen, a) }))
+
+		page, err := c.Fetch(t.Context(), query())
+		require.NoError(t, err)
+		require.Equal(t, &kore.Response{
+			Body: []byte(emptyPage), Sent: start, Received: start.Add(2 * time.Second), ServerTime: start.UTC().Add(time.Hour),
+		}, page)
+		require.Equal(t, []kore.Attempt{{
+			Endpoint: events.Interactions, Status: 200, Outcome: "ok", Duration: 2 * time.Second, Bytes: len(emptyPage),
+		}}, seen)
+	})
+}
+
+func TestEveryAttemptHasItsOwnToken(t *testing.T) {
+	var mu sync.Mutex
+	jtis := map[any]bool{}
+	c := newClient(t, config(), kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+		now := time.Now()
+		claims := parseToken(t, r, clientSecret, now)
+		mu.Lock()
+		defer mu.Unlock()
+		jtis[claims["jti"]] = true
+		require.Equal(t, "cs-1", claims["appId"])
+		require.NotContains(t, claims, "sub")
+		exp, err := claims.GetExpirationTime()
+		require.NoError(t, err)
+		require.WithinRange(t, exp.Time, now.Add(4*time.Minute), now.Add(6*time.Minute))
+		return reply(200, emptyPage, "Date", httpDate(now)), nil
+	})))
+	const attempts = 64
+	var wg sync.WaitGroup
+	for range attempts {
+		wg.Go(func() {
+			_, err := c.Fetch(context.Background(), query())
+			require.NoError(t, err)
+		})
+	}
+	wg.Wait()
+	require.Len(t, jtis, attempts)
+}
+
+func TestBotCredentials(t *testing.T) {
+	cfg := config()
+	cfg.Bots = map[string]kore.Credentials{"st-own": {ClientID: "cs-own", ClientSecret: secret.New("own")}}
+	for name, tc := range map[string]struct {
+		change func(*kore.Query)
+		app    string
+		key    string
+	}{
+		"account's":               {func(q *kore.Query) {}, "cs-1", clientSecret},
+		"bot in the path":         {func(q *kore.Query) { q.BotID = "st-own" }, "cs-own", "own"},
+		"bot in the header":       {func(q *kore.Query) { q.Endpoint, q.BotID, q.IID = events.CallDetails, "", "st-own" }, "cs-own", "own"},
+		"no bot, account's":       {func(q *kore.Query) { q.Endpoint, q.BotID = events.CallDetails, "" }, "cs-1", clientSecret},
+		"other bot in the header": {func(q *kore.Query) { q.Endpoint, q.BotID, q.IID = events.CallDetails, "", "st-1" }, "cs-1", clientSecret},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, cfg, kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+				require.Equal(t, tc.app, parseToken(t, r, tc.key, time.Now())["appId"])
+				return reply(200, emptyPage), nil
+			})))
+			q := query()
+			tc.change(&q)
+			_, err := c.Fetch(t.Context(), q)
+			require.NoError(t, err)
+		})
+	}
+}
+
+func TestTimeoutOfTheEndpoint(t *testing.T) {
+	hang := kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	}))
+	for e, want := range map[events.Endpoint]time.Duration{
+		events.Interactions:       7 * time.Second,
+		events.Conversations:      15 * time.Minute,
+		events.InteractionDetails: 2 * time.Minute,
+		events.CallDetails:        2 * time.Minute,
+	} {
+		t.Run(string(e), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cfg := config()
+				cfg.Timeouts = map[events.Endpoint]time.Duration{events.Interactions: 7 * time.Second}
+				q := query()
+				q.Endpoint, q.Offset, q.Limit = e, 1, 20
+				start := time.Now()
+				_, err := newClient(t, cfg, hang).Fetch(t.Context(), q)
+				require.Equal(t, want, time.Since(start))
+				var failure *kore.Error
+				require.ErrorAs(t, err, &failure)
+				require.Equal(t, kore.Retry, failure.Class)
+				require.Equal(t, kore.ReasonTimeout, failure.Reason)
+				require.Contains(t, failure.Hint, "endpoints."+string(e)+".timeout")
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			})
+		})
+	}
+}
+
+func TestTimeoutWhileReadingTheBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, config(), kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+			resp := reply(200, "")
+			resp.ContentLength = -1
+			resp.Body = io.NopCloser(io.MultiReader(bytes.NewBufferString(`{"data":[`), hangingReader{r.Context()}))
+			return resp, nil
+		})))
+		start := time.Now()
+		_, err := c.Fetch(t.Context(), query())
+		require.Equal(t, time.Minute, time.Since(start))
+		var failure *kore.Error
+		require.ErrorAs(t, err, &failure)
+		require.Equal(t, kore.ReasonTimeout, failure.Reason)
+		require.Equal(t, 200, failure.Status)
+	})
+}
+
+type hangingReader struct{ ctx context.Context }
+
+func (r hangingReader) Read([]byte) (int, error) {
+	<-r.ctx.Done()
+	return 0, r.ctx.Err()
+}
+
+func TestCallerGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen []kore.Attempt
+		c := newClient(t, config(), kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})), kore.WithObserver(func(a kore.Attempt) { seen = append(seen, a) }))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_, err := c.Fetch(ctx, query())
+		require.ErrorIs(t, err, context.Canceled)
+		var failure *kore.Error
+		require.NotErrorAs(t, err, &failure)
+		require.Equal(t, []kore.Attempt{{Endpoint: events.Interactions, Outcome: "canceled", Duration: time.Second}}, seen)
+	})
+}
+
+func TestBodyIsReadAndClosed(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status int
+		size   int
+	}{
+		"page":        {200, 3 << 20},
+		"error":       {500, 200 << 10},
+		"rate limit":  {429, 10},
+		"no content":  {204, 0},
+		"redirection": {302, 100},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := &trackedBody{Reader: bytes.NewReader(append([]byte(`{"data":"`), append(bytes.Repeat([]byte("x"), tc.size), `"}`...)...))}
+			c := newClient(t, config(), kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+				resp := reply(tc.status, "")
+				resp.Body, resp.ContentLength = body, -1
+				return resp, nil
+			})))
+			c.Fetch(t.Context(), query())
+			require.Zero(t, body.Len(), "bytes not read")
+			require.True(t, body.closed)
+		})
+	}
+}
+
+type trackedBody struct {
+	*bytes.Reader
+	closed bool
+}
+
+func (b *trackedBody) Close() error { b.closed = true; return nil }

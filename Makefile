@@ -1,0 +1,56 @@
+# build, test and demo need Go and nothing else. The other targets fetch their tools into .cache.
+
+LINT_VERSION := v2.15.0
+CACHE        := $(CURDIR)/.cache
+LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)
+FUZZTIME     ?= 10s
+# The race detector needs a C compiler, which a machine with Go alone does not have.
+RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
+
+.PHONY: build test demo kafka-test lint tidy generate chart fuzz bench ci clean
+
+build: ## bin/poller; RELEASE=1.2.3 names the version
+	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
+
+test: ## everything that Go alone can show
+	go test $(RACE) ./...
+	@echo
+	@echo 'Left out here: tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17 and Maven),'
+	@echo 'the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
+
+demo: build ## see it at work
+	bin/poller demo
+
+kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
+	POLLER_KAFKA_TEST=1 go test -count=1 -timeout 30m -run Kafka ./internal/...
+
+lint: $(LINT)
+	$(LINT) run ./...
+
+$(LINT):
+	GOBIN=$(CACHE)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	mv $(CACHE)/bin/golangci-lint $@
+
+tidy: ## go.mod holds what is imported, and nothing else
+	go mod tidy -diff
+	go mod verify
+
+generate: ## what is generated is what is committed
+	go generate ./...
+	git diff --exit-code
+
+chart: ## the Helm chart, rendered and read back
+	cd deploy/helm/charttest && go test ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+ci: build tidy lint generate test kafka-test chart ## all of it
+	$(MAKE) fuzz FUZZTIME=5s
+	bin/poller demo --duration 20s --json
+
+clean:
+	rm -rf bin .cache

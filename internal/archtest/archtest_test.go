@@ -1,0 +1,281 @@
+package archtest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const module = "agentassist-poller"
+
+// edges lists which of our packages may import which others of ours, and why. Everything points downward: what is
+// further down knows nothing of what uses it.
+var edges = []struct{ from, to, why string }{
+	{"cmd/poller", "internal/app", "main only parses flags and turns errors into exit codes"},
+
+	{"internal/app", "internal/checkpoint", "wires the store"},
+	{"internal/app", "internal/conf", "reads the configuration"},
+	{"internal/app", "internal/events", "names endpoints and types"},
+	{"internal/app", "internal/extract", "hands the decoder to the readers"},
+	{"internal/app", "internal/kafka", "wires the delivery, and composes its configuration"},
+	{"internal/app", "internal/kafka/kafkaread", "the demo reads its topics back as a consumer would"},
+	{"internal/app", "internal/kore", "wires the client, and composes its configuration"},
+	{"internal/app", "internal/koresim", "demo and simulate serve it"},
+	{"internal/app", "internal/poll", "runs the loop"},
+	{"internal/app", "internal/revise", "wires the decision"},
+	{"internal/app", "internal/secret", "holds client secrets"},
+	{"internal/app", "internal/status", "serves it"},
+	{"internal/app", "schemas", "prints them"},
+
+	{"internal/poll", "internal/checkpoint", "says what to remember of a page"},
+	{"internal/poll", "internal/events", "publishes them"},
+	{"internal/poll", "internal/extract", "reads pages as rows"},
+	{"internal/poll", "internal/kafka", "hands batches to a delivery"},
+	{"internal/poll", "internal/kore", "asks for pages, and owns retries and the budget"},
+	{"internal/poll", "internal/revise", "asks which sights are news"},
+	{"internal/poll", "internal/status", "fills it in"},
+
+	{"internal/kafka", "internal/events", "encodes them"},
+	{"internal/kafka", "internal/secret", "holds passwords"},
+	{"internal/kafka", "schemas", "registers them"},
+	{"internal/kafka/kafkaread", "internal/events", "decodes what consumers see"},
+	{"internal/kafka/kafkaread", "internal/kafka", "reads its wire format"},
+
+	{"internal/revise", "internal/events", "compares and merges them"},
+	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
+	{"internal/extract", "internal/events", "makes sightings"},
+	{"internal/kore", "internal/events", "names endpoints"},
+	{"internal/kore", "internal/secret", "signs with client secrets"},
+	{"internal/koresim", "internal/events", "names types and endpoints, and nothing else: it is the witness"},
+	{"internal/conf", "internal/secret", "never shows one"},
+	{"internal/events", "schemas", "is generated from them"},
+	{"internal/events/gen", "schemas", "generates from them"},
+}
+
+// owned lists which packages outside the standard library only one place may import.
+var owned = []struct{ pkg, only, why string }{
+	{"github.com/hamba/avro/", "internal/events/codec.go", "it gets no releases any more and has known faults: one file works around them"},
+	{"go.etcd.io/bbolt", "internal/checkpoint", "the store speaks verbs of the domain, not transactions"},
+	{"github.com/twmb/franz-go", "internal/kafka", "Kafka is behind the delivery; the demo's broker is the exception below"},
+	{"github.com/golang-jwt/", "internal/kore", "tokens are made where they are sent"},
+	{"github.com/goccy/go-yaml", "internal/conf", "settings are read in one place"},
+	{"github.com/spf13/", "cmd/poller", "nothing below knows of flags"},
+}
+
+// exceptions to owned, by package of ours and package imported.
+var exceptions = map[string]string{
+	"internal/app github.com/twmb/franz-go":   "the demo runs kfake and srfake, and reads the topics back as a consumer would",
+	"internal/koresim github.com/golang-jwt/": "the simulated API verifies tokens independently of who makes them",
+}
+
+// pkg is what go list says about a package of ours.
+type pkg struct {
+	ImportPath, Dir, Doc string
+	GoFiles              []string
+	Imports              []string
+}
+
+func (p pkg) name() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var listOnce = sync.OnceValues(func() ([]pkg, error) {
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Doc,GoFiles,Imports", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go list: %w", err)
+	}
+	var pkgs []pkg
+	for decoder := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if len(p.GoFiles) > 0 {
+			pkgs = append(pkgs, p)
+		}
+	}
+})
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	pkgs, err := listOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pkgs) < 5 {
+		t.Fatalf("go list found %d packages only", len(pkgs))
+	}
+	return pkgs
+}
+
+// isTestSupport tells packages that only tests import; they may import what they support.
+func isTestSupport(name string) bool { return strings.HasSuffix(name, "test") }
+
+func TestImportsPointDownward(t *testing.T) {
+	allowed := map[string]bool{}
+	for _, e := range edges {
+		allowed[e.from+" "+e.to] = true
+	}
+	for _, p := range list(t) {
+		for _, to := range p.Imports {
+			to, ours := strings.CutPrefix(to, module+"/")
+			if !ours || isTestSupport(p.name()) {
+				continue
+			}
+			if isTestSupport(to) {
+				t.Errorf("%s imports %s: test support is for tests", p.name(), to)
+			} else if !allowed[p.name()+" "+to] {
+				t.Errorf("%s imports %s: add the edge to edges with its reason, if it points downward", p.name(), to)
+			}
+		}
+	}
+}
+
+// The list itself must not hide a cycle.
+func TestEdgesHaveNoCycle(t *testing.T) {
+	below := map[string][]string{}
+	for _, e := range edges {
+		below[e.from] = append(below[e.from], e.to)
+	}
+	var visit func(at string, path []string)
+	visit = func(at string, path []string) {
+		if slices.Contains(path, at) {
+			t.Fatalf("the edges allow a cycle: %s", strings.Join(append(path, at), " -> "))
+		}
+		for _, to := range below[at] {
+			visit(to, append(slices.Clone(path), at))
+		}
+	}
+	for from := range below {
+		visit(from, nil)
+	}
+}
+
+func TestOwnedDependencies(t *testing.T) {
+	eachFile(t, func(p pkg, name string, file *ast.File, _ *token.FileSet) {
+		for _, spec := range file.Imports {
+			path := strings.Trim(spec.Path.Value, `"`)
+			for _, o := range owned {
+				if !strings.HasPrefix(path, o.pkg) || isTestSupport(p.name()) || exceptions[p.name()+" "+o.pkg] != "" {
+					continue
+				}
+				if at := p.name() + "/" + name; at != o.only && p.name() != o.only && !strings.HasPrefix(p.name(), o.only+"/") {
+					t.Errorf("%s imports %s, which only %s may: %s", at, path, o.only, o.why)
+				}
+			}
+		}
+	})
+}
+
+// Waiting is done on a channel, a context or a timer that a test can replace.
+func TestNothingSleeps(t *testing.T) {
+	eachFile(t, func(p pkg, name string, file *ast.File, fset *token.FileSet) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Sleep" {
+				if x, ok := s.X.(*ast.Ident); ok && x.Name == "time" {
+					t.Errorf("%s/%s:%d calls time.Sleep: wait for what it is waiting for", p.name(), name, fset.Position(n.Pos()).Line)
+				}
+			}
+			return true
+		})
+	})
+}
+
+func TestOnePackageDocEach(t *testing.T) {
+	docs := map[string][]string{}
+	eachFile(t, func(p pkg, name string, file *ast.File, _ *token.FileSet) {
+		if file.Doc != nil {
+			docs[p.name()] = append(docs[p.name()], name)
+		}
+	})
+	for _, p := range list(t) {
+		if len(docs[p.name()]) != 1 {
+			t.Errorf("%s has %d package comments %v; want exactly one", p.name(), len(docs[p.name()]), docs[p.name()])
+		}
+	}
+}
+
+func TestNoVagueFileNames(t *testing.T) {
+	eachFile(t, func(p pkg, name string, _ *ast.File, _ *token.FileSet) {
+		switch name {
+		case "utils.go", "util.go", "helpers.go", "types.go", "common.go", "misc.go":
+			t.Errorf("%s/%s: name the file after what is in it", p.name(), name)
+		}
+	})
+}
+
+// eachFile calls f with every file that is built into the program.
+func eachFile(t *testing.T, f func(p pkg, name string, file *ast.File, fset *token.FileSet)) {
+	t.Helper()
+	for _, p := range list(t) {
+		for _, name := range p.GoFiles {
+			fset := token.NewFileSet()
+			file, err := parser.ParseFile(fset, filepath.Join(p.Dir, name), nil, parser.ParseComments)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			f(p, name, file, fset)
+		}
+	}
+}
+
+// The tree must work elsewhere: it names no machine's paths and no host that packages are fetched from.
+func TestTreeNamesNoMachine(t *testing.T) {
+	forbidden := regexp.MustCompile(strings.Join([]string{
+		`(^|[\s"'=(:])/(work|root)/[a-z]`,
+		`proxy\.` + `golang\.org`, `repo1\.` + `maven\.org`, `repo\.` + `maven\.apache\.org`, `pypi\.` + `org`, `registry\.` + `npmjs\.org`, `crates\.` + `io`,
+	}, "|"))
+	dir := root(t)
+	for _, name := range committed(t, dir) {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted, not yet committed
+		}
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			if m := forbidden.FindString(line); m != "" && !bytes.ContainsRune(text, 0) {
+				t.Errorf("%s:%d names %q", name, i+1, strings.TrimSpace(m))
+			}
+		}
+	}
+}
+
+func committed(t *testing.T, dir string) []string {
+	t.Helper()
+	cmd := exec.Command("git", "ls-files", "-z")
+	cmd.Dir = dir
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skip("not a git clone")
+	}
+	return strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+}

@@ -5,6 +5,9 @@
 // ("hashed": false), that its order does not count ("unordered"), which endpoint has the last word on it ("owner"), and
 // that it always comes from the same endpoint as another field ("follows"). A record may name the owner of its
 // fields and the header fields that count as content ("hashed_header"). Avro ignores what it does not know.
+//
+// A release copies the schemas to released/<version>. From then on a test holds every schema to all its released
+// versions: compatible both ways, the same logical types, the same content.
 package schemas
 
 import "embed"

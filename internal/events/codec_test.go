@@ -50,14 +50,14 @@ func TestWatermarkAndDeadLetter(t *testing.T) {
 		AppendAvro([]byte) ([]byte, error)
 		DecodeAvro([]byte) error
 	}
-	for typ, make := range map[events.Type]func() plain{
+	for typ, empty := range map[events.Type]func() plain{
 		events.TypeWatermark:  func() plain { return new(events.Watermark) },
 		events.TypeDeadLetter: func() plain { return new(events.DeadLetter) },
 	} {
 		t.Run(string(typ), func(t *testing.T) {
 			r := newRandom(1)
 			for range 50 {
-				want, own, other := make(), make(), make()
+				want, own, other := empty(), empty(), empty()
 				randomize(r, reflect.ValueOf(want).Elem())
 				b, err := want.AppendAvro(nil)
 				require.NoError(t, err)

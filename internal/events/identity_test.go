@@ -1,20 +1,12 @@
 package events_test
 
 import (
-	"flag"
-	"strings"
 	"testing"
 
 	"agentassist-poller/internal/events"
 
 	"github.com/stretchr/testify/require"
 )
-
-var wantRecipe = flag.Int("want-recipe", 1, "the recipe this test binary was linked with")
-
-func TestRecipeOverride(t *testing.T) { require.Equal(t, *wantRecipe, events.Recipe()) }
-
-func lines(b []byte) []string { return strings.Split(string(b), "\n") }
 
 func TestEntityIDTellsPartsApart(t *testing.T) {
 	seen := map[string][]string{}

@@ -42,12 +42,12 @@ func (o order) swap(owner Endpoint) bool {
 	return rank(o.bFrom, owner) < rank(o.aFrom, owner)
 }
 
-// rank is 0 for the owner, then the order of the documentation.
+// rank puts the owner before all others, which come in the order of the documentation.
 func rank(e, owner Endpoint) int {
 	if e == owner {
-		return 0
+		return -1
 	}
-	return 1 + slices.Index(Endpoints(), e)
+	return slices.Index(Endpoints(), e)
 }
 
 // tie orders two sights from one endpoint by their bytes: without meaning, but the same whichever way they are given.

@@ -126,7 +126,7 @@ func forTypes(t *testing.T, f func(t *testing.T, r random, typ events.Type)) {
 	for _, typ := range events.Types() {
 		t.Run(string(typ), func(t *testing.T) {
 			r := newRandom(uint64(len(typ)))
-			for range 50 {
+			for range 20 {
 				f(t, r, typ)
 			}
 		})

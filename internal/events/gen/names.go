@@ -52,7 +52,7 @@ func goType(t *typ) string {
 	return s
 }
 
-// suffix names the method for a kind in the codec and in the content functions: long, longPtr, and so on.
+// method names what the codec calls a type: long, longPtr, and so on.
 func (t *typ) method() string {
 	s := map[kind]string{
 		kindString: "str", kindLong: "long", kindBoolean: "boolean", kindDouble: "double", kindBytes: "bytes", kindTime: "time",

@@ -37,6 +37,7 @@ type span struct{ start, began, end moment }
 
 // outline is the skeleton of a contact: enough to know which rows there are and when.
 type outline struct {
+	key      uint64
 	session  moment // begins with the bot
 	transfer moment // to an agent, when the conversation gets its id; 0: never
 	end      moment
@@ -51,7 +52,7 @@ func (o *outline) assisted() bool { return o.transfer != 0 }
 // outline generates the skeleton of a contact that begins at start, and returns the dice for the rest of it.
 func (w *World) outline(ref contactRef, start moment) (outline, dice) {
 	d := roll(w.cfg.Seed, 3, uint64(ref.account), uint64(ref.bot), uint64(ref.slot), uint64(ref.n))
-	o := outline{session: start}
+	o := outline{key: ref.key(), session: start}
 	m := w.cfg.Mix
 	o.channel = channel(d.weighed(m.Voice, m.Chat, m.Messaging, m.Email))
 	if d.chance(w.cfg.BotOnly / (1 + w.cfg.BotOnly)) {
@@ -122,7 +123,6 @@ type contact struct {
 	world   *World
 	account *Account
 	bot     Bot
-	key     uint64
 	shape   shape
 
 	conversationID string
@@ -153,7 +153,6 @@ func (w *World) newContact(ref contactRef, start moment) *contact {
 	a := w.accounts[ref.account]
 	c := &contact{
 		ref: ref, outline: o, world: w, account: a, bot: a.Bots[ref.bot],
-		key:   ref.key(),
 		shape: shape(d.weighed(20, 30, 50)),
 	}
 	c.sessionID = d.objectID(o.session)

@@ -2,7 +2,7 @@ package koresim
 
 import (
 	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 	"math/rand/v2"
 )
 
@@ -60,7 +60,15 @@ func (d dice) uuid(prefix string) string {
 	binary.BigEndian.PutUint64(b[:], d.Uint64())
 	binary.BigEndian.PutUint64(b[8:], d.Uint64())
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%s%x-%x-%x-%x-%x", prefix, b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
+	s := make([]byte, 0, 44)
+	s = append(s, prefix...)
+	for i, group := range [...][]byte{b[0:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+		if i > 0 {
+			s = append(s, '-')
+		}
+		s = hex.AppendEncode(s, group)
+	}
+	return string(s)
 }
 
 // shortUUID is a UUID whose first group has lost its leading digit, as the ids of segments and summaries have.
@@ -71,7 +79,10 @@ func (d dice) shortUUID(prefix string) string {
 
 // objectID returns a Mongo id: its first eight hex digits are the second it was made in.
 func (d dice) objectID(at moment) string {
-	return fmt.Sprintf("%08x%010x%06x", int64(at/second), d.Uint64()&(1<<40-1), d.Uint32()&(1<<24-1))
+	var b [12]byte
+	binary.BigEndian.PutUint32(b[:], uint32(at/second))
+	binary.BigEndian.PutUint64(b[4:], d.Uint64())
+	return hex.EncodeToString(b[:])
 }
 
 const base36 = "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -13,6 +13,10 @@ type jsonWriter struct {
 	more  bool
 }
 
+func newJSONWriter(rows int) *jsonWriter {
+	return &jsonWriter{b: make([]byte, 0, 1024+4096*rows), stack: make([]byte, 0, 16)}
+}
+
 func (w *jsonWriter) key(k string) {
 	if w.more {
 		w.b = append(w.b, ',')
@@ -56,7 +60,10 @@ func (w *jsonWriter) flag(k string, v bool) { w.key(k); w.b = strconv.AppendBool
 func (w *jsonWriter) null(k string)         { w.raw(k, "null") }
 func (w *jsonWriter) raw(k, v string)       { w.key(k); w.b = append(w.b, v...) }
 func (w *jsonWriter) time(k string, m moment) {
-	w.str(k, m.Time().Format(isoMillis))
+	w.key(k)
+	w.b = append(w.b, '"')
+	w.b = m.Time().AppendFormat(w.b, isoMillis)
+	w.b = append(w.b, '"')
 }
 
 // local writes m as the analytics endpoints do: without a zone, in whole seconds.
@@ -74,8 +81,21 @@ func (w *jsonWriter) strs(k string, vs []string) {
 
 const hexDigits = "0123456789abcdef"
 
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
+	if plain(s) {
+		b = append(b, s...)
+		return append(b, '"')
+	}
 	for _, r := range s {
 		switch {
 		case r == '"' || r == '\\':

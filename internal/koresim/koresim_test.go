@@ -20,7 +20,7 @@ var start = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 
 // client asks a simulator as a careful client would. Its zero fields are filled in by newClient.
 type client struct {
-	t       *testing.T
+	t       testing.TB
 	s       *koresim.Server
 	account *koresim.Account
 	now     time.Time
@@ -53,7 +53,7 @@ func (c *client) token() string {
 	})
 }
 
-func (c *client) request(e events.Endpoint, query url.Values, body any) *http.Request {
+func (c *client) request(t testing.TB, e events.Endpoint, query url.Values, body any) *http.Request {
 	method, content := http.MethodPost, []byte(nil)
 	if e == events.Interactions && body == nil {
 		method = http.MethodGet
@@ -61,8 +61,8 @@ func (c *client) request(e events.Endpoint, query url.Values, body any) *http.Re
 		content, _ = json.Marshal(body)
 	}
 	target := "http://kore.invalid" + c.account.Path(e, c.account.Bots[0].ID) + "?" + query.Encode()
-	r, err := http.NewRequestWithContext(c.t.Context(), method, target, bytes.NewReader(content))
-	require.NoError(c.t, err)
+	r, err := http.NewRequestWithContext(t.Context(), method, target, bytes.NewReader(content))
+	require.NoError(t, err)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("auth", c.token())
 	r.Header.Set("accountId", c.account.ID)
@@ -98,13 +98,16 @@ func (c *client) get(r *http.Request) page {
 
 const seconds = "2006-01-02T15:04:05"
 
-func (c *client) interactions(bot int, from, to time.Time, offset, limit int) page {
-	c.t.Helper()
-	q := url.Values{
+func window(from, to time.Time, offset, limit int) url.Values {
+	return url.Values{
 		"from": {from.Format(seconds)}, "to": {to.Format(seconds)}, "includeAgenticData": {"true"},
 		"offset": {fmt.Sprint(offset)}, "limit": {fmt.Sprint(limit)},
 	}
-	r := c.request(events.Interactions, q, nil)
+}
+
+func (c *client) interactions(bot int, from, to time.Time, offset, limit int) page {
+	c.t.Helper()
+	r := c.request(c.t, events.Interactions, window(from, to, offset, limit), nil)
 	r.URL.Path = c.account.Path(events.Interactions, c.account.Bots[bot].ID)
 	return c.get(r)
 }
@@ -118,14 +121,14 @@ func (c *client) conversations(bot int, from, to time.Time, number, limit int, m
 	for k, v := range more {
 		body[k] = v
 	}
-	r := c.request(events.Conversations, nil, body)
+	r := c.request(c.t, events.Conversations, nil, body)
 	r.URL.Path = c.account.Path(events.Conversations, c.account.Bots[bot].ID)
 	return c.get(r)
 }
 
 func (c *client) outcomes(e events.Endpoint, iid int, from, to time.Time, offset, limit int) page {
 	c.t.Helper()
-	r := c.request(e, url.Values{"offset": {fmt.Sprint(offset)}, "limit": {fmt.Sprint(limit)}}, map[string]any{
+	r := c.request(c.t, e, url.Values{"offset": {fmt.Sprint(offset)}, "limit": {fmt.Sprint(limit)}}, map[string]any{
 		"startDate": from.Format(time.DateTime), "endDate": to.Format(time.DateTime), "timeZoneOffset": 0,
 		"selectedFields": []string{"skills", "customerinfo", "userleveltags", "sessionleveltags"},
 	})

@@ -32,6 +32,8 @@ type Entry struct {
 // View is a thing as one row of one endpoint shows it.
 type View struct {
 	Endpoint events.Endpoint
+	// Row is the row's segmentID, _id or sessionId.
+	Row string
 	// Anchor is the time by which the server selects the row, once it has ended.
 	Anchor   time.Time
 	Versions []Version
@@ -110,12 +112,12 @@ func (c *contact) segmentPlace(s *segment) place {
 	if p.FilterOnEnd[e] {
 		anchor = s.span.end
 	}
-	return place{e, s.n, p.appears(e, s.span.began, s.span.end), anchor, p.lag(e, lagKey(c.key, s.n))}
+	return place{e, s.n, p.appears(e, s.span.began, s.span.end), anchor, p.lag(e, lagKey(c.outline.key, s.n))}
 }
 
 func (c *contact) recordPlace() place {
 	p, e := c.world.cfg.Profile, events.Conversations
-	return place{e, -1, c.outline.transfer, c.outline.transfer, p.lag(e, lagKey(c.key, -1))}
+	return place{e, -1, c.outline.transfer, c.outline.transfer, p.lag(e, lagKey(c.outline.key, -1))}
 }
 
 func (c *contact) outcomePlaces() (places []place) {
@@ -125,15 +127,25 @@ func (c *contact) outcomePlaces() (places []place) {
 		if p.FilterOnEnd[e] {
 			anchor = o.end.second()
 		}
-		places = append(places, place{e, -1, p.appears(e, o.session, o.end), anchor, p.lag(e, lagKey(c.key, -1))})
+		places = append(places, place{e, -1, p.appears(e, o.session, o.end), anchor, p.lag(e, lagKey(c.outline.key, -1))})
 	}
 	return places
+}
+
+func (c *contact) rowID(p place) string {
+	switch p.endpoint {
+	case events.Interactions:
+		return c.segments[p.n].id
+	case events.Conversations:
+		return c.recordID
+	}
+	return c.sessionID
 }
 
 // view evaluates a thing at each of the moments when it may have changed, as a place shows it. fields returns nil while
 // the thing is not there yet.
 func (c *contact) view(p place, changes []moment, fields func(t moment) Fields) (View, bool) {
-	v := View{Endpoint: p.endpoint, Anchor: p.anchor.Time(), row: trackKey{p.endpoint, c.ref, int8(max(p.n, 0))}}
+	v := View{Endpoint: p.endpoint, Row: c.rowID(p), Anchor: p.anchor.Time(), row: trackKey{p.endpoint, c.ref, int8(max(p.n, 0))}}
 	slices.Sort(changes)
 	for _, at := range slices.Compact(changes) {
 		at = max(at, p.appears)

@@ -37,7 +37,7 @@ func (c *contact) outcomeEntries() (list []*Entry) {
 // botOnlyEntry is the session until an agent took over, if ever.
 func (c *contact) botOnlyEntry(places []place) *Entry {
 	o := &c.outline
-	e := c.entry(events.TypeConversation, Fields{"session_id": c.sessionID, "channel": analyticsNames[o.channel]}, o.session.second())
+	e := c.entry(events.TypeConversation, Fields{"session_id": c.sessionID, "channel": analyticsNames[o.channel]}, o.session.second(), o.transfer.second(), o.end.second())
 	e.ConversationID, e.KafkaKey, e.Superseded = "", c.sessionID, o.transfer
 	for _, p := range places {
 		if o.assisted() && p.appears >= o.transfer {
@@ -59,7 +59,7 @@ func (c *contact) botOnlyEntry(places []place) *Entry {
 
 func (c *contact) outcomeEntry(places []place) *Entry {
 	out := &c.outcome
-	e := c.entry(events.TypeConversation, Fields{"session_id": c.sessionID, "conversation_id": c.conversationID}, out.start)
+	e := c.entry(events.TypeConversation, Fields{"session_id": c.sessionID, "conversation_id": c.conversationID}, out.start, out.end, c.outline.transfer.second())
 	changes := []moment{c.outline.transfer, c.outline.end}
 	changes = out.status.moments(changes)
 	changes = out.dispositions.moments(changes)
@@ -133,7 +133,7 @@ func (c *contact) engagementEntry(l *leg, g *engagement, responding bool, places
 	if !l.direct {
 		id["queue"] = Fields{"queue_id": l.queue.id}
 	}
-	e := c.entry(events.TypeAgentEngagement, id, g.at())
+	e := c.entry(events.TypeAgentEngagement, id, g.at(), g.accepted)
 	at := max(g.at(), l.entered)
 	changes := append(g.notes.moments([]moment{at}), g.accepted, g.response, g.ended, g.work)
 	for _, p := range places {

@@ -3,7 +3,7 @@ package koresim
 import "agentassist-poller/internal/events"
 
 func (c *contact) segmentEntry(s *segment) *Entry {
-	e := c.entry(events.TypeSegment, Fields{"segment_id": s.id}, s.span.start)
+	e := c.entry(events.TypeSegment, Fields{"segment_id": s.id}, s.span.start, s.span.end)
 	changes := []moment{s.span.began, s.span.end}
 	changes = s.scrolls.moments(changes)
 	if s.welcomed != 0 {
@@ -293,7 +293,7 @@ func slicesOfSteps(r *playbookRun) (at []moment) {
 func (c *contact) newRunEntries(r *playbookRun) (list []*Entry) {
 	for _, th := range runThings(r) {
 		id := Fields{"run_id": r.id, "scope": th.scope}
-		times := []moment{r.opened}
+		times := []moment{r.opened, r.closed}
 		if th.stage != nil {
 			id["stage_id"] = th.stage.id
 		}

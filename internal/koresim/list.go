@@ -11,6 +11,7 @@ import (
 type row struct {
 	ref   contactRef
 	n     int8 // segment
+	key   uint64
 	start moment
 	end   moment
 	seen  moment // now less the row's ingestion lag
@@ -39,9 +40,9 @@ func (w *World) segments(account, bot int, from, to, now moment) (rows []row) {
 				continue
 			}
 			ref := contactRef{key, s.contact}
-			seen := now - p.lag(e, lagKey(ref.key(), int(s.n)))
+			seen := now - p.lag(e, lagKey(s.key, int(s.n)))
 			if p.appears(e, s.began, s.end) <= seen {
-				rows = append(rows, row{ref, s.n, s.start, s.end, seen})
+				rows = append(rows, row{ref, s.n, s.key, s.start, s.end, seen})
 			}
 		}
 	})
@@ -53,13 +54,14 @@ func (w *World) conversations(account, bot int, from, to, now moment) (rows []ro
 	const e = events.Conversations
 	p := &w.cfg.Profile
 	w.slots(account, bot, from, to, func(ix *index, key indexKey) {
-		for i, o := range ix.outlines {
+		for i := range ix.outlines {
+			o := &ix.outlines[i]
 			if !o.assisted() || o.transfer < from || o.transfer > to {
 				continue
 			}
 			ref := contactRef{key, int32(i)}
-			if seen := now - p.lag(e, lagKey(ref.key(), -1)); o.transfer <= seen {
-				rows = append(rows, row{ref: ref, start: o.transfer, end: o.end, seen: seen})
+			if seen := now - p.lag(e, lagKey(o.key, -1)); o.transfer <= seen {
+				rows = append(rows, row{ref: ref, key: o.key, start: o.transfer, end: o.end, seen: seen})
 			}
 		}
 	})
@@ -75,7 +77,7 @@ func (w *World) sessions(e events.Endpoint, account int, bots []int, from, to, n
 			for i := range ix.outlines {
 				o := &ix.outlines[i]
 				ref := contactRef{key, int32(i)}
-				seen := now - p.lag(e, lagKey(ref.key(), -1))
+				seen := now - p.lag(e, lagKey(o.key, -1))
 				if p.appears(e, o.session, o.end) > seen {
 					continue
 				}
@@ -86,7 +88,7 @@ func (w *World) sessions(e events.Endpoint, account int, bots []int, from, to, n
 				if at < from || at > to {
 					continue
 				}
-				r := row{ref: ref, start: o.session, end: o.end, seen: seen}
+				r := row{ref: ref, key: o.key, start: o.session, end: o.end, seen: seen}
 				if o.transfer.happened(seen) {
 					assisted = append(assisted, r)
 				} else {
@@ -108,7 +110,7 @@ func (p Profile) ordered(e events.Endpoint, rows []row) []row {
 }
 
 func byStart(a, b row) int {
-	return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.ref.key(), b.ref.key()), cmp.Compare(a.n, b.n))
+	return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.key, b.key), cmp.Compare(a.n, b.n))
 }
 
 // cut returns the rows of one page.

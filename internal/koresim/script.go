@@ -268,8 +268,15 @@ func (c *contact) use(d dice, s *segment, list []*suggestion, shown moment, p fl
 	for _, of := range list {
 		if d.chance(p) {
 			at := d.between(shown+300, max(s.span.end, shown+400))
-			used = append(used, c.newUse(d, s, of, at))
-			p /= 2
+			u := c.newUse(d, s, of, at)
+			used = append(used, u)
+			if p /= 2; of.target == webPage && d.chance(0.15) {
+				// Taken a second time: nothing but the time tells the two apart.
+				twin := *u
+				twin.at = d.between(u.at+200, max(s.span.end, u.at+300))
+				twin.sent, twin.thumbs = twin.at, nil
+				used = append(used, &twin)
+			}
 		}
 	}
 	return used

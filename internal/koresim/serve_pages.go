@@ -99,7 +99,7 @@ func (s *Server) serveInteractions(r *http.Request, c *call, now moment) ([]byte
 	}
 	page := cut(rows, offset, limit)
 	more := offset+len(page) < len(rows)
-	w := &jsonWriter{}
+	w := newJSONWriter(len(page))
 	w.obj("")
 	w.num("numResults", int64(len(page)))
 	if !s.cfg.Profile.NoHasMore && now%2 == 0 {
@@ -159,7 +159,7 @@ func (s *Server) serveConversations(r *http.Request, c *call, now moment) ([]byt
 	}
 	skip := (page - 1) * limit
 	found := cut(rows, skip, limit)
-	w := &jsonWriter{}
+	w := newJSONWriter(len(found))
 	w.obj("")
 	w.arr("results")
 	inc := include{body.IncludeHistory, body.IncludeAgenticHistory, body.IncludeFeedback, body.IncludeSummary}
@@ -266,7 +266,7 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 	} else {
 		page = cut(append(first, second...), skip, limit)
 	}
-	w := &jsonWriter{}
+	w := newJSONWriter(len(page))
 	w.obj("")
 	w.num("numResults", int64(len(page)))
 	w.arr("data")

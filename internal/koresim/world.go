@@ -129,7 +129,8 @@ type index struct {
 
 type segmentRow struct {
 	span
-	contact int32 // in outlines
+	key     uint64 // of the contact
+	contact int32  // in outlines
 	n       int8
 }
 
@@ -202,9 +203,11 @@ func (w *World) newIndex(key indexKey) *index {
 		o, _ := w.outline(contactRef{key, int32(i)}, start)
 		ix.outlines = append(ix.outlines, o)
 		for n := range o.segments {
-			ix.segments = append(ix.segments, segmentRow{o.spans[n], int32(i), int8(n)})
+			ix.segments = append(ix.segments, segmentRow{o.spans[n], o.key, int32(i), int8(n)})
 		}
 	}
+	// So that a listing, which is sorted each time, is nearly sorted already.
+	sort.SliceStable(ix.segments, func(i, j int) bool { return ix.segments[i].start < ix.segments[j].start })
 	return ix
 }
 

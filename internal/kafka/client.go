@@ -40,9 +40,10 @@ func BuildOpts(c Config, tlsConfig *tls.Config, mechanism sasl.Mechanism) []kgo.
 		kgo.MetadataMinAge(metadataMinAge),
 
 		// An ack means that every in-sync replica has the record, and the broker drops what a retry repeats.
-		// Idempotence is on unless switched off.
+		// Idempotence is on unless switched off. A record is tried for as long as it takes: giving one up whose fate is
+		// unknown is how duplicates are made, and the client would judge its age by its timestamp, which is the event's.
+		// How long a caller waits for it is the delivery's business.
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.RecordDeliveryTimeout(c.DeliveryTimeout),
 		kgo.MaxBufferedRecords(maxBuffered),
 
 		// Where Java's default partitioner and librdkafka's murmur2_random put a key, so that our topics join with

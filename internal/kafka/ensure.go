@@ -86,8 +86,8 @@ func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []eve
 			return nil, err
 		}
 	}
-	problems := t.check(found, c)
-	if err := t.readConfigs(ctx, client, found); err != nil {
+	problems := t.check(found)
+	if err := t.readConfigs(ctx, client); err != nil {
 		problems = append(problems, err)
 	}
 	for _, s := range t.specs {
@@ -240,7 +240,7 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 }
 
 // check looks at what metadata says: is it there, may we write, do the numbers of partitions fit.
-func (t *Topics) check(found map[string]described, c Config) []error {
+func (t *Topics) check(found map[string]described) []error {
 	var problems []error
 	counts := map[int][]string{}
 	for _, s := range t.specs {
@@ -280,34 +280,40 @@ func (t *Topics) check(found map[string]described, c Config) []error {
 }
 
 // readConfigs fills in what DescribeConfigs says of the topics that exist.
-func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client, found map[string]described) error {
+func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client) error {
 	names := sortedKeys(t.byName)
 	if len(names) == 0 {
 		return nil
 	}
-	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, names...)
+	req := kmsg.NewPtrDescribeConfigsRequest()
+	for _, name := range names {
+		resource := kmsg.NewDescribeConfigsRequestResource()
+		resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, name
+		req.Resources = append(req.Resources, resource)
+	}
+	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		if hint := hintFor(err); hint != "" {
-			return fmt.Errorf("describe the configuration of topics: %w; %s", err, hint)
-		}
 		return fmt.Errorf("describe the configuration of topics: %w", err)
 	}
 	var problems []error
-	for _, rc := range configs {
-		if errors.Is(rc.Err, kerr.TopicAuthorizationFailed) || errors.Is(rc.Err, kerr.ClusterAuthorizationFailed) {
-			problems = append(problems, denied(rc.Name, rc.Err, "DescribeConfigs"))
+	for _, resource := range resp.Resources {
+		name := resource.ResourceName
+		switch err := kerr.ErrorForCode(resource.ErrorCode); {
+		case errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed):
+			problems = append(problems, denied(name, err, "DescribeConfigs"))
+			continue
+		case err != nil:
+			problems = append(problems, &TopicError{Topic: name, Err: err, Text: "has a configuration that cannot be read", Hint: hintFor(err)})
 			continue
 		}
-		if rc.Err != nil {
-			problems = append(problems, &TopicError{Topic: rc.Name, Err: rc.Err, Text: "has a configuration that cannot be read"})
-			continue
-		}
-		topic := t.byName[rc.Name]
+		topic := t.byName[name]
 		topic.Retention, topic.Before, topic.After = -1, -1, -1
-		for _, entry := range rc.Configs {
-			topic.set(entry.Key, entry.MaybeValue())
+		for _, entry := range resource.Configs {
+			if entry.Value != nil {
+				topic.set(entry.Name, *entry.Value)
+			}
 		}
-		t.byName[rc.Name] = topic
+		t.byName[name] = topic
 	}
 	return errors.Join(problems...)
 }

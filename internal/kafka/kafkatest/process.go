@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	startTimeout = 60 * time.Second
+	startTimeout = 120 * time.Second
 	stopTimeout  = 20 * time.Second
 	probeEvery   = 50 * time.Millisecond
 )

@@ -1,0 +1,116 @@
+package kafka_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kafka/kafkaread"
+)
+
+// fixture is a publisher over a broker in memory.
+type fixture struct {
+	*kafka.Publisher
+	cluster *kfake.Cluster
+	config  kafka.Config
+	metrics *prometheus.Registry
+	reader  *kafkaread.Reader
+}
+
+// types are enough to tell topics apart.
+var types = []events.Type{events.TypeSearch, events.TypeFeedback}
+
+func newCluster(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	return cluster
+}
+
+func configFor(cluster *kfake.Cluster) kafka.Config {
+	c := kafka.DefaultConfig()
+	c.Brokers = cluster.ListenAddrs()
+	c.Topics.Partitions = 3
+	c.Linger = 0
+	return c
+}
+
+// open brings up a publisher over a cluster. Changes apply to the configuration.
+func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...func(*kafka.Config)) *fixture {
+	t.Helper()
+	f := &fixture{cluster: cluster, config: configFor(cluster), metrics: prometheus.NewRegistry()}
+	for _, change := range changes {
+		change(&f.config)
+	}
+	require.Empty(t, f.config.Validate())
+	p, err := kafka.Open(t.Context(), kafka.Options{
+		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Metrics: f.metrics, Client: client,
+	})
+	require.NoError(t, err)
+	f.Publisher = p
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = p.Close(ctx)
+	})
+	f.reader = kafkaread.NewReader(kafkaread.NewDecoder(nil), append([]kgo.Opt{kgo.SeedBrokers(f.config.Brokers...)}, client...)...)
+	return f
+}
+
+func (f *fixture) read(t testing.TB, topics ...string) []kafkaread.Record {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	all, err := f.reader.All(ctx, topics...)
+	require.NoError(t, err)
+	return all
+}
+
+func ptr[T any](v T) *T { return &v }
+
+var eventTime = time.Date(2026, 11, 20, 12, 0, 0, 123e6, time.UTC)
+
+func header(id string) events.Header {
+	return events.Header{
+		EventID: "ev-" + id, EntityID: "en-" + id, Revision: 1, EventTime: eventTime, EventTimeBasis: "executionStartTime",
+		ObservedTime: eventTime.Add(5 * time.Second), ChangedBefore: eventTime.Add(5 * time.Second),
+		Endpoint: string(events.Interactions), Source: "retail-us", AccountID: "acc1", BotID: ptr("st-1"),
+		ConversationID: ptr("conv-" + id),
+	}
+}
+
+// searches returns n events, each of a conversation of its own.
+func searches(feed *kafka.Feed, n int) []kafka.Outgoing {
+	var out []kafka.Outgoing
+	for i := range n {
+		id := string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
+		e := events.New(events.TypeSearch)
+		*e.Head() = header(id)
+		out = append(out, kafka.Outgoing{Event: e, Key: *e.Head().ConversationID, Feed: feed})
+	}
+	return out
+}
+
+func newFeed() *kafka.Feed {
+	return &kafka.Feed{
+		Types:     types,
+		Watermark: &events.Watermark{Endpoint: string(events.Interactions), Source: "retail-us", AccountID: "acc1", BotID: ptr("st-1")},
+	}
+}
+
+func eventIDs(records []kafkaread.Record) map[string]int {
+	ids := map[string]int{}
+	for _, r := range records {
+		ids[r.Field("event_id")]++
+	}
+	return ids
+}

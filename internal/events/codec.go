@@ -106,21 +106,39 @@ func (w *encoder) str(s string) {
 	w.w.WriteString(s)
 }
 
-func (w *encoder) long(v int64)       { w.w.WriteLong(v) }
-func (w *encoder) boolean(v bool)     { w.w.WriteBool(v) }
-func (w *encoder) double(v float64)   { w.w.WriteDouble(v) }
-func (w *encoder) bytes(v []byte)     { w.w.WriteBytes(v) }
-func (w *encoder) time(v time.Time)   { w.w.WriteLong(millis(v)) }
-func (w *encoder) strPtr(v *string)   { optional(w, v, (*encoder).str) }
-func (w *encoder) longPtr(v *int64)   { optional(w, v, (*encoder).long) }
-func (w *encoder) booleanPtr(v *bool) { optional(w, v, (*encoder).boolean) }
+func (w *encoder) long(v int64)     { w.w.WriteLong(v) }
+func (w *encoder) boolean(v bool)   { w.w.WriteBool(v) }
+func (w *encoder) double(v float64) { w.w.WriteDouble(v) }
+func (w *encoder) bytes(v []byte)   { w.w.WriteBytes(v) }
+func (w *encoder) time(v time.Time) { w.w.WriteLong(millis(v)) }
 
-func (w *encoder) doublePtr(v *float64) { optional(w, v, (*encoder).double) }
-func (w *encoder) timePtr(v *time.Time) { optional(w, v, (*encoder).time) }
-
-func optional[T any](w *encoder, v *T, write func(*encoder, T)) {
+func (w *encoder) strPtr(v *string) {
 	if w.present(v != nil) {
-		write(w, *v)
+		w.str(*v)
+	}
+}
+
+func (w *encoder) longPtr(v *int64) {
+	if w.present(v != nil) {
+		w.long(*v)
+	}
+}
+
+func (w *encoder) booleanPtr(v *bool) {
+	if w.present(v != nil) {
+		w.boolean(*v)
+	}
+}
+
+func (w *encoder) doublePtr(v *float64) {
+	if w.present(v != nil) {
+		w.double(*v)
+	}
+}
+
+func (w *encoder) timePtr(v *time.Time) {
+	if w.present(v != nil) {
+		w.time(*v)
 	}
 }
 

@@ -92,7 +92,7 @@ func busy(u *Unit, now time.Time, policy *Policy) bool {
 
 // want adds what a unit wants at its floors.
 func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
-	e, pg := u.Endpoint, pagingOf(u.Endpoint)
+	e, pg := u.Endpoint, u.paging()
 	add := func(k class, requests float64, period time.Duration) {
 		if requests > 0 {
 			p.wants[k][endpointIndex(e)] += requests / period.Minutes()
@@ -100,7 +100,7 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	}
 	rows := u.Density.Rate(now) * c.Poll.Seconds()
 	if c.Busy {
-		look := max(1, rows/pg.windowRows(1))
+		look := max(1, rows/pg.perRequest)
 		if pg.days { // a count, and the pages with the new rows
 			look = 1 + max(1-math.Exp(-rows), rows/float64(pg.rows))
 		}
@@ -123,7 +123,7 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 
 // sweepRequests is how many requests one sweep of a tier takes, less what looks read anyway.
 func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
-	pg, tiers := pagingOf(u.Endpoint), p.policy.tiers(u.Endpoint)
+	pg, tiers := u.paging(), p.policy.tiers(u.Endpoint)
 	var within time.Duration
 	if k > 0 {
 		within = tiers[k-1].Within
@@ -146,12 +146,12 @@ func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
 	if !span.From.Before(span.To) {
 		return 0
 	}
-	return max(1, u.Density.Rows(span)/pg.windowRows(1))
+	return max(1, u.Density.Rows(span)/pg.perRequest)
 }
 
 // unreadRequests is how many requests it takes to fill the gaps that a lane is responsible for, ranges asked for included.
 func (p *Plan) unreadRequests(u *Unit, now time.Time, lane Lane) float64 {
-	pg := pagingOf(u.Endpoint)
+	pg := u.paging()
 	spans := p.gaps(u, now, lane)
 	if lane == LaneBackfill {
 		spans = append(spans, u.Backfills...)
@@ -159,7 +159,7 @@ func (p *Plan) unreadRequests(u *Unit, now time.Time, lane Lane) float64 {
 	var sum float64
 	for _, g := range spans {
 		passes := math.Ceil(g.To.Sub(g.From).Hours() / pg.maxRange.Hours())
-		sum += max(passes, u.Density.Rows(g)/pg.windowRows(1))
+		sum += max(passes, u.Density.Rows(g)/pg.perRequest)
 	}
 	return sum
 }

@@ -12,14 +12,16 @@ import (
 // they cost; nothing else depends on it, so a wrong estimate costs requests, never rows.
 //
 // Rows are counted by the hour for the last eight days read. An hour not read yet is expected to be like the same hour of the
-// days before, the same weekday first, scaled by how the last hours compared with what was expected of them.
+// days before, scaled by how the last rows compared with what was expected of them; where no such hour was
+// read, like the rows last read.
 //
-// The zero Density knows nothing and expects a row now and then. It is not safe for concurrent use.
+// The zero Density knows nothing and expects a page's worth of rows in an hour. It is not safe for concurrent use.
 type Density struct {
 	hours []hourCount // by hour modulo densityHours; nil until a row was seen
-	base  count       // all hours, older ones fading
-	// seen and expected rows of the hours most recently read for the first time.
-	seen, expected float64
+	base  count       // all time read, older time fading
+	trail count       // the rows last read for the first time
+	// level compares the rows last read for the first time with what the days before let expect.
+	level struct{ seen, expected float64 }
 }
 
 // count is a number of rows over a number of seconds.
@@ -35,39 +37,32 @@ type hourCount struct {
 const (
 	densityHours = 8 * 24
 	hourSecs     = 3600
-	// An hour read for less than this is still estimated in part from its neighbours.
-	knownSecs = 600
-	// baseSecs is the memory of the overall rate, levelRows that of the comparison with what was expected.
-	baseSecs, levelRows = 14 * 24 * hourSecs, 300
-	// Before anything was read a page's worth of rows is expected in an hour.
+	// Older time fades from base after baseSecs, rows from trail and level after fadeRows. Below sureRows a comparison says
+	// little.
+	baseSecs, fadeRows, sureRows = 14 * 24 * hourSecs, 200, 20
+	// An hour read in part is completed by partSecs of what was expected of it.
+	partSecs = 600
+	// What is expected before anything was read.
 	priorRows, priorSecs = 1, 42
 )
 
-// Observe records that a complete read of span showed that many rows.
-func (d *Density) Observe(span Span, rows int) {
+// Observe records that a complete read of span showed rows that start at these times. Those outside of span are ignored.
+func (d *Density) Observe(span Span, starts []time.Time) {
 	secs := span.To.Sub(span.From).Seconds()
 	if secs <= 0 {
 		return
 	}
+	var rows float64
+	for _, t := range starts {
+		if !t.Before(span.From) && t.Before(span.To) {
+			rows++
+		}
+	}
 	if d.hours == nil && rows > 0 {
 		d.hours = make([]hourCount, densityHours)
-		// What was read until now was empty: that stays in base only.
 	}
-	var known, expected float64
-	rate := float64(rows) / secs
-	d.eachHour(span, func(hour int64, part float64) {
-		if c := d.hour(hour); c != nil && c.secs >= knownSecs {
-			known += part
-		}
-		expected += part * d.profile(hour)
-	})
-	if known < secs/2 {
-		d.seen, d.expected = d.seen+float64(rows), d.expected+expected
-		if over := d.seen / levelRows; over > 1 {
-			d.seen, d.expected = d.seen/over, d.expected/over
-		}
-	}
-	d.base.add(float64(rows), secs, baseSecs)
+	d.learn(span, rows, secs)
+	d.base.add(rows, secs, baseSecs)
 	if d.hours == nil {
 		return
 	}
@@ -76,8 +71,39 @@ func (d *Density) Observe(span Span, rows int) {
 		if c.hour != hour {
 			*c = hourCount{hour: hour}
 		}
-		c.add(rate*part, part, 2*hourSecs)
+		c.secs += part
 	})
+	for _, t := range starts {
+		if c := d.hour(t.Unix() / hourSecs); c != nil && !t.Before(span.From) && t.Before(span.To) {
+			c.rows++
+		}
+	}
+	d.eachHour(span, func(hour int64, _ float64) {
+		d.hour(hour).add(0, 0, 2*hourSecs)
+	})
+}
+
+// learn compares what was read for the first time with what was expected of it.
+func (d *Density) learn(span Span, rows, secs float64) {
+	var known, expected, based float64
+	d.eachHour(span, func(hour int64, part float64) {
+		if c := d.hour(hour); c != nil && c.secs >= hourSecs {
+			known += part
+		}
+		if c := d.daysBefore(hour); c.secs > 0 {
+			expected += part * c.rows / c.secs
+			based += part
+		}
+	})
+	if known > secs/2 {
+		return
+	}
+	fade := math.Exp(-rows / fadeRows)
+	d.trail = count{d.trail.rows*fade + rows, d.trail.secs*fade + secs}
+	if based > 0 {
+		d.level.seen = d.level.seen*fade + rows*based/secs
+		d.level.expected = d.level.expected*fade + expected
+	}
 }
 
 // add counts rows, and lets the older ones fade once more than memory seconds are counted.
@@ -121,51 +147,65 @@ func (d *Density) overall() float64 {
 	return (d.base.rows + priorRows) / (d.base.secs + priorSecs)
 }
 
-// profile is the rate to expect of an hour by the same hour of other days.
-func (d *Density) profile(hour int64) float64 {
-	sum := count{d.overall() * hourSecs / 2, hourSecs / 2}
+// daysBefore adds up the same hour of the seven days before, as far as it was read.
+func (d *Density) daysBefore(hour int64) (sum count) {
 	for back := int64(1); back <= 7; back++ {
 		weight := 1.0
-		if back == 7 {
+		if back == 7 { // the same day of the week
 			weight = 3
 		}
-		if c := d.hour(hour - 24*back); c != nil {
+		if c := d.hour(hour - 24*back); c != nil && c.secs > hourSecs-1 {
 			sum.rows, sum.secs = sum.rows+weight*c.rows, sum.secs+weight*c.secs
 		}
 	}
-	return sum.rows / sum.secs
+	return sum
 }
 
 // rate is the rate of an hour in rows a second: what was counted in it, completed by what was to be expected.
 func (d *Density) rate(hour int64) float64 {
-	c := d.hour(hour)
-	if c == nil {
-		c = &hourCount{}
+	var have count
+	if c := d.hour(hour); c != nil {
+		have = c.count
 	}
-	if c.secs >= 2*knownSecs {
-		return c.rows / c.secs
+	if have.secs >= hourSecs {
+		return have.rows / have.secs
 	}
-	const sureRows = 20 // below this many rows compared, the comparison says little
-	level := (d.seen + sureRows) / (d.expected + sureRows)
-	level = min(max(level, 0.2), 5)
-	return (c.rows + d.profile(hour)*level*knownSecs) / (c.secs + knownSecs)
+	expect := (d.trail.rows + priorRows) / (d.trail.secs + priorSecs)
+	if c := d.daysBefore(hour); c.secs > 0 {
+		level := (d.level.seen + sureRows) / (d.level.expected + sureRows)
+		expect = (c.rows + d.overall()*partSecs) / (c.secs + partSecs) * min(max(level, 0.1), 10)
+	}
+	return (have.rows + expect*partSecs) / (have.secs + partSecs)
 }
 
-// Rate returns the rows a second to be expected around t.
+// Rate returns the rows a second to be expected around t. Within an hour not read yet it moves from that of the hour before to
+// that of the hour after.
 func (d *Density) Rate(t time.Time) float64 {
-	return d.rate(max(0, t.Unix()) / hourSecs)
+	if d.hours == nil || t.Unix() < 0 {
+		return d.overall()
+	}
+	hour, into := t.Unix()/hourSecs, float64(t.Unix()%hourSecs)/hourSecs
+	rate := d.rate(hour)
+	if c := d.hour(hour); c != nil && c.secs >= hourSecs {
+		return rate
+	}
+	if into < 0.5 {
+		return rate*(0.5+into) + d.rate(hour-1)*(0.5-into)
+	}
+	return rate*(1.5-into) + d.rate(hour+1)*(into-0.5)
 }
 
 // Rows returns the number of rows to be expected in span.
 func (d *Density) Rows(span Span) float64 {
+	length := max(0, span.To.Sub(span.From).Seconds())
 	if d.hours == nil {
-		return d.overall() * max(0, span.To.Sub(span.From).Seconds())
+		return d.overall() * length
 	}
 	var sum, secs float64
 	d.eachHour(span, func(hour int64, part float64) {
 		sum, secs = sum+part*d.rate(hour), secs+part
 	})
-	return sum + d.overall()*max(0, span.To.Sub(span.From).Seconds()-secs)
+	return sum + d.overall()*(length-secs)
 }
 
 // Ahead returns the time at which that many rows are to be expected since from, at most limit. It is a whole second and later
@@ -179,32 +219,29 @@ func (d *Density) Back(to, limit time.Time, rows float64) time.Time {
 	return d.walk(to, limit, rows, -1)
 }
 
-// walk goes from t towards limit until that many rows were passed.
+// walk goes from t towards limit, ten minutes at a time, until that many rows were passed.
 func (d *Density) walk(t, limit time.Time, rows float64, dir int64) time.Time {
-	for left := rows; ; {
+	const step = 600
+	for {
 		remain := limit.Sub(t).Seconds() * float64(dir)
 		if remain <= 0 {
 			return limit
 		}
-		hour, into := t.Unix()/hourSecs, float64(t.Unix()%hourSecs)
-		secs := hourSecs - into
-		if dir < 0 {
-			if secs = into; secs == 0 {
-				hour, secs = hour-1, hourSecs
-			}
-		}
-		rate := d.overall()
+		secs := remain
 		if d.hours != nil {
-			rate = d.rate(hour)
-		} else {
-			secs = remain
+			into := t.Unix() % step
+			if dir < 0 {
+				into = (step - into) % step
+			}
+			secs = min(secs, float64(step-into))
 		}
-		if secs = min(secs, remain); rate*secs < left {
-			left -= rate * secs
-			t = t.Add(time.Duration(float64(dir) * secs * float64(time.Second)))
+		rate := d.Rate(t.Add(time.Duration(dir) * time.Duration(secs/2*float64(time.Second))))
+		if rate*secs < rows {
+			rows -= rate * secs
+			t = t.Add(time.Duration(dir) * time.Duration(secs*float64(time.Second)))
 			continue
 		}
-		secs = max(math.Floor(left/rate), 1)
+		secs = max(math.Floor(rows/rate), 1)
 		t = t.Truncate(time.Second).Add(time.Duration(dir) * time.Duration(secs) * time.Second)
 		if t.Sub(limit)*time.Duration(dir) > 0 {
 			return limit
@@ -220,7 +257,7 @@ var errDensityFormat = errors.New("not a density")
 // AppendBinary appends the estimate in a compact form of its own to dst.
 func (d *Density) AppendBinary(dst []byte) []byte {
 	dst = append(dst, densityVersion)
-	for _, v := range []float64{d.base.rows, d.base.secs, d.seen, d.expected} {
+	for _, v := range []float64{d.base.rows, d.base.secs, d.trail.rows, d.trail.secs, d.level.seen, d.level.expected} {
 		dst = appendFloat(dst, v)
 	}
 	var n int
@@ -249,7 +286,8 @@ func DecodeDensity(b []byte) (*Density, error) {
 	if v := dec.byte(); v != densityVersion {
 		return nil, fmt.Errorf("read density: version %d: %w", v, errDensityFormat)
 	}
-	d := &Density{base: count{dec.float(), dec.float()}, seen: dec.float(), expected: dec.float()}
+	d := &Density{base: count{dec.float(), dec.float()}, trail: count{dec.float(), dec.float()}}
+	d.level.seen, d.level.expected = dec.float(), dec.float()
 	n, newest := dec.count(9), dec.size()
 	if n > densityHours {
 		return nil, fmt.Errorf("read density: %d hours: %w", n, errDensityFormat)

@@ -51,6 +51,7 @@ type Unit struct {
 	Held         []Held        // time not to be asked for now
 	Backfills    []Span        // what is left to read of the ranges asked for
 	Zone         time.Duration // conversations: offset from UTC of the server's calendar days
+	WindowPages  int           // analytics: pages that can be read of one window, once offset is known to count pages
 }
 
 // HotRef is a row that is likely to change.
@@ -222,7 +223,7 @@ func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot Slot)
 // look gives a look that is due its window: from w.From to w.To, less where that is too much for one pass, more where
 // its page has room.
 func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
-	u, pg := units[w.Unit], pagingOf(units[w.Unit].Endpoint)
+	u, pg := units[w.Unit], units[w.Unit].paging()
 	c := &p.Units[w.Unit]
 	if pg.days {
 		w.Kind = KindProbe
@@ -236,8 +237,8 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 		return w
 	}
 	w.Kind = KindTail
-	if pg.windowRows(pg.look) < u.Density.Rows(Span{w.From, w.To}) {
-		w.To = u.Density.Ahead(w.From, w.To, pg.windowRows(pg.look))
+	if pg.look < u.Density.Rows(Span{w.From, w.To}) {
+		w.To = u.Density.Ahead(w.From, w.To, pg.look)
 	} else if back := p.reach(u, now); back.Before(w.From) {
 		w.From = p.rideFrom(u, c, back, w.From, now)
 	}
@@ -247,7 +248,7 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 
 // reach is how far back from now a look may begin so that all its rows fit on one page. It stops at held time.
 func (p *Plan) reach(u *Unit, now time.Time) time.Time {
-	pg := pagingOf(u.Endpoint)
+	pg := u.paging()
 	limit := maxTime(u.Start, now.Add(-pg.maxRange))
 	for _, h := range u.Held {
 		if h.Until.After(now) {

@@ -64,41 +64,54 @@ func (p *Policy) tiers(e events.Endpoint) []Tier {
 type paging struct {
 	rows int     // on a full page
 	fill float64 // rows to aim at where a window must fit on one page
-	// onePage is set where a window must fit on one page, because the endpoint does not say whether there is more.
-	onePage bool
-	// Pages a window, in a look, a sweep, and a read of history: the shorter the pass, the less does one unit hold
-	// up another.
+	// Rows to aim at in a window, for a look, a sweep, and a read of history: the shorter a pass, the less does one unit
+	// hold up another.
 	look, chunk, window float64
-	maxRange            time.Duration
-	days                bool // reads whole days only
+	// perRequest is how many rows a request brings in such windows.
+	perRequest float64
+	maxRange   time.Duration
+	days       bool // reads whole days only
 }
+
+const (
+	// rangeLimit keeps ranges below seven days.
+	rangeLimit = 7*day - time.Minute
+	// A window that must fit on one page is aimed at so many rows that too full a page, which costs a request, is as rare as
+	// makes the fewest requests. For arrivals by chance the optimum is flat between 80 and 86 of 100.
+	onePage = 82
+)
 
 func pagingOf(e events.Endpoint) paging {
-	const week = 7*day - time.Minute // ranges stay below seven days
 	switch e {
 	case events.Conversations:
-		return paging{rows: 20, fill: 14, look: 1, chunk: 1, window: 1, maxRange: day, days: true}
-	case events.Interactions:
-		return paging{rows: 100, fill: 78, look: 5, chunk: 5, window: 50, maxRange: week}
+		return paging{rows: 20, fill: 14, perRequest: 20, maxRange: day, days: true}
+	case events.Interactions: // pages overlap by a row
+		return paging{rows: 100, fill: 78, look: 5 * 99, chunk: 5 * 99, window: 50 * 99, perRequest: 99, maxRange: rangeLimit}
 	default:
-		return paging{rows: 100, fill: 76, onePage: true, look: 1, chunk: 1, window: 1, maxRange: week}
+		return paging{
+			rows: 100, fill: 76, look: onePage, chunk: onePage, window: onePage, perRequest: onePage, maxRange: rangeLimit,
+		}
 	}
 }
 
-// windowRows is the number of rows to aim at with a window of so many pages. Where a page must hold them all it is such that
-// too full a page, which costs a request, is as rare as makes the fewest requests: for arrivals by chance the optimum
-// is flat between 80 and 86 of 100.
-func (pg paging) windowRows(pages float64) float64 {
-	if pg.onePage {
-		return 82
+// paging is that of the endpoint, and of what was learned about it.
+func (u *Unit) paging() paging {
+	pg := pagingOf(u.Endpoint)
+	if n := float64(min(u.WindowPages, maxWindowPages)); u.Endpoint.PerAccount() && n > 2 {
+		// Far from the last page that can be read, so that hardly ever a window has to be split.
+		pg.window = (n - 1) * 85
+		pg.chunk = min(pg.window, 3*85)
+		pg.perRequest = 85
 	}
-	return pages * float64(pg.rows-1)
+	return pg
 }
 
-// requests is what reading a window with so many rows costs.
+const maxWindowPages = 10
+
+// requests is what reading a window with so many rows is expected to cost.
 func (pg paging) requests(rows float64) float64 {
-	if pg.onePage {
-		return max(1, rows/82)
+	if pg.perRequest == onePage {
+		return max(1, rows/onePage)
 	}
-	return 1 + math.Floor(rows/float64(pg.rows-1))
+	return 1 + math.Floor(rows/pg.perRequest)
 }

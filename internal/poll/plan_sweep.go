@@ -44,11 +44,11 @@ func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate 
 // sweepStretches adds what was read of one unit, by tier and last read. Time that looks read along is left to them.
 func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []task {
 	end := minTime(p.frontier(u, now), p.reach(u, now))
-	pg := pagingOf(u.Endpoint)
+	pg := u.paging()
 	for _, z := range p.zones(u, &p.Units[i], now) {
 		for _, s := range u.Read.Stretches(z.From, minTime(z.To, end)) {
 			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
-			w.Requests = u.Density.Rows(s.Span) / pg.windowRows(1)
+			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
 			tasks = append(tasks, task{w, s.ReadAt.Add(z.period)})
 		}
 	}
@@ -59,8 +59,8 @@ func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []tas
 // time, will be due before long, and cuts what is too much for one pass.
 func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
 	u := units[w.Unit]
-	pg := pagingOf(u.Endpoint)
-	limit := u.Density.Ahead(w.From, w.From.Add(pg.maxRange), pg.windowRows(pg.chunk))
+	pg := u.paging()
+	limit := u.Density.Ahead(w.From, w.From.Add(pg.maxRange), pg.chunk)
 	w.From = w.From.Truncate(time.Second)
 	next := func() (task, bool) {
 		for _, t := range tasks {
@@ -103,7 +103,7 @@ func (p *Plan) periodAt(u *Unit, i int, t, now time.Time) time.Duration {
 
 // sweepDays adds the calendar days of one unit.
 func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
-	end, pg := p.frontier(u, now), pagingOf(u.Endpoint)
+	end, pg := p.frontier(u, now), u.paging()
 	for _, z := range p.zones(u, &p.Units[i], now) {
 		for d := u.dayOf(z.From); d.Before(z.To); d = d.Add(day) {
 			span := Span{maxTime(d, u.Start), minTime(d.Add(day), end)}
@@ -190,7 +190,7 @@ func (p *Plan) gaps(u *Unit, now time.Time, lane Lane) []Span {
 // window returns the first pass over a span to be read.
 func (p *Plan) window(units []*Unit, i int, span Span, lane Lane, kind Kind, now time.Time) Work {
 	u := units[i]
-	pg := pagingOf(u.Endpoint)
+	pg := u.paging()
 	w := Work{Lane: lane, Kind: kind, Unit: i, From: span.From, Due: now}
 	if pg.days {
 		d := u.dayOf(span.From)
@@ -198,7 +198,7 @@ func (p *Plan) window(units []*Unit, i int, span Span, lane Lane, kind Kind, now
 		w.Requests = pg.requests(u.Density.Rows(Span{d, minTime(d.Add(day), now)}))
 		return w
 	}
-	w.To = u.Density.Ahead(span.From, minTime(span.To, span.From.Add(pg.maxRange)), pg.windowRows(pg.window))
+	w.To = u.Density.Ahead(span.From, minTime(span.To, span.From.Add(pg.maxRange)), pg.window)
 	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
 	return w
 }

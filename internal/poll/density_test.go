@@ -1,0 +1,165 @@
+package poll_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/poll"
+)
+
+// arrivals are seconds at which rows start, by chance, at a rate that the shape gives for each moment.
+func arrivals(rnd *rand.Rand, from time.Time, length time.Duration, perDay float64, shape func(time.Time) float64) []time.Time {
+	peak := 0.0
+	for h := range 7 * 24 {
+		peak = max(peak, shape(from.Add(time.Duration(h)*time.Hour)))
+	}
+	var out []time.Time
+	for t := from; ; {
+		t = t.Add(time.Duration(rnd.ExpFloat64() / (perDay * peak) * float64(day)))
+		if t.Sub(from) >= length {
+			return out
+		}
+		if rnd.Float64() < shape(t)/peak {
+			out = append(out, t)
+		}
+	}
+}
+
+func flat(time.Time) float64 { return 1 }
+
+// wave is nine times busier at its height than at its lowest.
+func wave(t time.Time) float64 {
+	return 1 + 0.8*math.Sin(float64(t.Hour()*60+t.Minute())/1440*2*math.Pi)
+}
+
+// office hours: nearly nothing at night, steep mornings, and a quiet weekend
+func office(t time.Time) float64 {
+	v := 0.1 + math.Max(0, math.Sin((float64(t.Hour())+float64(t.Minute())/60-7)/12*math.Pi))*2.8
+	if wd := t.Weekday(); wd == time.Saturday || wd == time.Sunday {
+		v *= 0.2
+	}
+	return v
+}
+
+// within returns those of the ordered times that lie in span.
+func within(all []time.Time, span poll.Span) []time.Time {
+	lo, _ := slices.BinarySearchFunc(all, span.From, time.Time.Compare)
+	hi, _ := slices.BinarySearchFunc(all, span.To, time.Time.Compare)
+	return all[lo:max(lo, hi)]
+}
+
+// History read forward in windows that must fit on a page takes about 1.3 times the pages there must be, counting every window
+// that turned out too full as a request lost. With perfect knowledge of the rate it would be 1.25.
+func TestDensitySizesWindowsOfOnePage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		perDay float64
+		shape  func(time.Time) float64
+		most   float64 // 0: only printed
+	}{
+		"ten thousand a day":      {10_000, flat, 1.3},
+		"three hundred a day":     {300, flat, 1.31},
+		"day and night, many":     {10_000, wave, 1.3},
+		"day and night, a few":    {1_000, wave, 1.35},
+		"office hours, many":      {10_000, office, 1.35},
+		"office hours, a few":     {1_000, office, 1.4},
+		"office hours, very few":  {280, office, 0},
+		"office hours, very many": {60_000, office, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests, must float64
+			for seed := range uint64(6) {
+				rnd := rand.New(rand.NewPCG(seed, 11))
+				length := time.Duration(min(25_000/tt.perDay, 365) * float64(day))
+				all := arrivals(rnd, base, length, tt.perDay, tt.shape)
+				var d poll.Density
+				end := base.Add(length)
+				for from := base; from.Before(end); {
+					w := poll.Span{From: from, To: d.Ahead(from, minTime(end, from.Add(7*day-time.Minute)), 82)}
+					rows := within(all, w)
+					requests++
+					if len(rows) >= 100 { // read on by offset, which costs one request more
+						requests++
+					}
+					d.Observe(w, rows)
+					from = w.To
+				}
+				must += math.Ceil(float64(len(all)) / 100)
+			}
+			if tt.most > 0 {
+				require.LessOrEqual(t, requests/must, tt.most)
+			}
+			t.Logf("%.3f times the fewest possible", requests/must)
+		})
+	}
+}
+
+func minTime(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func TestDensityWindowsStayWithinBounds(t *testing.T) {
+	for seed := range uint64(2000) {
+		rnd := rand.New(rand.NewPCG(seed, 5))
+		var d poll.Density
+		for range rnd.IntN(20) {
+			from := base.Add(time.Duration(rnd.Int64N(int64(20 * day))))
+			span := poll.Span{From: from, To: from.Add(time.Duration(1 + rnd.Int64N(int64(2*day))))}
+			starts := make([]time.Time, rnd.IntN(1000))
+			for i := range starts {
+				starts[i] = from.Add(time.Duration(rnd.Int64N(int64(span.To.Sub(from)))))
+			}
+			d.Observe(span, starts)
+		}
+		from := base.Add(time.Duration(rnd.Int64N(int64(20 * day))))
+		limit := from.Add(time.Duration(rnd.Int64N(int64(7 * day))))
+		rows := rnd.Float64() * 5000
+		to := d.Ahead(from, limit, rows)
+		require.False(t, to.After(limit))
+		require.True(t, to.After(from) || !limit.After(from))
+		require.LessOrEqual(t, d.Rows(poll.Span{From: from, To: to}), rows*1.5+d.Rate(to)*2+10, "seed %d", seed)
+		back := d.Back(limit, from, rows)
+		require.False(t, back.Before(from) || back.After(limit))
+		again, err := poll.DecodeDensity(d.AppendBinary(nil))
+		require.NoError(t, err)
+		require.InEpsilon(t, d.Rows(poll.Span{From: base, To: base.Add(20 * day)}),
+			again.Rows(poll.Span{From: base, To: base.Add(20 * day)}), 1e-3)
+	}
+}
+
+// A bot without rows costs a few bytes, and one look covers all that one look may.
+func TestDensityOfAQuietBot(t *testing.T) {
+	var d poll.Density
+	now := base
+	for range 20 {
+		d.Observe(poll.Span{From: now, To: now.Add(day)}, nil)
+		now = now.Add(day)
+	}
+	require.Equal(t, now.Add(-6*day), d.Back(now, now.Add(-6*day), 78))
+	require.Less(t, len(d.AppendBinary(nil)), 32)
+}
+
+func FuzzDecodeDensity(f *testing.F) {
+	var d poll.Density
+	f.Add(d.AppendBinary(nil))
+	d.Observe(poll.Span{From: base, To: base.Add(5 * time.Hour)}, []time.Time{base, base.Add(time.Hour)})
+	f.Add(d.AppendBinary(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := poll.DecodeDensity(b)
+		if err != nil {
+			return
+		}
+		to := d.Ahead(base, base.Add(6*day), 82)
+		require.True(t, to.After(base))
+		require.False(t, math.IsNaN(d.Rows(poll.Span{From: base, To: base.Add(day)})))
+		_, err = poll.DecodeDensity(d.AppendBinary(nil))
+		require.NoError(t, err)
+	})
+}

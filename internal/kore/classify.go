@@ -92,7 +92,7 @@ func classify(e events.Endpoint, a answer) *Error {
 		return fail(Permanent, ReasonScope, fmt.Sprintf("give the JWT app the API scope %q, publish the app, "+
 			"and check account_id", scope(e)))
 	case status == http.StatusNotFound:
-		return fail(Permanent, ReasonNotFound, notFoundHint(e))
+		return fail(Permanent, ReasonNotFound, idsHint(e)+", and that base_url is their environment")
 	case status == http.StatusProxyAuthRequired:
 		return fail(Permanent, ReasonRejected, "the proxy of HTTPS_PROXY wants credentials")
 
@@ -104,8 +104,8 @@ func classify(e events.Endpoint, a answer) *Error {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
 		return fail(Retry, ReasonServer, "")
 	case status/100 == 4:
-		return fail(Permanent, ReasonRejected, "the API refuses the request as it is made; "+
-			"if it has changed, a newer version of this program is needed")
+		return fail(Permanent, ReasonRejected, "the API refuses the request as it is: "+idsHint(e)+
+			"; if they are right, the API has changed and a newer version of this program is needed")
 	case status/100 != 2:
 		return fail(Retry, ReasonServer, "")
 	}
@@ -186,11 +186,12 @@ func scope(e events.Endpoint) string {
 	return "AgentAssist Analytics"
 }
 
-func notFoundHint(e events.Endpoint) string {
+// idsHint names the ids that a request to an endpoint is made of.
+func idsHint(e events.Endpoint) string {
 	if e.PerAccount() {
-		return "check account_id, and that base_url is the account's environment"
+		return fmt.Sprintf("check account_id and endpoints.%s.iid", e)
 	}
-	return "check bot_id, and that base_url is the bot's environment"
+	return "check bot_id and account_id"
 }
 
 // redirectTarget is where a redirect points, without the parts that may be confidential.

@@ -82,8 +82,9 @@ const (
 // them costs another look at the page.
 const maxBroken = 20
 
-// Decode reads one response body. It returns an error, a *PageError, only if nothing of the page can be trusted. The body is
-// not kept and not changed. Values of the sightings may be shared between events: replace pointers, never write through them.
+// Decode reads one response body. It returns an error, a *PageError, only if nothing of the page can be trusted. The page
+// keeps the body, which must not be changed any more: texts are parts of it. Values may be shared between the events of a
+// page: replace their pointers, never write through them.
 func Decode(s Scope, body []byte) (*Page, error) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	if err := sniff(body); err != nil {
@@ -110,8 +111,9 @@ func Decode(s Scope, body []byte) (*Page, error) {
 type decoder struct {
 	*reader
 	spotter
-	page   *Page
-	record struct {
+	page    *Page
+	scratch []events.ShownSuggestion
+	record  struct {
 		start, end int // end is 0 while the record is being read
 	}
 }
@@ -158,7 +160,7 @@ func (d *decoder) envelope() error {
 			case "errors":
 				refusal = d.refusal()
 			case "message", "error", "msg":
-				message = orElse(d.raw(), "")
+				message = or(d.textOrJSON())
 			}
 		})
 	} else {
@@ -199,7 +201,7 @@ func (d *decoder) refusal() *PageError {
 			d.members("errors[]", func(name string) {
 				switch name {
 				case "msg", "message":
-					e.Detail = excerpt(orElse(d.raw(), ""))
+					e.Detail = excerpt(or(d.textOrJSON()))
 				case "code":
 					e.Code = orElse(d.integer(), 0)
 				default:
@@ -207,7 +209,7 @@ func (d *decoder) refusal() *PageError {
 				}
 			})
 		} else {
-			e.Detail = excerpt(orElse(d.raw(), ""))
+			e.Detail = excerpt(or(d.textOrJSON()))
 		}
 		if first == nil {
 			first = &e

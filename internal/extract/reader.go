@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,17 +15,19 @@ import (
 // the promised one is converted where that has one meaning, and else left out and counted. Only broken JSON is an error;
 // it ends the walk, and every method returns nothing from then on.
 //
-// Texts are parts of one copy of the body, and what events point to comes from slabs, so that a page costs few allocations.
+// Texts are parts of the body itself, and what events point to comes from slabs, so that a page costs few allocations.
 // Values of one page are therefore shared between its events: whoever changes an event replaces its pointers and never
 // writes through them.
 type reader struct {
-	dec  *jsontext.Decoder
-	page string
-	err  error
+	dec   *jsontext.Decoder
+	page  string
+	valid bool // the whole page is UTF-8
+	err   error
 
 	path  []string // to the object being read
 	name  string   // of the member being read
 	drift drift
+	buf   []byte // for one text at a time
 
 	earliest *time.Time // of all times read since it was last set to nil
 
@@ -41,7 +44,8 @@ var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.All
 func newReader(body []byte) *reader {
 	return &reader{
 		dec:   jsontext.NewDecoder(bytes.NewBuffer(body), tolerant),
-		page:  string(body),
+		page:  unsafe.String(unsafe.SliceData(body), len(body)), // Decode owns the body, and nothing changes it
+		valid: utf8.Valid(body),
 		drift: drift{},
 	}
 }
@@ -85,7 +89,7 @@ func (r *reader) members(at string, field func(name string)) bool {
 	if at != "" {
 		r.path = append(r.path, at)
 	}
-	for r.err == nil && r.dec.PeekKind() != '}' {
+	for r.kind() != '}' && r.err == nil {
 		value, err := r.dec.ReadValue()
 		if err != nil {
 			r.fail(err)
@@ -118,8 +122,8 @@ func (r *reader) list(elem func()) {
 		return
 	}
 	r.token()
-	for r.err == nil && r.dec.PeekKind() != ']' {
-		if r.dec.PeekKind() == 'n' {
+	for r.kind() != ']' && r.err == nil {
+		if r.kind() == 'n' {
 			r.skip()
 			continue
 		}
@@ -136,15 +140,28 @@ func (r *reader) list(elem func()) {
 // next is where the value that comes next begins.
 func (r *reader) next() int {
 	at := int(r.dec.InputOffset())
-	return len(r.page) - len(strings.TrimLeft(r.page[at:], ",: \t\r\n"))
+	for at < len(r.page) {
+		switch r.page[at] {
+		case ' ', '\t', '\r', '\n', ',', ':':
+			at++
+		default:
+			return at
+		}
+	}
+	return at
 }
 
-// kind says what comes next, 0 after an error.
+// kind says what comes next by its first character, '0' for any number; 0 at the end and after an error. It only looks:
+// whether what lies between is right is for the decoder to say when it gets there.
 func (r *reader) kind() jsontext.Kind {
-	if r.err != nil {
+	at := r.next()
+	if r.err != nil || at == len(r.page) {
 		return 0
 	}
-	return r.dec.PeekKind()
+	if c := r.page[at]; c != '-' && (c < '0' || c > '9') {
+		return jsontext.Kind(c)
+	}
+	return '0'
 }
 
 func (r *reader) token() {
@@ -211,14 +228,14 @@ func (r *reader) scalar() jsontext.Value {
 // unquote returns the text of a string that was just read, without a copy where it has no escapes.
 func (r *reader) unquote(value jsontext.Value) string {
 	inner := value[1 : len(value)-1]
-	if bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+	if r.valid && bytes.IndexByte(inner, '\\') < 0 {
 		if end := int(r.dec.InputOffset()); end <= len(r.page) && r.page[end-1] == '"' {
 			return r.page[end-len(value)+1 : end-1]
 		}
 		return string(inner)
 	}
-	text, _ := jsontext.AppendUnquote(nil, value) // an error only says that characters were replaced
-	return string(text)
+	r.buf, _ = jsontext.AppendUnquote(r.buf[:0], value) // an error only says that characters were replaced
+	return string(r.buf)
 }
 
 // literal returns a scalar as text: the text of a string, the digits of a number.

@@ -136,13 +136,14 @@ func (d *decoder) counts(e *events.SuggestionShown) {
 var suggestionLists = []string{"dialogs", "faqs", "answers", "web", "file"}
 
 func (d *decoder) suggestions(e *events.SuggestionShown) {
+	all := d.scratch[:0]
 	d.object("suggestions", func(list string) {
 		if !slices.Contains(suggestionLists, list) {
 			d.drift.add("", d.path, list) // kept nevertheless
 		}
 		d.list(func() {
 			if s, ok := d.suggestion(list); ok {
-				e.Suggestions = append(e.Suggestions, s)
+				all = append(all, s)
 			}
 		})
 	})
@@ -152,7 +153,7 @@ func (d *decoder) suggestions(e *events.SuggestionShown) {
 		}
 		return len(suggestionLists)
 	}
-	slices.SortStableFunc(e.Suggestions, func(a, b events.ShownSuggestion) int {
+	slices.SortStableFunc(all, func(a, b events.ShownSuggestion) int {
 		if a.List == b.List {
 			return 0
 		}
@@ -161,10 +162,12 @@ func (d *decoder) suggestions(e *events.SuggestionShown) {
 		}
 		return strings.Compare(a.List, b.List)
 	})
+	e.Suggestions = append(e.Suggestions, all...)
+	d.scratch = all
 }
 
 func (d *decoder) suggestion(list string) (events.ShownSuggestion, bool) {
-	s := events.ShownSuggestion{List: list, Sources: []events.ShownSource{}}
+	s := events.ShownSuggestion{List: list}
 	if d.kind() == '"' {
 		s.Content = d.text()
 		return s, s.Content != nil

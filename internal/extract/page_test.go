@@ -1,0 +1,150 @@
+package extract_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
+)
+
+func TestPageErrors(t *testing.T) {
+	whole := readPage(t, "raw-data-v2")
+	for name, c := range map[string]struct {
+		body  string
+		fault extract.Fault
+		says  string
+		retry bool
+	}{
+		"empty":               {"", extract.Truncated, "empty", true},
+		"blank":               {" \r\n", extract.Truncated, "empty", true},
+		"half":                {whole[:len(whole)/2], extract.Truncated, "ends in the middle", true},
+		"half a record":       {`{"data":[{"segmentID":"ac-1","agent":{"agentId":"a`, extract.Truncated, "ends in the middle", true},
+		"cut at a record":     {`{"data":[{"segmentID":"ac-1"}`, extract.Truncated, "ends in the middle", true},
+		"cut at the end":      {strings.TrimRight(whole, "}\n "), extract.Truncated, "ends in the middle", true},
+		"proxy":               {"<html><head><title>502 Bad Gateway</title></head></html>", extract.HTML, "502 Bad Gateway", true},
+		"login page":          {"\n<!DOCTYPE html><html>", extract.HTML, "base_url", true},
+		"text":                {"upstream connect error", extract.NotJSON, "upstream connect error", true},
+		"compressed":          {"\x1f\x8b\x08\x00", extract.NotJSON, "not JSON", true},
+		"broken envelope":     {`{"data":[],,}`, extract.NotJSON, "not JSON", true},
+		"two responses":       {`{"data":[]}{"data":[]}`, extract.NotJSON, "something follows", true},
+		"refused":             {`{"errors":[{"msg":"error verifying the jwt: possibly a replay","code":401}]}`, extract.Refused, "possibly a replay (code 401)", false},
+		"refused beside data": {`{"data":[],"errors":[{"msg":"partial","code":"4002"}]}`, extract.Refused, "partial (code 4002)", false},
+		"refused in text":     {`{"errors":"no"}`, extract.Refused, "no", false},
+		"a message":           {`{"statusCode":500,"message":"Internal Server Error"}`, extract.Refused, "Internal Server Error", false},
+		"encrypted":           {`{"encryptedPayload":"9a8b","encryptedKey":"c2Vj","metaData":{"alg":"AES"}}`, extract.Encrypted, "Enforce Request and Response Payload Encryption", false},
+		"encrypted, other":    {`{"payload":"9a8b","iv":"77"}`, extract.Encrypted, "switch off", false},
+		"encrypted, compact":  {"eyJhbGciOiJSU0EtT0FFUCJ9.QR1Owv.48V1.5eym.XFBoMYUZ", extract.Encrypted, "switch off", false},
+		"a string":            {`"9a8b7c"`, extract.Encrypted, "opaque", false},
+		"bare array":          {`[{"segmentID":"ac-1"}]`, extract.Shape, "bare array", false},
+		"other object":        {`{"hello":1}`, extract.Shape, "neither data nor results", false},
+		"empty object":        {`{}`, extract.Shape, "neither data nor results", false},
+		"data of wrong type":  {`{"data":"none"}`, extract.Shape, "neither data nor results", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			page, err := extract.Decode(scope(events.Interactions), []byte(c.body))
+			require.Nil(t, page)
+			var fault *extract.PageError
+			require.ErrorAs(t, err, &fault)
+			require.Equal(t, c.fault, fault.Fault, err.Error())
+			require.Contains(t, err.Error(), c.says)
+			require.Equal(t, c.retry, fault.Retryable())
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+func TestEnvelope(t *testing.T) {
+	yes := true
+	for name, c := range map[string]struct {
+		body string
+		want extract.Page
+	}{
+		"empty":           {`{"numResults":0,"hasMore":false,"data":[]}`, extract.Page{NumResults: 0, Total: -1, TotalPages: -1, HasMore: new(bool)}},
+		"null":            {`{"data":null}`, extract.Page{NumResults: -1, Total: -1, TotalPages: -1}},
+		"counts as text":  {`{"results":[],"totalPages":"3","totalResults":"41","hasMore":"true","skip":0,"limit":20}`, extract.Page{NumResults: -1, Total: 41, TotalPages: 3, HasMore: &yes}},
+		"counts at end":   {`{"data":[],"numResults":7}`, extract.Page{NumResults: 7, Total: -1, TotalPages: -1}},
+		"no errors":       {`{"errors":[],"data":[]}`, extract.Page{NumResults: -1, Total: -1, TotalPages: -1}},
+		"byte order mark": {"\ufeff" + `{"data":[]}`, extract.Page{NumResults: -1, Total: -1, TotalPages: -1}},
+		"new member":      {`{"data":[],"cursor":"x"}`, extract.Page{NumResults: -1, Total: -1, TotalPages: -1, Drift: map[string]int64{"cursor": 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, &c.want, decode(t, events.Interactions, c.body))
+		})
+	}
+	require.Len(t, decode(t, events.Interactions, `{"data":`+segmentWith("")+`}`).Rows, 1, "one record without its array")
+}
+
+// segmentWith is a segment with more members.
+func segmentWith(members string) string {
+	if members != "" {
+		members = "," + members
+	}
+	return `{"segmentID":"ac-1","conversationID":"c-1","segmentStartTime":"2026-02-25T09:00:00Z"` + members + `}`
+}
+
+// A record that cannot be read is kept whole and costs nothing but itself.
+func TestDeadRecords(t *testing.T) {
+	good := func(id string) string {
+		return `{"segmentID":"` + id + `","segmentStartTime":"2026-02-25T09:00:00Z","tags":[{"name":"a"}]}`
+	}
+	for name, c := range map[string]struct {
+		record, reason, stage string
+		ids                   extract.Dead
+	}{
+		"a string":           {`"ac-2"`, "a string, not an object", "decode", extract.Dead{}},
+		"a number":           {`42`, "a number, not an object", "decode", extract.Dead{}},
+		"an array":           {`[{"segmentID":"ac-2"}]`, "an array, not an object", "decode", extract.Dead{}},
+		"no identity":        {`{"conversationID":"c-2","botSessionID":"s-2","segmentStartTime":"2026-02-25T09:00:00Z"}`, "segmentID is missing", "map", extract.Dead{ConversationID: "c-2", SessionID: "s-2"}},
+		"null identity":      {`{"conversationID":"c-2","segmentID":null}`, "segmentID is missing", "map", extract.Dead{ConversationID: "c-2"}},
+		"no time":            {`{"segmentID":"ac-2","segmentStartTime":"","agent":{"agentId":"a"}}`, "no time in the record", "map", extract.Dead{SegmentID: "ac-2"}},
+		"bad escape":         {`{"segmentID":"ac-2","channel":"a\x"}`, "broken JSON", "decode", extract.Dead{}},
+		"control character":  {"{\"segmentID\":\"ac-2\",\"channel\":\"a\x01b\"}", "broken JSON", "decode", extract.Dead{}},
+		"not a number":       {`{"segmentID":"ac-2","countScrollUp":NaN}`, "broken JSON", "decode", extract.Dead{}},
+		"missing comma":      {`{"segmentID":"ac-2" "channel":"chat"}`, "broken JSON", "decode", extract.Dead{}},
+		"brackets in a text": {`{"segmentID":"ac-2","channel":"\\\"]}","tags":[{]}}`, "broken JSON", "decode", extract.Dead{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body := `{"hasMore":false,"data":[` + good("ac-1") + `, ` + c.record + "\n," + good("ac-3") + `],"numResults":3}`
+			page := decode(t, events.Interactions, body)
+			require.Len(t, page.Rows, 2)
+			require.Equal(t, "ac-1", page.Rows[0].ID)
+			require.Equal(t, "ac-3", page.Rows[1].ID)
+			require.EqualValues(t, 3, page.NumResults)
+			require.Len(t, page.Dead, 1)
+			dead := page.Dead[0]
+			require.Equal(t, c.record, string(dead.Raw))
+			require.Contains(t, dead.Reason, c.reason)
+			require.Equal(t, c.stage, dead.Stage)
+			dead.Raw, dead.Reason, dead.Stage = nil, "", ""
+			require.Equal(t, c.ids, dead)
+		})
+	}
+}
+
+func TestManyBrokenRecords(t *testing.T) {
+	records := func(n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf(`{"segmentID":"ac-%d",}`, i))
+		}
+		return `{"data":[` + strings.Join(list, ",") + `]}`
+	}
+	page := decode(t, events.Interactions, records(20))
+	require.Len(t, page.Dead, 20)
+	_, err := extract.Decode(scope(events.Interactions), []byte(records(21)))
+	require.ErrorContains(t, err, "not JSON")
+}
+
+func TestDeadRecordsOfOtherEndpoints(t *testing.T) {
+	page := decode(t, events.Conversations, `{"results":[{"startTime":"2026-02-25T09:00:00Z","mbSessionId":"s"}]}`)
+	require.Len(t, page.Dead, 1)
+	require.Contains(t, page.Dead[0].Reason, "_id and convId are missing")
+	page = decode(t, events.CallDetails, `{"data":[{"conversationId":"c","sessionStartTime":"2026-02-25T09:00:00"}]}`)
+	require.Len(t, page.Dead, 1)
+	require.Contains(t, page.Dead[0].Reason, "sessionId is missing")
+	require.Equal(t, "c", page.Dead[0].ConversationID)
+}

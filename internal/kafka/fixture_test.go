@@ -1,8 +1,10 @@
 package kafka_test
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -62,8 +64,12 @@ func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...fun
 		defer cancel()
 		_ = p.Close(ctx)
 	})
-	f.reader = kafkaread.NewReader(kafkaread.NewDecoder(nil), append([]kgo.Opt{kgo.SeedBrokers(f.config.Brokers...)}, client...)...)
+	f.reader = readerOf(f.config, kafkaread.NewDecoder(nil), client...)
 	return f
+}
+
+func readerOf(c kafka.Config, decoder *kafkaread.Decoder, client ...kgo.Opt) *kafkaread.Reader {
+	return kafkaread.NewReader(decoder, append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...)}, client...)...)
 }
 
 func (f *fixture) read(t testing.TB, topics ...string) []kafkaread.Record {
@@ -72,6 +78,9 @@ func (f *fixture) read(t testing.TB, topics ...string) []kafkaread.Record {
 	defer cancel()
 	all, err := f.reader.All(ctx, topics...)
 	require.NoError(t, err)
+	slices.SortFunc(all, func(a, b kafkaread.Record) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Offset, b.Offset))
+	})
 	return all
 }
 

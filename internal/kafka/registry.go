@@ -253,11 +253,10 @@ func (r *Registry) explain(subject string, err error) error {
 	switch {
 	case e.passing:
 		e.Hint = "check schema_registry.url and that the registry runs"
+	case status == http.StatusForbidden && compatibility:
+		e.Hint = "let the poller's user set the subject's compatibility, or set schema_registry.compatibility: keep"
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		e.Hint = "check schema_registry.username and password, or bearer_token, and what they may do"
-		if compatibility {
-			e.Hint = "let the poller's user set the subject's compatibility, or set schema_registry.compatibility: keep"
-		}
 	case compatibility:
 		e.Hint = "set schema_registry.compatibility: keep and set it on the subject by hand"
 	case status == http.StatusConflict:

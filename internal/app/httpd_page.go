@@ -141,11 +141,11 @@ func short(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:
 		return strconv.FormatFloat(d.Round(100*time.Millisecond).Seconds(), 'f', -1, 64) + " s"
-	case d < 2*time.Minute:
+	case d < 2*time.Minute && d%time.Minute != 0:
 		return fmt.Sprintf("%d s", d.Round(time.Second)/time.Second)
-	case d < 2*time.Hour:
+	case d < time.Hour:
 		return twoUnits(d.Round(time.Second), time.Minute, "min", time.Second, "s", 10*time.Minute)
-	case d < 2*day:
+	case d < 2*day && d%day != 0:
 		return twoUnits(d.Round(time.Minute), time.Hour, "h", time.Minute, "min", 12*time.Hour)
 	}
 	return twoUnits(d.Round(time.Hour), day, "d", time.Hour, "h", 10*day)

@@ -87,6 +87,17 @@ func TestEmptyKeepsDefaults(t *testing.T) {
 	}
 }
 
+// Helm passes numbers through JSON and writes large ones with an exponent.
+func TestWholeNumbersWithExponent(t *testing.T) {
+	s, problems, _ := decode(t, "count: 1e+06")
+	require.Empty(t, problems)
+	require.Equal(t, 1_000_000, s.Count)
+	for _, bad := range []string{"1e-3", "1.5", "1.0", "1e99", "0x10", "Inf"} {
+		_, problems, _ := decode(t, "count: "+bad)
+		require.Len(t, problems, 1, bad)
+	}
+}
+
 func TestMergeAndAlias(t *testing.T) {
 	s, problems, _ := decode(t, `
 servers:

@@ -185,12 +185,24 @@ func setScalar(v reflect.Value, text string) error {
 			return nil
 		}
 	default:
-		if i, err := strconv.ParseInt(text, 10, 64); err == nil && !v.OverflowInt(i) {
+		if i, ok := parseInt(text); ok && !v.OverflowInt(i) {
 			v.SetInt(i)
 			return nil
 		}
 	}
 	return fmt.Errorf("want %s", wanted(v.Type()))
+}
+
+// parseInt also reads 1e+06, which is how Helm writes a million.
+func parseInt(text string) (int64, bool) {
+	if i, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return i, true
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 || !strings.ContainsAny(text, "eE") {
+		return 0, false
+	}
+	return int64(f), true
 }
 
 // isScalar reports whether settings of the type are written as one value.

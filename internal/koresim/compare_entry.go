@@ -33,14 +33,18 @@ func (c *comparison) settle(e *Entry) {
 		c.report.ByType[e.Type] = n
 	}
 	c.checkHeader(e, g)
+	why := ""
 	for i, o := range g.events {
-		if !superseding(o) {
-			if why := c.ever(views, o.Fields); why != "" {
-				c.wrong("%s: revision %d never was: %s", g, i+1, why)
-			}
+		if superseding(o) {
+			continue
+		}
+		if why = c.ever(views, o.Fields); why != "" {
+			c.wrong("%s: revision %d never was: %s", g, i+1, why)
 		}
 	}
-	c.checkLast(e, views, g)
+	if why == "" { // else what is wrong with the last one is already said
+		c.checkLast(e, views, g)
+	}
 }
 
 // enabled returns the views through which the entry could have been seen.

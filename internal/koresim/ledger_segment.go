@@ -191,9 +191,12 @@ func (c *contact) feedbackEntry(id Fields, l timeline[thumb], more Fields, place
 				return nil
 			}
 			f := Fields{"given_by": id["given_by"], "target_type": id["target_type"], "comment": v.comment, "reason_codes": listOf(v.reasons)}
-			f["sentiment"] = "NEGATIVE"
+			f["sentiment"], f["response"] = "NEGATIVE", c.response(v.up)
 			if v.up {
 				f["sentiment"] = "POSITIVE"
+			}
+			if p.endpoint == events.Conversations {
+				f["response"] = verdict(v.up)
 			}
 			for k, v := range more {
 				f[k] = v

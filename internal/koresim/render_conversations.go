@@ -125,15 +125,19 @@ func renderVerdict(w *jsonWriter, k string, by agent, l timeline[thumb], t momen
 	w.str("identity", by.id)
 	w.str("name", by.name())
 	w.end()
-	if v.up {
-		w.str("feedback", "like")
-	} else {
-		w.str("feedback", "dislike")
-	}
+	w.str("feedback", verdict(v.up))
 	w.str("comment", v.comment)
 	w.strs("feedbackDetails", v.reasons)
 	w.str("type", kind)
 	w.end()
+}
+
+// verdict is how conversations says what interactions says as response.
+func verdict(up bool) string {
+	if up {
+		return "like"
+	}
+	return "dislike"
 }
 
 // renderMessages writes the transcript and the agentic requests in it, in the order of time.

@@ -1,0 +1,313 @@
+package koresim_test
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/koresim"
+)
+
+// publisher is a poller that knows the ledger: it publishes the versions that a reader at given times would have seen.
+type publisher struct {
+	records []koresim.Observed
+	offsets map[string]int64
+}
+
+func (p *publisher) put(topic, key string, fields map[string]any) {
+	if p.offsets == nil {
+		p.offsets = map[string]int64{}
+	}
+	p.records = append(p.records, koresim.Observed{Topic: topic, Key: key, Offset: p.offsets[topic], Fields: fields})
+	p.offsets[topic]++
+}
+
+// publish writes all versions of all entries, as far as they can be read at now.
+func (p *publisher) publish(entries iter.Seq[*koresim.Entry], now time.Time) {
+	ordinal := map[string]int{}
+	for e := range entries {
+		name := string(e.Type) + e.Key
+		ordinal[name]++
+		entity := fmt.Sprint(name, "#", ordinal[name])
+		identity := identityOf(e)
+		revision, negative := int64(0), false
+		for _, fields := range history(e, now) {
+			revision++
+			event := map[string]any{
+				"event_id": fmt.Sprint(entity, revision), "entity_id": entity, "revision": revision,
+				"account_id": e.AccountID, "bot_id": e.BotID, "conversation_id": e.ConversationID,
+			}
+			if len(e.EventTimes) > 0 {
+				event["event_time"] = e.EventTimes[0]
+			}
+			maps.Copy(event, identity)
+			maps.Copy(event, fields)
+			p.put("x."+string(e.Type), e.KafkaKey, event)
+			if negative = negative || event["sentiment"] == "NEGATIVE"; negative {
+				p.put("x.feedback-negative", e.KafkaKey, event)
+			}
+			if e.Superseded != 0 && fields["superseded_by"] != nil {
+				break
+			}
+		}
+	}
+}
+
+// history returns the contents of an entry in the order in which they could be read, as one who always reads everything
+// would merge them.
+func history(e *koresim.Entry, now time.Time) (list []koresim.Fields) {
+	var times []time.Time
+	gone := false
+	for _, v := range e.Views {
+		for _, version := range v.Versions {
+			times = append(times, version.Visible)
+		}
+		gone = gone || !v.Gone.IsZero() && !v.Gone.After(now)
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	for _, t := range times {
+		if t.After(now) {
+			break
+		}
+		merged := koresim.Fields{}
+		for _, v := range e.Views {
+			for i := len(v.Versions) - 1; i >= 0; i-- {
+				if version := v.Versions[i]; !version.Visible.After(t) {
+					if len(e.Views) > 1 && e.Type == events.TypePlaybookStep {
+						merged = maps.Clone(version.Fields) // a later row counts alone
+					}
+					maps.Copy(merged, version.Fields)
+					break
+				}
+			}
+		}
+		if n := len(list); n == 0 || fmt.Sprint(list[n-1]) != fmt.Sprint(merged) {
+			list = append(list, merged)
+		}
+	}
+	if gone {
+		last := maps.Clone(list[len(list)-1])
+		last["superseded_by"] = "another"
+		list = append(list, last)
+	}
+	return list
+}
+
+// identityOf undoes KeyOf.
+func identityOf(e *koresim.Entry) map[string]any {
+	parts := strings.Split(e.Key, "|")
+	out := map[string]any{}
+	set := func(names ...string) {
+		for i, name := range names {
+			if i < len(parts) && parts[i] != "" {
+				out[name] = parts[i]
+			}
+		}
+	}
+	switch e.Type {
+	case events.TypeSegment:
+		set("segment_id")
+	case events.TypeSearch, events.TypeSuggestionShown:
+		if len(parts) > 1 {
+			set("segment_id")
+		}
+	case events.TypeSuggestionUsed:
+		if len(parts) > 1 {
+			set("segment_id")
+		}
+	case events.TypeConversation:
+		set("session_id")
+		if e.ConversationID == "" {
+			out["channel"] = parts[1]
+		}
+	case events.TypeAgentEngagement:
+		set("session_id")
+		out["queue"], out["agent"] = map[string]any{"queue_id": parts[2]}, map[string]any{"agent_id": parts[3]}
+	case events.TypeFeedback:
+		switch parts[1] {
+		case "Conversation":
+			set("", "", "session_id")
+		case "Widget":
+			out["agent"] = map[string]any{"agent_id": parts[3]}
+		case "Agentic", "Summary":
+			if len(parts) == 4 {
+				set("", "", "segment_id", "position_id")
+			}
+		default:
+			set("", "", "segment_id", "target_name")
+		}
+	}
+	return out
+}
+
+func ledgerOf(t *testing.T, p koresim.Profile) (*koresim.Server, time.Time) {
+	c := newClient(t, koresim.Config{Seed: 11, Profile: p, SegmentsPerDay: 150, End: start.Add(24 * time.Hour), EmailOpen: 3 * time.Hour})
+	c.now = start.Add(80 * time.Hour)
+	return c.s, c.now
+}
+
+func TestCompareAcceptsWhatIsRight(t *testing.T) {
+	for _, p := range koresim.Profiles() {
+		t.Run(p.Name, func(t *testing.T) {
+			s, now := ledgerOf(t, p)
+			var pub publisher
+			pub.publish(s.Ledger(now), now)
+			r := koresim.Compare(s.Ledger(now), pub.records, koresim.Scope{From: start, To: now, Settled: now, Now: now})
+			require.True(t, r.OK(), r)
+			require.Equal(t, r.Expected, r.Found)
+			for _, kind := range events.Types() {
+				require.NotZero(t, r.ByType[kind].Expected, kind)
+			}
+		})
+	}
+}
+
+func TestCompareFindsFaults(t *testing.T) {
+	s, now := ledgerOf(t, koresim.Profiles()[0])
+	var pub publisher
+	pub.publish(s.Ledger(now), now)
+	// last is the index of the last event of an entity with several revisions on a topic.
+	last := func(topic string, revisions int64) int {
+		for i := range pub.records {
+			r := &pub.records[i]
+			if r.Topic != topic || r.Fields["revision"] != revisions {
+				continue
+			}
+			if !slices.ContainsFunc(pub.records, func(o koresim.Observed) bool {
+				return o.Topic == topic && o.Fields["entity_id"] == r.Fields["entity_id"] && o.Fields["revision"] == revisions+1
+			}) {
+				return i
+			}
+		}
+		t.Fatalf("no entity with %d revisions on %s", revisions, topic)
+		return 0
+	}
+	change := func(records []koresim.Observed, i int, name string, v any) []koresim.Observed {
+		records[i].Fields = maps.Clone(records[i].Fields)
+		records[i].Fields[name] = v
+		return records
+	}
+	type list = []koresim.Observed
+	cases := map[string]struct {
+		spoil                 func(list) list
+		lost, repeated, wrong string
+	}{
+		"event missing": {
+			spoil: func(l list) list { return slices.Delete(l, last("x.message", 1), last("x.message", 1)+1) },
+			lost:  "message",
+		},
+		"last version missing": {
+			spoil: func(l list) list {
+				i := last("x.coaching-triggered", 2)
+				return slices.Delete(l, i, i+1)
+			},
+			lost: "last version: ",
+		},
+		"published twice": {
+			spoil:    func(l list) list { return append(l, l[last("x.search", 1)]) },
+			repeated: "event_id",
+		},
+		"same content again": {
+			spoil: func(l list) list {
+				again := l[last("x.search", 1)]
+				again.Offset += 1000
+				again.Fields = maps.Clone(again.Fields)
+				again.Fields["event_id"], again.Fields["revision"] = "again", int64(2)
+				return append(l, again)
+			},
+			repeated: "says the same",
+		},
+		"revision left out": {
+			spoil: func(l list) list { return change(l, last("x.coaching-triggered", 2), "revision", int64(3)) },
+			wrong: "revision 3 where 2 was due",
+		},
+		"order on the topic": {
+			spoil: func(l list) list {
+				l[last("x.coaching-triggered", 2)].Offset = -1
+				return l
+			},
+			wrong: "is before revision 1",
+		},
+		"another key": {
+			spoil: func(l list) list {
+				l[last("x.coaching-triggered", 2)].Key = "other"
+				return l
+			},
+			wrong: "key",
+		},
+		"content that never was": {
+			spoil: func(l list) list { return change(l, last("x.search", 1), "search_phrase", "forged") },
+			wrong: "never was: search_phrase is forged",
+		},
+		"thing that never was": {
+			spoil: func(l list) list {
+				return change(change(l, last("x.message", 1), "message_id", "ms-0"), last("x.message", 1), "event_id", "e0")
+			},
+			lost: "message", wrong: "no such thing",
+		},
+		"another account": {
+			spoil: func(l list) list { return change(l, last("x.message", 1), "account_id", "a") },
+			wrong: `account_id "a"`,
+		},
+		"event time": {
+			spoil: func(l list) list { return change(l, last("x.message", 1), "event_time", now) },
+			wrong: "event_time",
+		},
+		"negative copy missing": {
+			spoil: func(l list) list {
+				i := slices.IndexFunc(l, func(o koresim.Observed) bool { return o.Topic == "x.feedback-negative" })
+				return slices.Delete(l, i, i+1)
+			},
+			lost: "is not on feedback-negative",
+		},
+		"negative copy of praise": {
+			spoil: func(l list) list {
+				i := slices.IndexFunc(l, func(o koresim.Observed) bool {
+					return o.Topic == "x.feedback" && o.Fields["sentiment"] == "POSITIVE" && o.Fields["revision"] == int64(1)
+				})
+				praise := l[i]
+				praise.Topic = "x.feedback-negative"
+				return append(l, praise)
+			},
+			wrong: "has no place on feedback-negative",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := koresim.Compare(s.Ledger(now), tc.spoil(slices.Clone(pub.records)), koresim.Scope{From: start, To: now, Settled: now, Now: now})
+			check := func(what, want string, got []string) {
+				if want == "" {
+					require.Empty(t, got, "%s: %s", what, r)
+					return
+				}
+				require.NotEmpty(t, got, "%s: %s", what, r)
+				require.Contains(t, strings.Join(got, "\n"), want)
+			}
+			check("lost", tc.lost, r.Lost)
+			check("repeated", tc.repeated, r.Repeated)
+			check("wrong", tc.wrong, r.Wrong)
+		})
+	}
+}
+
+// What changed after Settled need not be there, and what is outside of the window need not either.
+func TestCompareAllowsForWhatIsUnderWay(t *testing.T) {
+	s, now := ledgerOf(t, koresim.Profiles()[0])
+	half := start.Add(12 * time.Hour)
+	var pub publisher
+	pub.publish(s.Ledger(half), half)
+	r := koresim.Compare(s.Ledger(now), pub.records, koresim.Scope{From: start, To: now, Settled: half, Now: now})
+	require.True(t, r.OK(), r)
+	r = koresim.Compare(s.Ledger(now), pub.records, koresim.Scope{From: start, To: now, Settled: now, Now: now})
+	require.NotEmpty(t, r.Lost)
+	require.Empty(t, r.Wrong)
+	r = koresim.Compare(s.Ledger(now), nil, koresim.Scope{From: now, To: now.Add(time.Hour), Settled: now, Now: now})
+	require.True(t, r.OK(), r)
+}

@@ -32,39 +32,6 @@ func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 	return errNotBuilt // PLACEHOLDER
 }
 
-// DemoOptions are the flags of poller demo.
-type DemoOptions struct {
-	Version  string
-	Duration time.Duration // 0 goes on until it is stopped
-	JSON     bool          // one object at the end instead of a view
-	Seed     uint64
-	Listen   string // of the HTTP server; empty for none
-}
-
-// Demo runs simulator, broker, registry and poller in one process and shows what flows.
-func Demo(ctx context.Context, out Output, o DemoOptions) error {
-	return errNotBuilt // PLACEHOLDER
-}
-
-// SimulateOptions are the flags of poller simulate.
-type SimulateOptions struct {
-	Listen            string
-	Seed              uint64
-	Accounts, Bots    int
-	SegmentsPerDay    int           // per account
-	History           time.Duration // how much has happened before the start
-	Burst             bool          // conversations take seconds instead of minutes
-	Profile           string        // one consistent answer to what is not known about the real API
-	RequestsPerMinute int
-	FaultRate         float64  // of all answers
-	Faults            []string // kinds; empty for all that a client must get over by itself
-}
-
-// Simulate serves the simulated API until ctx ends.
-func Simulate(ctx context.Context, out Output, o SimulateOptions) error {
-	return errNotBuilt // PLACEHOLDER
-}
-
 // PlanOptions are the flags of poller plan.
 type PlanOptions struct {
 	SegmentsPerDay int // per account

@@ -45,6 +45,10 @@ type Cadence struct {
 	Poll  time.Duration   // between two looks for new rows
 	Hot   time.Duration   // between two reads of a hot row
 	Sweep []time.Duration // between two reads of the time in each tier
+
+	// What may be stated, waiting and the length of passes included:
+	LongestLook time.Duration   // no two looks are further apart
+	SeenWithin  []time.Duration // by tier: an edit to anything as young, younger tiers included, is seen within this
 }
 
 // Plan is what every unit gets of the budget. It holds for the units and the time for which it was derived, and is not
@@ -54,6 +58,7 @@ type Plan struct {
 	policy Policy
 	// Requests a minute by class and endpoint: as wanted at the configured periods, headroom included, and as granted.
 	wants, grants [classCount]rates
+	busy          [4]int // busy units by endpoint
 }
 
 // rates are requests a minute by endpoint, in the order of events.Endpoints.
@@ -71,6 +76,9 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 			Sweep: make([]time.Duration, len(policy.tiers(u.Endpoint))),
 		}
 		p.want(u, &p.Units[i], now)
+		if p.Units[i].Busy {
+			p.busy[endpointIndex(u.Endpoint)]++
+		}
 	}
 	for c := range classCount {
 		for e := range p.wants[c] {
@@ -289,6 +297,39 @@ func (p *Plan) stretch(u *Unit, c *Cadence, now time.Time) {
 		// What looks read along is read only as often as there are looks.
 		c.Sweep[k] = max(c.Sweep[k], c.Poll*3/2)
 	}
+	p.state(u, c, now)
+}
+
+// state derives what may be promised from the periods. A period says when work is begun at the latest; until it is done
+// it waits for the request under way, for looks that go first and for the budget, and then takes its time.
+func (p *Plan) state(u *Unit, c *Cadence, now time.Time) {
+	turn := p.policy.Latency[u.Endpoint] + stretched(time.Minute, 1/p.policy.PerMinute)
+	wait := time.Duration(p.busy[endpointIndex(u.Endpoint)]+2) * turn
+	c.LongestLook = c.Poll + wait
+	c.SeenWithin = make([]time.Duration, len(c.Sweep))
+	var seen time.Duration
+	for k, period := range c.Sweep {
+		pass := wait
+		if rate := p.rate(classSweep, u.Endpoint); rate > 0 {
+			pass += stretched(time.Minute, p.passRequests(u, k, now)/rate)
+		}
+		seen = max(seen, period+pass, c.LongestLook)
+		c.SeenWithin[k] = seen
+	}
+}
+
+// passRequests is how many requests one pass of a sweep takes at most.
+func (p *Plan) passRequests(u *Unit, k int, now time.Time) float64 {
+	pg := u.paging()
+	all := p.sweepRequests(u, k, now)
+	if !pg.days {
+		return min(all, pg.requests(pg.chunk))
+	}
+	var most float64
+	for d := u.dayOf(now.Add(-p.policy.tiers(u.Endpoint)[k].Within)); d.Before(now); d = d.Add(day) {
+		most = max(most, pg.requests(u.Density.Rows(Span{d, minTime(d.Add(day), now)})))
+	}
+	return min(all, most)
 }
 
 // Demand returns what each lane is planned to spend, in requests a minute.

@@ -44,6 +44,8 @@ const (
 type conversationFacts struct {
 	Order listOrder `json:"order,omitempty"`
 	IDs   idsForm   `json:"ids,omitempty"`
+	// PageSize is the number of rows of a full page, where the server gives out fewer than the API documents.
+	PageSize int `json:"page_size,omitempty"`
 	// Counts holds the number of rows of each recent day that have been read.
 	Counts map[string]int `json:"counts,omitempty"`
 	// ZoneMin and ZoneMax bound the zone of the calendar days, as seen from the rows that came for them.
@@ -68,6 +70,14 @@ func (f *conversationFacts) zone() time.Duration {
 	return ((f.ZoneMin + f.ZoneMax) / 2).Round(30 * time.Minute)
 }
 
+// pageSize returns the number of rows of a full page.
+func (f *conversationFacts) pageSize() int {
+	if f.PageSize > 0 {
+		return f.PageSize
+	}
+	return conversationsLimit
+}
+
 // spanOf returns the time that a calendar day of the endpoint covers.
 func (f *conversationFacts) spanOf(d time.Time) Span {
 	return Span{d.Add(-f.zone()), d.Add(day - f.zone())}
@@ -84,6 +94,9 @@ func (f *conversationFacts) days(from, to time.Time) []time.Time {
 
 // learn notes what a page of one calendar day shows of order and zone, and remembers its rows.
 func (f *conversationFacts) learn(d time.Time, pg *Page) (fresh int) {
+	if pg.records() > 0 && hasMore(pg) {
+		f.PageSize = pg.records()
+	}
 	seen := f.seenOf(d)
 	for i, r := range pg.Rows {
 		if _, ok := seen[r.ID]; !ok {
@@ -272,7 +285,7 @@ func (p *conversationsTail) count(ctx context.Context, fetch fetchFunc) (*Page, 
 	p.back = 0
 	p.page = 1
 	if p.facts.Order == orderAscending {
-		p.page = known/conversationsLimit + 1
+		p.page = known/p.facts.pageSize() + 1
 	}
 	return nil, nil, nil
 }
@@ -294,7 +307,7 @@ func (p *conversationsTail) readNew(ctx context.Context, fetch fetchFunc) (*Page
 	fresh := p.facts.learn(d, pg)
 	p.want -= fresh
 	ascending := p.facts.Order == orderAscending
-	last := known/conversationsLimit + 1 // where the new rows begin, ascending
+	last := known/p.facts.pageSize() + 1 // where the new rows begin, ascending
 	switch {
 	case ascending && p.page < last && p.back == 0: // the first page only told the order
 		p.page = last
@@ -302,7 +315,7 @@ func (p *conversationsTail) readNew(ctx context.Context, fetch fetchFunc) (*Page
 	case ascending && p.back == 0 && hasMore(pg):
 		p.page++
 		return pg, nil, nil
-	case !ascending && p.back == 0 && p.page*conversationsLimit < p.total-known:
+	case !ascending && p.back == 0 && p.page*p.facts.pageSize() < p.total-known:
 		p.page++
 		return pg, nil, nil
 	case exact && p.want > 0 && p.back < maxLookBack && p.lookBack(ascending, last, pg):

@@ -201,7 +201,7 @@ func TestInteractionsPassLosesNothingWhilePagesShift(t *testing.T) {
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		s := newListServer(seed, int(seed%320), time.Hour)
 		s.churn = float64(seed%4) / 8
-		ids, end := runPass(t, newInteractionsPass("st-1", Span{epoch, epoch.Add(2 * time.Hour)}), s.interactions)
+		ids, end := runPass(t, newInteractionsPass("st-1", Span{epoch, epoch.Add(2 * time.Hour)}, 0), s.interactions)
 		if !end.Unstable {
 			stable++
 		}
@@ -328,7 +328,7 @@ func TestServerThatClaimsMoreButReturnsNothing(t *testing.T) {
 	fetch := func(context.Context, kore.Query) (*Page, error) {
 		return &Page{Page: &extract.Page{HasMore: &yes, Total: 40}, ReadAt: epoch}, nil
 	}
-	for _, p := range []pass{newInteractionsPass("st-1", Span{epoch, epoch.Add(time.Hour)}), newDayPass("st-1", epoch, newConversationFacts())} {
+	for _, p := range []pass{newInteractionsPass("st-1", Span{epoch, epoch.Add(time.Hour)}, 0), newDayPass("st-1", epoch, newConversationFacts())} {
 		_, _, err := p.step(t.Context(), fetch)
 		require.ErrorIs(t, err, errStuck, strings.TrimPrefix(fmt.Sprintf("%T", p), "*poll."))
 	}

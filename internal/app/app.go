@@ -1,0 +1,313 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/status"
+)
+
+// Options are what an App needs beside its configuration.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+	// Transport replaces the way to the API, KafkaClient is added to the client's options: for tests and the demo.
+	Transport   http.RoundTripper
+	KafkaClient []kgo.Opt
+}
+
+// App is one running poller: a checkpoint, a way to Kafka, and one poll.Account for each configured account.
+type App struct {
+	cfg     *Config
+	o       Options
+	log     *slog.Logger
+	metrics *prometheus.Registry
+	observe *observer
+	store   *checkpoint.Store
+	http    *HTTPServer
+	started time.Time
+
+	mu        sync.Mutex // guards what Run adds
+	publisher *kafka.Publisher
+	trouble   *status.Error // why there is no publisher yet
+	accounts  []*poll.Account
+}
+
+// New opens the checkpoint and binds the address of the HTTP server. Close or Run must follow.
+func New(cfg *Config, o Options) (*App, error) {
+	a := &App{cfg: cfg, o: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
+	a.observe = newObserver(a.metrics, o.Version)
+	store, setAside, err := checkpoint.OpenOrSetAside(cfg.Checkpoint.Path, checkpoint.Options{})
+	if err != nil {
+		return nil, fmt.Errorf("open checkpoint: %w", err)
+	}
+	if setAside != "" {
+		a.log.Error("the checkpoint file was damaged and has been set aside; what was remembered is lost, "+
+			"so that time read again may be published again, with the same event ids", "file", setAside)
+	}
+	a.store = store
+	if cfg.Server.Listen != "" {
+		a.http, err = NewHTTPServer(HTTPOptions{
+			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status, Ready: a.ready, Log: a.log,
+		})
+		if err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
+	}
+	return a, nil
+}
+
+// Close frees what New took, for an App that is never run.
+func (a *App) Close() error {
+	if a.http != nil {
+		a.http.Close()
+	}
+	return a.store.Close()
+}
+
+// Addr is the address of the HTTP server, empty without one.
+func (a *App) Addr() string {
+	if a.http == nil {
+		return ""
+	}
+	return a.http.Addr().String()
+}
+
+// Run reads and publishes until ctx ends, then delivers what is in hand, for at most the drain time, and closes everything.
+// It returns nil if it was asked to stop and could.
+func (a *App) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, a.store.Close()) }()
+	g, ctx := errgroup.WithContext(ctx)
+	if a.http != nil {
+		g.Go(func() error { return a.http.Serve(ctx) })
+	}
+	g.Go(func() error { return a.read(ctx) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// read brings Kafka up, then runs the accounts.
+func (a *App) read(ctx context.Context) error {
+	publisher, err := a.open(ctx)
+	if publisher == nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Shutdown.Drain)
+		defer cancel()
+		if err := publisher.Close(closing); err != nil {
+			a.log.Warn("closed Kafka with records on their way; they will be published again", "err", err)
+		}
+	}()
+	accounts, err := a.newAccounts(publisher)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.publisher, a.accounts, a.trouble = publisher, accounts, nil
+	a.mu.Unlock()
+	a.log.Info("reading", "accounts", len(accounts), "version", a.o.Version)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, account := range accounts {
+		g.Go(func() error { return account.Run(ctx) })
+	}
+	g.Go(func() error { return a.expire(ctx) })
+	return g.Wait()
+}
+
+// open brings Kafka and the registry up, and waits for them if they are merely not there. It returns nil and no error if
+// ctx ended first.
+func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
+	for failures := 0; ; failures++ {
+		// A failed attempt leaves nothing behind in the metrics.
+		reg := prometheus.NewRegistry()
+		publisher, err := kafka.Open(ctx, kafka.Options{
+			Config: a.cfg.Kafka, Registry: a.cfg.SchemaRegistry, Types: a.types(), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
+		})
+		if err == nil {
+			return publisher, a.metrics.Register(reg)
+		}
+		if ctx.Err() != nil {
+			return nil, nil
+		}
+		if r, ok := errors.AsType[interface {
+			error
+			Retryable() bool
+		}](err); !ok || !r.Retryable() {
+			return nil, err
+		}
+		wait := min(time.Second<<min(failures, 5), 30*time.Second)
+		a.mu.Lock()
+		if a.trouble == nil {
+			a.trouble = &status.Error{Since: time.Now(), Class: "retry"}
+		}
+		a.trouble.Text, a.trouble.Count = err.Error(), failures+1
+		a.mu.Unlock()
+		a.log.Warn("Kafka is not ready; nothing is read before it is", "err", err, "retry_in", wait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, nil
+		case <-timer.C:
+		}
+	}
+}
+
+// types are the event types that are switched on.
+func (a *App) types() []events.Type {
+	var out []events.Type
+	for _, t := range events.Types() {
+		if t != events.TypeMessage || a.cfg.Events.Message.Enabled {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (a *App) newAccounts(publisher *kafka.Publisher) ([]*poll.Account, error) {
+	var out []*poll.Account
+	for i := range a.cfg.Accounts {
+		c := &a.cfg.Accounts[i]
+		options := []kore.Option{kore.WithObserver(a.observe.attempt(c.Name))}
+		if a.o.Transport != nil {
+			options = append(options, kore.WithTransport(a.o.Transport))
+		}
+		client, err := kore.New(c.Kore(), options...)
+		if err != nil {
+			return nil, fmt.Errorf("account %s: %w", c.Name, err)
+		}
+		o := accountOptions(a.cfg, c)
+		if start := o.Start(time.Now()); start.Before(time.Now().Add(-time.Hour)) {
+			if err := publisher.Topics.CheckRetention(start, time.Now()); err != nil {
+				return nil, fmt.Errorf("account %s: %w", c.Name, err)
+			}
+		}
+		o.API, o.Store, o.Delivery, o.Observer = client, a.store, publisher.Delivery, a.observe
+		o.Log = a.log.With("account", c.Name)
+		account, err := poll.NewAccount(o)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, account)
+	}
+	return out, nil
+}
+
+// accountOptions turns what is configured of an account into what poll wants to know, less its collaborators.
+func accountOptions(cfg *Config, c *Account) poll.Options {
+	o := poll.Options{
+		Name: c.Name, AccountID: c.AccountID, RequestsPerMinute: c.RequestsPerMinute, Start: c.Start.At,
+		Endpoints: map[events.Endpoint]poll.EndpointOptions{}, Policy: poll.DefaultPolicy(),
+		Lateness: c.AllowedLateness.Max, Memory: cfg.Memory, Messages: cfg.Events.Message.Enabled,
+		CSAT:  extract.CSAT(cfg.Events.CSAT),
+		Drain: cfg.Shutdown.Drain,
+	}
+	o.Policy.Latency = maps.Clone(o.Policy.Latency)
+	o.Policy.Tiers = nil
+	for _, s := range c.Sweeps {
+		o.Policy.Tiers = append(o.Policy.Tiers, poll.Tier(s))
+	}
+	for _, b := range c.Bots {
+		o.Bots = append(o.Bots, poll.Bot{Name: b.Name, ID: b.BotID})
+	}
+	for _, e := range events.Endpoints() {
+		if s := c.Endpoints.Of(e); s.Enabled {
+			o.Endpoints[e] = poll.EndpointOptions{PollInterval: s.PollInterval, IID: c.IID(e)}
+		}
+	}
+	return o
+}
+
+// expireEvery is how often what is too old is forgotten.
+const expireEvery = time.Hour
+
+// expire drops from memory what was last seen too long ago.
+func (a *App) expire(ctx context.Context) error {
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	for {
+		if expired, err := a.store.Expire(time.Now().Add(-a.cfg.Memory)); err != nil {
+			a.log.Warn("forget old entities", "err", err)
+		} else if len(expired) > 0 {
+			a.log.Debug("forgot old entities", "days", len(expired))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// ready says whether every account has been read once.
+func (a *App) ready() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.publisher == nil {
+		return errors.New("Kafka or the schema registry is not ready")
+	}
+	for _, account := range a.accounts {
+		if err := account.Ready(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Status describes the process as it is now.
+func (a *App) Status() status.Status {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := status.Status{
+		Version: a.o.Version, Now: time.Now().UTC(), Started: a.started.UTC(),
+		Delivery: status.Delivery{
+			State: status.OK, Mode: string(a.cfg.Kafka.Delivery), Brokers: a.cfg.Kafka.Brokers, Registry: a.cfg.SchemaRegistry.URL,
+			LastError: a.trouble,
+		},
+		Checkpoint: status.Checkpoint{State: status.OK, Path: a.cfg.Checkpoint.Path},
+	}
+	if a.trouble != nil {
+		s.Delivery.State = status.Failing
+	} else if a.publisher == nil {
+		s.Delivery.State = status.Waiting
+	}
+	for _, account := range a.accounts {
+		described, delivery := account.Status()
+		s.Accounts = append(s.Accounts, described)
+		s.Delivery.Published += delivery.Published
+		s.Delivery.DeadLetters += delivery.DeadLetters
+		if delivery.LastError != nil {
+			s.Delivery.LastError, s.Delivery.State = delivery.LastError, status.Failing
+		}
+		if delivery.LastAck != nil && (s.Delivery.LastAck == nil || delivery.LastAck.After(*s.Delivery.LastAck)) {
+			s.Delivery.LastAck = delivery.LastAck
+		}
+	}
+	if stats, err := a.store.Stats(); err != nil {
+		s.Checkpoint.State = status.Failing
+		s.Checkpoint.LastError = &status.Error{Text: err.Error(), Class: "retry", Since: s.Now, Count: 1}
+	} else {
+		s.Checkpoint.Bytes, s.Checkpoint.Entities = stats.Bytes, stats.Entities
+	}
+	s.State = s.Worst()
+	return s
+}

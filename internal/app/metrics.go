@@ -1,0 +1,99 @@
+package app
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll"
+)
+
+// observer counts what the accounts and their clients do.
+type observer struct {
+	requests  *prometheus.CounterVec
+	seconds   *prometheus.HistogramVec
+	received  *prometheus.CounterVec
+	rows      *prometheus.CounterVec
+	dead      *prometheus.CounterVec
+	drift     *prometheus.CounterVec
+	published *prometheus.CounterVec
+	unchanged *prometheus.CounterVec
+	merged    *prometheus.CounterVec
+	freshness *prometheus.HistogramVec
+}
+
+var _ poll.Observer = (*observer)(nil)
+
+func newObserver(reg prometheus.Registerer, version string) *observer {
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f := promauto.With(reg)
+	f.NewGauge(prometheus.GaugeOpts{
+		Name: "poller_build_info", Help: "Always 1; the labels say what runs.", ConstLabels: prometheus.Labels{"version": version},
+	}).Set(1)
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	return &observer{
+		requests: counter("poller_api_requests_total", "Requests sent to the API, by what came of them: ok or the reason of the failure.", "account", "endpoint", "outcome"),
+		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "poller_api_request_seconds", Help: "How long requests to the API took.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900},
+		}, []string{"endpoint"}),
+		received:  counter("poller_api_received_bytes_total", "Bytes of response bodies, decompressed.", "account", "endpoint"),
+		rows:      counter("poller_rows_total", "Upstream records read, re-reads included.", "account", "endpoint"),
+		dead:      counter("poller_records_unreadable_total", "Upstream records that could not be read, re-reads included.", "account", "endpoint"),
+		drift:     counter("poller_drift_total", "Upstream fields that are not known or could not be used, by path.", "endpoint", "path"),
+		published: counter("poller_events_published_total", "Events published.", "account", "endpoint", "type"),
+		unchanged: counter("poller_things_unchanged_total", "Things read again that had not changed.", "account", "endpoint"),
+		merged:    counter("poller_merge_hits_total", "Things found to be known through another endpoint.", "account", "endpoint"),
+		freshness: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "poller_publish_seconds", Help: "Time from sending the request that showed a thing to its acknowledgement by Kafka.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
+		}, []string{"endpoint"}),
+	}
+}
+
+// attempt returns the observer of one account's client.
+func (o *observer) attempt(account string) func(kore.Attempt) {
+	return func(a kore.Attempt) {
+		outcome := a.Outcome
+		if a.Reason != "" {
+			outcome = string(a.Reason)
+		}
+		o.requests.WithLabelValues(account, string(a.Endpoint), outcome).Inc()
+		o.seconds.WithLabelValues(string(a.Endpoint)).Observe(a.Duration.Seconds())
+		o.received.WithLabelValues(account, string(a.Endpoint)).Add(float64(a.Bytes))
+	}
+}
+
+// maxDriftPaths bounds the number of label values that a misbehaving API can make.
+const maxDriftPaths = 200
+
+func (o *observer) Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64) {
+	o.rows.WithLabelValues(account, string(e)).Add(float64(rows))
+	o.dead.WithLabelValues(account, string(e)).Add(float64(dead))
+	n := 0
+	for path, count := range drift {
+		if n++; n > maxDriftPaths {
+			path = "other"
+		}
+		o.drift.WithLabelValues(string(e), path).Add(float64(count))
+	}
+}
+
+func (o *observer) Published(account string, e events.Endpoint, t events.Type, n int) {
+	o.published.WithLabelValues(account, string(e), string(t)).Add(float64(n))
+}
+
+func (o *observer) Unchanged(account string, e events.Endpoint, n, mergeHits int) {
+	o.unchanged.WithLabelValues(account, string(e)).Add(float64(n))
+	o.merged.WithLabelValues(account, string(e)).Add(float64(mergeHits))
+}
+
+func (o *observer) Freshness(e events.Endpoint, d time.Duration) {
+	o.freshness.WithLabelValues(string(e)).Observe(d.Seconds())
+}

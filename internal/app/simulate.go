@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"agentassist-poller/internal/koresim"
+)
+
+// SimulateOptions are the flags of poller simulate.
+type SimulateOptions struct {
+	Listen            string
+	Seed              uint64
+	Accounts, Bots    int
+	SegmentsPerDay    int           // per account
+	History           time.Duration // how much has happened before the start
+	Burst             bool          // conversations take seconds instead of minutes
+	Profile           string        // one consistent answer to what is not known about the real API
+	RequestsPerMinute int
+	FaultRate         float64  // of all answers
+	Faults            []string // kinds; empty for all that a client must get over by itself
+}
+
+// Simulate serves the simulated API until ctx ends, and prints a configuration to read it with.
+func Simulate(ctx context.Context, out Output, o SimulateOptions) error {
+	profile, ok := koresim.ProfileNamed(o.Profile)
+	if !ok {
+		var names []string
+		for _, p := range koresim.Profiles() {
+			names = append(names, p.Name)
+		}
+		return &UsageError{fmt.Errorf("there is no profile %q; want one of %s", o.Profile, strings.Join(names, ", "))}
+	}
+	cfg := koresim.Config{
+		Seed: o.Seed, Start: time.Now().Add(-o.History).UTC().Truncate(time.Second),
+		Accounts: o.Accounts, Bots: o.Bots, SegmentsPerDay: o.SegmentsPerDay,
+		Profile: profile, RequestsPerMinute: o.RequestsPerMinute, Faults: koresim.Faults{Rate: o.FaultRate, Seed: o.Seed},
+	}
+	for _, f := range o.Faults {
+		cfg.Faults.Kinds = append(cfg.Faults.Kinds, koresim.Fault(f))
+	}
+	if o.Burst {
+		cfg.Pace = koresim.Burst
+	}
+	if err := cfg.Validate(); err != nil {
+		return &UsageError{err}
+	}
+	sim, err := serveSim(o.Listen, cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out.Out, "# The simulated API listens on %s. A configuration that reads it (put your own Kafka in):\n%s", sim.url, sim.config(o.RequestsPerMinute))
+	return sim.serve(ctx)
+}
+
+// simServer is a simulated API behind a socket.
+type simServer struct {
+	*koresim.Server
+	listener net.Listener
+	url      string
+}
+
+func serveSim(listen string, cfg koresim.Config) (*simServer, error) {
+	server, err := koresim.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w; choose another address with --listen", listen, err)
+	}
+	return &simServer{Server: server, listener: listener, url: "http://" + listener.Addr().String()}, nil
+}
+
+// serve answers until ctx ends. Requests under way are cut off: whoever asks must cope with that anyway.
+func (s *simServer) serve(ctx context.Context) error {
+	server := &http.Server{Handler: s.Server, ReadHeaderTimeout: 5 * time.Second}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve the simulated API: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		return server.Close()
+	})
+	return g.Wait()
+}
+
+// config returns a configuration that reads the simulated API.
+func (s *simServer) config(perMinute int) string {
+	var b strings.Builder
+	b.WriteString("accounts:\n")
+	for _, a := range s.Accounts() {
+		fmt.Fprintf(&b, "  - name: %s\n    base_url: %s\n    account_id: %s\n    auth: {client_id: %s, client_secret: %s}\n",
+			a.Name, s.url, a.ID, a.ClientID, a.ClientSecret)
+		if perMinute > 0 {
+			fmt.Fprintf(&b, "    requests_per_minute: %d\n", perMinute)
+		}
+		b.WriteString("    bots:\n")
+		for _, bot := range a.Bots {
+			fmt.Fprintf(&b, "      - {name: %s, bot_id: %s}\n", bot.Name, bot.ID)
+		}
+	}
+	b.WriteString("kafka: {brokers: [\"localhost:9092\"], delivery: at-least-once}\n")
+	return b.String()
+}

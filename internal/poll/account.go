@@ -1,0 +1,488 @@
+// Package poll reads accounts: it decides what to ask next, asks it, and hands what it finds to the delivery.
+//
+// The promise is kept here. Every request belongs to a pass over a stretch of time; a stretch counts as read only when a pass
+// has seen all of it and everything it showed is published; and what counts as read is recorded together with what was
+// published, by the delivery, in one step. Whatever fails leaves the stretch unread, so that it is read again. Nothing is
+// skipped: time that cannot be read stays a gap, which the watermark does not pass.
+//
+// Budget, plan, intervals and passes are plain values that know no clock and do no I/O. Account is the loop around them.
+package poll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kore"
+)
+
+// API is the client of one account.
+type API interface {
+	Fetch(ctx context.Context, q kore.Query) (*kore.Response, error)
+	Skew() (time.Duration, bool)
+	Now() time.Time
+}
+
+// Memory is where an account's progress and entities are remembered.
+type Memory interface {
+	Lookup(account string, probes []checkpoint.Probe, out []checkpoint.Found) error
+	SeenDead(account string, hashes []checkpoint.Hash) (map[checkpoint.Hash]uint32, error)
+	AllProgress(account string) (map[string][]byte, error)
+	Commit(c checkpoint.Changes) error
+}
+
+// Observer is told what happens, for metrics. All methods must be quick and safe for concurrent use.
+type Observer interface {
+	Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64)
+	Published(account string, e events.Endpoint, t events.Type, n int)
+	Unchanged(account string, e events.Endpoint, n, mergeHits int)
+	Freshness(e events.Endpoint, d time.Duration)
+}
+
+// Bot is one bot of an account.
+type Bot struct {
+	Name, ID string
+}
+
+// EndpointOptions say how one endpoint is read.
+type EndpointOptions struct {
+	PollInterval time.Duration
+	// IID is the bot to name in the header iId of the account-wide endpoints. Empty: the first bot.
+	IID string
+}
+
+// Options configure an Account.
+type Options struct {
+	Name, AccountID   string
+	RequestsPerMinute int
+	Start             func(now time.Time) time.Time // where reading begins when nothing is recorded yet
+	Bots              []Bot
+	Endpoints         map[events.Endpoint]EndpointOptions // those that are read
+	Policy            Policy
+	Lateness          time.Duration // allowed lateness; 0 means auto
+	Memory            time.Duration // how long entities are remembered
+	Messages          bool          // publish message events
+	CSAT              extract.CSAT
+	Drain             time.Duration // how long a batch in hand may take to be delivered after ctx has ended
+
+	API      API
+	Store    Memory
+	Delivery kafka.Delivery
+	Observer Observer
+	Log      *slog.Logger
+}
+
+// Account reads one account until it is told to stop.
+type Account struct {
+	Options
+	budget *Budget
+	lanes  map[events.Endpoint]*lanes
+
+	// mu guards the units and the plan, and makes decide-publish-record one step: two endpoints that see the same
+	// thing at the same time must not both call it new.
+	mu     sync.Mutex
+	units  []*unit
+	plan   *Plan
+	latest time.Time // when the plan was derived
+	wake   map[events.Endpoint]chan struct{}
+
+	latency   map[events.Endpoint]time.Duration
+	zone      *boundsZone
+	unsure    int // pages in a row that came while the server's clock was not known
+	delivered Delivered
+}
+
+// lanes are the passes in hand of one endpoint.
+type lanes struct {
+	active []*running
+}
+
+type running struct {
+	work Work
+	unit *unit
+	pass pass
+	// starts are those of the rows read so far.
+	starts []time.Time
+	unsure bool // some page of the pass came before the server's clock was known
+}
+
+// replanEvery is how often the budget is shared out anew.
+const replanEvery = 5 * time.Second
+
+// NewAccount loads what is recorded of the account. It makes no request.
+func NewAccount(o Options) (*Account, error) {
+	a := &Account{
+		Options: o, budget: NewBudget(o.RequestsPerMinute),
+		lanes: map[events.Endpoint]*lanes{}, wake: map[events.Endpoint]chan struct{}{},
+		latency: map[events.Endpoint]time.Duration{}, zone: &boundsZone{},
+	}
+	for e := range o.Endpoints {
+		a.lanes[e] = &lanes{}
+		a.wake[e] = make(chan struct{}, 1)
+	}
+	if err := a.load(); err != nil {
+		return nil, fmt.Errorf("load account %s: %w", o.Name, err)
+	}
+	return a, nil
+}
+
+// load makes the units from the configuration and what is recorded of them.
+func (a *Account) load() error {
+	records, err := a.Store.AllProgress(a.AccountID)
+	if err != nil {
+		return err
+	}
+	for _, e := range events.Endpoints() {
+		if _, ok := a.Endpoints[e]; !ok {
+			continue
+		}
+		units, err := a.unitsOf(e, records)
+		if err != nil {
+			return err
+		}
+		a.units = append(a.units, units...)
+	}
+	for _, u := range a.units {
+		if u.Endpoint == events.Interactions {
+			if p := u.state.Bounds; p != nil && p.Known {
+				*a.zone = *p
+			}
+			u.state.Bounds, u.zone = a.zone, a.zone
+		}
+	}
+	return nil
+}
+
+// unitsOf makes the units of one endpoint: one for each bot, or one for the account.
+func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit, error) {
+	bots := a.Bots
+	if e.PerAccount() {
+		bots = []Bot{{}}
+		if p, err := decodeRecord(records, e, ""); err != nil {
+			return nil, err
+		} else if p != nil && p.Scoped == scopeBot {
+			bots = a.Bots
+		}
+	}
+	var units []*unit
+	for _, b := range bots {
+		p, err := decodeRecord(records, e, b.ID)
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			p = &progress{Start: a.Start(a.API.Now()).UTC().Truncate(time.Second)}
+		}
+		u, err := newUnit(e, b.ID, a.Endpoints[e].PollInterval, p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", progressName(e, b.ID), err)
+		}
+		u.botName = b.Name
+		if e.PerAccount() {
+			u.iid = a.iidOf(a.Endpoints[e], b)
+			for _, bot := range a.Bots {
+				u.bots = append(u.bots, bot.ID)
+			}
+			if len(a.Bots) <= 1 || b.ID != "" {
+				p.Scoped = scopeAccount // there is nothing that could be hidden
+			}
+		}
+		units = append(units, u)
+	}
+	return units, nil
+}
+
+// rescope replaces the unit of an account-wide endpoint by one for each bot.
+func (a *Account) rescope(e events.Endpoint) error {
+	records, err := a.Store.AllProgress(a.AccountID)
+	if err != nil {
+		return err
+	}
+	units, err := a.unitsOf(e, records)
+	if err != nil {
+		return err
+	}
+	a.Log.Info("the API shows only the rows of the bot that is asked for; the endpoint is read once for each bot", "endpoint", e)
+	a.units = slices.DeleteFunc(a.units, func(u *unit) bool { return u.Endpoint == e })
+	a.units = append(a.units, units...)
+	for lane := range a.lanes { // work refers to units by their place
+		a.lanes[lane].active = nil
+	}
+	a.plan = nil
+	return nil
+}
+
+func decodeRecord(records map[string][]byte, e events.Endpoint, bot string) (*progress, error) {
+	b, ok := records[progressName(e, bot)]
+	if !ok {
+		return nil, nil
+	}
+	p, err := decodeProgress(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", progressName(e, bot), err)
+	}
+	return p, nil
+}
+
+func (a *Account) iidOf(opts EndpointOptions, b Bot) string {
+	switch {
+	case b.ID != "":
+		return b.ID
+	case opts.IID != "":
+		return opts.IID
+	case len(a.Bots) > 0:
+		return a.Bots[0].ID
+	}
+	return ""
+}
+
+// Run reads until ctx ends. A batch in hand is delivered first, within Drain. It returns an error only for what cannot be
+// helped by trying again.
+func (a *Account) Run(ctx context.Context) error {
+	if err := a.announce(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for e := range a.lanes {
+		g.Go(func() error { return a.work(ctx, e) })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("account %s: %w", a.Name, err)
+	}
+	return nil
+}
+
+// work serves the one request that an endpoint may have in flight.
+func (a *Account) work(ctx context.Context, e events.Endpoint) error {
+	for ctx.Err() == nil {
+		more, wait, err := a.Step(ctx, e)
+		if err != nil {
+			return err
+		}
+		if !more {
+			a.sleep(ctx, e, wait)
+		}
+	}
+	return nil
+}
+
+// Step does the most urgent work of an endpoint that the budget allows: one request, and the publishing of what it brought. It
+// returns false and how long to wait if there was none. Its error is one that trying again cannot help.
+func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait time.Duration, err error) {
+	r, slot, wait := a.next(e)
+	if r == nil {
+		return false, wait, nil
+	}
+	pg, end, err := r.pass.step(ctx, a.fetcher(r, slot))
+	if err != nil {
+		return a.failed(ctx, e, r, err)
+	}
+	return true, 0, a.publish(ctx, e, r, pg, end)
+}
+
+// next picks the work and takes its slot of the budget.
+func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.API.Now()
+	a.replan(now)
+	units := a.planUnits()
+	slot := Slot{}
+	for _, r := range a.lanes[e].active {
+		slot.Active = append(slot.Active, r.work)
+	}
+	for {
+		w, wait, ok := a.plan.Next(units, e, now, slot)
+		if !ok {
+			return nil, SlotTaken{}, max(wait, time.Millisecond)
+		}
+		taken, wait, ok := a.budget.TryTake(time.Now(), w.Lane)
+		if !ok {
+			slot.Wait[w.Lane] = max(wait, time.Millisecond)
+			continue
+		}
+		return a.resume(e, w, now), taken, 0
+	}
+}
+
+// resume returns the pass in hand for a piece of work, or begins it.
+func (a *Account) resume(e events.Endpoint, w Work, now time.Time) *running {
+	u := a.units[w.Unit]
+	for _, r := range a.lanes[e].active {
+		if r.work.Lane == w.Lane && (w.Lane != LaneTail || r.unit == u) {
+			r.work.Due = now
+			return r
+		}
+	}
+	if w.Lane == LaneTail {
+		if !u.LastLook.IsZero() {
+			u.longestLook = max(u.longestLook, now.Sub(u.LastLook))
+		}
+		u.LastLook = now
+	}
+	r := &running{work: w, unit: u, pass: u.begin(w, now)}
+	r.work.Due = now
+	a.lanes[e].active = append(a.lanes[e].active, r)
+	return r
+}
+
+func (a *Account) finish(e events.Endpoint, r *running) {
+	l := a.lanes[e]
+	l.active = slices.DeleteFunc(l.active, func(x *running) bool { return x == r })
+}
+
+func (a *Account) planUnits() []*Unit {
+	out := make([]*Unit, len(a.units))
+	for i, u := range a.units {
+		out[i] = &u.Unit
+	}
+	return out
+}
+
+// replan shares out the budget anew every few seconds.
+func (a *Account) replan(now time.Time) {
+	if a.plan != nil && now.Sub(a.latest) < replanEvery {
+		return
+	}
+	policy := a.Policy
+	policy.PerMinute = float64(a.RequestsPerMinute)
+	policy.Latency = map[events.Endpoint]time.Duration{}
+	for e := range a.Endpoints {
+		policy.Latency[e] = a.Policy.Latency[e]
+		if l := a.latency[e]; l > 0 {
+			policy.Latency[e] = l
+		}
+	}
+	for _, u := range a.units {
+		u.refresh(now)
+		u.Held = slices.DeleteFunc(u.Held, func(h Held) bool { return !h.Until.After(now) })
+		if reach := now.Add(-a.Memory); u.Start.Before(reach) {
+			u.forgotten = reach
+			u.Read.Drop(reach)
+		}
+	}
+	a.plan, a.latest = Derive(a.planUnits(), now, policy), now
+	for lane, demand := range a.plan.Demand() {
+		a.budget.SetDemand(Lane(lane), demand)
+	}
+}
+
+// fetcher returns the fetchFunc of one step: it makes the one request for which a slot was taken.
+func (a *Account) fetcher(r *running, slot SlotTaken) fetchFunc {
+	return func(ctx context.Context, q kore.Query) (*Page, error) {
+		sent := a.API.Now()
+		resp, err := a.API.Fetch(ctx, q)
+		now := a.API.Now()
+		slot.Done(time.Now())
+		a.took(q.Endpoint, now.Sub(sent))
+		if err != nil {
+			var ke *kore.Error
+			if errors.As(err, &ke) && ke.Class == kore.WaitUntil {
+				a.budget.Pause(time.Now().Add(ke.RetryAfter))
+			}
+			return nil, err
+		}
+		page, err := extract.Decode(extract.Scope{
+			Source: a.Name, AccountID: a.AccountID, BotID: r.unit.Bot, Endpoint: q.Endpoint, CSAT: a.CSAT,
+		}, resp.Body)
+		if err != nil {
+			return nil, err
+		}
+		skew, known := a.API.Skew()
+		pg := &Page{Page: page, ReadAt: resp.Sent.Add(skew).UTC(), Unsure: !known}
+		if err := a.heard(known); err != nil {
+			return nil, err
+		}
+		return pg, nil
+	}
+}
+
+// heard counts pages that came before the server's clock was known, and says so when they are too many.
+func (a *Account) heard(known bool) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if known {
+		a.unsure = 0
+		return nil
+	}
+	if a.unsure++; a.unsure > maxUnsure {
+		return errNoClock
+	}
+	return nil
+}
+
+// maxUnsure is how many pages are read before the server's clock is known: it takes two that agree.
+const maxUnsure = 10
+
+// errNoClock is returned while the server's clock is not known: without it no time can be called read.
+var errNoClock = errors.New("the API's answers carry no usable Date header, so its clock is not known and nothing can be called complete; " +
+	"check that no proxy between strips the header")
+
+// took notes how long a request took.
+func (a *Account) took(e events.Endpoint, d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.latency[e]; old > 0 {
+		d = (7*old + d) / 8
+	}
+	a.latency[e] = d
+}
+
+// failed notes that a step failed and says when to go on. A pass whose step may be repeated stays in hand; one over time that
+// cannot be read is given up, and its time held back for a while, so that nothing else waits behind it.
+func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err error) (bool, time.Duration, error) {
+	if ctx.Err() != nil {
+		return false, 0, nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.API.Now()
+	retry, repeat, news := r.unit.failed(err, now)
+	level := slog.LevelDebug
+	if news {
+		level = slog.LevelWarn
+	}
+	a.Log.Log(ctx, level, "read failed", "endpoint", e, "bot", r.unit.botName, "failures", r.unit.failures,
+		"retry_in", retry.Round(time.Millisecond), "err", err)
+	r.work.Due = now.Add(retry)
+	switch {
+	case repeat:
+		r.unit.NotBefore = r.work.Due
+	case r.work.Lane == LaneTail:
+		r.unit.NotBefore = r.work.Due
+		a.finish(e, r)
+	default:
+		r.unit.Held = append(r.unit.Held, Held{Span{r.work.From, r.work.To}, now.Add(max(retry, time.Minute))})
+		a.finish(e, r)
+	}
+	return true, 0, nil
+}
+
+// sleep waits for d, for ctx, or until another endpoint sees activity that this one should look at.
+func (a *Account) sleep(ctx context.Context, e events.Endpoint, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-a.wake[e]:
+	}
+}
+
+// nudge wakes the worker of an endpoint.
+func (a *Account) nudge(e events.Endpoint) {
+	select {
+	case a.wake[e] <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,119 @@
+package poll
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+)
+
+// progress is what is recorded of one unit (an endpoint of one bot, or of the account) and written whole whenever a pass
+// over it ends. It says what has been read, how far that was declared complete, and what was learned about the server.
+type progress struct {
+	Version int `json:"version"`
+	// Start is where reading began. It is resolved once, when the unit is first seen, and kept: `now` does not move.
+	Start time.Time `json:"start"`
+	// Read is the time read so far, Lateness and Density what was observed about it, each in its own binary form.
+	Read     []byte `json:"read"`
+	Lateness []byte `json:"lateness,omitempty"`
+	Density  []byte `json:"density,omitempty"`
+
+	CompleteUpTo time.Time     `json:"complete_up_to"`
+	PassesStable int64         `json:"passes_stable"`
+	Capped       []Span        `json:"capped,omitempty"`
+	Offsets      kafka.Offsets `json:"offsets,omitempty"`
+	Open         []openParent  `json:"open,omitempty"`
+
+	Analytics     *analyticsFacts    `json:"analytics,omitempty"`
+	Conversations *conversationFacts `json:"conversations,omitempty"`
+	Bounds        *boundsZone        `json:"bounds,omitempty"`
+	// FiltersOnEnd is set once a row came for a window that it ended in but did not start in.
+	FiltersOnEnd bool `json:"filters_on_end,omitempty"`
+	// Scoped is what is known of whether the server shows only rows of the bot named in iId.
+	Scoped scoping `json:"scoped,omitempty"`
+}
+
+// openParent is a row that had not ended when it was last seen: its content will change, so nothing after its start can be
+// called complete beyond the last time it was read.
+type openParent struct {
+	ID    string    `json:"id"`
+	Start time.Time `json:"start"`
+}
+
+// progressVersion is written; older ones are read as long as they are listed in decodeProgress.
+const progressVersion = 1
+
+func decodeProgress(b []byte) (*progress, error) {
+	p := &progress{}
+	if err := json.Unmarshal(b, p); err != nil {
+		return nil, fmt.Errorf("read progress record: %w", err)
+	}
+	if p.Version != progressVersion {
+		return nil, fmt.Errorf("read progress record: its version is %d, this program reads %d; it was written by another release",
+			p.Version, progressVersion)
+	}
+	return p, nil
+}
+
+func (p *progress) encode() ([]byte, error) {
+	p.Version = progressVersion
+	b, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("write progress record: %w", err)
+	}
+	return b, nil
+}
+
+// progressName is the key of a unit's record. Account-wide endpoints have no bot.
+func progressName(e events.Endpoint, bot string) string { return string(e) + "/" + bot }
+
+func splitProgressName(name string) (events.Endpoint, string, bool) {
+	e, bot, ok := strings.Cut(name, "/")
+	return events.Endpoint(e), bot, ok && slices.Contains(events.Endpoints(), events.Endpoint(e))
+}
+
+// feedsOf returns the event types that an endpoint is a source of.
+func feedsOf(e events.Endpoint) []events.Type {
+	switch e {
+	case events.Interactions:
+		return []events.Type{
+			events.TypeSearch, events.TypeSuggestionUsed, events.TypeFeedback, events.TypeCoachingTriggered,
+			events.TypePlaybookStep, events.TypeAgenticRequest, events.TypeSuggestionShown, events.TypeSegment,
+			events.TypeSummary,
+		}
+	case events.Conversations:
+		return []events.Type{
+			events.TypeSearch, events.TypeSuggestionUsed, events.TypeFeedback, events.TypeAgenticRequest,
+			events.TypeSummary, events.TypeMessage,
+		}
+	default:
+		return []events.Type{events.TypeConversation, events.TypeAgentEngagement, events.TypeFeedback}
+	}
+}
+
+// basisOf says what the server's window filter looks at, as far as is known.
+func (p *progress) basisOf(e events.Endpoint) string {
+	parent := map[events.Endpoint]string{
+		events.Interactions: "segment", events.Conversations: "conversation",
+	}[e]
+	if parent == "" {
+		parent = "session"
+	}
+	if p.FiltersOnEnd {
+		return parent + " end"
+	}
+	return parent + " start"
+}
+
+// scoping is whether the server shows, of an account-wide endpoint, only the rows of the bot named in the header iId.
+type scoping uint8
+
+const (
+	scopeUnknown scoping = iota
+	scopeAccount         // rows of other bots came: it does not
+	scopeBot             // it does: the endpoint must be read once per bot
+)

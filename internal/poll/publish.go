@@ -1,0 +1,338 @@
+package poll
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/revise"
+	"agentassist-poller/internal/status"
+)
+
+// publish hands what a step brought to the delivery, together with what is to be remembered of it: one batch a page. The
+// order is fixed. What is known is looked up, what is new is published, and only then is anything recorded; a watermark
+// goes out with the batch that ends a pass.
+//
+// It holds the account's lock throughout, so that two endpoints never call the same thing new at the same time, and so
+// that while Kafka is away no requests are spent on pages that could not be published.
+func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg *Page, end *outcome) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u := r.unit
+	a.recovered(ctx, u)
+	r.work.Due = a.API.Now()
+
+	batch := &kafka.Batch{Account: a.Name, Feeds: []*kafka.Feed{u.feed}}
+	changes := checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
+	var decided *revise.Result
+	if pg != nil {
+		r.unsure = r.unsure || pg.Unsure
+		a.seen(u, r, pg)
+		var err error
+		if decided, err = a.decide(u, r, pg, batch, &changes); err != nil {
+			return err
+		}
+	}
+	rescoped := false
+	if end != nil {
+		a.finish(e, r)
+		if r.unsure {
+			end = &outcome{Unstable: true, ReadAt: end.ReadAt}
+		}
+		u.conclude(r.work, end, r.starts)
+		a.declare(u)
+		rescoped = u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped == scopeBot
+	}
+	u.feed.Watermark = nil
+	if now := a.API.Now(); end != nil && (len(batch.Events) > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
+		u.feed.Watermark = a.watermark(u)
+		u.lastWatermark = now
+	}
+	batch.Commit = func() error {
+		if end != nil {
+			record, err := u.record()
+			if err != nil {
+				return err
+			}
+			changes.Progress[progressName(u.Endpoint, u.Bot)] = record
+		}
+		return a.Store.Commit(changes)
+	}
+	if err := a.deliver(ctx, batch); err != nil {
+		return err
+	}
+	if pg != nil {
+		a.count(u, pg, batch, decided)
+	}
+	if rescoped {
+		return a.rescope(e)
+	}
+	return nil
+}
+
+// seen notes what a page shows about the server and about which rows will change, and leaves out of it what was not asked for:
+// rows that had ended before reading began.
+func (a *Account) seen(u *unit, r *running, pg *Page) {
+	u.see(pg)
+	u.learn(r.work, pg)
+	for i := range pg.Rows {
+		row := &pg.Rows[i]
+		if !row.Start.IsZero() {
+			r.starts = append(r.starts, row.Start)
+		}
+		if u.Endpoint == events.Interactions && (row.Agentic || row.Open) {
+			a.wakeConversations(u, row, pg.ReadAt)
+		}
+		if u.Endpoint.PerAccount() && row.BotID != "" && !row.Start.Before(pg.ReadAt.Add(-hotFor)) {
+			a.wakeBot(row.BotID, row.Start)
+		}
+		last := row.Start
+		if !row.End.IsZero() {
+			last = row.End
+		}
+		if last.Before(u.Start) && !row.Open {
+			row.Sightings = nil
+		}
+	}
+}
+
+// wakeConversations puts a conversation into the hot set of the bot's `conversations`.
+func (a *Account) wakeConversations(from *unit, row *extract.Row, readAt time.Time) {
+	for _, u := range a.units {
+		if u.Endpoint == events.Conversations && u.Bot == from.Bot {
+			u.watch(row, readAt)
+			a.nudge(u.Endpoint)
+		}
+	}
+}
+
+// wakeBot has a bot looked at whose activity an account-wide endpoint shows.
+func (a *Account) wakeBot(bot string, at time.Time) {
+	for _, u := range a.units {
+		if u.Bot == bot && !u.Endpoint.PerAccount() && at.After(u.LastLook) && at.After(u.WokenAt) {
+			u.WokenAt = at
+			a.nudge(u.Endpoint)
+		}
+	}
+}
+
+// decide turns a page into the events of the batch and the changes to what is remembered.
+func (a *Account) decide(u *unit, r *running, pg *Page, batch *kafka.Batch, changes *checkpoint.Changes) (*revise.Result, error) {
+	var sightings []events.Sighting
+	for i := range pg.Rows {
+		for _, s := range pg.Rows[i].Sightings {
+			if s.Event.EventType() != events.TypeMessage || a.Messages {
+				sightings = append(sightings, s)
+			}
+		}
+	}
+	decided, err := revise.Decide(revise.Input{
+		Source: a.Name, Sightings: sightings, ReadAt: pg.ReadAt,
+		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
+		LastRead: func(s *events.Sighting) time.Time {
+			read, _ := u.Read.LastRead(s.Anchor)
+			return read
+		},
+		KeepSights: a.bothRead(u.Endpoint),
+	}, lookup{a.Store, a.AccountID})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range decided.Events {
+		if h := o.Event.Head(); h.Revision == 1 {
+			u.observe(h, pg.ReadAt)
+		}
+		batch.Events = append(batch.Events, kafka.Outgoing{Event: o.Event, Key: o.Key, Negative: o.Negative, Feed: u.feed})
+	}
+	changes.Puts, changes.Touched = decided.Puts, decided.Touched
+	return decided, a.bury(u, pg, batch, changes)
+}
+
+// lookup is the memory of one account.
+type lookup struct {
+	Memory
+	account string
+}
+
+func (l lookup) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	return l.Memory.Lookup(l.account, probes, out)
+}
+
+// bothRead reports whether the endpoint that shows the same things as e is read too.
+func (a *Account) bothRead(e events.Endpoint) bool {
+	other := map[events.Endpoint]events.Endpoint{
+		events.Interactions: events.Conversations, events.Conversations: events.Interactions,
+		events.InteractionDetails: events.CallDetails, events.CallDetails: events.InteractionDetails,
+	}[e]
+	_, ok := a.Endpoints[other]
+	return ok
+}
+
+// maxDeadRaw bounds what is kept of a record that could not be read.
+const maxDeadRaw = 256 << 10
+
+// bury adds the records that could not be read to the batch, each once.
+func (a *Account) bury(u *unit, pg *Page, batch *kafka.Batch, changes *checkpoint.Changes) error {
+	if len(pg.Dead) == 0 {
+		return nil
+	}
+	hashes := make([]checkpoint.Hash, len(pg.Dead))
+	names := make([]string, len(pg.Dead))
+	for i, dead := range pg.Dead {
+		names[i] = kafka.RawHash(dead.Raw)
+		raw, err := hex.DecodeString(names[i])
+		if err != nil {
+			return fmt.Errorf("hash unreadable record: %w", err)
+		}
+		copy(hashes[i][:], raw)
+	}
+	seen, err := a.Store.SeenDead(a.AccountID, hashes)
+	if err != nil {
+		return err
+	}
+	today := uint32(pg.ReadAt.Unix() / int64(day/time.Second))
+	for i, dead := range pg.Dead {
+		if known, ok := seen[hashes[i]]; ok {
+			changes.Touched = append(changes.Touched, known)
+			continue
+		}
+		seen[hashes[i]] = today
+		changes.Dead = append(changes.Dead, checkpoint.DeadLetter{Day: today, Hash: hashes[i]})
+		letter := events.DeadLetter{
+			Stage: dead.Stage, Reason: dead.Reason, Endpoint: string(u.Endpoint), Source: a.Name, AccountID: a.AccountID,
+			ConversationID: orNil(dead.ConversationID), SessionID: orNil(dead.SessionID), SegmentID: orNil(dead.SegmentID),
+			BotID: orNil(u.Bot), Raw: dead.Raw, RawHash: names[i], ObservedTime: pg.ReadAt,
+		}
+		if len(letter.Raw) > maxDeadRaw {
+			letter.Raw, letter.RawTruncated = letter.Raw[:maxDeadRaw], true
+		}
+		batch.Dead = append(batch.Dead, letter)
+		a.Log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
+			"stage", dead.Stage, "reason", dead.Reason, "raw_hash", names[i])
+	}
+	return nil
+}
+
+func orNil(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// deliver publishes and records a batch, however often that takes: what cannot be delivered now is held, and nothing more is
+// read meanwhile. After ctx has ended it is given the drain time. It returns an error only if it gave up.
+func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
+	out, cancel := a.draining(ctx)
+	defer cancel()
+	for failures := 0; ; failures++ {
+		err := a.Delivery.Deliver(out, batch)
+		if err == nil {
+			now := time.Now().UTC()
+			if a.delivered.LastError != nil {
+				a.Log.Info("delivery works again", "failures", failures)
+			}
+			a.delivered.LastAck, a.delivered.LastError = &now, nil
+			return nil
+		}
+		if out.Err() != nil {
+			return fmt.Errorf("deliver a batch of %d events before the end: %w; it was not recorded and will be published again",
+				len(batch.Events), err)
+		}
+		wait := min(100*time.Millisecond<<min(failures, 9), 30*time.Second)
+		if a.delivered.LastError == nil {
+			a.delivered.LastError = &status.Error{Since: time.Now().UTC()}
+			a.Log.Error("delivery fails; the batch is held and nothing more is read", "err", err)
+		}
+		trouble := *a.delivered.LastError
+		trouble.Text, trouble.Count, trouble.Class = err.Error(), failures+1, "permanent"
+		if r, ok := errors.AsType[interface {
+			error
+			Retryable() bool
+		}](err); ok && r.Retryable() {
+			trouble.Class = "retry"
+		}
+		a.delivered.LastError = &trouble
+		a.pause(out, wait)
+	}
+}
+
+// draining returns a context that outlives ctx by the drain time, unless there is a hurry.
+func (a *Account) draining(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var timer *time.Timer
+	stop := context.AfterFunc(ctx, func() { timer = time.AfterFunc(a.Drain, cancel) })
+	return out, func() {
+		if !stop() && timer != nil {
+			timer.Stop()
+		}
+		cancel()
+	}
+}
+
+// pause waits with the lock released, so that status can be asked for.
+func (a *Account) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// count notes what was published, for status and metrics.
+func (a *Account) count(u *unit, pg *Page, batch *kafka.Batch, decided *revise.Result) {
+	a.Observer.Page(a.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)
+	a.Observer.Unchanged(a.Name, u.Endpoint, decided.Unchanged, decided.MergeHits)
+	types := map[events.Type]int{}
+	for _, o := range batch.Events {
+		types[o.Event.EventType()]++
+	}
+	for t, n := range types {
+		u.published[string(t)] += int64(n)
+		a.Observer.Published(a.Name, u.Endpoint, t, n)
+	}
+	if len(batch.Events) > 0 {
+		a.Observer.Freshness(u.Endpoint, a.API.Now().Sub(pg.ReadAt))
+	}
+	a.delivered.Published += int64(len(batch.Events))
+	a.delivered.DeadLetters += int64(len(batch.Dead))
+}
+
+// recovered says that a unit that had failed works again.
+func (a *Account) recovered(ctx context.Context, u *unit) {
+	if over := u.worked(); over != nil && over.Count > 1 {
+		a.Log.Log(ctx, slog.LevelInfo, "reading works again", "endpoint", u.Endpoint, "bot", u.botName, "failures", over.Count)
+	}
+}
+
+// announce publishes a watermark for every unit at the start, so that consumers know of all endpoints before any event.
+func (a *Account) announce(ctx context.Context) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, u := range a.units {
+		u.feed.Watermark = a.watermark(u)
+		record, err := u.record()
+		if err != nil {
+			return err
+		}
+		err = a.deliver(ctx, &kafka.Batch{Account: a.Name, Feeds: []*kafka.Feed{u.feed}, Commit: func() error {
+			// The start is recorded at once, so that `now` stays what it was when reading first began.
+			return a.Store.Commit(checkpoint.Changes{
+				Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{progressName(u.Endpoint, u.Bot): record},
+			})
+		}})
+		if err != nil {
+			return err
+		}
+		u.feed.Watermark = nil
+	}
+	return nil
+}

@@ -1,0 +1,411 @@
+package poll_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll"
+)
+
+// A simulation plays one account against a model of the API in simulated time: only how many rows start when, how long
+// requests take, and how many of them there may be. It drives Derive, Next and Budget as the loop does.
+type simulation struct {
+	t      *testing.T
+	rnd    *rand.Rand
+	policy poll.Policy
+	budget *poll.Budget
+	units  []*simUnit
+	plan   *poll.Plan
+	now    time.Time
+	slots  map[events.Endpoint]*simSlot
+
+	sent     []time.Time // arrivals at the server, ascending
+	requests map[poll.Kind]map[events.Endpoint]int
+	observe  func(*simUnit, poll.Work) // before a pass is begun
+}
+
+type simUnit struct {
+	poll.Unit
+	index  int
+	rows   []time.Time // when rows start, ascending
+	handle time.Duration
+	seen   int                 // conversations: rows counted so far
+	hot    map[int]poll.HotRef // by index into rows
+	late   time.Duration       // the furthest that read_through fell behind
+	pause  time.Duration       // the longest time between two looks
+}
+
+type simSlot struct {
+	wake   time.Time
+	active []*simPass
+	busy   *simPass // the one whose request is under way
+	taken  poll.SlotTaken
+}
+
+type simPass struct {
+	work    poll.Work
+	windows []poll.Span // still to read, the next one last
+	pages   int         // of the window in hand
+	readAt  time.Time
+	read    []poll.Span
+}
+
+const simEdge = 2 * time.Second
+
+func newSimulation(t *testing.T, seed uint64, now time.Time) *simulation {
+	return &simulation{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), policy: poll.DefaultPolicy(), budget: poll.NewBudget(60), now: now,
+		slots: map[events.Endpoint]*simSlot{}, requests: map[poll.Kind]map[events.Endpoint]int{},
+	}
+}
+
+// add gives the account one more unit, with rows that go on until the end of the simulation.
+func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, perDay float64) *simUnit {
+	u := &simUnit{
+		Unit: poll.Unit{
+			Endpoint: e, Bot: bot, Start: start, Read: &poll.Set{}, Density: &poll.Density{},
+			PollInterval: map[events.Endpoint]time.Duration{
+				events.Interactions: 15 * time.Second, events.Conversations: time.Minute,
+				events.InteractionDetails: 30 * time.Second, events.CallDetails: 30 * time.Second,
+			}[e],
+		},
+		index: len(s.units), handle: 10 * time.Minute, hot: map[int]poll.HotRef{},
+	}
+	if perDay > 0 {
+		u.rows = arrivals(s.rnd, start, end.Sub(start), perDay, flat)
+	}
+	s.units = append(s.units, u)
+	if s.slots[e] == nil {
+		s.slots[e] = &simSlot{wake: s.now}
+	}
+	return u
+}
+
+func (s *simulation) planUnits() []*poll.Unit {
+	out := make([]*poll.Unit, len(s.units))
+	for i, u := range s.units {
+		u.Hot = u.Hot[:0]
+		for k, h := range u.hot {
+			if u.rows[k].Add(u.handle + 30*time.Minute).Before(s.now) {
+				delete(u.hot, k)
+				continue
+			}
+			u.Hot = append(u.Hot, h)
+		}
+		out[i] = &u.Unit
+	}
+	return out
+}
+
+// run plays until the end, calling every for each step of that much time.
+func (s *simulation) run(end time.Time, step time.Duration, every func()) {
+	units := s.planUnits()
+	var derived, stepped time.Time
+	for s.now.Before(end) {
+		if s.now.Sub(derived) >= 10*time.Second {
+			units, derived = s.planUnits(), s.now
+			s.plan = poll.Derive(units, s.now, s.policy)
+			for lane, v := range s.plan.Demand() {
+				s.budget.SetDemand(poll.Lane(lane), v)
+			}
+		}
+		if every != nil && s.now.Sub(stepped) >= step {
+			every()
+			stepped = s.now
+		}
+		for _, e := range events.Endpoints() {
+			slot := s.slots[e]
+			if slot == nil || slot.wake.After(s.now) {
+				continue
+			}
+			if slot.busy != nil {
+				slot.taken.Done(s.now)
+				s.arrived(e, slot)
+			}
+			s.next(units, e, slot)
+		}
+		next := end
+		for _, slot := range s.slots {
+			next = minTime(next, slot.wake)
+		}
+		s.now = next
+	}
+}
+
+// next begins the next request of an endpoint, or sleeps.
+func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) {
+	state := poll.Slot{}
+	for _, p := range slot.active {
+		state.Active = append(state.Active, p.work)
+	}
+	for {
+		w, wait, ok := s.plan.Next(units, e, s.now, state)
+		if !ok {
+			require.Positive(s.t, wait)
+			slot.wake = s.now.Add(wait)
+			return
+		}
+		taken, wait, ok := s.budget.TryTake(s.now, w.Lane)
+		if !ok {
+			state.Wait[w.Lane] = max(wait, time.Millisecond)
+			continue
+		}
+		slot.taken, slot.busy = taken, s.resume(slot, w)
+		break
+	}
+	latency := time.Duration(300+s.rnd.IntN(700)) * time.Millisecond
+	if e == events.Conversations {
+		latency = time.Duration(4000+s.rnd.IntN(2000)) * time.Millisecond
+	}
+	slot.wake = s.now.Add(latency)
+	s.sent = append(s.sent, s.now.Add(time.Duration(s.rnd.Int64N(int64(latency)))))
+	kind := slot.busy.work.Kind
+	if s.requests[kind] == nil {
+		s.requests[kind] = map[events.Endpoint]int{}
+	}
+	s.requests[kind][e]++
+}
+
+// resume returns the pass in hand for a piece of work, or begins it.
+func (s *simulation) resume(slot *simSlot, w poll.Work) *simPass {
+	for _, p := range slot.active {
+		if p.work.Lane == w.Lane && (w.Lane != poll.LaneTail || p.work.Unit == w.Unit) {
+			p.work.Due = s.now
+			return p
+		}
+	}
+	u := s.units[w.Unit]
+	require.False(s.t, w.From.Before(u.Start) && w.Kind != poll.KindHot, "%v before the start %v", w, u.Start)
+	require.False(s.t, w.To.After(s.now), "%v is in the future", w)
+	if u.Endpoint != events.Conversations {
+		require.Less(s.t, w.To.Sub(w.From), 7*day)
+		require.True(s.t, w.From.Before(w.To), "%v is empty", w)
+	}
+	if s.observe != nil {
+		s.observe(u, w)
+	}
+	if w.Lane == poll.LaneTail {
+		if !u.LastLook.IsZero() {
+			u.pause = max(u.pause, s.now.Sub(u.LastLook))
+		}
+		u.LastLook = s.now
+	}
+	p := &simPass{work: w, windows: []poll.Span{{From: w.From, To: w.To}}}
+	p.work.Due = s.now
+	slot.active = append(slot.active, p)
+	return p
+}
+
+// arrived is one page that came back.
+func (s *simulation) arrived(e events.Endpoint, slot *simSlot) {
+	p := slot.busy
+	slot.busy = nil
+	u := s.units[p.work.Unit]
+	sent := p.work.Due
+	if p.readAt.IsZero() {
+		p.readAt = sent
+	}
+	if u.Endpoint == events.Conversations {
+		if !s.conversationsPage(u, p) {
+			return
+		}
+	} else if !s.windowPage(u, p) {
+		return
+	}
+	slot.active = slices.DeleteFunc(slot.active, func(x *simPass) bool { return x == p })
+	if p.work.Lane == poll.LaneTail {
+		u.late = max(u.late, s.now.Sub(s.readThrough(u)))
+	}
+	for _, span := range p.read {
+		span.To = minTime(span.To, p.readAt.Add(-simEdge))
+		if !span.From.Before(span.To) {
+			continue
+		}
+		u.Read.Mark(span.From, span.To, p.readAt)
+		rows := within(u.rows, span)
+		u.Density.Observe(span, rows)
+		s.noteHot(u, rows)
+	}
+	if e == events.InteractionDetails {
+		s.wake(p)
+	}
+}
+
+// windowPage handles a page of the endpoints that read by the second. It reports whether the pass has ended.
+func (s *simulation) windowPage(u *simUnit, p *simPass) bool {
+	span := p.windows[len(p.windows)-1]
+	n := len(within(u.rows, poll.Span{From: span.From, To: minTime(span.To, p.readAt)}))
+	p.pages++
+	switch {
+	case u.Endpoint == events.Interactions && p.pages < 1+n/99:
+		return false
+	case u.Endpoint != events.Interactions && n >= 100: // too full: split
+		mid := span.From.Add((span.To.Sub(span.From) / 2).Truncate(time.Second))
+		p.windows = append(p.windows[:len(p.windows)-1], poll.Span{From: mid, To: span.To}, poll.Span{From: span.From, To: mid})
+		p.pages = 0
+		return false
+	}
+	p.read = append(p.read, span)
+	p.windows, p.pages = p.windows[:len(p.windows)-1], 0
+	return len(p.windows) == 0
+}
+
+// conversationsPage does the same for conversations.
+func (s *simulation) conversationsPage(u *simUnit, p *simPass) bool {
+	p.pages++
+	dayStart := p.work.From.Truncate(day)
+	whole := poll.Span{From: dayStart, To: minTime(dayStart.Add(day), p.readAt)}
+	switch p.work.Kind {
+	case poll.KindHot:
+		for i, h := range u.hot {
+			if slices.ContainsFunc(p.work.Refs, func(r poll.HotRef) bool { return r.ID == h.ID }) {
+				h.Read = p.readAt
+				u.hot[i] = h
+			}
+		}
+		return true
+	case poll.KindProbe:
+		fresh := len(within(u.rows, poll.Span{From: p.work.From, To: minTime(p.work.To, p.readAt)}))
+		if p.pages < 1+(fresh+19)/20 {
+			return false
+		}
+		p.read = []poll.Span{{From: p.work.From, To: p.work.To}}
+	default:
+		if p.pages < 1+len(within(u.rows, whole))/20 {
+			return false
+		}
+		p.read = []poll.Span{{From: p.work.From, To: whole.To}}
+	}
+	return true
+}
+
+func (s *simulation) noteHot(u *simUnit, rows []time.Time) {
+	for _, start := range rows {
+		if start.Add(u.handle + 30*time.Minute).Before(s.now) {
+			continue
+		}
+		i, _ := slices.BinarySearchFunc(u.rows, start, time.Time.Compare)
+		if _, ok := u.hot[i]; !ok {
+			u.hot[i] = poll.HotRef{ID: fmt.Sprint(i), Start: start}
+		}
+	}
+}
+
+// wake tells the units of a bot that the account-wide endpoint saw a row of it.
+func (s *simulation) wake(p *simPass) {
+	if p.work.Kind != poll.KindTail {
+		return
+	}
+	for _, u := range s.units {
+		if u.Bot == "" {
+			continue
+		}
+		for _, span := range p.read {
+			if rows := within(u.rows, poll.Span{From: span.From, To: minTime(span.To, p.readAt)}); len(rows) > 0 && rows[len(rows)-1].After(u.LastLook) {
+				u.WokenAt = s.now
+				s.slots[u.Endpoint].wake = minTime(s.slots[u.Endpoint].wake, maxTime(s.now, s.free(u.Endpoint)))
+			}
+		}
+	}
+}
+
+// free is when an endpoint's request under way, if any, comes back.
+func (s *simulation) free(e events.Endpoint) time.Time {
+	if slot := s.slots[e]; slot.busy != nil {
+		return slot.wake
+	}
+	return s.now
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// readThrough is how far the unit is read from an hour ago on.
+func (s *simulation) readThrough(u *simUnit) time.Time {
+	return u.Read.ReadThrough(maxTime(u.Start, s.now.Add(-time.Hour)))
+}
+
+// checkBudget fails if more than the limit arrived in any sliding minute.
+func (s *simulation) checkBudget() {
+	slices.SortFunc(s.sent, time.Time.Compare)
+	for i := 60; i < len(s.sent); i++ {
+		if gap := s.sent[i].Sub(s.sent[i-60]); gap < time.Minute {
+			s.t.Fatalf("61 requests within %v", gap)
+		}
+	}
+}
+
+func (s *simulation) logRequests(since time.Duration) {
+	for _, k := range []poll.Kind{poll.KindTail, poll.KindProbe, poll.KindHot, poll.KindSweep, poll.KindGap, poll.KindBackfill} {
+		for _, e := range events.Endpoints() {
+			if n := s.requests[k][e]; n > 0 {
+				s.t.Logf("%-9s %-20s %6d requests, %5.2f a minute", k, e, n, float64(n)/since.Minutes())
+			}
+		}
+	}
+}
+
+// One bot, 10,000 rows a day on each of the four endpoints, 60 requests a minute, a week of history that was read in one
+// go a moment ago, so that all of it wants to be swept at the same time.
+func TestSimulationTenThousandADay(t *testing.T) {
+	now := base.Add(7*day + 9*time.Hour)
+	length := 30 * time.Hour
+	end := now.Add(length)
+	s := newSimulation(t, 1, now)
+	for _, e := range events.Endpoints() {
+		bot := "st-1"
+		if e.PerAccount() {
+			bot = ""
+		}
+		u := s.add(e, bot, base, end, 10_000)
+		u.Read.Mark(base, now, now)
+		for d := base; d.Before(now); d = d.Add(time.Hour) {
+			span := poll.Span{From: d, To: minTime(d.Add(time.Hour), now)}
+			u.Density.Observe(span, within(u.rows, span))
+		}
+		u.LastLook = now
+	}
+	worst := map[events.Endpoint][]float64{}
+	s.run(end, 30*time.Second, func() {
+		for i, u := range s.units {
+			tiers := s.policy.Tiers
+			if u.Endpoint == events.Conversations {
+				tiers = s.policy.ConversationTiers
+			}
+			if worst[u.Endpoint] == nil {
+				worst[u.Endpoint] = make([]float64, len(tiers))
+			}
+			for k, tier := range tiers {
+				read, ok := u.Read.OldestRead(maxTime(u.Start, s.now.Add(-tier.Within)), s.readThrough(u))
+				require.True(t, ok)
+				age, stated := s.now.Sub(read), s.plan.Units[i].SeenWithin[k]
+				worst[u.Endpoint][k] = math.Max(worst[u.Endpoint][k], age.Seconds()/stated.Seconds())
+			}
+		}
+	})
+	s.checkBudget()
+	s.logRequests(length)
+	for i, u := range s.units {
+		c := s.plan.Units[i]
+		t.Logf("%-20s poll %v, behind %v, looks apart %v (stated %v), hot %v (%d)", u.Endpoint, c.Poll, u.late, u.pause, c.LongestLook, c.Hot, len(u.Hot))
+		t.Logf("   sweep %v, stated %v, worst of stated %.2f, stretches %d", c.Sweep, c.SeenWithin, worst[u.Endpoint], u.Read.Len())
+		for k, w := range worst[u.Endpoint] {
+			require.LessOrEqual(t, w, 1.0, "%s tier %d: an edit was seen later than stated", u.Endpoint, k)
+		}
+		require.LessOrEqual(t, u.pause, c.LongestLook)
+		if u.Endpoint == events.Interactions {
+			require.LessOrEqual(t, u.late, 2*u.PollInterval)
+		}
+	}
+}

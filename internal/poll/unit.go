@@ -1,0 +1,307 @@
+package poll
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/status"
+)
+
+const (
+	// edge is how far behind the server's clock a read is believed to be whole: that clock is known to half a second, and
+	// filters work in whole seconds.
+	edge = 2 * time.Second
+	// hotFor is how long after its end a conversation is re-read often.
+	hotFor = 30 * time.Minute
+	// maxHot bounds the hot set of a unit. The oldest are left to the sweeps.
+	maxHot = 5_000
+	// maxStretches bounds the set of intervals that is written with every pass.
+	maxStretches = 256
+	// capRetry is when a second that was still full is asked for again.
+	capRetry = time.Hour
+)
+
+// unit is one endpoint of one bot, or of the account: what is read on its own, and what a watermark speaks about. The
+// account's mutex guards it.
+type unit struct {
+	Unit
+	botName string
+	iid     string
+	// Of an account-wide unit: the bots that there are, to find out whether each must be asked for by itself.
+	bots     []string
+	scopeTry int
+	zone     *boundsZone // of interactions; one for the account
+	state    *progress
+	late     *Lateness
+	feed     *kafka.Feed
+	hot      map[string]*hotRow
+
+	forgotten     time.Time // what was read before is no longer remembered
+	lastWatermark time.Time
+	failures      int
+	lastError     *status.Error
+	stopped       bool
+	longestLook   time.Duration
+	rows          int64
+	published     map[string]int64
+}
+
+// hotRow is a row that is open or ended a short while ago.
+type hotRow struct {
+	start, end time.Time
+	open       bool
+	read       time.Time // by id, on conversations
+}
+
+func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress) (*unit, error) {
+	u := &unit{
+		Unit:  Unit{Endpoint: e, Bot: bot, Start: p.Start, PollInterval: interval, Read: &Set{}, Density: &Density{}},
+		state: p, late: &Lateness{}, hot: map[string]*hotRow{}, published: map[string]int64{},
+		feed: &kafka.Feed{Types: feedsOf(e), Offsets: p.Offsets},
+	}
+	if u.feed.Offsets == nil {
+		u.feed.Offsets = kafka.Offsets{}
+	}
+	var err error
+	if len(p.Read) > 0 {
+		if u.Read, err = DecodeSet(p.Read); err != nil {
+			return nil, err
+		}
+	}
+	if len(p.Density) > 0 {
+		if u.Density, err = DecodeDensity(p.Density); err != nil {
+			return nil, err
+		}
+	}
+	if len(p.Lateness) > 0 {
+		if u.late, err = DecodeLateness(p.Lateness); err != nil {
+			return nil, err
+		}
+	}
+	switch e {
+	case events.Conversations:
+		if p.Conversations == nil {
+			p.Conversations = newConversationFacts()
+		}
+	case events.InteractionDetails, events.CallDetails:
+		if p.Analytics == nil {
+			p.Analytics = &analyticsFacts{}
+		}
+	}
+	for _, o := range p.Open {
+		u.hot[o.ID] = &hotRow{start: o.Start, open: true}
+	}
+	u.refresh(time.Time{})
+	return u, nil
+}
+
+// refresh brings what the plan sees of the unit up to date.
+func (u *unit) refresh(now time.Time) {
+	u.Hot = u.Hot[:0]
+	for id, h := range u.hot {
+		if !h.open && h.end.Add(hotFor).Before(now) {
+			delete(u.hot, id)
+			continue
+		}
+		u.Hot = append(u.Hot, HotRef{ID: id, Start: h.start, Read: h.read})
+	}
+	if c := u.state.Conversations; c != nil {
+		u.Zone, u.IDsIgnored = c.zone(), c.IDs == idsIgnored
+	}
+}
+
+// begin makes the pass for a piece of work.
+func (u *unit) begin(w Work, now time.Time) pass {
+	span := Span{w.From, w.To}
+	switch {
+	case u.Endpoint == events.Interactions && !u.zone.Known:
+		return newZonePass(u.Bot, span, u.zone)
+	case u.Endpoint == events.Interactions:
+		return newInteractionsPass(u.Bot, span, u.zone.Zone)
+	case u.Endpoint.PerAccount() && u.scopeHidden():
+		return newScopePass(u.Endpoint, u.bots, &u.state.Scoped, &u.scopeTry, now)
+	case u.Endpoint.PerAccount():
+		return newAnalyticsPass(u.Endpoint, u.iid, span, u.state.Analytics)
+	}
+	facts := u.state.Conversations
+	switch w.Kind {
+	case KindProbe:
+		return newConversationsTail(u.Bot, facts, u.Start, now)
+	case KindHot:
+		var ids []string
+		var starts []time.Time
+		for _, r := range w.Refs {
+			ids, starts = append(ids, r.ID), append(starts, r.Start)
+		}
+		return newIDsPass(u.Bot, ids, starts, facts)
+	default:
+		return newDayPass(u.Bot, w.From.Add(facts.zone()).Truncate(day), facts)
+	}
+}
+
+// see notes what a page shows about which rows will change.
+func (u *unit) see(pg *Page) {
+	for i := range pg.Rows {
+		r := &pg.Rows[i]
+		u.rows++
+		if u.Endpoint == events.Conversations || r.Start.IsZero() {
+			continue
+		}
+		ended := r.End
+		if ended.IsZero() {
+			ended = pg.ReadAt
+		}
+		if !r.Open && ended.Add(hotFor).Before(pg.ReadAt) {
+			delete(u.hot, r.ID)
+			continue
+		}
+		if len(u.hot) < maxHot || u.hot[r.ID] != nil {
+			u.hot[r.ID] = &hotRow{start: r.Start, end: ended, open: r.Open}
+		}
+	}
+}
+
+// watch puts a conversation that another endpoint shows activity of into the hot set.
+func (u *unit) watch(r *extract.Row, readAt time.Time) {
+	if r.ConversationID == "" || len(u.hot) >= maxHot && u.hot[r.ConversationID] == nil {
+		return
+	}
+	h := u.hot[r.ConversationID]
+	if h == nil {
+		h = &hotRow{start: r.Start}
+		u.hot[r.ConversationID] = h
+	}
+	h.start = minTime(h.start, r.Start)
+	h.open = r.Open
+	h.end = r.End
+	if r.End.IsZero() {
+		h.end = readAt
+	}
+}
+
+// learn notes what a page shows of the server's ways.
+func (u *unit) learn(w Work, pg *Page) {
+	if u.Endpoint != events.Conversations && u.zone != nil && u.zone.Known || u.Endpoint.PerAccount() {
+		for _, r := range pg.Rows {
+			if w.Kind != KindHot && r.Start.Before(w.From.Add(-edge)) && !r.End.Before(w.From) && !r.Start.IsZero() {
+				u.state.FiltersOnEnd = true
+			}
+		}
+	}
+}
+
+// observe notes by how much a new thing was late. It is called before the pass that showed it is concluded: what lies in
+// time that had been read before has come late, the rest came with its rows.
+func (u *unit) observe(h *events.Header, readAt time.Time) {
+	lateness := readAt.Sub(h.EventTime)
+	if lateness < 0 || h.EventTime.Before(u.Start) {
+		return
+	}
+	if _, before := u.Read.LastRead(h.EventTime); !before {
+		lateness = min(lateness, u.PollInterval)
+	}
+	u.late.Observe(readAt, lateness, 1)
+}
+
+// conclude applies the outcome of a pass to what is known of the unit.
+func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
+	through := end.ReadAt.Add(-edge)
+	for _, span := range end.Read {
+		if span.From.IsZero() { // a look for new rows: it went on from where the last one ended
+			span.From = w.From
+		}
+		span.From, span.To = maxTime(span.From, u.Start), minTime(span.To, through)
+		if !span.From.Before(span.To) || u.scopeHidden() {
+			continue
+		}
+		u.Read.Mark(span.From, span.To, end.ReadAt)
+		if w.Kind != KindHot {
+			u.Density.Observe(span, starts)
+		}
+	}
+	for _, span := range end.Capped {
+		u.Held = append(u.Held, Held{span, end.ReadAt.Add(capRetry)})
+		u.state.Capped = append(u.state.Capped, span)
+	}
+	for _, id := range end.IDs {
+		if h := u.hot[id]; h != nil {
+			h.read = end.ReadAt
+		}
+	}
+	if w.Lane == LaneTail {
+		u.state.PassesStable++
+		if end.Unstable {
+			u.state.PassesStable = 0
+		}
+	}
+	u.Read.Coalesce(maxStretches, end.ReadAt)
+}
+
+// scopeHidden reports whether rows of other bots may be hidden from the unit: as long as that is not known, nothing it
+// reads counts as read.
+func (u *unit) scopeHidden() bool {
+	return u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped != scopeAccount
+}
+
+// record writes the unit's progress.
+func (u *unit) record() ([]byte, error) {
+	p := u.state
+	p.Read = u.Read.AppendBinary(nil)
+	p.Density = u.Density.AppendBinary(nil)
+	p.Lateness = u.late.AppendBinary(nil)
+	p.Offsets = u.feed.Offsets
+	p.Open = p.Open[:0]
+	for id, h := range u.hot {
+		if h.open {
+			p.Open = append(p.Open, openParent{id, h.start})
+		}
+	}
+	return p.encode()
+}
+
+// failed notes a failure. It says when to try again, whether the same step may then succeed, and whether the failure is news.
+func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, news bool) {
+	u.failures++
+	class, hint := kore.Retry, ""
+	var ke *kore.Error
+	var pe *extract.PageError
+	switch {
+	case errors.As(err, &ke):
+		class, hint = ke.Class, ke.Hint
+	case errors.As(err, &pe) && !pe.Retryable(), errors.Is(err, errStuck):
+		class = kore.Shape
+	}
+	switch class {
+	case kore.WaitUntil:
+		retry = ke.RetryAfter
+	case kore.Retry:
+		retry = min(time.Second<<min(u.failures-1, 6), time.Minute)
+	default:
+		retry = min(30*time.Second<<min(u.failures-1, 4), 5*time.Minute)
+	}
+	news = u.lastError == nil || u.lastError.Text != err.Error()
+	if u.lastError == nil {
+		u.lastError = &status.Error{Since: now}
+	}
+	u.lastError.Text, u.lastError.Hint, u.lastError.Class, u.lastError.Count = err.Error(), hint, class.String(), u.failures
+	return retry, class == kore.WaitUntil || class == kore.Retry, news
+}
+
+// worked notes a success. It returns the failure that is over, nil if there was none.
+func (u *unit) worked() *status.Error {
+	over := u.lastError
+	u.failures, u.lastError, u.NotBefore = 0, nil, time.Time{}
+	return over
+}
+
+func (u *unit) String() string {
+	if u.Bot == "" {
+		return string(u.Endpoint)
+	}
+	return fmt.Sprintf("%s of %s", u.Endpoint, u.botName)
+}

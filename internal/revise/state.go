@@ -1,164 +1,221 @@
 package revise
 
 import (
-	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
 	"agentassist-poller/internal/events"
 )
 
-// State is what is known of one entity: enough to tell whether it has changed, and to publish what comes next.
-type State struct {
-	Revision int64
-	// Recipe and Hash are of the content of the last revision.
-	Recipe int
-	Hash   [8]byte
-	// Rank is the highest rank that it was seen with.
-	Rank int64
-	// Key is the Kafka key, if the first revision had no conversation to be named after; else empty.
-	Key string
-	// EverNegative is set on feedback that was negative in some revision.
-	EverNegative bool
-	// Superseded entities have had their last revision.
-	Superseded bool
-	// Sights are what each endpoint last showed of an entity that several show.
-	Sights []Sight
+// state is what is remembered of one entity: what was published last, and what the rules need to decide about the next
+// sight. The usual one takes 11 bytes, and there are millions.
+type state struct {
+	revision     int64 // 0: never published
+	recipe       int   // what hash is made under
+	hash         hash  // content of the last revision
+	rank         int64
+	key          string // Kafka key of the first version, where it does not follow from the conversation
+	everNegative bool
+	superseded   bool
+	sights       []sight // what each endpoint last said, where their sayings are merged; ordered by endpoint
 }
 
-// Sight is an event as one endpoint last showed it, as JSON, which outlives changes of the schema.
-type Sight struct {
-	Endpoint events.Endpoint
-	JSON     []byte
+type hash [8]byte
+
+// sight is an entity as one endpoint last showed it. It has a recipe of its own, because after an upgrade the endpoints
+// come round to the entity one after the other.
+type sight struct {
+	endpoint events.Endpoint
+	recipe   int
+	hash     hash
+	body     []byte // the event as JSON, which a build with more fields or fewer reads as well
 }
 
-// keep remembers the sight of an endpoint, and reports whether that was news.
-func (s *State) keep(e events.Endpoint, sight []byte) bool {
-	i := slices.IndexFunc(s.Sights, func(x Sight) bool { return x.Endpoint == e })
-	switch {
-	case i < 0:
-		s.Sights = append(s.Sights, Sight{e, sight})
-	case bytes.Equal(s.Sights[i].JSON, sight):
-		return false
-	default:
-		s.Sights[i].JSON = sight
+// find returns the sight of an endpoint, nil if there is none.
+func (s *state) find(e events.Endpoint) *sight {
+	for i := range s.sights {
+		if s.sights[i].endpoint == e {
+			return &s.sights[i]
+		}
 	}
-	return true
+	return nil
 }
 
-// The first byte of a state is its version and what follows beyond the fixed part.
+// keep replaces or adds the sight of an endpoint.
+func (s *state) keep(seen sight) {
+	if old := s.find(seen.endpoint); old != nil {
+		*old = seen
+		return
+	}
+	s.sights = append(s.sights, seen)
+	slices.SortFunc(s.sights, func(a, b sight) int { return endpointCode(a.endpoint) - endpointCode(b.endpoint) })
+}
+
+// The first byte of a stored state: the version in the upper bits, flags below.
 const (
-	stateVersion = 1 << 4
+	stateVersion = 1
 
 	flagNegative   = 1 << 0
 	flagSuperseded = 1 << 1
 	flagRank       = 1 << 2
-	flagMore       = 1 << 3 // key and sights
+	flagKey        = 1 << 3
+	flagSights     = 1 << 4
+
+	versionShift = 5
 )
 
-var errState = errors.New("the stored state of an entity is not readable by this program; " +
-	"it was written by another release, or the checkpoint file is damaged: set the file aside to begin a new one")
+// endpointCodes are the endpoints as they are stored; the order must never change.
+var endpointCodes = []events.Endpoint{events.Interactions, events.Conversations, events.InteractionDetails, events.CallDetails}
 
-// AppendBinary appends the state to dst: 11 bytes for the ordinary entity.
-func (s *State) AppendBinary(dst []byte) []byte {
-	var first byte = stateVersion
-	for flag, set := range map[byte]bool{
-		flagNegative: s.EverNegative, flagSuperseded: s.Superseded, flagRank: s.Rank != 0, flagMore: s.Key != "" || len(s.Sights) > 0,
-	} {
-		if set {
+func endpointCode(e events.Endpoint) int { return slices.Index(endpointCodes, e) }
+
+func (s *state) encode() []byte {
+	first := byte(stateVersion << versionShift)
+	set := func(flag byte, on bool) {
+		if on {
 			first |= flag
 		}
 	}
-	dst = append(dst, first)
-	dst = binary.AppendUvarint(dst, uint64(s.Revision))
-	dst = binary.AppendUvarint(dst, uint64(s.Recipe))
-	dst = append(dst, s.Hash[:]...)
-	if first&flagRank != 0 {
-		dst = binary.AppendVarint(dst, s.Rank)
+	set(flagNegative, s.everNegative)
+	set(flagSuperseded, s.superseded)
+	set(flagRank, s.rank != 0)
+	set(flagKey, s.key != "")
+	set(flagSights, len(s.sights) > 0)
+	dst := binary.AppendUvarint([]byte{first}, uint64(s.revision))
+	dst = binary.AppendUvarint(dst, uint64(s.recipe))
+	dst = append(dst, s.hash[:]...)
+	if s.rank != 0 {
+		dst = binary.AppendVarint(dst, s.rank)
 	}
-	if first&flagMore != 0 {
-		dst = appendBytes(dst, []byte(s.Key))
-		dst = append(dst, byte(len(s.Sights)))
-		for _, sight := range s.Sights {
-			dst = append(dst, byte(slices.Index(events.Endpoints(), sight.Endpoint)))
-			dst = appendBytes(dst, sight.JSON)
-		}
+	if s.key != "" {
+		dst = append(binary.AppendUvarint(dst, uint64(len(s.key))), s.key...)
+	}
+	if len(s.sights) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(s.sights)))
+	}
+	for _, seen := range s.sights {
+		dst = append(dst, byte(endpointCode(seen.endpoint)))
+		dst = binary.AppendUvarint(dst, uint64(seen.recipe))
+		dst = append(dst, seen.hash[:]...)
+		dst = append(binary.AppendUvarint(dst, uint64(len(seen.body))), seen.body...)
 	}
 	return dst
 }
 
-func appendBytes(dst, b []byte) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
-}
+var errState = errors.New("not a state of an entity")
 
-// DecodeState reads what AppendBinary wrote. The state does not share memory with b.
-func DecodeState(b []byte) (State, error) {
-	d := stateDecoder{b: b, ok: true}
-	first := d.byte()
-	s := State{
-		Revision: int64(d.uvarint()), Recipe: int(d.uvarint()),
-		EverNegative: first&flagNegative != 0, Superseded: first&flagSuperseded != 0,
+// decodeState reads what encode wrote, and refuses everything else. The state refers to b.
+func decodeState(b []byte) (*state, error) {
+	r := reader{rest: b}
+	first := r.byte()
+	if first>>versionShift != stateVersion {
+		return nil, fmt.Errorf("%w: version %d", errState, first>>versionShift)
 	}
-	copy(s.Hash[:], d.take(uint64(len(s.Hash))))
+	s := &state{
+		everNegative: first&flagNegative != 0,
+		superseded:   first&flagSuperseded != 0,
+		revision:     int64(r.number()),
+		recipe:       int(r.number()),
+		hash:         r.hash(),
+	}
 	if first&flagRank != 0 {
-		s.Rank = d.varint()
+		s.rank = r.signed()
+		r.require(s.rank != 0)
 	}
-	if first&flagMore != 0 {
-		s.Key = string(d.take(d.uvarint()))
-		for n := d.byte(); n > 0 && d.ok; n-- {
-			e := d.byte()
-			if int(e) >= len(events.Endpoints()) {
-				return State{}, errState
+	if first&flagKey != 0 {
+		s.key = string(r.bytes())
+		r.require(s.key != "")
+	}
+	if first&flagSights != 0 {
+		n := r.number()
+		r.require(n >= 1 && n <= uint64(len(endpointCodes)))
+		previous := -1
+		for ; n > 0 && !r.failed; n-- {
+			code := int(r.byte())
+			r.require(code > previous && code < len(endpointCodes))
+			if r.failed {
+				break
 			}
-			s.Sights = append(s.Sights, Sight{events.Endpoints()[e], bytes.Clone(d.take(d.uvarint()))})
+			previous = code
+			s.sights = append(s.sights, sight{endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.bytes()})
 		}
 	}
-	if !d.ok || len(d.b) > 0 || first&0xf0 != stateVersion || s.Revision < 1 || s.Recipe < 1 {
-		return State{}, errState
+	r.require(s.revision >= 1 && len(r.rest) == 0)
+	if r.failed {
+		return nil, fmt.Errorf("%w: %d bytes", errState, len(b))
 	}
 	return s, nil
 }
 
-// stateDecoder reads from b until something is wrong; then it returns zeros.
-type stateDecoder struct {
-	b  []byte
-	ok bool
+// reader reads the parts of a state. After the first part that is missing or wrong it has failed and returns zeroes.
+type reader struct {
+	rest   []byte
+	failed bool
 }
 
-func (d *stateDecoder) take(n uint64) []byte {
-	if !d.ok || n > uint64(len(d.b)) {
-		d.ok = false
+func (r *reader) require(ok bool) {
+	if !ok {
+		r.failed, r.rest = true, nil
+	}
+}
+
+func (r *reader) take(n uint64) []byte {
+	r.require(n <= uint64(len(r.rest)))
+	if r.failed {
 		return nil
 	}
-	out := d.b[:n]
-	d.b = d.b[n:]
-	return out
+	part := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return part
 }
 
-func (d *stateDecoder) byte() byte {
-	if b := d.take(1); len(b) == 1 {
+func (r *reader) byte() byte {
+	if b := r.take(1); b != nil {
 		return b[0]
 	}
 	return 0
 }
 
-func (d *stateDecoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.ok = false
-		return 0
-	}
-	d.b = d.b[n:]
+// number is never larger than a positive int, and written in the shortest way, so that every state has one form.
+func (r *reader) number() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	r.require(n > 0 && v <= 1<<62 && (n == 1 || r.rest[n-1] != 0))
+	r.take(uint64(max(n, 0)))
 	return v
 }
 
-func (d *stateDecoder) varint() int64 {
-	v, n := binary.Varint(d.b)
-	if n <= 0 {
-		d.ok = false
-		return 0
-	}
-	d.b = d.b[n:]
+func (r *reader) signed() int64 {
+	v, n := binary.Varint(r.rest)
+	r.require(n > 0 && (n == 1 || r.rest[n-1] != 0))
+	r.take(uint64(max(n, 0)))
 	return v
+}
+
+func (r *reader) hash() (h hash) {
+	copy(h[:], r.take(uint64(len(h))))
+	return h
+}
+
+func (r *reader) bytes() []byte { return r.take(r.number()) }
+
+// encodeSight returns nothing for an event that JSON cannot hold, such as one with a time after the year 9999. It is then
+// remembered as seen, but takes no part in merging.
+func encodeSight(e events.Event) []byte {
+	body, err := json.Marshal(e)
+	if err != nil {
+		return nil
+	}
+	return body
+}
+
+// decodeSight reads an event of type t. What the poller itself adds to an event is not part of a sight.
+func decodeSight(t events.Type, body []byte) (events.Event, error) {
+	e := events.New(t)
+	if err := json.Unmarshal(body, e); err != nil {
+		return nil, fmt.Errorf("read stored sight of %s: %w", t, err)
+	}
+	return e, nil
 }

@@ -1,0 +1,145 @@
+package revise
+
+import "agentassist-poller/internal/events"
+
+// see decides about one sight of an entity.
+func (d *decision) see(e *entity, s *events.Sighting) {
+	switch {
+	case e.superseded: // it has had its last revision
+		d.Unchanged++
+		return
+	case s.Rank < e.rank:
+		d.OutOfRank++
+		return
+	case s.Rank > e.rank:
+		// Also without any news: from now on an older sight must not come through.
+		e.rank, e.changed = s.Rank, true
+	}
+	// Ranked sights all come from one endpoint. Sights that were kept once are used for good, whatever is read now, lest
+	// the fields of an endpoint that was switched off vanish.
+	if s.Shared && d.KeepSights && s.Rank == 0 || len(e.sights) > 0 {
+		d.seeShared(e, s)
+		return
+	}
+	if e.revision == 0 {
+		e.rememberKey(s.Event, false)
+	}
+	d.compare(e, s, s.Event)
+}
+
+// seeShared decides about a sight of an entity that two endpoints show.
+func (d *decision) seeShared(e *entity, s *events.Sighting) {
+	before := e.find(s.Endpoint)
+	if before != nil && before.hash == events.ContentHash(s.Event, before.recipe) {
+		d.Unchanged++
+		if before.recipe != recipe() {
+			// The endpoint says what it said before. What this build reads in it beyond that is no news.
+			d.TakenOver++
+			e.settle(d.merge(e, s))
+		}
+		return
+	}
+	if before == nil && len(e.sights) > 0 {
+		d.MergeHits++
+	}
+	merged := d.merge(e, s)
+	if e.revision == 0 {
+		e.rememberKey(merged, true)
+	}
+	d.compare(e, s, merged)
+}
+
+// compare publishes the event if it is news.
+func (d *decision) compare(e *entity, s *events.Sighting, event events.Event) {
+	if e.revision > 0 && e.hash == events.ContentHash(event, e.recipe) {
+		d.Unchanged++
+		if e.recipe != recipe() {
+			d.TakenOver++
+			e.settle(event)
+		}
+		return
+	}
+	e.settle(event)
+	d.publish(e, s, event)
+}
+
+// settle remembers the event as the present content of the entity.
+func (e *entity) settle(event events.Event) {
+	e.recipe, e.hash, e.changed = recipe(), events.ContentHash(event, recipe()), true
+}
+
+// rememberKey stores the Kafka key of a first version where later ones might have another: they may gain a conversation,
+// and endpoints may name it differently.
+func (e *entity) rememberKey(first events.Event, shared bool) {
+	if id := first.Head().ConversationID; shared || id == nil || *id == "" {
+		e.key = events.Key(first.Head())
+	}
+}
+
+// merge keeps the sight, and returns what all endpoints together say.
+func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
+	e.keep(sight{
+		endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), body: encodeSight(s.Event),
+	})
+	e.changed = true
+	merged := s.Event
+	for _, other := range e.sights {
+		if other.endpoint == s.Endpoint {
+			continue
+		}
+		if seen := d.recallSight(s.Event.EventType(), other); seen != nil {
+			merged = events.Merge(merged, s.Endpoint, seen, other.endpoint)
+		}
+	}
+	return merged
+}
+
+func (d *decision) recallSight(t events.Type, seen sight) events.Event {
+	event, err := decodeSight(t, seen.body)
+	if err != nil {
+		d.Unreadable++
+		return nil
+	}
+	return event
+}
+
+// supersede publishes the last revision of an entity that s replaces, unless it was never published or has had it.
+func (d *decision) supersede(old *entity, s *events.Sighting) {
+	if old.revision == 0 || old.superseded {
+		return
+	}
+	last := d.lastOf(old, s)
+	by := s.Event.Head().EntityID
+	last.Head().SupersededBy = &by
+	old.superseded, old.sights = true, nil
+	d.publish(old, s, last)
+}
+
+// lastOf rebuilds a superseded entity from what its endpoints said, or else from its successor.
+func (d *decision) lastOf(old *entity, s *events.Sighting) events.Event {
+	t := s.Event.EventType()
+	var last events.Event
+	var from events.Endpoint
+	for _, seen := range old.sights {
+		switch event := d.recallSight(t, seen); {
+		case event == nil:
+		case last == nil:
+			last, from = event, seen.endpoint
+		default:
+			last = events.Merge(last, from, event, seen.endpoint)
+		}
+	}
+	if last != nil {
+		return last
+	}
+	last, err := decodeSight(t, encodeSight(s.Event))
+	if err != nil {
+		last = events.New(t)
+		*last.Head() = *s.Event.Head()
+	}
+	last.Head().EntityID, last.Head().ConversationID = s.Supersedes, nil
+	if c, ok := last.(*events.Conversation); ok {
+		c.BotOnly = true
+	}
+	return last
+}

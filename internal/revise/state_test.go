@@ -1,0 +1,98 @@
+package revise
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+)
+
+var states = map[string]state{
+	"usual":      {revision: 1, recipe: 1, hash: hash{1, 2, 3, 4, 5, 6, 7, 8}},
+	"large":      {revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, key: "sess-1", everNegative: true, superseded: true},
+	"below zero": {revision: 2, recipe: 1, rank: -5},
+	"shared": {revision: 3, recipe: 2, key: "conv", sights: []sight{
+		{endpoint: events.Interactions, recipe: 1, hash: hash{1}, body: []byte(`{"a":1}`)},
+		{endpoint: events.Conversations, recipe: 2, hash: hash{2}, body: bytes.Repeat([]byte("x"), 300)},
+	}},
+}
+
+func TestStateRoundTrip(t *testing.T) {
+	for name, want := range states {
+		t.Run(name, func(t *testing.T) {
+			got, err := decodeState(want.encode())
+			require.NoError(t, err)
+			require.Equal(t, want, *got)
+		})
+	}
+	usual := states["usual"]
+	require.Len(t, usual.encode(), 11, "there are millions of these")
+}
+
+func TestDecodeStateRefuses(t *testing.T) {
+	for name, s := range states {
+		b := s.encode()
+		for n := range len(b) {
+			_, err := decodeState(b[:n])
+			require.ErrorIs(t, err, errState, "%s cut to %d bytes", name, n)
+		}
+		_, err := decodeState(append(bytes.Clone(b), 0))
+		require.ErrorIs(t, err, errState, "%s with a byte more", name)
+	}
+	usual := states["usual"]
+	for name, change := range map[string]func(b []byte) []byte{
+		"another version":         func(b []byte) []byte { b[0] = 2<<versionShift | b[0]&0x1f; return b },
+		"revision 0":              func(b []byte) []byte { b[1] = 0; return b },
+		"a longer form":           func(b []byte) []byte { return append([]byte{b[0], 0x81, 0x00}, b[2:]...) },
+		"a rank of 0":             func(b []byte) []byte { b[0] |= flagRank; return append(b, 0) },
+		"an empty key":            func(b []byte) []byte { b[0] |= flagKey; return append(b, 0) },
+		"no sights":               func(b []byte) []byte { b[0] |= flagSights; return append(b, 0) },
+		"a sight of no endpoint":  func(b []byte) []byte { b[0] |= flagSights; return append(b, "\x01\x09\x0112345678\x00"...) },
+		"too many sights":         func(b []byte) []byte { b[0] |= flagSights; return append(b, 9) },
+		"a body beyond the value": func(b []byte) []byte { b[0] |= flagSights; return append(b, "\x01\x00\x0112345678\x7f"...) },
+		"the same endpoint twice": func(b []byte) []byte {
+			b[0] |= flagSights
+			return append(b, strings.ReplaceAll("\x02SS", "S", "\x01\x0112345678\x00")...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := decodeState(change(usual.encode()))
+			require.ErrorIs(t, err, errState)
+		})
+	}
+}
+
+// A state that is accepted has one form only.
+func FuzzDecodeState(f *testing.F) {
+	for _, s := range states {
+		f.Add(s.encode())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := decodeState(b); err == nil {
+			require.Equal(t, b, s.encode())
+		}
+	})
+}
+
+func FuzzDecodeSight(f *testing.F) {
+	f.Add([]byte(`{"entity_id":"0123","event_time":"2026-11-03T12:00:00Z","text":"x"}`))
+	f.Add([]byte(`{"event_time":null,"agent":[]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, typ := range events.Types() {
+			e, err := decodeSight(typ, b)
+			if err != nil {
+				continue
+			}
+			body := encodeSight(e)
+			if body == nil {
+				continue
+			}
+			same, err := decodeSight(typ, body)
+			require.NoError(t, err)
+			require.Equal(t, events.ContentHash(e, 1), events.ContentHash(same, 1))
+		}
+	})
+}

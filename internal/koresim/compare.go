@@ -34,6 +34,24 @@ type Scope struct {
 	From, To time.Time
 	// Settled: what was readable by then must have been published. Now: what was not readable by then cannot have been.
 	Settled, Now time.Time
+	// SettledBy says so for single endpoints, where their sweeps take longer.
+	SettledBy map[events.Endpoint]time.Time
+}
+
+func (s *Scope) settled(e events.Endpoint) time.Time {
+	if t, ok := s.SettledBy[e]; ok {
+		return t
+	}
+	return s.Settled
+}
+
+// Delay is how long after it was readable a version was published.
+type Delay struct {
+	Type     events.Type
+	Endpoint events.Endpoint
+	First    bool // version of the thing, else an edit
+	Visible  time.Time
+	Delay    time.Duration // until observed_time
 }
 
 // Count is about one type.
@@ -46,6 +64,8 @@ type Report struct {
 	// Lost things or last versions, Repeated events, and Wrong: what never was, or is not as promised.
 	Lost, Repeated, Wrong []string
 	ByType                map[events.Type]Count
+	// Delays of all versions that could be told apart: those of things that only one endpoint shows, and first ones.
+	Delays []Delay
 }
 
 // OK reports whether nothing is lost, repeated or wrong.

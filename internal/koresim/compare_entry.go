@@ -42,6 +42,7 @@ func (c *comparison) settle(e *Entry) {
 			c.wrong("%s: revision %d never was: %s", g, i+1, why)
 		}
 	}
+	c.measure(e, views, g)
 	if why == "" { // else what is wrong with the last one is already said
 		c.checkLast(e, views, g)
 	}
@@ -62,7 +63,7 @@ func (c *comparison) enabled(e *Entry) (views []View) {
 
 // due reports whether a view must have been read.
 func (c *comparison) due(v View) bool {
-	return !v.Anchor.Before(c.scope.From) && !v.Anchor.After(c.scope.To) && !v.Versions[0].Visible.After(c.scope.Settled)
+	return !v.Anchor.Before(c.scope.From) && !v.Anchor.After(c.scope.To) && !v.Versions[0].Visible.After(c.scope.settled(v.Endpoint))
 }
 
 // claim takes the group of events that are about the entry. Of twins it takes the one whose last event fits, if any.
@@ -182,6 +183,32 @@ func combined(views []View, f Fields, allowed func(v View, n int, version Versio
 	return ""
 }
 
+// measure notes how late versions were published.
+func (c *comparison) measure(e *Entry, views []View, g *group) {
+	note := func(o *Observed, v View, n int) {
+		if at, ok := timeOf(o.Fields["observed_time"]); ok {
+			visible := v.Versions[n].Visible
+			c.report.Delays = append(c.report.Delays, Delay{e.Type, v.Endpoint, n == 0, visible, at.Sub(visible)})
+		}
+	}
+	if len(views) > 1 {
+		first := slices.MinFunc(views, func(a, b View) int { return a.Versions[0].Visible.Compare(b.Versions[0].Visible) })
+		note(g.events[0], first, 0)
+		return
+	}
+	n := 0
+	for _, o := range g.events {
+		for n < len(views[0].Versions) && differs(views[0].Versions[n].Fields, o.Fields) != "" {
+			n++
+		}
+		if n == len(views[0].Versions) {
+			return
+		}
+		note(o, views[0], n)
+		n++
+	}
+}
+
 // checkLast checks that the last event says what could last be read.
 func (c *comparison) checkLast(e *Entry, views []View, g *group) {
 	last := g.events[len(g.events)-1]
@@ -223,7 +250,7 @@ func (c *comparison) checkLast(e *Entry, views []View, g *group) {
 // settledVersion returns the version that was readable when everything had to be settled.
 func (c *comparison) settledVersion(v View) (n int) {
 	for i, version := range v.Versions {
-		if !version.Visible.After(c.scope.Settled) {
+		if !version.Visible.After(c.scope.settled(v.Endpoint)) {
 			n = i
 		}
 	}
@@ -268,7 +295,7 @@ func (c *comparison) checkSuperseded(e *Entry, views []View, g *group) {
 		}
 	}
 	gone := slices.ContainsFunc(views, func(v View) bool {
-		return c.due(v) && !v.Gone.IsZero() && !v.Gone.After(c.scope.Settled) && !e.never(v)
+		return c.due(v) && !v.Gone.IsZero() && !v.Gone.After(c.scope.settled(v.Endpoint)) && !e.never(v)
 	})
 	if gone && !superseding(g.events[len(g.events)-1]) {
 		c.lost("%s: superseded_by", g)

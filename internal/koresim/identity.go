@@ -102,6 +102,17 @@ func unwrap(v any) any {
 	return v
 }
 
+// timeOf reads a time as decoders return it.
+func timeOf(v any) (time.Time, bool) {
+	switch v := unwrap(v).(type) {
+	case time.Time:
+		return v, true
+	case int64:
+		return time.UnixMilli(v), true
+	}
+	return time.Time{}, false
+}
+
 // text is a value as a part of a key.
 func text(v any) string {
 	switch v := v.(type) {

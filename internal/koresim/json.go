@@ -14,7 +14,7 @@ type jsonWriter struct {
 }
 
 func newJSONWriter(rows int) *jsonWriter {
-	return &jsonWriter{b: make([]byte, 0, 1024+4096*rows), stack: make([]byte, 0, 16)}
+	return &jsonWriter{b: make([]byte, 0, 1024+2048*rows), stack: make([]byte, 0, 16)}
 }
 
 func (w *jsonWriter) key(k string) {

@@ -73,6 +73,8 @@ type Config struct {
 	Faults Faults
 	// Track remembers when each change was first served, see Server.FirstServed.
 	Track bool
+	// OnRequest is called after each request, possibly by several goroutines at once.
+	OnRequest func(Request)
 }
 
 func (c Config) withDefaults() Config {

@@ -105,11 +105,15 @@ func window(from, to time.Time, offset, limit int) url.Values {
 	}
 }
 
+func (c *client) requestTo(t testing.TB, bot int, query url.Values) *http.Request {
+	r := c.request(t, events.Interactions, query, nil)
+	r.URL.Path = c.account.Path(events.Interactions, c.account.Bots[bot].ID)
+	return r
+}
+
 func (c *client) interactions(bot int, from, to time.Time, offset, limit int) page {
 	c.t.Helper()
-	r := c.request(c.t, events.Interactions, window(from, to, offset, limit), nil)
-	r.URL.Path = c.account.Path(events.Interactions, c.account.Bots[bot].ID)
-	return c.get(r)
+	return c.get(c.requestTo(c.t, bot, window(from, to, offset, limit)))
 }
 
 func (c *client) conversations(bot int, from, to time.Time, number, limit int, more map[string]any) page {

@@ -90,6 +90,7 @@ func (c *contact) outcomeFields(e events.Endpoint, t moment) Fields {
 		"session_end_time": c.outline.shownEnd(t).Time(), "final_status": status, "user_id": c.userID,
 	}
 	if e == events.CallDetails {
+		f["automation_bot_ids"] = listOf([]string{c.bot.ID})
 		if c.outline.end <= t {
 			f["disconnecting_event"] = out.hangup
 		}
@@ -104,6 +105,9 @@ func (c *contact) outcomeFields(e events.Endpoint, t moment) Fields {
 	f["dispositions"], f["disposition_remarks"] = listOf(ds), listOf(rs)
 	if score, ok := out.score.at(t); ok {
 		f["csat_score"] = score
+		if c.shape == shape2024 {
+			f["nps_score"] = 2 * score
+		}
 	}
 	f["csat_feedback"], _ = out.scoreText.at(t)
 	if c.shape == shape2025 && e == events.InteractionDetails {

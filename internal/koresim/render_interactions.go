@@ -350,9 +350,9 @@ func (c *contact) renderThumb(w *jsonWriter, k string, l timeline[thumb], t mome
 	if !ok {
 		// Where nothing was said some records have nothing, some null, some an empty list.
 		switch {
-		case c.shape == shape2025 && len(l) > 0:
+		case c.shape == shape2025:
 			w.arr(k).end()
-		case c.shape == shape2026 && len(l) > 0:
+		case c.shape == shape2026:
 			w.null(k)
 		}
 		return

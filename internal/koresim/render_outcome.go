@@ -36,6 +36,7 @@ func (c *contact) renderOutcome(w *jsonWriter, t moment, view analyticsView) {
 		w.str("finalStatus", status)
 	}
 	if view.v1 {
+		w.strs("automationBotIDs", []string{c.bot.ID})
 		if c.outline.end <= t {
 			w.str("disconnectingEvent", o.hangup)
 		}
@@ -70,6 +71,9 @@ func (c *contact) renderHandled(w *jsonWriter, t moment, view analyticsView) {
 		w.str("csatScore", strconv.FormatInt(score, 10))
 	case ok:
 		w.num("csatScore", score)
+	}
+	if score, ok := o.score.at(t); ok && c.shape == shape2024 {
+		w.num("npsScore", 2*score)
 	}
 	if text, ok := o.scoreText.at(t); ok {
 		w.str("csatFeedback", text)

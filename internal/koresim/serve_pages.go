@@ -115,7 +115,7 @@ func (s *Server) serveInteractions(r *http.Request, c *call, now moment) ([]byte
 		w.flag("hasMore", more)
 	}
 	w.end()
-	s.served(c.endpoint, page, now)
+	s.served(c, page, now)
 	return w.b, nil
 }
 
@@ -179,9 +179,9 @@ func (s *Server) serveConversations(r *http.Request, c *call, now moment) ([]byt
 		w.num("totalResults", int64(len(rows)))
 	}
 	w.end()
-	if inc == (include{true, true, true, true}) {
-		s.served(c.endpoint, found, now)
-	}
+	// What was left out of the records has not been served.
+	c.arrives = c.arrives && inc == (include{true, true, true, true})
+	s.served(c, found, now)
 	return w.b, nil
 }
 
@@ -275,7 +275,7 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 	}
 	w.end()
 	w.end()
-	s.served(c.endpoint, page, now)
+	s.served(c, page, now)
 	return w.b, nil
 }
 

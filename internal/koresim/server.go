@@ -87,12 +87,20 @@ func errorBody(msg string, code int) []byte {
 func (s *Server) clock() time.Time { return s.cfg.Clock().Add(s.cfg.Skew) }
 
 // answer handles one request up to the moment when the answer would go out.
-func (s *Server) answer(r *http.Request) reply {
+func (s *Server) answer(r *http.Request) (rep reply) {
 	now := s.cfg.Clock()
-	rep := reply{status: http.StatusOK, header: http.Header{}}
+	rep = reply{status: http.StatusOK, header: http.Header{}}
 	rep.header.Set("Content-Type", "application/json; charset=utf-8")
 	rep.header.Set("Date", s.clock().UTC().Format(http.TimeFormat))
 	call, err := s.route(r)
+	if s.cfg.OnRequest != nil && call != nil {
+		defer func() {
+			s.cfg.OnRequest(Request{
+				At: now, Endpoint: call.endpoint, Account: call.account.ID, Bot: call.botID(), URL: r.URL.String(),
+				Status: rep.status, Rows: call.rows, Fault: rep.fault,
+			})
+		}()
+	}
 	if err == nil {
 		defer s.inFlight(call)()
 		if err = s.authorize(r, call); err == nil {
@@ -104,6 +112,7 @@ func (s *Server) answer(r *http.Request) reply {
 		if s.strikes(&rep) {
 			return rep
 		}
+		call.arrives = rep.fault != FaultDropped && rep.fault != FaultHalfBody
 		rep.body, err = s.serve(r, call, now)
 	}
 	if err != nil {
@@ -120,6 +129,15 @@ type call struct {
 	endpoint events.Endpoint
 	account  *Account
 	bot      int // -1 on the endpoints that run per account
+	arrives  bool
+	rows     int
+}
+
+func (c *call) botID() string {
+	if c.bot < 0 {
+		return ""
+	}
+	return c.account.Bots[c.bot].ID
 }
 
 func (s *Server) route(r *http.Request) (*call, *refusal) {

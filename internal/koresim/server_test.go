@@ -99,8 +99,10 @@ func TestTokens(t *testing.T) {
 			status: 401, msg: `error verifying the jwt: "jti" claim is required`,
 		},
 		"without jti where that is allowed": {
-			cfg:    func(cfg *koresim.Config) { cfg.OptionalJTI = true },
-			token:  func(c *client) string { return koresim.Token(c.account.ClientSecret, claims{"appId": c.account.ClientID}) },
+			cfg: func(cfg *koresim.Config) { cfg.OptionalJTI = true },
+			token: func(c *client) string {
+				return koresim.Token(c.account.ClientSecret, claims{"appId": c.account.ClientID})
+			},
 			status: 200,
 		},
 		"jti without exp": {
@@ -205,7 +207,9 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"no account", in, nil, set("accountId", ""), 400, "accountId"},
 		{"another account", in, nil, set("accountId", "66"), 403, "accountId"},
-		{"another account in the path", id, good[id], func(r *http.Request) { r.URL.Path = "/agentassist/api/public/analytics/account/66/v2/interactionDetails" }, 403, "accountId"},
+		{"another account in the path", id, good[id], func(r *http.Request) {
+			r.URL.Path = "/agentassist/api/public/analytics/account/66/v2/interactionDetails"
+		}, 403, "accountId"},
 		{"another bot", in, nil, func(r *http.Request) { r.URL.Path = "/agentassist/api/v1/public/st-0/v2/agentassistinteractions" }, 400, "bot"},
 		{"another path", in, nil, func(r *http.Request) { r.URL.Path += "/x" }, 404, "path"},
 		{"path without v2", in, nil, func(r *http.Request) { r.URL.Path = "/agentassist/api/v1/public/st-0/agentassistinteractions" }, 404, "path"},

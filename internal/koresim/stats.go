@@ -25,6 +25,16 @@ type Stats struct {
 	Faults  map[Fault]int64
 }
 
+// Request is one request that found an account, as Config.OnRequest is told.
+type Request struct {
+	At           time.Time
+	Endpoint     events.Endpoint
+	Account, Bot string // Bot is empty on the endpoints that run per account
+	URL          string
+	Status, Rows int
+	Fault        Fault
+}
+
 func newStats() Stats {
 	return Stats{
 		Requests: map[events.Endpoint]int64{}, Rows: map[events.Endpoint]int64{}, ByAccount: map[string]int64{},
@@ -61,18 +71,19 @@ type track struct {
 }
 
 // served notes that rows were given out.
-func (s *Server) served(e events.Endpoint, rows []row, now moment) {
-	s.count(func(st *Stats) { st.Rows[e] += int64(len(rows)) })
-	if !s.cfg.Track {
+func (s *Server) served(c *call, rows []row, now moment) {
+	c.rows = len(rows)
+	s.count(func(st *Stats) { st.Rows[c.endpoint] += int64(len(rows)) })
+	if !s.cfg.Track || !c.arrives {
 		return
 	}
 	for _, r := range rows {
-		key := trackKey{e, r.ref, r.n}
+		key := trackKey{c.endpoint, r.ref, r.n}
 		s.mu.Lock()
 		t := s.tracks[key]
 		s.mu.Unlock()
 		if t == nil {
-			t = &track{changes: s.contact(r.ref).changes(e, int(r.n))}
+			t = &track{changes: s.contact(r.ref).changes(c.endpoint, int(r.n))}
 		}
 		s.mu.Lock()
 		for len(t.served) < len(t.changes) && t.changes[len(t.served)] <= r.seen {

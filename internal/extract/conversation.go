@@ -44,7 +44,7 @@ func (d *decoder) conversation() {
 	if bot == "" {
 		bot = or(c.botID)
 	}
-	d.begin(bot, at, events.Header{ConversationID: c.convID, SessionID: c.sessionID})
+	d.begin(bot, at, events.Header{ConversationID: c.convID, SessionID: c.sessionID, Channel: c.experience})
 	d.sightConversation(&c)
 	d.page.Rows = append(d.page.Rows, Row{
 		ID:             *key,

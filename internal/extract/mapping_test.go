@@ -196,12 +196,10 @@ func TestEngagements(t *testing.T) {
 }
 
 func TestSessionOddities(t *testing.T) {
-	row := decode(t, events.InteractionDetails, session(`,"reason":"low","Reason":"Upper","metaInfo":{"free":{"form":1},"customerinfo":{"CustomerPhone":"+1","Direction":"Outbound"},"identities":{"val":"v"}},
-		"customerinfo":{"CustomerEmail":"a@b.example","CustomerTier":"gold"},"campaigninfo":{"b":1,"a":2},"snoozeinfo":[]`))
-	page := row
-	c := only[*events.Conversation](t, events.InteractionDetails, session(`,"reason":"low","Reason":"Upper","metaInfo":{"free":{"form":1},"customerinfo":{"CustomerPhone":"+1","Direction":"Outbound"},"identities":{"val":"v"}},
+	page := decode(t, events.InteractionDetails, session(`,"reason":"low","Reason":"Upper","metaInfo":{"free":{"form":1},"customerinfo":{"CustomerPhone":"+1","Direction":"Outbound"},"identities":{"val":"v"}},
 		"customerinfo":{"CustomerEmail":"a@b.example","CustomerTier":"gold"},"campaigninfo":{"b":1,"a":2},"snoozeinfo":[]`))
 	require.Equal(t, map[string]int64{"data[].customerinfo.CustomerTier": 1}, page.Drift)
+	c := all[*events.Conversation](page.Rows[0].Sightings)[0]
 	require.Equal(t, "low", *c.Reason)
 	require.Equal(t, "Upper", *c.ReasonCapitalized)
 	require.Equal(t, "+1", *c.CustomerPhone)
@@ -212,4 +210,41 @@ func TestSessionOddities(t *testing.T) {
 	require.Nil(t, c.SnoozeInfoJSON)
 	require.Equal(t, `{"customerinfo":{"CustomerPhone":"+1","Direction":"Outbound"},"free":{"form":1},"identities":{"val":"v"}}`, *c.MetaInfoJSON)
 	require.Len(t, c.MetaInfo.Identities, 1)
+}
+
+// What is more than the known members is kept as JSON beside them.
+func TestComponents(t *testing.T) {
+	page := decode(t, events.Conversations, `{"results":[{"convId":"c","startTime":"2026-02-25T09:00:00Z","messages":[
+		{"_id":"ms-1","components":[{"_id":"cp-1","cT":"text","data":{"text":"hi"}},{"cT":"file","data":{"name":"a","text":"b"},"thumbnails":[{"z":1}]},{"data":"plain"},"bare"]},
+		{"_id":"m-2","type":"AGENTIC","requestId":"aa-1","components":{"cT":"text","data":{"text":"yes"}},"sessionInfo":{"status":"idle","tier":1}}]}]}`)
+	require.Equal(t, map[string]int64{"results[].messages[].sessionInfo.tier": 1}, page.Drift)
+	m := all[*events.Message](page.Rows[0].Sightings)[0]
+	require.Equal(t, `[{"component_id":"cp-1","component_type":"text","text":"hi"},`+
+		`{"component_type":"file","text":"b","data_json":"{\"name\":\"a\",\"text\":\"b\"}","thumbnails_json":"[{\"z\":1}]"},{"text":"plain"},{"text":"bare"}]`, text(t, m.Components))
+	q := all[*events.AgenticRequest](page.Rows[0].Sightings)[0]
+	require.Equal(t, `[{"component_type":"text","text":"yes"}]`, text(t, q.Components))
+	require.Equal(t, "idle", *q.AgenticStatus)
+	require.Equal(t, `{"status":"idle","tier":1}`, *q.SessionInfoJSON)
+
+	c := only[*events.CoachingTriggered](t, events.Interactions, segments(`"coachingRuntimeData":[{"_id":"co","adherence":{"criteria":"said so","adType":"ack"},"emails":["a@b.example",{"to":"c"}],"message":"plain"}]`))
+	require.Equal(t, "said so", *c.AdherenceCriteria)
+	require.Equal(t, `{"adType":"ack","criteria":"said so"}`, *c.AdherenceJSON)
+	require.Equal(t, []string{"a@b.example", `{"to":"c"}`}, c.Emails)
+	require.Equal(t, "plain", *c.MessageBody)
+}
+
+// A segment counts the phrases of its searches; where no search gives a count, there is none.
+func TestPhrases(t *testing.T) {
+	search := func(members string) string {
+		return `{"actionType":"SearchBarEntry","action":{"executionStartTime":"2026-02-25T09:00:10Z",` + members + `}}`
+	}
+	e := only[*events.Segment](t, events.Interactions, segments(`"agentActions":[`+
+		search(`"suggestionsShown":["a","b"],"suggestionUsed":1,"phraseInput":"x"`)+`,`+
+		search(`"suggestionsShown":["c"],"suggestionUsed":2,"phraseInput":"","correctionsPresented":4`)+`,{"actionType":"LibrarySelection"}]`))
+	require.EqualValues(t, 3, *e.PhrasesSuggested)
+	require.EqualValues(t, 3, *e.PhrasesAccepted)
+	require.EqualValues(t, 1, *e.PhrasesEntered)
+	require.EqualValues(t, 4, *e.CorrectionsPresented)
+	require.Nil(t, e.CorrectionsAccepted)
+	require.Nil(t, only[*events.Segment](t, events.Interactions, segments(``)).PhrasesSuggested)
 }

@@ -262,7 +262,7 @@ func (d *decoder) adherence(e *events.CoachingTriggered) {
 	}
 	start, more := d.next(), false
 	d.object("adherence", func(name string) {
-		if name == "criteria" && d.kind() == '"' {
+		if k := d.kind(); name == "criteria" && k != '{' && k != '[' {
 			e.AdherenceCriteria = d.text()
 		} else {
 			more = true

@@ -49,7 +49,7 @@ func (d *decoder) summary(at string) (rated[*events.Summary], bool) {
 			if e.Agent != nil {
 				e.ParticipantID, e.ParticipantName = e.Agent.AgentID, e.Agent.Name
 			}
-			if !strings.EqualFold(or(e.ParticipantType), "agent") {
+			if kind := e.ParticipantType; kind != nil && !strings.EqualFold(*kind, "agent") {
 				e.Agent = nil
 			}
 		case "feedback":

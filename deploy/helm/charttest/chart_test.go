@@ -1,0 +1,328 @@
+package charttest
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/json"
+	"k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/yaml"
+)
+
+const chartDir = "../agentassist-poller"
+
+func load(t *testing.T) *chart.Chart {
+	t.Helper()
+	c, err := loader.Load(chartDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// render returns the documents by kind, and the notes.
+func render(t *testing.T, values map[string]any) (map[string]string, string, error) {
+	t.Helper()
+	release := chartutil.ReleaseOptions{Name: "poller", Namespace: "contact-center", Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(load(t), values, release, chartutil.DefaultCapabilities)
+	if err != nil {
+		return nil, "", err
+	}
+	files, err := engine.Render(load(t), all)
+	if err != nil {
+		return nil, "", err
+	}
+	docs, notes := map[string]string{}, ""
+	for name, text := range files {
+		if strings.HasSuffix(name, "NOTES.txt") {
+			notes = text
+			continue
+		}
+		if strings.TrimSpace(text) == "" || strings.HasSuffix(name, ".tpl") {
+			continue
+		}
+		var head struct{ Kind string }
+		if err := yaml.Unmarshal([]byte(text), &head); err != nil {
+			t.Fatalf("%s is not YAML: %v\n%s", name, err, text)
+		}
+		docs[head.Kind] = text
+	}
+	return docs, notes, nil
+}
+
+func values(t *testing.T, name string) map[string]any {
+	t.Helper()
+	v, err := chartutil.ReadValuesFile(filepath.Join("testdata", name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// decode refuses fields that Kubernetes does not know, and fields that are written twice.
+func decode[T runtime.Object](t *testing.T, docs map[string]string, kind string) T {
+	t.Helper()
+	text, ok := docs[kind]
+	if !ok {
+		t.Fatalf("there is no %s", kind)
+	}
+	strict := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme.Scheme, scheme.Scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	obj, _, err := strict.Decode([]byte(text), nil, nil)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", kind, err, text)
+	}
+	return obj.(T)
+}
+
+// operator are kinds of the Prometheus operator, which Kubernetes itself does not know.
+var operator = []string{"ServiceMonitor", "PrometheusRule"}
+
+func TestEveryObjectIsWhatKubernetesKnows(t *testing.T) {
+	want := map[string][]string{
+		"minimal":    {"ConfigMap", "Service", "ServiceAccount", "StatefulSet"},
+		"ephemeral":  {"ConfigMap", "Service", "StatefulSet"},
+		"everything": {"ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Secret", "Service", "ServiceAccount", "ServiceMonitor", "StatefulSet"},
+	}
+	for name, kinds := range want {
+		t.Run(name, func(t *testing.T) {
+			docs, _, err := render(t, values(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for kind, text := range docs {
+				got = append(got, kind)
+				if slices.Contains(operator, kind) {
+					var anything map[string]any
+					if err := yaml.UnmarshalStrict([]byte(text), &anything); err != nil {
+						t.Errorf("%s: %v", kind, err)
+					}
+					continue
+				}
+				decode[runtime.Object](t, docs, kind)
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, kinds) {
+				t.Errorf("rendered %v; want %v", got, kinds)
+			}
+		})
+	}
+}
+
+func TestPodIsHardenedAndAlone(t *testing.T) {
+	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+		docs, _, err := render(t, values(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := decode[*appsv1.StatefulSet](t, docs, "StatefulSet")
+		if *set.Spec.Replicas != 1 {
+			t.Errorf("%s: %d replicas; two would spend the API's budget twice", name, *set.Spec.Replicas)
+		}
+		pod := set.Spec.Template.Spec
+		c := pod.Containers[0]
+		if !*pod.SecurityContext.RunAsNonRoot || pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault ||
+			*c.SecurityContext.AllowPrivilegeEscalation || !*c.SecurityContext.ReadOnlyRootFilesystem ||
+			!slices.Equal(c.SecurityContext.Capabilities.Drop, []corev1.Capability{"ALL"}) || *pod.AutomountServiceAccountToken || *pod.EnableServiceLinks {
+			t.Errorf("%s: the pod is not hardened", name)
+		}
+		for _, p := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
+			if p == nil || p.HTTPGet == nil || p.HTTPGet.Port.StrVal != c.Ports[0].Name {
+				t.Errorf("%s: a probe does not ask the pod's port", name)
+			}
+		}
+	}
+}
+
+func TestEverythingArrives(t *testing.T) {
+	docs, _, err := render(t, values(t, "everything"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := decode[*appsv1.StatefulSet](t, docs, "StatefulSet")
+	pod := set.Spec.Template.Spec
+	if got := *pod.TerminationGracePeriodSeconds; got != 60 {
+		t.Errorf("the pod has %d seconds to stop; want drain and 15 more", got)
+	}
+	if got := pod.Containers[0].Image; got != "registry.example.com/agentassist-poller:1.2.3" {
+		t.Errorf("image %s", got)
+	}
+	mounts := map[string]string{}
+	for _, m := range pod.Containers[0].VolumeMounts {
+		mounts[m.MountPath] = m.Name
+	}
+	volumes := []string{set.Spec.VolumeClaimTemplates[0].Name}
+	for _, v := range pod.Volumes {
+		volumes = append(volumes, v.Name)
+	}
+	for _, path := range []string{"/etc/poller", "/var/lib/poller", "/run/secrets/poller", "/etc/kafka"} {
+		if !slices.Contains(volumes, mounts[path]) {
+			t.Errorf("nothing is mounted at %s", path)
+		}
+	}
+	if got := decode[*corev1.Secret](t, docs, "Secret").StringData["retail-us"]; got != "s3cret" {
+		t.Errorf("secret %q", got)
+	}
+	if got := decode[*policyv1.PodDisruptionBudget](t, docs, "PodDisruptionBudget").Spec.MaxUnavailable.IntVal; got != 0 {
+		t.Errorf("maxUnavailable %d", got)
+	}
+	if got := decode[*networkingv1.NetworkPolicy](t, docs, "NetworkPolicy").Spec; len(got.PolicyTypes) != 2 || len(got.Egress) != 1 {
+		t.Errorf("network policy %+v", got)
+	}
+	selector := set.Spec.Selector.MatchLabels
+	for key, value := range selector {
+		if decode[*corev1.Service](t, docs, "Service").Spec.Selector[key] != value || set.Spec.Template.Labels[key] != value {
+			t.Errorf("label %s differs between pod, service and selector", key)
+		}
+	}
+}
+
+func TestChangedConfigurationRestartsThePod(t *testing.T) {
+	annotations := func(v map[string]any) map[string]string {
+		docs, _, err := render(t, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return decode[*appsv1.StatefulSet](t, docs, "StatefulSet").Spec.Template.Annotations
+	}
+	before, after := values(t, "everything"), values(t, "everything")
+	after["config"].(map[string]any)["memory"] = "50d"
+	if annotations(before)["checksum/config"] == annotations(after)["checksum/config"] {
+		t.Error("a changed configuration leaves the pod as it is")
+	}
+	after["secrets"] = map[string]any{"values": map[string]any{"retail-us": "other"}}
+	if annotations(before)["checksum/secrets"] == annotations(after)["checksum/secrets"] {
+		t.Error("a changed secret leaves the pod as it is")
+	}
+}
+
+// What the chart renders is what the poller takes: its own loader reads it.
+func TestPollerAcceptsTheConfiguration(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "poller")
+	build := exec.Command("go", "build", "-o", binary, "./cmd/poller")
+	build.Dir = "../../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the poller: %v\n%s", err, out)
+	}
+	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+		t.Run(name, func(t *testing.T) {
+			docs, _, err := render(t, values(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			set := decode[*appsv1.StatefulSet](t, docs, "StatefulSet")
+			file := filepath.Join(t.TempDir(), "poller.yaml")
+			text := decode[*corev1.ConfigMap](t, docs, "ConfigMap").Data["poller.yaml"]
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			check := exec.Command(binary, "check", "--offline", "--skip-files", "--config", file)
+			check.Env = append(os.Environ(), "KORE_CLIENT=cs-1", "KORE_SECRET=s3cret")
+			var stdout, stderr bytes.Buffer
+			check.Stdout, check.Stderr = &stdout, &stderr
+			if err := check.Run(); err != nil {
+				t.Fatalf("%v\n%s\n%s", err, stderr.String(), text)
+			}
+			if stderr.Len() > 0 {
+				t.Errorf("the poller warns: %s", stderr.String())
+			}
+			for _, want := range []string{"path: /var/lib/poller/poller.db", ":" + string(portOf(set)) + `"`} {
+				if !strings.Contains(stdout.String(), want) {
+					t.Errorf("the configuration in force lacks %s:\n%s", want, stdout.String())
+				}
+			}
+		})
+	}
+}
+
+func portOf(set *appsv1.StatefulSet) []byte {
+	text, _ := yaml.Marshal(set.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort)
+	return bytes.TrimSpace(text)
+}
+
+func TestWrongValuesAreRefused(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(v map[string]any)
+		want   string
+	}{
+		{"no accounts", func(v map[string]any) { v["config"] = map[string]any{"accounts": []any{}} }, "config.accounts is empty: name at least one account"},
+		{"unknown key", func(v map[string]any) { v["replicas"] = 3 }, "replicas"},
+		{"number as id", func(v map[string]any) {
+			v["config"].(map[string]any)["accounts"].([]any)[0].(map[string]any)["account_id"] = 1e9
+		}, "account_id"},
+		{"port as text", func(v map[string]any) { v["port"] = "8080" }, "port"},
+		{"two sources of secrets", func(v map[string]any) {
+			v["secrets"].(map[string]any)["values"] = map[string]any{"a": "b"}
+		}, "exclude each other"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			v := values(t, "minimal")
+			test.change(v)
+			_, _, err := render(t, v)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v; want something about %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestNotes(t *testing.T) {
+	_, notes, err := render(t, values(t, "ephemeral"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"reads 1 account.", "statefulset/poller-agentassist-poller 8080", "persistence is off", "No secret is mounted"} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("the notes lack %q:\n%s", want, notes)
+		}
+	}
+}
+
+func TestLint(t *testing.T) {
+	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+		for _, m := range lint.AllWithKubeVersion(chartDir, values(t, name), "contact-center", nil).Messages {
+			if m.Severity >= support.WarningSev {
+				t.Errorf("%s: %v", name, m)
+			}
+		}
+	}
+}
+
+// Every value that a template uses is in values.yaml with its default, and the schema knows it.
+func TestSchemaKnowsEveryDefault(t *testing.T) {
+	c := load(t)
+	var s struct {
+		Properties map[string]any `json:"properties"`
+	}
+	if err := yaml.Unmarshal(c.Schema, &s); err != nil {
+		t.Fatal(err)
+	}
+	for key := range c.Values {
+		if s.Properties[key] == nil {
+			t.Errorf("values.schema.json does not know %s", key)
+		}
+	}
+	for key := range s.Properties {
+		if _, ok := c.Values[key]; !ok && key != "global" {
+			t.Errorf("values.yaml does not show %s", key)
+		}
+	}
+}

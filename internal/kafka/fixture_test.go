@@ -84,6 +84,21 @@ func (f *fixture) read(t testing.TB, topics ...string) []kafkaread.Record {
 	return all
 }
 
+// counter returns the sum over all labels of a metric.
+func (f *fixture) counter(t testing.TB, name string) (sum float64) {
+	t.Helper()
+	families, err := f.metrics.Gather()
+	require.NoError(t, err)
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
 func ptr[T any](v T) *T { return &v }
 
 var eventTime = time.Date(2026, 11, 20, 12, 0, 0, 123e6, time.UTC)

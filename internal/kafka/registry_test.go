@@ -93,6 +93,7 @@ func TestLookupOnly(t *testing.T) {
 func TestRegistryIsAskedAgain(t *testing.T) {
 	for name, status := range map[string]int{"overloaded": 503, "broken": 500, "too many": 429, "gateway": 502} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			fake := srfake.New()
 			defer fake.Close()
 			var failures atomic.Int32

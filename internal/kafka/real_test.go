@@ -1,0 +1,364 @@
+package kafka_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kafka/kafkaread"
+	"agentassist-poller/internal/kafka/kafkatest"
+	"agentassist-poller/internal/secret"
+)
+
+// What the embedded broker and registry cannot show: that the real ones keep what we rely on.
+func TestReal(t *testing.T) {
+	kafkatest.Require(t)
+	broker := kafkatest.Kafka(t, kafkatest.KafkaOptions{
+		Users: map[string]string{"poller": "right"},
+		// Look for old segments often enough for a test.
+		Properties: map[string]string{"log.retention.check.interval.ms": "500", "log.initial.task.delay.ms": "500", "log.segment.delete.delay.ms": "0"},
+	})
+	registry := kafkatest.SchemaRegistry(t)
+	r := &real{broker: broker, registry: registry}
+	t.Run("topics", r.topics)
+	t.Run("topics that do not fit", r.wrongTopics)
+	t.Run("permissions", r.permissions)
+	t.Run("wrong password", r.wrongPassword)
+	t.Run("retention", r.retention)
+	t.Run("refused records", r.refused)
+	t.Run("incompatible schema", r.incompatible)
+	t.Run("lookup only", r.lookupOnly)
+	t.Run("delivery", r.delivery)
+	t.Run("broker killed", r.killed) // last: they share the broker
+	t.Run("registry gone", r.registryGone)
+}
+
+type real struct {
+	broker   *kafkatest.Broker
+	registry *kafkatest.Registry
+}
+
+// config gives every test topics of its own.
+func (r *real) config(t *testing.T) kafka.Config {
+	c := kafka.DefaultConfig()
+	c.Brokers = []string{r.broker.Addr}
+	c.TopicPrefix = strings.NewReplacer("/", ".", "_", "-").Replace(t.Name())
+	c.Topics.Partitions = 3
+	return c
+}
+
+func (r *real) open(t *testing.T, c kafka.Config) *fixture {
+	t.Helper()
+	rc := kafka.DefaultRegistryConfig()
+	rc.URL = r.registry.URL
+	p, err := kafka.Open(t.Context(), kafka.Options{Config: c, Registry: rc, Types: types, Log: quiet})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = p.Close(ctx)
+	})
+	return &fixture{Publisher: p, config: c, reader: readerOf(c, r.decoder(t))}
+}
+
+func (r *real) decoder(t *testing.T) *kafkaread.Decoder {
+	t.Helper()
+	client, err := sr.NewClient(sr.URLs(r.registry.URL))
+	require.NoError(t, err)
+	return kafkaread.NewDecoder(client)
+}
+
+func (r *real) admin(t *testing.T) *kadm.Client {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(r.broker.Addr))
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	return kadm.NewClient(client)
+}
+
+func (r *real) topics(t *testing.T) {
+	c := r.config(t)
+	c.Latest = []string{"feedback"}
+	topics, err := ensure(t, c, events.Types())
+	require.NoError(t, err)
+	require.Len(t, topics.Created, 12+1+1+2)
+	require.Equal(t, 3, topics.Partitions(topics.Event(events.TypeMessage)))
+	require.Equal(t, 1, topics.Partitions(topics.Watermark()))
+	search := topics.Topic(topics.Event(events.TypeSearch))
+	require.Equal(t, 30*24*time.Hour, search.Retention)
+	require.False(t, search.Compacted)
+	require.True(t, topics.Topic(topics.Watermark()).Compacted)
+	require.Equal(t, time.Hour, search.After, "Kafka 4 refuses what lies further ahead")
+
+	again, err := ensure(t, c, events.Types())
+	require.NoError(t, err)
+	require.Empty(t, again.Created)
+}
+
+func (r *real) wrongTopics(t *testing.T) {
+	c := r.config(t)
+	admin := r.admin(t)
+	compact := "compact"
+	_, err := admin.CreateTopic(t.Context(), 5, 1, map[string]*string{"cleanup.policy": &compact}, c.TopicPrefix+".search")
+	require.NoError(t, err)
+	_, err = admin.CreateTopic(t.Context(), 3, 1, nil, c.TopicPrefix+".feedback")
+	require.NoError(t, err)
+	_, err = admin.CreateTopic(t.Context(), 2, 1, nil, c.TopicPrefix+".watermark")
+	require.NoError(t, err)
+	c.Topics.Create = false
+	err = eventually(t, "event topics have different", func() error { // what was just made is known a moment later
+		_, err := ensure(t, c, types)
+		return err
+	})
+	for _, want := range []string{
+		"event topics have different numbers of partitions",
+		"search has cleanup.policy=compact; want delete",
+		"watermark has 2 partitions; want 1",
+		"watermark has cleanup.policy=delete; want compact",
+		"feedback-negative does not exist",
+	} {
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// spelled are operations as Kafka's tools spell them.
+var spelled = map[kmsg.ACLOperation]string{
+	kmsg.ACLOperationDescribe: "Describe", kmsg.ACLOperationCreate: "Create", kmsg.ACLOperationWrite: "Write",
+	kmsg.ACLOperationDescribeConfigs: "DescribeConfigs",
+}
+
+// eventually repeats until the error says what is wanted, or until there is none where nothing is.
+func eventually(t *testing.T, want string, do func() error) error {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
+		err := do()
+		if (err == nil) == (want == "") && (err == nil || strings.Contains(err.Error(), want)) {
+			return err
+		}
+		if time.Now().After(deadline) {
+			require.FailNow(t, "never came", "want %q, got %v", want, err)
+		}
+	}
+}
+
+// The operations that a user needs are those that are named one after the other until all is well.
+func (r *real) permissions(t *testing.T) {
+	admin := r.admin(t)
+	c := r.config(t)
+	c.Brokers = []string{r.broker.SASLAddr}
+	c.SASL = kafka.SASLConfig{Mechanism: "PLAIN", Username: "poller", Password: secret.New("right")}
+	grant := func(op kmsg.ACLOperation) {
+		acl := kadm.NewACLs().Topics(c.TopicPrefix + ".").ResourcePatternType(kmsg.ACLResourcePatternTypePrefixed).
+			Operations(op).Allow("User:poller").AllowHosts()
+		results, err := admin.CreateACLs(t.Context(), acl)
+		require.NoError(t, err)
+		for _, result := range results {
+			require.NoError(t, result.Err)
+		}
+	}
+	try := func() error {
+		_, err := ensure(t, c, types)
+		return err
+	}
+	for _, op := range []kmsg.ACLOperation{
+		kmsg.ACLOperationDescribe, kmsg.ACLOperationCreate, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribeConfigs,
+	} {
+		eventually(t, "grant the poller's user "+spelled[op]+" on it", try)
+		grant(op)
+	}
+	eventually(t, "", try)
+	// Nothing else is needed to publish.
+	f := r.open(t, c)
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 3)}))
+}
+
+func (r *real) wrongPassword(t *testing.T) {
+	c := r.config(t)
+	c.Brokers = []string{r.broker.SASLAddr}
+	c.SASL = kafka.SASLConfig{Mechanism: "PLAIN", Username: "poller", Password: secret.New("wrong")}
+	_, err := ensure(t, c, types)
+	require.ErrorContains(t, err, "check kafka.sasl: mechanism, user name and password")
+	unreachable := &kafka.UnreachableError{}
+	require.ErrorAs(t, err, &unreachable)
+	require.False(t, unreachable.Retryable())
+}
+
+// Records older than retention are gone at once, which is why CheckRetention refuses them first.
+func (r *real) retention(t *testing.T) {
+	c := r.config(t)
+	c.Topics.Overrides = map[string]kafka.TopicOverride{"search": {Retention: time.Hour, Config: map[string]string{"segment.ms": "1000"}}}
+	f := r.open(t, c)
+	old := time.Now().Add(-2 * time.Hour)
+	err := f.Topics.CheckRetention(old, time.Now())
+	require.ErrorContains(t, err, "search would drop events of")
+	require.ErrorContains(t, err, "kafka.timestamp: observed")
+
+	batch := searches(nil, 10)
+	for _, o := range batch {
+		o.Event.Head().EventTime = old
+	}
+	name := f.Topics.Event(events.TypeSearch)
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch}))
+	require.Eventually(t, func() bool { return len(f.read(t, name)) == 0 }, 30*time.Second, 500*time.Millisecond, "acknowledged, and gone")
+
+	c.Timestamp = kafka.TimestampObserved
+	f = r.open(t, c)
+	require.NoError(t, f.Topics.CheckRetention(old, time.Now()))
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for _, o := range batch {
+		o.Event.Head().ObservedTime = now
+	}
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch}))
+	require.Never(t, func() bool { return len(f.read(t, name)) != 10 }, 3*time.Second, time.Second)
+}
+
+// One record that the broker refuses does not hold up the others.
+func (r *real) refused(t *testing.T) {
+	c := r.config(t)
+	f := r.open(t, c)
+	batch := searches(nil, 50)
+	for _, o := range batch {
+		o.Event.Head().EventTime = time.Now().Add(-time.Hour)
+	}
+	batch[20].Event.Head().EventTime = time.Now().Add(100 * time.Hour) // Kafka 4 refuses what lies an hour ahead
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch}))
+	require.Len(t, eventIDs(f.read(t, f.Topics.Event(events.TypeSearch))), 49)
+	dead := f.read(t, f.Topics.DeadLetter())
+	require.Len(t, dead, 1)
+	require.Contains(t, dead[0].Field("reason"), kerr.InvalidTimestamp.Message)
+	require.Equal(t, batch[20].Event.Head().EntityID, dead[0].Field("entity_id"))
+
+	// The broker's limit was lowered after the start.
+	small := "20000"
+	_, err := r.admin(t).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &small}}, f.Topics.Event(events.TypeFeedback))
+	require.NoError(t, err)
+	var comment strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&comment, "%x", i*7919) // does not compress well
+	}
+	large := &events.Feedback{Header: header("large"), Comment: ptr(comment.String())}
+	fits := &events.Feedback{Header: header("fits")}
+	large.EventTime, fits.EventTime = time.Now(), time.Now()
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: []kafka.Outgoing{{Event: large, Key: "same"}, {Event: fits, Key: "same"}}}))
+	require.Equal(t, map[string]int{"ev-fits": 1}, eventIDs(f.read(t, f.Topics.Event(events.TypeFeedback))))
+	require.Len(t, f.read(t, f.Topics.DeadLetter()), 2)
+}
+
+func (r *real) incompatible(t *testing.T) {
+	schema := events.Schema(events.TypeSearch)
+	reg := newRegistry(t, r.registry.URL)
+	id, err := reg.Resolve(t.Context(), t.Name(), schema)
+	require.NoError(t, err)
+	again, err := reg.Resolve(t.Context(), t.Name(), schema)
+	require.NoError(t, err)
+	require.Equal(t, id, again)
+
+	client, err := sr.NewClient(sr.URLs(r.registry.URL))
+	require.NoError(t, err)
+	level := client.Compatibility(t.Context(), kafka.Subject(t.Name()))[0]
+	require.NoError(t, level.Err)
+	require.Equal(t, sr.CompatFullTransitive, level.Level)
+
+	changed := strings.Replace(schema, `{"name": "revision", "type": "long"`, `{"name": "revision", "type": "string"`, 1)
+	changed = strings.Replace(changed, `"type": "string", "default": 0`, `"type": "string", "default": ""`, 1)
+	require.NotEqual(t, schema, changed)
+	_, err = reg.Resolve(t.Context(), t.Name(), changed)
+	require.ErrorContains(t, err, "not compatible with: use another kafka.topic_prefix")
+	problem := &kafka.RegistryError{}
+	require.ErrorAs(t, err, &problem)
+	require.False(t, problem.Retryable())
+}
+
+func (r *real) lookupOnly(t *testing.T) {
+	schema := events.Schema(events.TypeFeedback)
+	_, err := newRegistry(t, r.registry.URL, lookupOnly).Resolve(t.Context(), t.Name(), schema)
+	require.ErrorContains(t, err, "or set schema_registry.register: true")
+	id, err := newRegistry(t, r.registry.URL).Resolve(t.Context(), t.Name(), schema)
+	require.NoError(t, err)
+	found, err := newRegistry(t, r.registry.URL, lookupOnly).Resolve(t.Context(), t.Name(), schema)
+	require.NoError(t, err)
+	require.Equal(t, id, found)
+}
+
+func (r *real) delivery(t *testing.T) {
+	f := r.open(t, r.config(t))
+	feed := newFeed()
+	negative := &events.Feedback{Header: header("n"), Sentiment: "NEGATIVE"}
+	batch := append(searches(feed, 200), kafka.Outgoing{Event: negative, Key: "conv-n", Negative: true, Feed: feed})
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch, Feeds: []*kafka.Feed{feed}}))
+	records := f.read(t, f.Topics.Event(events.TypeSearch))
+	require.Len(t, eventIDs(records), 200)
+	for _, rec := range records {
+		require.EqualValues(t, kafka.PartitionOf(rec.Key, 3), rec.Partition)
+		require.Equal(t, rec.Field("event_id"), rec.Headers["ce_id"])
+		require.Equal(t, eventTime, rec.Value["event_time"])
+	}
+	require.Len(t, f.read(t, f.Topics.Negative()), 1)
+	mark := f.read(t, f.Topics.Watermark())[0]
+	ends, err := r.admin(t).ListEndOffsets(t.Context(), f.Topics.Feeds(types)...)
+	require.NoError(t, err)
+	for _, o := range mark.Value["offsets"].([]any) {
+		o := o.(map[string]any)
+		end, ok := ends.Lookup(o["topic"].(string), int32(o["partition"].(int64)))
+		require.True(t, ok)
+		require.Equal(t, end.Offset, o["offset"], "%v", o)
+	}
+}
+
+// The broker dies in the middle of deliveries and comes back: everything arrives once.
+func (r *real) killed(t *testing.T) {
+	c := r.config(t)
+	c.DeliveryTimeout = 2 * time.Second
+	f := r.open(t, c)
+	feed := newFeed()
+	var want []string
+	for round := range 2 {
+		batch := &kafka.Batch{Events: searches(feed, 500), Feeds: []*kafka.Feed{feed}}
+		for i, o := range batch.Events {
+			o.Event.Head().EventID = fmt.Sprintf("ev-%d-%d", round, i)
+			o.Event.Head().EventTime = time.Now()
+			want = append(want, o.Event.Head().EventID)
+		}
+		done := make(chan error, 1)
+		go func() {
+			for {
+				err := f.Deliver(t.Context(), batch)
+				if problem, ok := err.(*kafka.DeliveryError); ok && problem.Retryable() && t.Context().Err() == nil {
+					continue
+				}
+				done <- err
+				return
+			}
+		}()
+		require.NoError(t, r.broker.Kill())
+		require.NoError(t, r.broker.Restart(t.Context()))
+		require.NoError(t, <-done)
+	}
+	ids := eventIDs(f.read(t, f.Topics.Event(events.TypeSearch)))
+	require.Len(t, ids, len(want))
+	for _, id := range slices.Sorted(slices.Values(want)) {
+		require.Equal(t, 1, ids[id], id)
+	}
+	require.Len(t, f.read(t, f.Topics.Watermark()), 2)
+}
+
+func (r *real) registryGone(t *testing.T) {
+	f := r.open(t, r.config(t))
+	require.NoError(t, r.registry.Kill())
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 5)}))
+	require.NoError(t, r.registry.Restart(t.Context())) // empty
+}

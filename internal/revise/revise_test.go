@@ -1,0 +1,449 @@
+package revise_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/checkpoint/checkpointtest"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/revise"
+)
+
+const account = "6798834e4e94062f75aaaaaa"
+
+var noon = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+
+// desk reads pages one after the other, a minute apart, and commits what is decided, as a poller would.
+type desk struct {
+	t      *testing.T
+	in     revise.Input
+	memory memory
+	key    map[string]string // of each entity, which must never change
+}
+
+// memory is a checkpoint in a map.
+type memory map[checkpoint.Key][]byte
+
+func (m memory) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	for i, p := range probes {
+		for distance := range p.Slack + 1 {
+			for _, day := range []uint32{p.Key.Day + distance, p.Key.Day - distance} {
+				key := p.Key
+				key.Day = day
+				if value, ok := m[key]; ok && !out[i].Known && (day == p.Key.Day || key.Shared) {
+					out[i] = checkpoint.Found{Known: true, Key: key, Value: value}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func newDesk(t *testing.T) *desk {
+	return &desk{t: t, memory: memory{}, key: map[string]string{}, in: revise.Input{
+		Source: "retail", ReadAt: noon, LastRead: func(*events.Sighting) time.Time { return time.Time{} },
+	}}
+}
+
+func (d *desk) read(sightings ...events.Sighting) *revise.Result {
+	d.t.Helper()
+	d.in.ReadAt = d.in.ReadAt.Add(time.Minute)
+	d.in.Sightings = sightings
+	result, err := revise.Decide(d.in, d.memory)
+	require.NoError(d.t, err)
+	for _, put := range result.Puts {
+		d.memory[put.Key] = put.Value
+	}
+	for _, o := range result.Events {
+		id := o.Event.Head().EntityID
+		if key, ok := d.key[id]; ok {
+			require.Equal(d.t, key, o.Key, "all revisions have the key of the first")
+		}
+		d.key[id] = o.Key
+	}
+	return result
+}
+
+// quiet reads what must be no news.
+func (d *desk) quiet(sightings ...events.Sighting) *revise.Result {
+	d.t.Helper()
+	result := d.read(sightings...)
+	require.Empty(d.t, result.Events)
+	return result
+}
+
+// one reads what must give exactly one event.
+func (d *desk) one(sightings ...events.Sighting) revise.Outgoing {
+	d.t.Helper()
+	result := d.read(sightings...)
+	require.Len(d.t, result.Events, 1)
+	return result.Events[0]
+}
+
+func str(s string) *string { return &s }
+
+func header(t events.Type, id string) events.Header {
+	return events.Header{
+		EntityID: events.EntityID(account, "bot", t, id), AccountID: account, EventTime: noon.Add(-time.Hour), EventTimeBasis: "time",
+		ConversationID: str("conv-" + id), SessionID: str("sess-" + id), SegmentID: str("seg-" + id),
+	}
+}
+
+// thumb is feedback as interactions show it.
+func thumb(id, sentiment string) events.Sighting {
+	f := &events.Feedback{Header: header(events.TypeFeedback, id), Sentiment: sentiment, Response: str(sentiment), GivenBy: "AGENT"}
+	return events.Sighting{Event: f, Endpoint: events.Interactions, Anchor: noon.Add(-2 * time.Hour)}
+}
+
+// summary is a summary as either endpoint shows it, with anchors that differ.
+func summary(from events.Endpoint, id string, text, edited *string) events.Sighting {
+	s := &events.Summary{Header: header(events.TypeSummary, id), Summary: text, EditedSummary: edited}
+	anchor := noon.Add(-2 * time.Hour)
+	if from == events.Conversations {
+		anchor = anchor.Add(-20 * time.Hour)
+		s.SegmentID = nil
+	}
+	return events.Sighting{Event: s, Endpoint: from, Anchor: anchor, Shared: true, Slack: 24 * time.Hour}
+}
+
+func TestFirstSight(t *testing.T) {
+	d := newDesk(t)
+	result := d.read(thumb("1", "POSITIVE"))
+	require.Len(t, result.Events, 1)
+	o := result.Events[0]
+	h := o.Event.Head()
+	require.Equal(t, "conv-1", o.Key)
+	require.False(t, o.Negative)
+	require.EqualValues(t, 1, h.Revision)
+	require.Equal(t, events.EventID(h.EntityID, 1, o.Event.AppendContent(nil, events.Recipe())), h.EventID)
+	require.Nil(t, h.ChangedAfter)
+	require.Equal(t, d.in.ReadAt, h.ChangedBefore)
+	require.Equal(t, d.in.ReadAt, h.ObservedTime)
+	require.Equal(t, "retail", h.Source)
+	require.Equal(t, "interactions", h.Endpoint)
+	require.False(t, h.Late)
+	require.False(t, h.Replay)
+	require.Nil(t, h.SupersededBy)
+	require.Equal(t, map[events.Type]int{events.TypeFeedback: 1}, result.Published)
+	require.Empty(t, result.Touched, "putting touches by itself")
+
+	result = d.quiet(thumb("1", "POSITIVE"))
+	require.Equal(t, 1, result.Unchanged)
+	require.Empty(t, result.Puts)
+	require.Equal(t, []uint32{checkpoint.KeyAt(noon, false, checkpoint.Hash{}).Day}, result.Touched)
+}
+
+func TestUpDownUp(t *testing.T) {
+	d := newDesk(t)
+	earlier := noon.Add(-time.Minute)
+	d.in.LastRead = func(*events.Sighting) time.Time { return earlier }
+	ids := map[string]bool{}
+	for i, verdict := range []string{"POSITIVE", "NEGATIVE", "POSITIVE"} {
+		o := d.one(thumb("1", verdict), thumb("1", verdict))
+		h := o.Event.Head()
+		require.EqualValues(t, i+1, h.Revision)
+		require.Equal(t, i > 0, o.Negative, "what once was negative stays on the topic of the negative")
+		if i > 0 {
+			require.Equal(t, &earlier, h.ChangedAfter)
+		}
+		ids[h.EventID] = true
+		d.quiet(thumb("1", verdict))
+	}
+	require.Len(t, ids, 3)
+}
+
+func TestVersionsWithinOnePage(t *testing.T) {
+	d := newDesk(t)
+	result := d.read(thumb("1", "POSITIVE"), thumb("2", "NEGATIVE"), thumb("1", "NEGATIVE"), thumb("2", "NEGATIVE"))
+	require.Len(t, result.Events, 3)
+	require.EqualValues(t, 2, result.Events[2].Event.Head().Revision)
+	require.Len(t, result.Puts, 2)
+}
+
+func TestSurroundingsAreNoNews(t *testing.T) {
+	d := newDesk(t)
+	d.one(thumb("1", "POSITIVE"))
+	moved := thumb("1", "POSITIVE")
+	moved.Event.Head().SegmentID = str("another")
+	moved.Event.Head().Agent = &events.Agent{AgentID: str("another"), Name: str("Ann")}
+	d.quiet(moved)
+}
+
+func TestLate(t *testing.T) {
+	at := noon.Add(-time.Hour) // the event time of all
+	for name, c := range map[string]struct {
+		from, upTo time.Time
+		replay     bool
+		want       bool
+	}{
+		"nothing declared":                 {},
+		"declared beyond it":               {upTo: noon, want: true},
+		"declared up to it":                {upTo: at, want: true},
+		"declared up to before it":         {upTo: at.Add(-time.Millisecond)},
+		"from before what was ever read":   {from: at, upTo: noon},
+		"within what was declared":         {from: at.Add(-time.Millisecond), upTo: noon, want: true},
+		"on purpose, in what was declared": {upTo: noon, replay: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.in.CompleteFrom, d.in.CompleteUpTo, d.in.Replay = c.from, c.upTo, c.replay
+			h := d.one(thumb("1", "POSITIVE")).Event.Head()
+			require.Equal(t, c.want, h.Late)
+			require.Equal(t, c.replay, h.Replay)
+			require.False(t, d.one(thumb("1", "NEGATIVE")).Event.Head().Late, "a revision never is")
+		})
+	}
+}
+
+func TestTimeAheadOfTheServerIsClamped(t *testing.T) {
+	d := newDesk(t)
+	ahead := thumb("1", "POSITIVE")
+	ahead.Event.Head().EventTime = noon.Add(time.Hour)
+	h := d.one(ahead).Event.Head()
+	require.Equal(t, d.in.ReadAt, h.EventTime)
+	require.Equal(t, "clamped:time", h.EventTimeBasis)
+
+	again := thumb("1", "POSITIVE")
+	again.Event.Head().EventTime = noon.Add(time.Hour)
+	d.quiet(again)
+}
+
+func TestChangedAfterIsAnEarlierRead(t *testing.T) {
+	d := newDesk(t)
+	d.one(thumb("1", "POSITIVE"))
+	for _, last := range []time.Time{{}, noon.Add(time.Hour)} {
+		d.in.LastRead = func(*events.Sighting) time.Time { return last }
+		require.Nil(t, d.one(thumb("1", last.String())).Event.Head().ChangedAfter)
+	}
+}
+
+func TestKeyOfTheFirstVersionStays(t *testing.T) {
+	segment := func(conversation *string) events.Sighting {
+		s := &events.Segment{Header: header(events.TypeSegment, "1")}
+		s.ConversationID = conversation
+		return events.Sighting{Event: s, Endpoint: events.Interactions, Anchor: noon}
+	}
+	d := newDesk(t)
+	require.Equal(t, "sess-1", d.one(segment(nil)).Key)
+	o := d.one(segment(str("conv-1")))
+	require.Equal(t, "sess-1", o.Key)
+	require.Equal(t, "conv-1", *o.Event.Head().ConversationID)
+}
+
+func TestOlderSightOfARunChangesNothing(t *testing.T) {
+	step := func(rank int64, status string) events.Sighting {
+		s := &events.PlaybookStep{Header: header(events.TypePlaybookStep, "1"), Scope: "STAGE", StageStatus: &status}
+		return events.Sighting{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
+	}
+	for _, keep := range []bool{false, true} {
+		d := newDesk(t)
+		d.in.KeepSights = keep
+		d.one(step(100, "OPEN"))
+		d.quiet(step(200, "OPEN"))
+		require.Equal(t, 1, d.quiet(step(100, "CLOSED")).OutOfRank)
+		d.one(step(200, "CLOSED"))
+		require.Equal(t, 2, d.quiet(step(100, "OPEN"), step(150, "OPEN"), step(200, "CLOSED")).OutOfRank)
+		d.one(step(300, "OPEN"))
+	}
+}
+
+func TestTwoEndpointsShowOneThing(t *testing.T) {
+	d := newDesk(t)
+	d.in.KeepSights = true
+	first := d.one(summary(events.Conversations, "1", str("by conversations"), nil))
+	require.Equal(t, "conv-1", first.Key)
+
+	// Interactions own the type: their text counts, and the edit fills in.
+	result := d.read(summary(events.Interactions, "1", str("by interactions"), nil))
+	require.Len(t, result.Events, 1)
+	require.Equal(t, 1, result.MergeHits)
+	require.Equal(t, "by interactions", *result.Events[0].Event.(*events.Summary).Summary)
+	require.Equal(t, "interactions", result.Events[0].Event.Head().Endpoint)
+
+	for range 3 {
+		result = d.quiet(
+			summary(events.Conversations, "1", str("by conversations"), nil),
+			summary(events.Interactions, "1", str("by interactions"), nil),
+			summary(events.Conversations, "1", str("by conversations"), nil),
+		)
+		require.Zero(t, result.MergeHits)
+		require.Equal(t, 3, result.Unchanged)
+	}
+
+	result = d.quiet(summary(events.Conversations, "1", str("changed where it does not count"), nil))
+	require.Len(t, result.Puts, 1, "it is remembered all the same")
+
+	o := d.one(summary(events.Conversations, "1", str("whatever"), str("edited")))
+	s := o.Event.(*events.Summary)
+	require.Equal(t, "by interactions", *s.Summary)
+	require.Equal(t, "edited", *s.EditedSummary)
+	require.EqualValues(t, 3, s.Revision)
+	require.Equal(t, "conversations", s.Endpoint)
+
+	d.in.KeepSights = false // one of them is switched off
+	d.quiet(summary(events.Interactions, "1", str("by interactions"), nil))
+	require.Equal(t, "edited", *d.one(summary(events.Interactions, "1", str("new"), nil)).Event.(*events.Summary).EditedSummary)
+}
+
+func TestEndpointSwitchedOnLater(t *testing.T) {
+	d := newDesk(t)
+	d.one(summary(events.Interactions, "1", str("text"), nil))
+	d.in.KeepSights = true
+	require.Len(t, d.quiet(summary(events.Interactions, "1", str("text"), nil)).Puts, 1)
+	require.Equal(t, 1, d.quiet(summary(events.Conversations, "1", str("text"), nil)).MergeHits)
+}
+
+// What JSON cannot hold must not stop its page.
+func TestSightThatCannotBeKept(t *testing.T) {
+	d := newDesk(t)
+	d.in.KeepSights = true
+	odd := func(text string) events.Sighting {
+		s := summary(events.Interactions, "1", &text, nil)
+		far := time.Date(58859, 1, 1, 0, 0, 0, 0, time.UTC)
+		s.Event.(*events.Summary).SumSubTime = &far
+		return s
+	}
+	d.one(odd("text"))
+	d.quiet(odd("text"))
+	d.one(odd("another"))
+	d.read(summary(events.Conversations, "1", nil, str("edited")))
+	d.quiet(odd("another"))
+}
+
+// session is a session as an analytics endpoint shows it, before and after it gains a conversation.
+func session(from events.Endpoint, conversation, status string) events.Sighting {
+	bot := header(events.TypeConversation, "bot-only")
+	bot.ConversationID, bot.SessionID, bot.SegmentID = nil, str("sess"), nil
+	s := events.Sighting{Endpoint: from, Anchor: noon.Add(-2 * time.Hour), Shared: true, Slack: 24 * time.Hour}
+	c := &events.Conversation{Header: bot, BotOnly: conversation == "", FinalStatus: &status}
+	if conversation != "" {
+		c.EntityID = events.EntityID(account, "bot", events.TypeConversation, "sess", conversation)
+		c.ConversationID = &conversation
+		s.Supersedes = bot.EntityID
+	}
+	s.Event = c
+	return s
+}
+
+func TestBotOnlySessionGainsAConversation(t *testing.T) {
+	for _, keep := range []bool{true, false} {
+		t.Run(fmt.Sprintf("keep=%t", keep), func(t *testing.T) {
+			d := newDesk(t)
+			d.in.KeepSights = keep
+			bot := d.one(session(events.InteractionDetails, "", "ACTIVE"))
+			require.Equal(t, "sess", bot.Key)
+
+			earlier := noon
+			d.in.LastRead = func(*events.Sighting) time.Time { return earlier }
+			result := d.read(session(events.InteractionDetails, "conv", "CLOSED"))
+			require.Len(t, result.Events, 2)
+			last, next := result.Events[0], result.Events[1]
+			require.Equal(t, "sess", last.Key)
+			require.Equal(t, bot.Event.Head().EntityID, last.Event.Head().EntityID)
+			require.EqualValues(t, 2, last.Event.Head().Revision)
+			require.Equal(t, next.Event.Head().EntityID, *last.Event.Head().SupersededBy)
+			require.Nil(t, last.Event.Head().ConversationID)
+			require.Equal(t, &earlier, last.Event.Head().ChangedAfter)
+			require.True(t, last.Event.(*events.Conversation).BotOnly)
+			require.Equal(t, map[bool]string{true: "ACTIVE", false: "CLOSED"}[keep], *last.Event.(*events.Conversation).FinalStatus)
+			require.Equal(t, "conv", next.Key)
+			require.EqualValues(t, 1, next.Event.Head().Revision)
+			require.Nil(t, next.Event.Head().SupersededBy)
+
+			d.quiet(session(events.InteractionDetails, "conv", "CLOSED"), session(events.InteractionDetails, "", "GONE"))
+			d.quiet(session(events.CallDetails, "", "GONE"), session(events.CallDetails, "conv", "CLOSED"))
+		})
+	}
+	t.Run("in one page", func(t *testing.T) {
+		d := newDesk(t)
+		require.Len(t, d.read(session(events.CallDetails, "", "A"), session(events.CallDetails, "conv", "A")).Events, 3)
+	})
+	t.Run("never seen before", func(t *testing.T) {
+		d := newDesk(t)
+		d.one(session(events.CallDetails, "conv", "A"))
+		d.quiet(session(events.CallDetails, "conv", "A"))
+	})
+}
+
+// An upgrade changes what counts as content. Hashes under the new recipe all differ from the stored ones.
+func TestUpgradePublishesNothing(t *testing.T) {
+	d := newDesk(t)
+	d.in.KeepSights = true
+	page := func(edited *string, verdict string) []events.Sighting {
+		return []events.Sighting{
+			thumb("1", verdict),
+			summary(events.Interactions, "1", str("text"), nil),
+			summary(events.Conversations, "1", nil, edited),
+			session(events.InteractionDetails, "conv", verdict),
+		}
+	}
+	revise.SetRecipe(t, 1)
+	d.read(page(str("edited"), "POSITIVE")...)
+	revise.SetRecipe(t, 2)
+	require.Equal(t, 4, d.quiet(page(str("edited"), "POSITIVE")...).TakenOver)
+	require.Zero(t, d.quiet(page(str("edited"), "POSITIVE")...).TakenOver)
+	revise.SetRecipe(t, 3)
+	require.Len(t, d.read(page(str("again"), "NEGATIVE")...).Events, 3, "what changed meanwhile is news under any recipe")
+	d.quiet(page(str("again"), "NEGATIVE")...)
+}
+
+func TestMemoryThatCannotBeReadCountsAsNone(t *testing.T) {
+	d := newDesk(t)
+	d.one(thumb("1", "POSITIVE"))
+	for key := range d.memory {
+		d.memory[key] = []byte("garbage")
+	}
+	result := d.read(thumb("1", "POSITIVE"))
+	require.Equal(t, 1, result.Unreadable)
+	require.Len(t, result.Events, 1)
+	require.EqualValues(t, 1, result.Events[0].Event.Head().Revision)
+	d.quiet(thumb("1", "POSITIVE"))
+}
+
+type broken struct{}
+
+func (broken) Lookup([]checkpoint.Probe, []checkpoint.Found) error { return errors.New("disk failed") }
+
+func TestDecideFails(t *testing.T) {
+	d := newDesk(t)
+	d.in.Sightings = []events.Sighting{thumb("1", "POSITIVE")}
+	_, err := revise.Decide(d.in, broken{})
+	require.ErrorContains(t, err, "disk failed")
+	for _, id := range []string{"", "short", "not a hash at all, though it is long"} {
+		d.in.Sightings[0].Event.Head().EntityID = id
+		_, err := revise.Decide(d.in, d.memory)
+		require.ErrorContains(t, err, "entity id")
+	}
+}
+
+// store is the memory that the program uses.
+type store struct{ *checkpointtest.Store }
+
+func (s store) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	return s.Store.Lookup(account, probes, out)
+}
+
+func TestWithTheCheckpoint(t *testing.T) {
+	s := store{checkpointtest.Open(t)}
+	d := newDesk(t)
+	d.in.KeepSights = true
+	for i, want := range []int{4, 0, 0} {
+		d.in.ReadAt = d.in.ReadAt.Add(time.Minute)
+		d.in.Sightings = []events.Sighting{
+			thumb("1", "POSITIVE"), summary(events.Interactions, "1", str("text"), nil),
+			session(events.CallDetails, "", "A"), summary(events.Conversations, "1", str("text"), str("edited")),
+		}
+		result, err := revise.Decide(d.in, s)
+		require.NoError(t, err)
+		require.Len(t, result.Events, want, "read %d", i)
+		require.NoError(t, s.Commit(checkpoint.Changes{
+			Account: account, Seen: d.in.ReadAt, Puts: result.Puts, Touched: result.Touched,
+		}))
+		s.Reopen(t)
+	}
+}

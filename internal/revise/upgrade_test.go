@@ -1,0 +1,67 @@
+package revise
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/events"
+)
+
+// single remembers one entity.
+type single struct{ value []byte }
+
+func (m *single) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	out[0] = checkpoint.Found{Known: m.value != nil, Key: probes[0].Key, Value: m.value}
+	return nil
+}
+
+// TestUpgradeThatReadsMoreFields plays an older build that did not read edited_summary of a summary that two endpoints
+// show. Its sights lack the field; its hashes, under its recipe, are the same with the field as without.
+func TestUpgradeThatReadsMoreFields(t *testing.T) {
+	SetRecipe(t, 2)
+	text, edited, changed := "text", "edited", "changed"
+	at := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+	sighting := func(from events.Endpoint, text, edited *string) events.Sighting {
+		s := &events.Summary{Summary: text, EditedSummary: edited}
+		s.EntityID, s.EventTime, s.SegmentID = events.EntityID("account", "bot", events.TypeSummary, "1"), at, &changed
+		return events.Sighting{Event: s, Endpoint: from, Anchor: at, Shared: true}
+	}
+	interactions := func() events.Sighting { return sighting(events.Interactions, &text, nil) }
+	conversations := func() events.Sighting { return sighting(events.Conversations, &text, &edited) }
+
+	unread := sighting(events.Conversations, &text, nil).Event
+	older := state{revision: 1, recipe: 1, hash: events.ContentHash(unread, 1), key: "seg"}
+	older.keep(sight{events.Interactions, 1, events.ContentHash(interactions().Event, 1), encodeSight(interactions().Event)})
+	older.keep(sight{events.Conversations, 1, events.ContentHash(conversations().Event, 1), encodeSight(unread)})
+
+	for name, order := range map[string][]func() events.Sighting{
+		"the endpoint with the field first": {conversations, interactions},
+		"the endpoint with the field last":  {interactions, conversations},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &single{value: older.encode()}
+			read := func(s events.Sighting) *Result {
+				result, err := Decide(Input{
+					Sightings: []events.Sighting{s}, ReadAt: at, KeepSights: true,
+					LastRead: func(*events.Sighting) time.Time { return time.Time{} },
+				}, m)
+				require.NoError(t, err)
+				for _, put := range result.Puts {
+					m.value = put.Value
+				}
+				return result
+			}
+			for range 2 {
+				for _, s := range order {
+					require.Empty(t, read(s()).Events)
+				}
+			}
+			news := read(sighting(events.Interactions, &changed, nil)).Events
+			require.Len(t, news, 1)
+			require.Equal(t, "edited", *news[0].Event.(*events.Summary).EditedSummary)
+		})
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -30,6 +29,8 @@ type Options struct {
 	// Transport replaces the way to the API, KafkaClient is added to the client's options: for tests and the demo.
 	Transport   http.RoundTripper
 	KafkaClient []kgo.Opt
+	// Abort ends when what is in hand must be given up at once, without the drain time. Nil: never.
+	Abort context.Context
 }
 
 // App is one running poller: a checkpoint, a way to Kafka, and one poll.Account for each configured account.
@@ -201,7 +202,7 @@ func (a *App) newAccounts(publisher *kafka.Publisher) ([]*poll.Account, error) {
 				return nil, fmt.Errorf("account %s: %w", c.Name, err)
 			}
 		}
-		o.API, o.Store, o.Delivery, o.Observer = client, a.store, publisher.Delivery, a.observe
+		o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, a.store, publisher.Delivery, a.observe, a.o.Abort
 		o.Log = a.log.With("account", c.Name)
 		account, err := poll.NewAccount(o)
 		if err != nil {
@@ -221,7 +222,7 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 		CSAT:  extract.CSAT(cfg.Events.CSAT),
 		Drain: cfg.Shutdown.Drain,
 	}
-	o.Policy.Latency = maps.Clone(o.Policy.Latency)
+	o.Policy.HotEvery = min(o.Policy.HotEvery, 2*c.Endpoints.Interactions.PollInterval)
 	o.Policy.Tiers = nil
 	for _, s := range c.Sweeps {
 		o.Policy.Tiers = append(o.Policy.Tiers, poll.Tier(s))

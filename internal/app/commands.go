@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"time"
 )
 
 // errNotBuilt marks the bodies below that are placeholders. PLACEHOLDER: the lead replaces them and removes this.
@@ -29,7 +28,26 @@ type RunOptions struct {
 // Run is the service: it returns nil when ctx ends and everything that was begun is finished, or given up after
 // shutdown.drain.
 func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
-	return errNotBuilt // PLACEHOLDER
+	hurry, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-o.Hurry:
+			cancel()
+		case <-done:
+		}
+	}()
+	defer func() {
+		close(done)
+		<-watched
+	}()
+	a, err := New(c, Options{Version: o.Version, Log: log, Abort: hurry})
+	if err != nil {
+		return err
+	}
+	return a.Run(ctx)
 }
 
 // PlanOptions are the flags of poller plan.

@@ -51,6 +51,7 @@ type demo struct {
 	app    *App
 	view   *demoView
 	names  kafka.Names
+	start  time.Time
 }
 
 // DemoResult is what poller demo --json prints.
@@ -115,6 +116,7 @@ func Demo(ctx context.Context, out Output, o DemoOptions) error {
 // open makes all parts, each listening on a free port of the loopback interface.
 func (d *demo) open(dir string) error {
 	start := time.Now().UTC().Truncate(time.Second)
+	d.start = start
 	profile := koresim.Profiles()[0]
 	cfg := koresim.Config{
 		Seed: d.o.Seed, Start: start, Pace: koresim.Burst, Bots: 2, SegmentsPerDay: demoSegmentsPerDay, BotOnly: 0.2,
@@ -267,7 +269,7 @@ func (d *demo) compare(ctx context.Context) (result *DemoResult, settled bool, e
 			Topic: r.Topic, Key: r.Key, Partition: r.Partition, Offset: r.Offset, Headers: r.Headers, Fields: r.Value,
 		}
 	}
-	report := koresim.Compare(d.sim.Ledger(now), observed, koresim.Scope{Settled: now, Now: d.sim.Now()})
+	report := koresim.Compare(d.sim.Ledger(now), observed, koresim.Scope{From: d.start, To: now.Add(time.Hour), Settled: now, Now: d.sim.Now()})
 	result = &DemoResult{
 		Expected: report.Expected, Found: report.Found, Lost: len(report.Lost), Repeated: len(report.Repeated),
 		Wrong: len(report.Wrong), Events: report.Events, Types: map[events.Type]int{},
@@ -318,4 +320,3 @@ func quantile(values []time.Duration, q float64) time.Duration {
 	slices.Sort(values)
 	return values[min(len(values)-1, int(math.Ceil(q*float64(len(values))))-1)]
 }
-

@@ -93,7 +93,10 @@ func (s *HTTPServer) Close() error { return s.server.Close() }
 
 func newHandler(o HTTPOptions) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
+	fromStatus := prometheus.NewRegistry()
+	fromStatus.MustRegister(gauges{o.Status})
+	metrics := prometheus.Gatherers{o.Metrics, fromStatus}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	mux.Handle("GET /healthz", probe(o.Healthy))
 	mux.Handle("GET /readyz", probe(o.Ready))
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {

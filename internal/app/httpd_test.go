@@ -89,6 +89,13 @@ func TestHTTPPaths(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode)
 }
 
+func TestStatusAsMetrics(t *testing.T) {
+	_, body, _ := get(t, serve(t, app.HTTPOptions{Status: exampleStatus})+"/metrics")
+	golden(t, "testdata/metrics.txt", body)
+	_, body, _ = get(t, serve(t, app.HTTPOptions{})+"/metrics")
+	require.Contains(t, body, "poller_delivery_up 1")
+}
+
 func TestPprofOnRequest(t *testing.T) {
 	code, body, _ := get(t, serve(t, app.HTTPOptions{Pprof: true})+"/debug/pprof/")
 	require.Equal(t, 200, code)

@@ -35,7 +35,7 @@ func (c *clock) observe(date, sent, received time.Time, believed time.Duration) 
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if both, ok := c.known.and(sample); ok {
+	if both, ok := c.known.and(sample); ok && !c.known.at.IsZero() {
 		c.known, c.doubted = both, bounds{}
 	} else if both, ok := c.doubted.and(sample); ok && !c.doubted.at.IsZero() {
 		c.known, c.doubted = both, bounds{}
@@ -51,11 +51,16 @@ func (c *clock) observe(date, sent, received time.Time, believed time.Duration) 
 	return 0
 }
 
-// skew is the middle of what is possible.
+// skew is the middle of what is possible, and whether it is known. The first answer alone is a guess: it may have a wrong
+// Date, and what is called complete on its word would stay so. The second that agrees with it makes it known.
 func (c *clock) skew() (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.known.lo + (c.known.hi-c.known.lo)/2, !c.known.at.IsZero()
+	best, known := c.known, !c.known.at.IsZero()
+	if !known {
+		best = c.doubted
+	}
+	return best.lo + (best.hi-best.lo)/2, known
 }
 
 // and intersects bounds with newer ones. It reports whether both can be true.

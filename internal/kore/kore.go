@@ -83,7 +83,7 @@ func (c *Client) Close() {
 	}
 }
 
-// Skew returns how far the server's clock is ahead of ours, and whether it is known: it is from the first answer that
+// Skew returns how far the server's clock is ahead of ours, and whether it is known: it is once two answers agree that
 // came from the API. It is exact to half a second plus half the fastest round trip, and gets better
 // with every answer.
 func (c *Client) Skew() (d time.Duration, known bool) { return c.clock.skew() }

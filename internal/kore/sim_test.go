@@ -123,9 +123,12 @@ func TestEveryFaultHasItsClass(t *testing.T) {
 				require.True(t, known, "a fault without a class")
 				sim, c := simulate(t, func(w *koresim.Config) { w.Faults.Hang = time.Hour })
 				q := simQuery(sim, events.Interactions)
-				_, err := c.Fetch(t.Context(), q)
-				require.NoError(t, err)
+				for range 2 {
+					_, err := c.Fetch(t.Context(), q)
+					require.NoError(t, err)
+				}
 				before, _ := c.Skew()
+				var err error
 
 				sim.InjectOnce(fault, q.Endpoint)
 				_, err = c.Fetch(t.Context(), q)

@@ -74,6 +74,8 @@ type Options struct {
 	Messages          bool          // publish message events
 	CSAT              extract.CSAT
 	Drain             time.Duration // how long a batch in hand may take to be delivered after ctx has ended
+	// Abort ends when even that is too long. Nil: never.
+	Abort context.Context
 
 	API      API
 	Store    Memory
@@ -380,15 +382,15 @@ func (a *Account) replan(now time.Time) {
 // fetcher returns the fetchFunc of one step: it makes the one request for which a slot was taken.
 func (a *Account) fetcher(r *running, slot SlotTaken) fetchFunc {
 	return func(ctx context.Context, q kore.Query) (*Page, error) {
-		sent := a.API.Now()
+		sent := time.Now()
 		resp, err := a.API.Fetch(ctx, q)
-		now := a.API.Now()
-		slot.Done(time.Now())
+		now := time.Now()
+		slot.Done(now)
 		a.took(q.Endpoint, now.Sub(sent))
 		if err != nil {
 			var ke *kore.Error
 			if errors.As(err, &ke) && ke.Class == kore.WaitUntil {
-				a.budget.Pause(time.Now().Add(ke.RetryAfter))
+				a.budget.Pause(now.Add(ke.RetryAfter))
 			}
 			return nil, err
 		}

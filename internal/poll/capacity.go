@@ -34,6 +34,10 @@ var shares = [classCount]float64{45, 5, 25, 7.5, 7.5, 10}
 // turn out too full and pages shift. Work without deadlines needs none.
 var headroom = [classCount]float64{1.1, 1.2, 1.3, 1.3, 1, 1}
 
+// slowest is the least, in requests a minute, that is planned for work that there is: what comes once a day should not
+// take a day.
+const slowest = 0.5
+
 const (
 	// planned is the part of the budget, and of the time of the one request in flight, that is given out at all.
 	planned, plannedSlot = 0.92, 0.85
@@ -81,8 +85,10 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 		}
 	}
 	for c := range classCount {
-		for e := range p.wants[c] {
-			p.wants[c][e] *= headroom[c]
+		for i, v := range p.wants[c] {
+			if v > 0 {
+				p.wants[c][i] = max(v*headroom[c], slowest)
+			}
 		}
 	}
 	p.grant()

@@ -105,6 +105,8 @@ type Slot struct {
 	Active []Work
 	// Wait is how long the budget makes each lane wait. Zero: not at all.
 	Wait [laneCount]time.Duration
+	// Last is when the endpoint's last request in each lane was sent. Hot rows, sweeps and backfills are paced by it.
+	Last [laneCount]time.Time
 }
 
 // candidate is the best that one class of work has to offer.
@@ -126,30 +128,50 @@ func (c *candidate) offer(w Work, due time.Time) {
 func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot Slot) (w Work, wait time.Duration, ok bool) {
 	wait = maxWait
 	busy, idle := p.looks(units, e, now, slot)
-	for _, next := range []func() candidate{
-		func() candidate { return busy },
-		func() candidate { return p.active(slot, LaneHot, func() candidate { return p.hot(units, e, now) }) },
-		func() candidate { return idle },
-		func() candidate { return p.sweepOrGap(units, e, now, slot) },
-		func() candidate {
+	for _, stage := range []struct {
+		lane Lane
+		best func() candidate
+	}{
+		{LaneTail, func() candidate { return busy }},
+		{LaneHot, func() candidate { return p.active(slot, LaneHot, func() candidate { return p.hot(units, e, now) }) }},
+		{LaneTail, func() candidate { return idle }},
+		{LaneSweep, func() candidate { return p.sweepOrGap(units, e, now, slot) }},
+		{LaneBackfill, func() candidate {
 			return p.active(slot, LaneBackfill, func() candidate { return p.backfill(units, e, now) })
-		},
+		}},
 	} {
-		c := next()
+		if blocked := max(slot.Wait[stage.lane], p.pace(stage.lane, e, slot).Sub(now)); blocked > 0 {
+			wait = min(wait, blocked)
+			continue
+		}
+		c := stage.best()
 		if !c.ok {
 			continue
 		}
-		delay := max(c.due.Sub(now), slot.Wait[c.work.Lane], 0)
-		if delay == 0 {
+		if !c.due.After(now) {
 			return c.work, 0, true
 		}
-		wait = min(wait, delay)
+		wait = min(wait, c.due.Sub(now))
 	}
 	return Work{}, wait, false
 }
 
 // maxWait bounds how long Next tells to wait when there is nothing to do.
 const maxWait = time.Minute
+
+// pace returns when a lane may send again so that it does not spend faster than it was granted. Looks keep their own time.
+func (p *Plan) pace(lane Lane, e events.Endpoint, slot Slot) time.Time {
+	var rate float64
+	for c := range classCount {
+		if c.lane() == lane {
+			rate += p.rate(c, e)
+		}
+	}
+	if lane == LaneTail || slot.Last[lane].IsZero() {
+		return time.Time{}
+	}
+	return slot.Last[lane].Add(min(perRequest(rate), time.Minute/slowest))
+}
 
 // active returns the pass in hand of a lane, else what begin offers.
 func (p *Plan) active(slot Slot, lane Lane, begin func() candidate) candidate {
@@ -194,7 +216,7 @@ func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot Slot)
 		f := p.frontier(u, now)
 		c := &p.Units[i]
 		due := u.LastLook.Add(c.Poll)
-		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > c.Poll
+		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > c.Poll+edge+edge
 		if urgent {
 			due = minTime(u.LastLook, due)
 		} else if !c.Busy {
@@ -258,12 +280,13 @@ func (p *Plan) reach(u *Unit, now time.Time) time.Time {
 	return minTime(u.Density.Back(now, limit, pg.fill), now)
 }
 
-// rideFrom returns the earliest moment from back on that would have to be read again before the next look, or to.
+// rideFrom returns the earliest moment from back on that would have to be read again before the next look, or to. Hot rows
+// always have to.
 func (p *Plan) rideFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time {
 	next := now.Add(c.Poll)
 	for _, r := range u.Hot {
-		if read, ok := u.Read.LastRead(r.Start); !r.Start.Before(back) && r.Start.Before(to) && (!ok || read.Add(c.Hot).Before(next)) {
-			to = r.Start
+		if !r.Start.Before(back) {
+			to = minTime(to, r.Start)
 		}
 	}
 	to = to.Truncate(time.Second)
@@ -325,7 +348,9 @@ func latest(tasks []task, rate float64, now time.Time) candidate {
 	if len(tasks) == 0 {
 		return candidate{}
 	}
-	slices.SortStableFunc(tasks, func(a, b task) int { return a.deadline.Compare(b.deadline) })
+	slices.SortFunc(tasks, func(a, b task) int {
+		return cmp.Or(a.deadline.Compare(b.deadline), a.work.Unit-b.work.Unit, a.work.From.Compare(b.work.From))
+	})
 	var requests float64
 	begin := tasks[0].deadline
 	for _, t := range tasks {
@@ -364,7 +389,7 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 		return tasks
 	}
 	refs := slices.Clone(u.Hot)
-	slices.SortStableFunc(refs, func(a, b HotRef) int {
+	slices.SortFunc(refs, func(a, b HotRef) int {
 		return cmp.Or(a.Read.Compare(b.Read), cmp.Compare(a.ID, b.ID))
 	})
 	for batch := range slices.Chunk(refs, pagingOf(u.Endpoint).rows) {
@@ -399,17 +424,19 @@ func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 
 // hotWindows groups the hot rows of a unit that start before end by windows whose rows fit on a page.
 func hotWindows(u *Unit, end time.Time) [][]HotRef {
-	refs := slices.DeleteFunc(slices.Clone(u.Hot), func(r HotRef) bool {
-		return !r.Start.Before(end) || r.Start.Before(u.Start)
-	})
-	slices.SortStableFunc(refs, func(a, b HotRef) int { return a.Start.Compare(b.Start) })
+	byStart := func(a, b HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) }
+	refs := u.Hot
+	if !slices.IsSortedFunc(refs, byStart) {
+		refs = slices.SortedFunc(slices.Values(refs), byStart)
+	}
+	before := func(t time.Time) int {
+		i, _ := slices.BinarySearchFunc(refs, t, func(r HotRef, t time.Time) int { return r.Start.Compare(t) })
+		return i
+	}
+	refs = refs[before(u.Start):max(before(u.Start), before(end))]
 	var out [][]HotRef
 	for len(refs) > 0 {
-		limit := u.Density.Ahead(refs[0].Start, end, pagingOf(u.Endpoint).fill)
-		n := 1
-		for n < len(refs) && refs[n].Start.Before(limit) {
-			n++
-		}
+		n := max(1, before(u.Density.Ahead(refs[0].Start, end, pagingOf(u.Endpoint).fill)))
 		out = append(out, refs[:n])
 		refs = refs[n:]
 	}

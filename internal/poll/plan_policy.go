@@ -21,7 +21,7 @@ type Policy struct {
 	// Tiers are the sweeps of the endpoints that read by the second, the youngest time first. ConversationTiers are
 	// those of `conversations`, which can only be read by the day.
 	Tiers, ConversationTiers []Tier
-	// HotEvery is how often hot rows are read again, at most once a poll interval.
+	// HotEvery is how often hot rows are read again where looks do not reach them.
 	HotEvery time.Duration
 	// CatchUp is how far back a look for new rows begins at the earliest.
 	CatchUp time.Duration
@@ -41,11 +41,9 @@ func DefaultPolicy() Policy {
 			events.Interactions: time.Second, events.Conversations: 5 * time.Second,
 			events.InteractionDetails: time.Second, events.CallDetails: time.Second,
 		},
-		Tiers: []Tier{
-			{15 * time.Minute, time.Minute}, {2 * time.Hour, 5 * time.Minute}, {day, time.Hour}, {7 * day, 12 * time.Hour},
-		},
+		Tiers:             []Tier{{2 * time.Hour, 5 * time.Minute}, {day, time.Hour}, {7 * day, 12 * time.Hour}},
 		ConversationTiers: []Tier{{day, 2 * time.Hour}, {7 * day, day}},
-		HotEvery:          30 * time.Second,
+		HotEvery:          time.Minute,
 		CatchUp:           time.Hour,
 		RecentGap:         day,
 		BusyRate:          4.0 / 3600,

@@ -264,14 +264,17 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 	}
 }
 
-// draining returns a context that outlives ctx by the drain time, unless there is a hurry.
+// draining returns a context that outlives ctx by the drain time, unless Abort ends before.
 func (a *Account) draining(ctx context.Context) (context.Context, context.CancelFunc) {
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var timer *time.Timer
-	stop := context.AfterFunc(ctx, func() { timer = time.AfterFunc(a.Drain, cancel) })
+	// A timer that is left behind cancels what has been cancelled already.
+	stops := []func() bool{context.AfterFunc(ctx, func() { time.AfterFunc(a.Drain, cancel) })}
+	if a.Abort != nil {
+		stops = append(stops, context.AfterFunc(a.Abort, cancel))
+	}
 	return out, func() {
-		if !stop() && timer != nil {
-			timer.Stop()
+		for _, stop := range stops {
+			stop()
 		}
 		cancel()
 	}

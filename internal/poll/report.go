@@ -39,7 +39,7 @@ func (a *Account) Status() (status.Account, Delivered) {
 	for lane, used := range a.budget.Used(time.Now()) {
 		s.Budget.Used += used
 		s.Budget.Lanes = append(s.Budget.Lanes, status.Lane{
-			Name: Lane(lane).String(), Share: float64(laneShares[lane]) / 100, Used: used,
+			Name: Lane(lane).String(), Share: laneShares[lane], Used: used,
 		})
 	}
 	if until := a.budget.PausedUntil(); until.After(time.Now()) {

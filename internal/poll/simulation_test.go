@@ -46,6 +46,7 @@ type simSlot struct {
 	wake   time.Time
 	active []*simPass
 	busy   *simPass // the one whose request is under way
+	last   [4]time.Time
 	taken  poll.SlotTaken
 }
 
@@ -99,6 +100,7 @@ func (s *simulation) planUnits() []*poll.Unit {
 			}
 			u.Hot = append(u.Hot, h)
 		}
+		slices.SortFunc(u.Hot, func(a, b poll.HotRef) int { return a.Start.Compare(b.Start) })
 		out[i] = &u.Unit
 	}
 	return out
@@ -141,7 +143,7 @@ func (s *simulation) run(end time.Time, step time.Duration, every func()) {
 
 // next begins the next request of an endpoint, or sleeps.
 func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) {
-	state := poll.Slot{}
+	state := poll.Slot{Last: slot.last}
 	for _, p := range slot.active {
 		state.Active = append(state.Active, p.work)
 	}
@@ -158,6 +160,7 @@ func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) 
 			continue
 		}
 		slot.taken, slot.busy = taken, s.resume(slot, w)
+		slot.last[w.Lane] = s.now
 		break
 	}
 	latency := time.Duration(300+s.rnd.IntN(700)) * time.Millisecond
@@ -233,6 +236,7 @@ func (s *simulation) arrived(e events.Endpoint, slot *simSlot) {
 		u.Density.Observe(span, rows)
 		s.noteHot(u, rows)
 	}
+	u.Read.Coalesce(128, s.now)
 	if e == events.InteractionDetails {
 		s.wake(p)
 	}
@@ -360,7 +364,7 @@ func (s *simulation) logRequests(since time.Duration) {
 // go a moment ago, so that all of it wants to be swept at the same time.
 func TestSimulationTenThousandADay(t *testing.T) {
 	now := base.Add(7*day + 9*time.Hour)
-	length := 30 * time.Hour
+	length := 14 * time.Hour
 	end := now.Add(length)
 	s := newSimulation(t, 1, now)
 	for _, e := range events.Endpoints() {

@@ -22,6 +22,8 @@ const (
 	maxHot = 5_000
 	// maxStretches bounds the set of intervals that is written with every pass.
 	maxStretches = 256
+	// fruitless is when to look again after a look that could not be concluded.
+	fruitless = 5 * time.Second
 	// capRetry is when a second that was still full is asked for again.
 	capRetry = time.Hour
 )
@@ -211,6 +213,7 @@ func (u *unit) observe(h *events.Header, readAt time.Time) {
 // conclude applies the outcome of a pass to what is known of the unit.
 func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 	through := end.ReadAt.Add(-edge)
+	marked := false
 	for _, span := range end.Read {
 		if span.From.IsZero() { // a look for new rows: it went on from where the last one ended
 			span.From = w.From
@@ -220,6 +223,7 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 			continue
 		}
 		u.Read.Mark(span.From, span.To, end.ReadAt)
+		marked = true
 		if w.Kind != KindHot {
 			u.Density.Observe(span, starts)
 		}
@@ -234,6 +238,9 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 		}
 	}
 	if w.Lane == LaneTail {
+		if !marked { // the plan would look again at once, for ever
+			u.NotBefore = end.ReadAt.Add(min(u.PollInterval, fruitless))
+		}
 		u.state.PassesStable++
 		if end.Unstable {
 			u.state.PassesStable = 0
@@ -295,7 +302,9 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 // worked notes a success. It returns the failure that is over, nil if there was none.
 func (u *unit) worked() *status.Error {
 	over := u.lastError
-	u.failures, u.lastError, u.NotBefore = 0, nil, time.Time{}
+	if over != nil {
+		u.failures, u.lastError, u.NotBefore = 0, nil, time.Time{}
+	}
 	return over
 }
 

@@ -1,0 +1,92 @@
+package app
+
+import (
+	"time"
+
+	"agentassist-poller/internal/status"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// gauges shows the status as metrics, so that what a person reads and what an alert fires on is one and the same.
+type gauges struct {
+	status func() status.Status
+}
+
+func gauge(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("poller_"+name, help, labels, nil)
+}
+
+var (
+	perEndpoint = []string{"account", "endpoint", "bot"}
+
+	endpointUp       = gauge("endpoint_up", "1 while the endpoint is read or waits its turn, 0 while it fails or has stopped.", perEndpoint...)
+	endpointLag      = gauge("endpoint_lag_seconds", "Now less the time up to which everything has been read.", perEndpoint...)
+	endpointComplete = gauge("endpoint_complete_up_to_timestamp_seconds", "The time up to which the stream is declared complete.", perEndpoint...)
+	endpointInterval = gauge("endpoint_poll_interval_seconds", "The poll interval that the budget attains.", perEndpoint...)
+	endpointLongest  = gauge("endpoint_longest_look_seconds", "The longest time between two looks so far.", perEndpoint...)
+	endpointGap      = gauge("endpoint_gap_seconds", "Time that has not been read although later time has.", perEndpoint...)
+	sweepAge         = gauge("sweep_age_seconds", "Since the oldest re-read within the reach of a sweep.", append(perEndpoint, "within")...)
+	budgetUsed       = gauge("budget_requests", "Requests in the last minute, by kind of work.", "account", "lane")
+	budgetLimit      = gauge("budget_limit", "Requests allowed in any minute.", "account")
+	clockSkew        = gauge("clock_skew_seconds", "Our clock less the API's.", "account")
+	deliveryUp       = gauge("delivery_up", "1 while events are delivered, 0 while delivery fails or has stopped.")
+	checkpointUp     = gauge("checkpoint_up", "1 while the checkpoint is written, 0 while that fails.")
+	checkpointBytes  = gauge("checkpoint_bytes", "Size of the checkpoint file.")
+	checkpointThings = gauge("checkpoint_entities", "Things that are remembered.")
+)
+
+// Describe sends nothing: which metrics there are depends on the accounts.
+func (g gauges) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the status once, so that all its metrics belong together.
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	send := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	s := g.status()
+	send(deliveryUp, up(s.Delivery.State))
+	send(checkpointUp, up(s.Checkpoint.State))
+	send(checkpointBytes, float64(s.Checkpoint.Bytes))
+	send(checkpointThings, float64(s.Checkpoint.Entities))
+	for _, a := range s.Accounts {
+		send(budgetLimit, float64(a.Budget.Limit), a.Name)
+		for _, lane := range a.Budget.Lanes {
+			send(budgetUsed, float64(lane.Used), a.Name, lane.Name)
+		}
+		if a.ClockSkew != nil {
+			send(clockSkew, seconds(*a.ClockSkew), a.Name)
+		}
+		for _, e := range a.Endpoints {
+			labels := []string{a.Name, e.Endpoint, e.BotID}
+			send(endpointUp, up(e.State), labels...)
+			if e.Lag != nil {
+				send(endpointLag, seconds(*e.Lag), labels...)
+			}
+			if e.CompleteUpTo != nil {
+				send(endpointComplete, float64(e.CompleteUpTo.UnixMilli())/1000, labels...)
+			}
+			send(endpointInterval, seconds(e.PollIntervalActual), labels...)
+			send(endpointLongest, seconds(e.LongestLook), labels...)
+			var gap time.Duration
+			for _, g := range e.Gaps {
+				gap += g.To.Sub(g.From)
+			}
+			send(endpointGap, gap.Seconds(), labels...)
+			for _, sweep := range e.Sweeps {
+				if sweep.Age != nil {
+					send(sweepAge, seconds(*sweep.Age), append(labels, time.Duration(sweep.Within).String())...)
+				}
+			}
+		}
+	}
+}
+
+func up(s status.State) float64 {
+	if s.Red() {
+		return 0
+	}
+	return 1
+}
+
+func seconds(s status.Seconds) float64 { return time.Duration(s).Seconds() }

@@ -170,7 +170,7 @@ func (p *Plan) pace(lane Lane, e events.Endpoint, slot Slot) time.Time {
 	if lane == LaneTail || slot.Last[lane].IsZero() {
 		return time.Time{}
 	}
-	return slot.Last[lane].Add(min(perRequest(rate), time.Minute/slowest))
+	return slot.Last[lane].Add(min(perRequest(rate), perRequest(slowest)))
 }
 
 // active returns the pass in hand of a lane, else what begin offers.

@@ -3,6 +3,7 @@ package app
 import (
 	"time"
 
+	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/status"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -75,7 +76,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			send(endpointGap, gap.Seconds(), labels...)
 			for _, sweep := range e.Sweeps {
 				if sweep.Age != nil {
-					send(sweepAge, seconds(*sweep.Age), append(labels, time.Duration(sweep.Within).String())...)
+					send(sweepAge, seconds(*sweep.Age), append(labels, conf.FormatDuration(time.Duration(sweep.Within)))...)
 				}
 			}
 		}

@@ -116,7 +116,7 @@ func TestProblems(t *testing.T) {
 		environ    []string
 		want       []string
 	}{
-		{"unknown", "nmae: x", nil, []string{`f.yaml:1:1: nmae: there is no such setting; did you mean name?`}},
+		{"unknown", "nam: x", nil, []string{`f.yaml:1:1: nam: there is no such setting; did you mean name?`}},
 		{"spelling", "servers: [{portNumber: 1}]", nil, []string{`f.yaml:1:12: servers[0].portNumber: there is no such setting; did you mean port-number?`}},
 		{"wrong place", "host: x", nil, []string{`f.yaml:1:1: host: there is no such setting; did you mean host in the section servers?`}},
 		{"nothing near", "own: {zzz: 1}", nil, []string{`f.yaml:1:7: own.zzz: there is no such setting; known here: user`}},

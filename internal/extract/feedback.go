@@ -81,7 +81,8 @@ func (c CSAT) sentiment(score float64) string {
 }
 
 // csat returns what the customer said about a conversation; nil where nothing was said.
-func (d *decoder) csat(score *float64, words *string) *events.Feedback {
+func (d *decoder) csat(s *session) *events.Feedback {
+	score, words := s.score, s.event.CSATFeedback
 	if score != nil && *score < 1 {
 		score = nil
 	}
@@ -98,7 +99,7 @@ func (d *decoder) csat(score *float64, words *string) *events.Feedback {
 	if score != nil {
 		f.Sentiment = d.scope.CSAT.sentiment(*score)
 		f.Response = d.texts.put(strconv.FormatFloat(*score, 'f', -1, 64))
-		f.CSATScore = d.whole(score)
+		f.CSATScore = s.event.CSATScore
 	}
 	return f
 }

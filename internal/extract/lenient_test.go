@@ -79,6 +79,8 @@ func TestScalars(t *testing.T) {
 		"unknown inside":    {`"agent":{"agentId":"a","grade":1}`, func(e *events.Segment) any { return e.Agent }, `{"agent_id":"a"}`, "data[].agent.grade"},
 		"object is null":    {`"agent":null`, func(e *events.Segment) any { return e.Agent }, `null`, ""},
 		"object is empty":   {`"agent":[]`, func(e *events.Segment) any { return e.Agent }, `null`, ""},
+		"object is nothing": {`"agent":{}`, func(e *events.Segment) any { return e.Agent }, `null`, ""},
+		"nothing in array":  {`"tags":[{},{"name":"a"}]`, func(e *events.Segment) any { return e.Tags }, `[{"name":"a"}]`, ""},
 		"object is blank":   {`"agent":""`, func(e *events.Segment) any { return e.Agent }, `null`, ""},
 		"object in array":   {`"agent":[{"agentId":7}]`, func(e *events.Segment) any { return e.Agent }, `{"agent_id":"7"}`, ""},
 		"object is text":    {`"agent":"jsmith01"`, func(e *events.Segment) any { return e.Agent }, `null`, "bad:data[].agent"},

@@ -10,7 +10,7 @@ func (d *decoder) metaInfo(s *session) (*events.ConversationMeta, *string) {
 		return nil, d.raw()
 	}
 	start := d.next()
-	d.object("metaInfo", func(name string) {
+	if !d.object("metaInfo", func(name string) {
 		switch name {
 		case "_id":
 			m.ID = d.text()
@@ -121,7 +121,9 @@ func (d *decoder) metaInfo(s *session) (*events.ConversationMeta, *string) {
 		default:
 			d.skip()
 		}
-	})
+	}) {
+		return nil, nil
+	}
 	return m, d.canonical(start)
 }
 

@@ -51,8 +51,8 @@ func newReader(body []byte) *reader {
 }
 
 // object reads an object and calls field with the name of each member. A member that field leaves unread is unknown:
-// it is skipped and counted. Upstream also sends null or [] for no object, and the object as the only element of an array.
-// The result says whether there was an object.
+// it is skipped and counted. Upstream also sends null, [] or {} for no object, and the object as the only element of an
+// array. The result says whether there was an object.
 func (r *reader) object(at string, field func(name string)) bool {
 	switch r.kind() {
 	case '{':
@@ -85,6 +85,7 @@ func (r *reader) object(at string, field func(name string)) bool {
 
 func (r *reader) members(at string, field func(name string)) bool {
 	r.token()
+	found := false
 	depth := len(r.path)
 	if at != "" {
 		r.path = append(r.path, at)
@@ -95,6 +96,7 @@ func (r *reader) members(at string, field func(name string)) bool {
 			r.fail(err)
 			break
 		}
+		found = true
 		name := r.unquote(value)
 		r.name = name
 		before := r.dec.InputOffset()
@@ -106,7 +108,7 @@ func (r *reader) members(at string, field func(name string)) bool {
 	}
 	r.path = r.path[:depth]
 	r.token()
-	return r.err == nil
+	return found && r.err == nil
 }
 
 // list reads an array and calls elem for each of its elements that is not null. Upstream also sends null for an empty

@@ -337,7 +337,7 @@ func (d *decoder) sightSession(s *session) {
 	if !e.BotOnly {
 		seen.Supersedes = botOnly
 	}
-	if f := d.csat(s.score, e.CSATFeedback); f != nil {
+	if f := d.csat(s); f != nil {
 		seen := d.sightFeedback(f, id, moment{})
 		shared(seen, d.anchor, slackSession)
 		if !e.BotOnly {

@@ -103,15 +103,15 @@ func shared(s *events.Sighting, anchor time.Time, slack time.Duration) {
 // inOrder sorts siblings by a time that never changes, the ones without it last and as they were.
 func inOrder[T any](siblings []T, at func(T) *time.Time) []T {
 	slices.SortStableFunc(siblings, func(a, b T) int {
-		switch at, bt := at(a), at(b); {
-		case at == nil && bt == nil:
+		switch ta, tb := at(a), at(b); {
+		case ta == nil && tb == nil:
 			return 0
-		case at == nil:
+		case ta == nil:
 			return 1
-		case bt == nil:
+		case tb == nil:
 			return -1
 		default:
-			return at.Compare(*bt)
+			return ta.Compare(*tb)
 		}
 	})
 	return siblings

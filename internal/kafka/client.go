@@ -108,8 +108,7 @@ type UnreachableError struct {
 
 func (e *UnreachableError) Error() string {
 	hint := "check kafka.brokers and that the brokers run"
-	if first, ok := errors.AsType[*kgo.ErrFirstReadEOF](e.Err); ok {
-		_ = first // its text says whether TLS or SASL is the likelier reason
+	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](e.Err); ok {
 		hint = "check kafka.tls and kafka.sasl"
 	}
 	if classify(e.Err) == Fatal {

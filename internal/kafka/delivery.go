@@ -10,7 +10,8 @@ import (
 type Delivery interface {
 	// Deliver publishes a batch and then commits it. It returns nil only when all of it is in Kafka and Commit has
 	// succeeded; on an error the batch is not committed, and errors.As finds what to do: an error with
-	// Retryable() true may be repeated.
+	// Retryable() true may be repeated. After one with false, a person has something to do, and the publisher
+	// must be opened anew: the client holds on to some of these errors.
 	//
 	// Repeating means calling Deliver with the same *Batch, unchanged: what Kafka has acknowledged is not sent again,
 	// and what is still on its way is waited for. A batch that is made anew publishes everything again, with the same

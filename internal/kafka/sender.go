@@ -38,6 +38,9 @@ func (s *sender) publish(ctx context.Context, b *Batch) error {
 	if b.outbox == nil {
 		b.outbox = s.encoder.batch(b)
 	}
+	if err := ctx.Err(); err != nil {
+		return s.failed(b.Account, b.outbox, err)
+	}
 	if err := s.drain(ctx, b.Account, b.outbox); err != nil {
 		return err
 	}

@@ -62,12 +62,11 @@ func (n Names) of(suffix string) string { return n.prefix + "." + suffix }
 type kind int
 
 const (
-	kindEvents    kind = iota // deleted by age, as many partitions as all of its kind
-	kindLatest                // compacted, as many partitions
-	kindLog                   // deleted by age, one partition when we make it
-	kindState                 // compacted, one partition, for its order
-	kindSharded               // compacted, a fixed number of partitions
-	kindUndefined             // not ours to check
+	kindEvents  kind = iota // deleted by age, as many partitions as all of its kind
+	kindLatest              // compacted, as many partitions
+	kindLog                 // deleted by age, one partition when we make it
+	kindState               // compacted, one partition, for its order
+	kindSharded             // compacted, a fixed number of partitions
 )
 
 func (k kind) compacted() bool { return k == kindLatest || k == kindState || k == kindSharded }

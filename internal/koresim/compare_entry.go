@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"agentassist-poller/internal/events"
 )
 
 // settle looks for the events of one entry and checks them.
@@ -95,6 +97,12 @@ func (c *comparison) checkHeader(e *Entry, g *group) {
 		}
 	}
 	last := g.last()
+	for _, name := range ownTimes[e.Type] {
+		if own := unwrap(last[name]); !empty(own) && !same(own, last["event_time"]) {
+			c.wrong("%s: event_time %v by %v, but %s is %v", g, last["event_time"], last["event_time_basis"], name, own)
+			return
+		}
+	}
 	if len(e.EventTimes) == 0 {
 		return
 	}
@@ -104,6 +112,16 @@ func (c *comparison) checkHeader(e *Entry, g *group) {
 		}
 	}
 	c.wrong("%s: event_time %v by %v, not %v", g, last["event_time"], last["event_time_basis"], e.EventTimes)
+}
+
+// ownTimes are the times that things have of their own, which come before any time around them.
+var ownTimes = map[events.Type][]string{
+	events.TypeSearch:            {"execution_start_time"},
+	events.TypeSuggestionShown:   {"display_time"},
+	events.TypeSuggestionUsed:    {"used_time", "dialog_start_time"},
+	events.TypeCoachingTriggered: {"triggered_at"},
+	events.TypePlaybookStep:      {"adhered_at"},
+	events.TypeAgenticRequest:    {"requested_at"},
 }
 
 func superseding(o *Observed) bool { return !empty(unwrap(o.Fields["superseded_by"])) }

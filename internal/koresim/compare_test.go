@@ -49,6 +49,12 @@ func (p *publisher) publish(entries iter.Seq[*koresim.Entry], now time.Time) {
 			}
 			maps.Copy(event, identity)
 			maps.Copy(event, fields)
+			for _, own := range []string{"execution_start_time", "display_time", "used_time", "dialog_start_time", "triggered_at", "adhered_at", "requested_at"} {
+				if at, ok := fields[own]; ok {
+					event["event_time"] = at
+					break
+				}
+			}
 			p.put("x."+string(e.Type), e.KafkaKey, event)
 			if negative = negative || event["sentiment"] == "NEGATIVE"; negative {
 				p.put("x.feedback-negative", e.KafkaKey, event)
@@ -80,7 +86,7 @@ func history(e *koresim.Entry, now time.Time) (list []koresim.Fields) {
 		for _, v := range e.Views {
 			for i := len(v.Versions) - 1; i >= 0; i-- {
 				if version := v.Versions[i]; !version.Visible.After(t) {
-					if len(e.Views) > 1 && e.Type == events.TypePlaybookStep {
+					if e.Type == events.TypePlaybookStep || e.Type == events.TypeCoachingTriggered {
 						merged = maps.Clone(version.Fields) // a later row counts alone
 					}
 					maps.Copy(merged, version.Fields)

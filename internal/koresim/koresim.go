@@ -8,6 +8,7 @@ package koresim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -128,6 +129,14 @@ func (c Config) Validate() error {
 	}
 	if c.Accounts < 0 || c.Bots < 0 || c.BusyBots < 0 || c.SegmentsPerDay < 0 {
 		return fmt.Errorf("accounts, bots and segments per day must not be negative")
+	}
+	for _, f := range c.Faults.Kinds {
+		if !slices.Contains(FaultKinds(), f) {
+			return fmt.Errorf("there is no fault %q; want some of %q", f, FaultKinds())
+		}
+	}
+	if c.Faults.Rate < 0 || c.Faults.Rate > 1 {
+		return fmt.Errorf("the rate of faults is %v; want a share from 0 to 1", c.Faults.Rate)
 	}
 	for _, s := range c.Spikes {
 		if s.At.Before(c.Start) || s.Account >= max(c.Accounts, 1) || s.Bot >= max(c.Bots, 1) {

@@ -20,7 +20,7 @@ type Entry struct {
 	Key string
 	// AccountID, BotID and ConversationID are what its events must carry; KafkaKey is the record key of all of them.
 	AccountID, BotID, ConversationID, KafkaKey string
-	// EventTimes are the acceptable event times of the last version.
+	// EventTimes are the acceptable event times, of whichever version. None: any.
 	EventTimes []time.Time
 	// Views are the places where it can be read. Two views of one endpoint are rows that both carry it: the later counts.
 	Views []View

@@ -41,21 +41,21 @@ func (c *contact) segmentEntry(s *segment) *Entry {
 // actionEntries are the searches, the lists shown, what was used of them and what was thought of that.
 func (c *contact) actionEntries(s *segment) (list []*Entry) {
 	for _, a := range s.actions {
-		via := "LIBRARY"
+		via, around := "LIBRARY", []moment{s.span.start}
 		if q := a.search; q != nil {
-			via = "SEARCH"
+			via, around = "SEARCH", []moment{q.execution, q.display}
 			list = append(list, c.searchEntry(s, q))
 			list = append(list, c.shownEntry(s, "SEARCH", "", q.display, q.display, q.list))
 		}
-		list = append(list, c.usedEntries(s, a.used, via, a.at)...)
+		list = append(list, c.usedEntries(s, a.used, via, around)...)
 	}
 	for _, p := range s.shown {
-		display := p.display
+		display, around := p.display, p.display
 		if p.untimed {
-			display = 0
+			display, around = 0, s.span.start
 		}
 		list = append(list, c.shownEntry(s, "PROACTIVE", p.utterance, display, p.display, p.list))
-		list = append(list, c.usedEntries(s, p.used, "PROACTIVE", p.display)...)
+		list = append(list, c.usedEntries(s, p.used, "PROACTIVE", []moment{around})...)
 	}
 	return list
 }
@@ -83,8 +83,7 @@ func (c *contact) shownEntry(s *segment, kind, utterance string, display, at mom
 	if display != 0 {
 		id["display_time"] = display.Time()
 	} else {
-		// Without a time of its own: what it belongs to has one.
-		times = nil
+		times = []moment{s.span.start}
 	}
 	e := c.entry(events.TypeSuggestionShown, id, times...)
 	v, ok := c.view(c.segmentPlace(s), []moment{at}, func(moment) Fields {
@@ -103,11 +102,13 @@ func (c *contact) shownEntry(s *segment, kind, utterance string, display, at mom
 	return e
 }
 
-func (c *contact) usedEntries(s *segment, used []*use, via string, parent moment) (list []*Entry) {
+// usedEntries are about what was used of a list. Before it was sent a use has no time of its own, and takes one of those
+// around it.
+func (c *contact) usedEntries(s *segment, used []*use, via string, around []moment) (list []*Entry) {
 	for _, u := range used {
 		id := u.identity()
 		id["segment_id"], id["via"] = s.id, via
-		e := c.entry(events.TypeSuggestionUsed, id, u.sent, u.started, parent, u.at)
+		e := c.entry(events.TypeSuggestionUsed, id, append(around, u.sent, u.started)...)
 		changes := append(u.links.moments([]moment{u.at}), u.sent, u.more, u.finished)
 		v, ok := c.view(c.segmentPlace(s), changes, func(t moment) Fields {
 			if t < u.at {
@@ -210,22 +211,34 @@ func (c *contact) feedbackEntry(id Fields, l timeline[thumb], more Fields, place
 
 func (c *contact) nudgeEntry(s *segment, n *nudge) *Entry {
 	e := c.entry(events.TypeCoachingTriggered, Fields{"coaching_id": n.id}, n.triggered)
-	v, ok := c.view(c.segmentPlace(s), []moment{n.triggered, n.adhered}, func(t moment) Fields {
+	e.add(c.view(c.segmentPlace(s), []moment{n.triggered, n.adhered}, func(t moment) Fields {
 		if t < n.triggered {
 			return nil
 		}
-		f := Fields{
-			"coaching_id": n.id, "rule_id": n.rule, "rule_name": n.name, "message_id": n.message, "triggered_at": n.triggered.Time(),
-			"action_type": n.action, "action_id": n.actionID, "expression": n.expression, "message_title": n.title, "message_body": n.body,
-			"emails": listOf(n.emails), "adhered_at": known(n.adhered, t),
-		}
-		if n.action != "email_manager" {
-			f["is_adhered"], f["adherence_criteria"] = n.adhered.happened(t), n.criteria
-		}
-		return f
-	})
-	e.add(v, ok)
+		return n.fields(n.at(t))
+	}))
+	if n.until != 0 {
+		next := c.segments[s.n+1]
+		e.add(c.view(c.segmentPlace(next), []moment{next.span.began, n.adhered}, func(t moment) Fields {
+			if t < next.span.began {
+				return nil
+			}
+			return n.fields(t)
+		}))
+	}
 	return e
+}
+
+func (n *nudge) fields(t moment) Fields {
+	f := Fields{
+		"coaching_id": n.id, "rule_id": n.rule, "rule_name": n.name, "message_id": n.message, "triggered_at": n.triggered.Time(),
+		"action_type": n.action, "action_id": n.actionID, "expression": n.expression, "message_title": n.title, "message_body": n.body,
+		"emails": listOf(n.emails), "adhered_at": known(n.adhered, t),
+	}
+	if n.action != "email_manager" {
+		f["is_adhered"], f["adherence_criteria"] = n.adhered.happened(t), n.criteria
+	}
+	return f
 }
 
 // runEntries are about playbook runs: each is seen by every segment that it spans.

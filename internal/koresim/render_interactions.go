@@ -80,8 +80,11 @@ func (c *contact) renderSegment(w *jsonWriter, s *segment, t moment, agenticToo 
 	w.arr("coachingRuntimeData")
 	for _, n := range s.nudges {
 		if n.triggered <= t {
-			c.renderNudge(w, n, t)
+			c.renderNudge(w, n, n.at(t))
 		}
+	}
+	for _, n := range s.carried {
+		c.renderNudge(w, n, t)
 	}
 	w.end()
 	if agenticToo {

@@ -24,6 +24,7 @@ type segment struct {
 	shown      []*proactive
 	runs       []*playbookView
 	nudges     []*nudge
+	carried    []*nudge // of the segment before
 	activities []*agentic
 	summary    *summary
 

@@ -107,6 +107,15 @@ type nudge struct {
 	id, rule, name, message, action, actionID, expression, title, body, criteria string
 	emails                                                                       []string
 	triggered, adhered                                                           moment
+	until                                                                        moment // 0, or when its segment ended and it went on in the next
+}
+
+// at returns the moment up to which the first segment of a nudge shows it.
+func (n *nudge) at(t moment) moment {
+	if n.until != 0 {
+		return min(t, n.until)
+	}
+	return t
 }
 
 func (c *contact) newNudge(d dice, s *segment) *nudge {
@@ -118,6 +127,10 @@ func (c *contact) newNudge(d dice, s *segment) *nudge {
 	n.id = d.objectID(n.triggered)
 	if n.action == "email_manager" {
 		n.emails = []string{"manager@example.com"}
+	} else if s.n+1 < len(c.segments) && d.chance(0.3) {
+		next := c.segments[s.n+1]
+		n.until, n.adhered = s.span.end, next.within(d, 0.1, 0.8)
+		next.carried = append(next.carried, n)
 	} else if d.chance(0.6) {
 		n.adhered = n.triggered + c.world.stretch(d, second, 45*second)
 	}

@@ -189,3 +189,16 @@ func TestShapes(t *testing.T) {
 		require.True(t, strings.Contains(text.String(), want), want)
 	}
 }
+
+func TestImpossibleWorlds(t *testing.T) {
+	for want, cfg := range map[string]koresim.Config{
+		"is before start":      {Start: start, End: start.Add(-time.Hour)},
+		"must not be negative": {Start: start, Bots: -1},
+		"outside the world":    {Start: start, Spikes: []koresim.Spike{{At: start, Bot: 7}}},
+		"no fault \"fire\"":    {Start: start, Faults: koresim.Faults{Kinds: []koresim.Fault{"fire"}}},
+		"a share from 0 to 1":  {Start: start, Faults: koresim.Faults{Rate: 7}},
+	} {
+		_, err := koresim.New(cfg)
+		require.ErrorContains(t, err, want)
+	}
+}

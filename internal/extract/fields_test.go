@@ -267,8 +267,14 @@ func trace(t *testing.T, endpoint events.Endpoint, path string) []string {
 		return found
 	}
 	found := map[string]bool{}
+	seen := map[string]bool{}
 	for _, around := range surroundings {
 		base := record(endpoint, path, around)
+		shape := text(t, base)
+		if seen[shape] {
+			continue
+		}
+		seen[shape] = true
 		before := flatten(t, endpoint, base)
 		for _, marker := range markers {
 			base := record(endpoint, path, around)

@@ -22,7 +22,7 @@ demo: build ## see it at work
 	bin/poller demo
 
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
-	POLLER_KAFKA_TEST=1 go test -count=1 -timeout 30m -run Kafka ./internal/...
+	POLLER_KAFKA_TEST=1 go test -count=1 -timeout 30m $$(git grep -l internal/kafka/kafkatest -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 lint: $(LINT)
 	$(LINT) run ./...

@@ -100,7 +100,7 @@ func open(path string, options Options, mayRename bool) (_ *Store, setAside stri
 	err = s.guard("open", func() error {
 		s.db, err = bolt.Open(path, 0o600, &bolt.Options{
 			Timeout: time.Second, // bbolt asks for a lock that is held already
-			NoSync:  options.NoSync,
+			NoSync:  options.NoSync, NoGrowSync: options.NoSync,
 			// The map is faster than the array once expiry has freed many pages. The freelist is kept on disk, although
 			// that makes commits larger after an expiry, because bbolt otherwise rebuilds it in Open by reading the whole
 			// file, in a goroutine of its own: slow to start, and a panic there would end the process.

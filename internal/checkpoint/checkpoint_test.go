@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
 
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
@@ -297,6 +298,53 @@ func TestRandomHistoryAgainstModel(t *testing.T) {
 			require.Equal(t, len(touched), stats.Days)
 		})
 	}
+}
+
+// TestConcurrentUse is for the race detector, and for the promise that a lookup sees one state of the store.
+func TestConcurrentUse(t *testing.T) {
+	s := checkpointtest.Open(t)
+	var entries [2][]checkpoint.Entry
+	var probes []checkpoint.Probe
+	for i := range 50 {
+		key := own(noon.Add(time.Duration(i)*time.Hour), i)
+		probes = append(probes, checkpoint.Probe{Key: key})
+		for n := range entries {
+			entries[n] = append(entries[n], checkpoint.Entry{Key: key, Value: []byte{byte(n)}})
+		}
+	}
+	put(t, s, noon, entries[0]...)
+	var group errgroup.Group
+	for range 2 {
+		group.Go(func() error {
+			out := make([]checkpoint.Found, len(probes))
+			for range 100 {
+				if err := s.Lookup(account, probes, out); err != nil {
+					return err
+				}
+				for _, found := range out {
+					if !found.Known || found.Value[0] != out[0].Value[0] {
+						return fmt.Errorf("saw half a commit: %+v", found)
+					}
+				}
+				if _, err := s.Stats(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		for i := range 40 {
+			if err := s.Commit(checkpoint.Changes{Account: account, Seen: noon, Puts: entries[i%2]}); err != nil {
+				return err
+			}
+			if _, err := s.Expire(noon.Add(-day)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.NoError(t, group.Wait())
 }
 
 func TestOpenCreatesPrivately(t *testing.T) {

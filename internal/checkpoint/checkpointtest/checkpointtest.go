@@ -12,7 +12,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// Store is a store in a directory of the test's own.
+// Store is a store in a directory of the test's own. It does not sync, which only a loss of power could tell.
 type Store struct {
 	*checkpoint.Store
 	Path string
@@ -49,7 +49,7 @@ func (s *Store) Reopen(t testing.TB) {
 
 func (s *Store) open(t testing.TB) {
 	t.Helper()
-	store, err := checkpoint.Open(s.Path, checkpoint.Options{})
+	store, err := checkpoint.Open(s.Path, checkpoint.Options{NoSync: true})
 	if err != nil {
 		t.Fatalf("open: %v", err)
 	}

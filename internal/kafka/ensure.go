@@ -63,8 +63,8 @@ func (t *Topics) Feeds(types []events.Type) []string {
 }
 
 // EnsureTopics makes the topics that are missing, where the configuration allows it, and checks all of them. Types are
-// the event types that are switched on. Everything wrong with the topics is returned at once: errors.Join of *TopicError.
-// It changes no topic that exists.
+// the event types that are switched on. Everything wrong with the topics is returned at once, as a *TopicsError. It changes
+// no topic that exists.
 func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []events.Type) (*Topics, error) {
 	if err := Reach(ctx, client, reachTimeout); err != nil {
 		return nil, err
@@ -87,16 +87,18 @@ func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []eve
 		}
 	}
 	problems := t.check(found)
-	if err := t.readConfigs(ctx, client); err != nil {
-		problems = append(problems, err)
+	unread, err := t.readConfigs(ctx, client)
+	if err != nil {
+		return nil, err
 	}
+	problems = append(problems, unread...)
 	for _, s := range t.specs {
 		if topic := t.byName[s.name]; topic.Partitions > 0 {
 			problems = append(problems, checkConfig(s, topic, c)...)
 		}
 	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
+	if len(problems) > 0 {
+		return nil, &TopicsError{problems}
 	}
 	return t, nil
 }
@@ -133,7 +135,7 @@ func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (map[s
 	}
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return nil, 0, fmt.Errorf("describe topics: %w", err)
+		return nil, 0, &requestError{"describe topics", err}
 	}
 	found := map[string]described{}
 	for _, topic := range resp.Topics {
@@ -218,9 +220,9 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 	}
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return fmt.Errorf("create topics: %w", err)
+		return &requestError{"create topics", err}
 	}
-	var failed []error
+	var failed TopicsError
 	for _, topic := range resp.Topics {
 		err := kerr.ErrorForCode(topic.ErrorCode)
 		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) { // another instance was faster
@@ -234,9 +236,9 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 		if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
 			e.Hint = "grant the poller's user Create on it, or create it by hand and set kafka.topics.create: false"
 		}
-		failed = append(failed, e)
+		failed.Problems = append(failed.Problems, e)
 	}
-	return errors.Join(failed...)
+	return failed.orNil()
 }
 
 // check looks at what metadata says: is it there, may we write, do the numbers of partitions fit.
@@ -279,11 +281,11 @@ func (t *Topics) check(found map[string]described) []error {
 	return problems
 }
 
-// readConfigs fills in what DescribeConfigs says of the topics that exist.
-func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client) error {
+// readConfigs fills in what DescribeConfigs says of the topics that exist, and returns what it does not say.
+func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client) (problems []error, err error) {
 	names := sortedKeys(t.byName)
 	if len(names) == 0 {
-		return nil
+		return nil, nil
 	}
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	for _, name := range names {
@@ -293,9 +295,8 @@ func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client) error {
 	}
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return fmt.Errorf("describe the configuration of topics: %w", err)
+		return nil, &requestError{"describe the configuration of topics", err}
 	}
-	var problems []error
 	for _, resource := range resp.Resources {
 		name := resource.ResourceName
 		switch err := kerr.ErrorForCode(resource.ErrorCode); {
@@ -315,7 +316,7 @@ func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client) error {
 		}
 		t.byName[name] = topic
 	}
-	return errors.Join(problems...)
+	return problems, nil
 }
 
 func (t *Topic) set(key, value string) {

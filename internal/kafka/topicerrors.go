@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -8,7 +9,50 @@ import (
 	"time"
 )
 
-// TopicError says what is wrong with one topic and what to do about it. A person has to do it.
+// TopicsError holds everything that is wrong with the topics.
+type TopicsError struct{ Problems []error }
+
+func (e *TopicsError) Error() string { return errors.Join(e.Problems...).Error() }
+
+func (e *TopicsError) Unwrap() []error { return e.Problems }
+
+// Retryable reports whether waiting may help: only if that goes for every problem.
+func (e *TopicsError) Retryable() bool {
+	return !slices.ContainsFunc(e.Problems, func(err error) bool {
+		r, ok := errors.AsType[interface {
+			error
+			Retryable() bool
+		}](err)
+		return !ok || !r.Retryable()
+	})
+}
+
+// orNil returns nil if there are no problems.
+func (e *TopicsError) orNil() error {
+	if len(e.Problems) == 0 {
+		return nil
+	}
+	return e
+}
+
+// requestError is a request to the cluster that failed as a whole.
+type requestError struct {
+	op  string
+	err error
+}
+
+func (e *requestError) Error() string {
+	text := e.op + ": " + e.err.Error()
+	if hint := hintFor(e.err); hint != "" {
+		text += "; " + hint
+	}
+	return text
+}
+
+func (e *requestError) Unwrap() error   { return e.err }
+func (e *requestError) Retryable() bool { return classify(e.err) == Retry }
+
+// TopicError says what is wrong with one topic and what to do about it.
 type TopicError struct {
 	Topic string
 	Text  string
@@ -31,8 +75,8 @@ func (e *TopicError) Error() string {
 
 func (e *TopicError) Unwrap() error { return e.Err }
 
-// Retryable is false: somebody has to change the topic.
-func (e *TopicError) Retryable() bool { return false }
+// Retryable is true where the cluster was only not ready to answer. Else somebody has to change the topic.
+func (e *TopicError) Retryable() bool { return e.Err != nil && classify(e.Err) == Retry }
 
 func denied(topic string, err error, operation string) *TopicError {
 	return &TopicError{

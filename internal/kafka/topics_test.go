@@ -275,3 +275,27 @@ func TestCreateIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "a policy of the cluster refuses this")
 	require.ErrorIs(t, err, kerr.PolicyViolation)
 }
+
+// A cluster that is not ready yet is waited for; one that says no is not asked again.
+func TestTopicErrorsThatPass(t *testing.T) {
+	for name, tt := range map[string]struct {
+		faults []kfake.Fault
+		retry  bool
+	}{
+		"quota":       {[]kfake.Fault{{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: topic, Err: kerr.ThrottlingQuotaExceeded}}, true},
+		"not allowed": {[]kfake.Fault{{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: topic, Err: kerr.TopicAuthorizationFailed}}, false},
+		"both": {[]kfake.Fault{
+			{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: topic, Err: kerr.ThrottlingQuotaExceeded},
+			{Keys: []kmsg.Key{kmsg.CreateTopics}, Topic: "agentassist.feedback", Err: kerr.PolicyViolation},
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := newCluster(t)
+			cluster.Fault(tt.faults...)
+			_, err := ensure(t, configFor(cluster), types)
+			problem := &kafka.TopicsError{}
+			require.ErrorAs(t, err, &problem)
+			require.Equal(t, tt.retry, problem.Retryable(), err)
+		})
+	}
+}

@@ -154,7 +154,7 @@ func identityOf(e *koresim.Entry) map[string]any {
 }
 
 func ledgerOf(t *testing.T, p koresim.Profile) (*koresim.Server, time.Time) {
-	c := newClient(t, koresim.Config{Seed: 11, Profile: p, SegmentsPerDay: 150, End: start.Add(24 * time.Hour), EmailOpen: 3 * time.Hour})
+	c := newClient(t, koresim.Config{Seed: 11, Profile: p, SegmentsPerDay: 50, End: start.Add(24 * time.Hour), EmailOpen: 3 * time.Hour})
 	c.now = start.Add(80 * time.Hour)
 	return c.s, c.now
 }

@@ -19,13 +19,16 @@ import (
 func TestLedgerAgreesWithWhatIsServed(t *testing.T) {
 	for _, p := range koresim.Profiles() {
 		for _, pace := range []koresim.Pace{koresim.Lifelike, koresim.Burst} {
+			if pace == koresim.Burst && !p.LimitPerList {
+				continue // half of the profiles are enough
+			}
 			t.Run(fmt.Sprintf("%s/%d", p.Name, pace), func(t *testing.T) {
-				cfg := koresim.Config{Seed: 7, Profile: p, SegmentsPerDay: 60, End: start.Add(24 * time.Hour), Pace: pace}
+				cfg := koresim.Config{Seed: 7, Profile: p, SegmentsPerDay: 60, End: start.Add(24 * time.Hour), EmailOpen: 10 * time.Hour, Pace: pace}
 				if pace == koresim.Burst {
-					cfg.SegmentsPerDay, cfg.End = 4000, start.Add(30*time.Minute)
+					cfg.SegmentsPerDay, cfg.End = 2500, start.Add(30*time.Minute)
 				}
 				c := newClient(t, cfg)
-				for _, at := range []time.Duration{25 * time.Minute, 11*time.Hour + 77*time.Millisecond, 26 * time.Hour, 20 * 24 * time.Hour} {
+				for _, at := range []time.Duration{25 * time.Minute, 11*time.Hour + 77*time.Millisecond, 20 * 24 * time.Hour} {
 					c.now = start.Add(at)
 					c.checkAgreement(c.readAll())
 				}
@@ -38,7 +41,7 @@ func TestLedgerAgreesWithWhatIsServed(t *testing.T) {
 func (c *client) readAll() map[events.Endpoint][]map[string]any {
 	all := map[events.Endpoint][]map[string]any{}
 	for bot := range c.account.Bots {
-		for day := -1; day < 5; day++ {
+		for day := -1; day < 3; day++ {
 			from := start.Add(time.Duration(day) * 24 * time.Hour)
 			for offset := 0; ; offset += 100 {
 				p := c.interactions(bot, from, from.Add(24*time.Hour-time.Millisecond), offset, 100)
@@ -57,10 +60,10 @@ func (c *client) readAll() map[events.Endpoint][]map[string]any {
 		}
 		for _, e := range []events.Endpoint{events.InteractionDetails, events.CallDetails} {
 			seen := map[string]bool{}
-			for minutes := 0; minutes < 5*24*60; {
-				step := 120
+			for minutes := 0; minutes < 2*24*60; {
+				step := 240
 				if minutes < 40 {
-					step = 5
+					step = 10
 				}
 				from := start.Add(time.Duration(minutes) * time.Minute)
 				minutes += step

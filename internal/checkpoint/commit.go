@@ -1,9 +1,7 @@
 package checkpoint
 
 import (
-	"cmp"
 	"errors"
-	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -45,15 +43,14 @@ func (s *Store) Commit(c Changes) error {
 	if c.Account == "" && len(c.Puts)+len(c.Touched)+len(c.Dead)+len(c.Progress) > 0 {
 		return errors.New("commit to checkpoint: changes name no account")
 	}
-	writes := c.writes()
 	return s.update("commit", func(tx *bolt.Tx) error {
-		changed := len(writes)+len(c.Progress)+len(c.Identity) > 0
+		changed := len(c.Puts)+len(c.Dead)+len(c.Progress)+len(c.Identity) > 0
 		if c.Account != "" {
 			acc, err := createAccount(tx, c.Account)
 			if err != nil {
 				return err
 			}
-			if err := writeDays(acc.Bucket(bucketDays), writes, hour(c.Seen)); err != nil {
+			if err := writeDays(acc.Bucket(bucketDays), &c); err != nil {
 				return err
 			}
 			if touched, err := touchDays(acc.Bucket(bucketDays), c.Touched, hour(c.Seen)); err != nil {
@@ -79,27 +76,6 @@ func (s *Store) Commit(c Changes) error {
 	})
 }
 
-type write struct {
-	day   uint32
-	key   storedKey
-	value []byte
-}
-
-// writes returns puts and dead letters in the order of the file.
-func (c *Changes) writes() []write {
-	all := make([]write, 0, len(c.Puts)+len(c.Dead))
-	for _, put := range c.Puts {
-		all = append(all, write{put.Key.Day, put.Key.stored(), put.Value})
-	}
-	for _, dead := range c.Dead {
-		all = append(all, write{dead.Day, newStoredKey(prefixDead, dead.Hash), nil})
-	}
-	slices.SortStableFunc(all, func(a, b write) int {
-		return cmp.Or(cmp.Compare(a.day, b.day), a.key.compare(b.key))
-	})
-	return all
-}
-
 func createAccount(tx *bolt.Tx, account string) (*bolt.Bucket, error) {
 	if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil {
 		return acc, nil
@@ -116,39 +92,52 @@ func createAccount(tx *bolt.Tx, account string) (*bolt.Bucket, error) {
 	return acc, nil
 }
 
-func writeDays(days *bolt.Bucket, writes []write, seen uint32) error {
-	for len(writes) > 0 {
-		day := writes[0].day
-		n := 1
-		for n < len(writes) && writes[n].day == day {
-			n++
-		}
-		bucket, err := days.CreateBucketIfNotExists(dayName(day))
-		if err != nil {
-			return err
-		}
-		if err := writeDay(bucket, writes[:n], seen); err != nil {
-			return err
-		}
-		writes = writes[n:]
-	}
-	return nil
+// dayWriter writes into the bucket of one day.
+type dayWriter struct {
+	bucket *bolt.Bucket
+	cursor *bolt.Cursor
+	info   dayInfo
 }
 
-func writeDay(bucket *bolt.Bucket, writes []write, seen uint32) error {
-	bucket.FillPercent = fillPercent
-	info := unpackDayInfo(bucket.Sequence())
-	info.touched = max(info.touched, seen)
-	cursor := bucket.Cursor()
-	for _, w := range writes {
-		if key, _ := cursor.Seek(w.key[:]); string(key) != string(w.key[:]) {
-			info.entities++
+func (w *dayWriter) put(key storedKey, value []byte) error {
+	if there, _ := w.cursor.Seek(key[:]); string(there) != string(key[:]) {
+		w.info.entities++
+	}
+	return w.bucket.Put(key[:], value)
+}
+
+func writeDays(days *bolt.Bucket, c *Changes) error {
+	writers := make(map[uint32]*dayWriter)
+	put := func(day uint32, key storedKey, value []byte) error {
+		w := writers[day]
+		if w == nil {
+			bucket, err := days.CreateBucketIfNotExists(dayName(day))
+			if err != nil {
+				return err
+			}
+			bucket.FillPercent = fillPercent
+			w = &dayWriter{bucket, bucket.Cursor(), unpackDayInfo(bucket.Sequence())}
+			writers[day] = w
 		}
-		if err := bucket.Put(w.key[:], w.value); err != nil {
+		return w.put(key, value)
+	}
+	for _, entry := range c.Puts {
+		if err := put(entry.Key.Day, entry.Key.stored(), entry.Value); err != nil {
 			return err
 		}
 	}
-	return bucket.SetSequence(info.pack())
+	for _, dead := range c.Dead {
+		if err := put(dead.Day, newStoredKey(prefixDead, dead.Hash), nil); err != nil {
+			return err
+		}
+	}
+	for _, w := range writers {
+		w.info.touched = max(w.info.touched, hour(c.Seen))
+		if err := w.bucket.SetSequence(w.info.pack()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // touchDays notes that the days were seen, and reports whether that was news: within the same hour it is not.

@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"bytes"
 	"encoding/binary"
 	"time"
 )
@@ -55,8 +54,6 @@ func newStoredKey(prefix uint16, hash Hash) storedKey {
 	copy(s[2:], hash[:])
 	return s
 }
-
-func (s storedKey) compare(other storedKey) int { return bytes.Compare(s[:], other[:]) }
 
 func dayName(day uint32) []byte { return binary.BigEndian.AppendUint32(nil, day) }
 

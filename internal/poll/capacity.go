@@ -62,7 +62,8 @@ type Plan struct {
 	policy Policy
 	// Requests a minute by class and endpoint: as wanted at the configured periods, headroom included, and as granted.
 	wants, grants [classCount]rates
-	busy          [4]int // busy units by endpoint
+	busy          [4]int       // busy units by endpoint
+	tiers         [4][]float64 // what the sweeps of each tier want, by endpoint
 }
 
 // rates are requests a minute by endpoint, in the order of events.Endpoints.
@@ -128,8 +129,13 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	case !pg.days:
 		add(classHot, float64(len(hotWindows(u, p.reach(u, now)))), c.Hot)
 	}
+	if i := endpointIndex(e); p.tiers[i] == nil {
+		p.tiers[i] = make([]float64, len(c.Sweep))
+	}
 	for k, t := range p.policy.tiers(e) {
-		add(classSweep, p.sweepRequests(u, k, now), t.Every)
+		requests := p.sweepRequests(u, k, now)
+		add(classSweep, requests, t.Every)
+		p.tiers[endpointIndex(e)][k] += requests / t.Every.Minutes()
 	}
 	add(classGap, p.unreadRequests(u, now, LaneSweep), time.Minute)
 	add(classBackfill, p.unreadRequests(u, now, LaneBackfill), time.Minute)
@@ -279,6 +285,20 @@ func (p *Plan) rate(c class, e events.Endpoint) float64 {
 	return p.grants[c][endpointIndex(e)]
 }
 
+// tierRates divides the rate of sweeps among the tiers.
+func (p *Plan) tierRates(e events.Endpoint) []float64 {
+	wants := p.tiers[endpointIndex(e)]
+	var sum float64
+	for _, v := range wants {
+		sum += v
+	}
+	rates := make([]float64, len(p.policy.tiers(e)))
+	for k, v := range wants {
+		rates[k] = p.rate(classSweep, e) * v / max(sum, 1e-9)
+	}
+	return rates
+}
+
 func perRequest(rate float64) time.Duration {
 	return stretched(time.Minute, 1/rate)
 }
@@ -317,19 +337,19 @@ func (p *Plan) state(u *Unit, c *Cadence, now time.Time) {
 	for k, period := range c.Sweep {
 		pass := wait
 		if rate := p.rate(classSweep, u.Endpoint); rate > 0 {
-			pass += stretched(time.Minute, p.passRequests(u, k, now)/rate)
+			pass += stretched(time.Minute, 2*p.passRequests(u, k, now)/rate) // the pass under way, and its own
 		}
-		seen = max(seen, period+pass, c.LongestLook)
+		seen = max(seen, period+period/10+pass, c.LongestLook) // a tenth for errors, retries and wrong estimates
 		c.SeenWithin[k] = seen
 	}
 }
 
-// passRequests is how many requests one pass of a sweep takes at most.
+// passRequests is how many requests one pass of a sweep takes at most: a window that turns out too full takes three.
 func (p *Plan) passRequests(u *Unit, k int, now time.Time) float64 {
 	pg := u.paging()
 	all := p.sweepRequests(u, k, now)
 	if !pg.days {
-		return min(all, pg.requests(pg.chunk))
+		return max(3, min(all, pg.requests(pg.chunk)))
 	}
 	var most float64
 	for d := u.dayOf(now.Add(-p.policy.tiers(u.Endpoint)[k].Within)); d.Before(now); d = d.Add(day) {

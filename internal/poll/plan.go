@@ -216,7 +216,7 @@ func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot Slot)
 		f := p.frontier(u, now)
 		c := &p.Units[i]
 		due := u.LastLook.Add(c.Poll)
-		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > c.Poll+edge+edge
+		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > c.Poll+edge
 		if urgent {
 			due = minTime(u.LastLook, due)
 		} else if !c.Busy {
@@ -310,6 +310,7 @@ func (p *Plan) rides(u *Unit, c *Cadence, from, to, now time.Time) bool {
 // zone is the part of the time that one tier of sweeps is responsible for.
 type zone struct {
 	Span
+	tier   int
 	period time.Duration
 }
 
@@ -324,7 +325,7 @@ func (p *Plan) zones(u *Unit, c *Cadence, now time.Time) []zone {
 			from = maxTime(u.dayOf(now.Add(-t.Within)), u.Start)
 		}
 		if from.Before(end) {
-			out = append(out, zone{Span{from, end}, c.Sweep[k]})
+			out = append(out, zone{Span{from, end}, k, c.Sweep[k]})
 			end = from
 		}
 	}
@@ -336,35 +337,42 @@ func (u *Unit) dayOf(t time.Time) time.Time {
 	return t.Add(u.Zone).Truncate(day).Add(-u.Zone)
 }
 
-// task is work with a deadline.
+// task is work with a deadline. Tasks of one group come again with the same period.
 type task struct {
 	work     Work
 	deadline time.Time
+	group    int
 }
 
-// latest picks from tasks the one with the earliest deadline, and says when it must begin so that all tasks can be done by
-// their deadlines, one after the other, at rate requests a minute.
-func latest(tasks []task, rate float64, now time.Time) candidate {
-	if len(tasks) == 0 {
-		return candidate{}
-	}
+// latest picks from tasks the one with the earliest deadline among those that must begin, or says when one must: so late that
+// the tasks of its group, one after the other at the group's own rate, still meet their deadlines. As every group has
+// its rate to itself, the long periods do not have to count how often the short ones will come again before they are due.
+func latest(tasks []task, rates []float64, now time.Time) candidate {
 	slices.SortFunc(tasks, func(a, b task) int {
 		return cmp.Or(a.deadline.Compare(b.deadline), a.work.Unit-b.work.Unit, a.work.From.Compare(b.work.From))
 	})
-	var requests float64
-	begin := tasks[0].deadline
+	begin := make([]time.Time, len(rates))
+	requests := make([]float64, len(rates))
 	for _, t := range tasks {
-		if rate <= 0 { // nothing was planned for: each by its own deadline
-			break
+		// A part of the time is kept in hand for what does not go as planned.
+		slack := t.deadline.Sub(now) * 5 / 6
+		if rate := rates[t.group]; rate > 0 { // else nothing was planned for, and each has but its own deadline
+			requests[t.group] += t.work.Requests
+			slack -= time.Duration(requests[t.group] / rate * float64(time.Minute))
 		}
-		requests += t.work.Requests
-		// An eighth of the time is kept in hand for what does not go as planned.
-		slack := t.deadline.Sub(now)*7/8 - time.Duration(requests/rate*float64(time.Minute))
-		begin = minTime(begin, now.Add(slack))
+		if at := minTime(now.Add(slack), t.deadline); begin[t.group].IsZero() || at.Before(begin[t.group]) {
+			begin[t.group] = at
+		}
 	}
-	w := tasks[0].work
-	w.Due = begin
-	return candidate{w, begin, true}
+	var best candidate
+	for _, t := range tasks {
+		due := maxTime(begin[t.group], now)
+		if !best.ok || due.Before(best.due) {
+			best = candidate{t.work, due, true}
+		}
+	}
+	best.work.Due = best.due
+	return best
 }
 
 // hot returns the most urgent re-read of hot rows.
@@ -380,7 +388,7 @@ func (p *Plan) hot(units []*Unit, e events.Endpoint, now time.Time) candidate {
 			tasks = p.hotByTime(tasks, i, u, now)
 		}
 	}
-	return latest(tasks, p.rate(classHot, e), now)
+	return latest(tasks, []float64{p.rate(classHot, e)}, now)
 }
 
 // hotByID puts the refs of a unit into batches, those read longest ago first.
@@ -397,7 +405,7 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 		for _, r := range batch {
 			w.From, w.To = minTime(w.From, r.Start), maxTime(w.To, r.Start)
 		}
-		tasks = append(tasks, task{w, batch[0].Read.Add(p.Units[i].Hot)})
+		tasks = append(tasks, task{work: w, deadline: batch[0].Read.Add(p.Units[i].Hot)})
 	}
 	return tasks
 }
@@ -416,7 +424,7 @@ func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 			deadline = read.Add(p.Units[i].Hot)
 		}
 		if w.From.Before(w.To) {
-			tasks = append(tasks, task{w, deadline})
+			tasks = append(tasks, task{work: w, deadline: deadline})
 		}
 	}
 	return tasks

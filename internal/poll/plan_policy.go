@@ -83,8 +83,8 @@ func pagingOf(e events.Endpoint) paging {
 	switch e {
 	case events.Conversations:
 		return paging{rows: 20, fill: 14, perRequest: 20, maxRange: day, days: true}
-	case events.Interactions: // pages overlap by a row
-		return paging{rows: 100, fill: 78, look: 5 * 99, chunk: 5 * 99, window: 50 * 99, perRequest: 99, maxRange: rangeLimit}
+	case events.Interactions: // pages overlap by a row, and the last one should not be begun for a few rows
+		return paging{rows: 100, fill: 78, look: 455, chunk: 455, window: 50 * 98, perRequest: 91, maxRange: rangeLimit}
 	default:
 		return paging{
 			rows: 100, fill: 76, look: onePage, chunk: onePage, window: onePage, perRequest: onePage, maxRange: rangeLimit,

@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"slices"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -34,7 +35,7 @@ func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate 
 			tasks = p.sweepStretches(tasks, i, u, now)
 		}
 	}
-	c := latest(tasks, p.rate(classSweep, e), now)
+	c := latest(tasks, p.tierRates(e), now)
 	if c.ok && !pagingOf(e).days && !c.due.After(now) {
 		c.work = p.widen(units, c.work, tasks, now)
 	}
@@ -49,42 +50,29 @@ func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []tas
 		for _, s := range u.Read.Stretches(z.From, minTime(z.To, end)) {
 			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
 			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
-			tasks = append(tasks, task{w, s.ReadAt.Add(z.period)})
+			tasks = append(tasks, task{w, s.ReadAt.Add(z.period), z.tier})
 		}
 	}
 	return tasks
 }
 
-// widen makes of one stretch a chunk worth its requests: it takes in the stretches that follow and, a period being a long
-// time, will be due before long, and cuts what is too much for one pass.
+// widen makes of one stretch a chunk worth its requests. It always fills a page with the stretches that follow, which costs
+// nothing and keeps them from falling to pieces; and it takes in more of them as long as they will be due before long.
 func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
 	u := units[w.Unit]
 	pg := u.paging()
-	limit := u.Density.Ahead(w.From, w.From.Add(pg.maxRange), pg.chunk)
 	w.From = w.From.Truncate(time.Second)
-	next := func() (task, bool) {
-		for _, t := range tasks {
-			if t.work.Unit == w.Unit && t.work.From.Equal(w.To) {
-				return t, true
-			}
-		}
-		return task{}, false
-	}
+	end := u.Read.ReadThrough(w.From)
+	page := u.Density.Ahead(w.From, minTime(end, w.From.Add(pg.maxRange)), pg.perRequest)
+	limit := u.Density.Ahead(w.From, minTime(end, w.From.Add(pg.maxRange)), pg.chunk)
 	for w.To.Before(limit) {
-		t, ok := next()
-		if !ok {
+		k := slices.IndexFunc(tasks, func(t task) bool { return t.work.Unit == w.Unit && t.work.From.Equal(w.To) })
+		if k < 0 || tasks[k].deadline.Sub(now) > p.periodAt(u, w.Unit, w.To, now)/4 {
 			break
 		}
-		period := p.periodAt(u, w.Unit, t.work.From, now)
-		if t.deadline.Sub(now) > period/4 {
-			break
-		}
-		w.To = t.work.To
+		w.To = tasks[k].work.To
 	}
-	w.To = minTime(w.To, limit)
-	if up := w.To.Truncate(time.Second); up.Before(w.To) { // whole seconds; the frontier bounds what is read
-		w.To = minTime(up.Add(time.Second), now)
-	}
+	w.To = maxTime(minTime(w.To, limit), page)
 	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
 	return w
 }
@@ -121,7 +109,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 			}
 			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To}
 			w.Requests = pg.requests(rows)
-			tasks = append(tasks, task{w, oldest.Add(z.period)})
+			tasks = append(tasks, task{w, oldest.Add(z.period), z.tier})
 		}
 	}
 	return tasks

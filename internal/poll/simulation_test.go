@@ -1,7 +1,6 @@
 package poll_test
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -36,10 +35,9 @@ type simUnit struct {
 	index  int
 	rows   []time.Time // when rows start, ascending
 	handle time.Duration
-	seen   int                 // conversations: rows counted so far
-	hot    map[int]poll.HotRef // by index into rows
-	late   time.Duration       // the furthest that read_through fell behind
-	pause  time.Duration       // the longest time between two looks
+	hot    []poll.HotRef // ordered by start
+	late   time.Duration // the furthest that read_through fell behind
+	pause  time.Duration // the longest time between two looks
 }
 
 type simSlot struct {
@@ -77,7 +75,7 @@ func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, pe
 				events.InteractionDetails: 30 * time.Second, events.CallDetails: 30 * time.Second,
 			}[e],
 		},
-		index: len(s.units), handle: 10 * time.Minute, hot: map[int]poll.HotRef{},
+		index: len(s.units), handle: 10 * time.Minute,
 	}
 	if perDay > 0 {
 		u.rows = arrivals(s.rnd, start, end.Sub(start), perDay, flat)
@@ -92,15 +90,10 @@ func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, pe
 func (s *simulation) planUnits() []*poll.Unit {
 	out := make([]*poll.Unit, len(s.units))
 	for i, u := range s.units {
-		u.Hot = u.Hot[:0]
-		for k, h := range u.hot {
-			if u.rows[k].Add(u.handle + 30*time.Minute).Before(s.now) {
-				delete(u.hot, k)
-				continue
-			}
-			u.Hot = append(u.Hot, h)
-		}
-		slices.SortFunc(u.Hot, func(a, b poll.HotRef) int { return a.Start.Compare(b.Start) })
+		u.hot = slices.DeleteFunc(u.hot, func(h poll.HotRef) bool {
+			return h.Start.Add(u.handle + 30*time.Minute).Before(s.now)
+		})
+		u.Hot = append(u.Hot[:0], u.hot...)
 		out[i] = &u.Unit
 	}
 	return out
@@ -295,9 +288,9 @@ func (s *simulation) noteHot(u *simUnit, rows []time.Time) {
 		if start.Add(u.handle + 30*time.Minute).Before(s.now) {
 			continue
 		}
-		i, _ := slices.BinarySearchFunc(u.rows, start, time.Time.Compare)
-		if _, ok := u.hot[i]; !ok {
-			u.hot[i] = poll.HotRef{ID: fmt.Sprint(i), Start: start}
+		i, ok := slices.BinarySearchFunc(u.hot, start, func(h poll.HotRef, t time.Time) int { return h.Start.Compare(t) })
+		if !ok {
+			u.hot = slices.Insert(u.hot, i, poll.HotRef{ID: start.Format(time.RFC3339Nano), Start: start})
 		}
 	}
 }
@@ -381,7 +374,7 @@ func TestSimulationTenThousandADay(t *testing.T) {
 		u.LastLook = now
 	}
 	worst := map[events.Endpoint][]float64{}
-	s.run(end, 30*time.Second, func() {
+	s.run(end, time.Minute, func() {
 		for i, u := range s.units {
 			tiers := s.policy.Tiers
 			if u.Endpoint == events.Conversations {

@@ -112,7 +112,7 @@ func (c *Config) SetDefaults() {
 		ClientID:        "agentassist-poller",
 		Compression:     "snappy",
 		Linger:          5 * time.Millisecond,
-		DeliveryTimeout: 30 * time.Second,
+		DeliveryTimeout: 2 * time.Minute,
 		MaxRecordBytes:  1_000_000,
 		Topics:          TopicsConfig{Create: true, Partitions: 12, Retention: 30 * 24 * time.Hour},
 		Headers:         true,

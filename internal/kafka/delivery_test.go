@@ -266,7 +266,7 @@ func TestBrokerGoneForMinutes(t *testing.T) {
 					require.ErrorContains(t, err, "deliver to Kafka for account retail-us: 20 of 20 records are not acknowledged yet")
 					attempts++
 				}
-				require.InDelta(t, 20, attempts, 1)
+				require.InDelta(t, 5, attempts, 1)
 				require.Zero(t, commits)
 				require.Nil(t, feed.Offsets)
 				broken.Remove()

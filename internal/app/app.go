@@ -227,6 +227,9 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	for _, s := range c.Sweeps {
 		o.Policy.Tiers = append(o.Policy.Tiers, poll.Tier(s))
 	}
+	if c.sweepsChosen {
+		o.Policy.ConversationTiers = wholeDays(o.Policy.Tiers)
+	}
 	for _, b := range c.Bots {
 		o.Bots = append(o.Bots, poll.Bot{Name: b.Name, ID: b.BotID})
 	}
@@ -236,6 +239,18 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 		}
 	}
 	return o
+}
+
+// wholeDays is what sweeps mean for an endpoint that is read by the day. Those that reach less far than a day would read the
+// whole day all the same, so that the first one that does reach as far stands for them.
+func wholeDays(tiers []poll.Tier) []poll.Tier {
+	var out []poll.Tier
+	for i, t := range tiers {
+		if t.Within >= day || i == len(tiers)-1 {
+			out = append(out, poll.Tier{Within: max(t.Within, day), Every: t.Every})
+		}
+	}
+	return out
 }
 
 // expireEvery is how often what is too old is forgotten.

@@ -42,6 +42,8 @@ type Account struct {
 	Endpoints         Endpoints `yaml:"endpoints"`
 	Sweeps            []Sweep   `yaml:"sweeps"`
 	AllowedLateness   Lateness  `yaml:"allowed_lateness"`
+
+	sweepsChosen bool // by the configuration: conversations have defaults of their own
 }
 
 // Auth is how the account proves who it is.
@@ -263,8 +265,8 @@ func Parse(o LoadOptions, src []byte) (*Config, []conf.Problem, error) {
 // fitSweeps keeps the sweeps that nobody asked for from reaching further back than memory.
 func (c *Config) fitSweeps(doc *conf.Doc) {
 	for i := range c.Accounts {
-		if !doc.Has(fmt.Sprintf("accounts[%d].sweeps", i)) {
-			a := &c.Accounts[i]
+		a := &c.Accounts[i]
+		if a.sweepsChosen = doc.Has(fmt.Sprintf("accounts[%d].sweeps", i)); !a.sweepsChosen {
 			a.Sweeps = slices.DeleteFunc(a.Sweeps, func(s Sweep) bool { return s.Within > c.Memory })
 		}
 	}

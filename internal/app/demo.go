@@ -52,6 +52,7 @@ type demo struct {
 	view   *demoView
 	names  kafka.Names
 	start  time.Time
+	report *koresim.Report // of the last comparison
 }
 
 // DemoResult is what poller demo --json prints.
@@ -108,7 +109,7 @@ func Demo(ctx context.Context, out Output, o DemoOptions) error {
 	}
 	d.print(result)
 	if result.Lost+result.Repeated+result.Wrong > 0 || result.Found != result.Expected {
-		return errDemo
+		return fmt.Errorf("%w:\n%s", errDemo, d.report)
 	}
 	return nil
 }
@@ -278,9 +279,7 @@ func (d *demo) compare(ctx context.Context) (result *DemoResult, settled bool, e
 	for _, t := range events.Types() {
 		result.Types[t] = report.ByType[t].Events
 	}
-	if !report.OK() {
-		d.out.Log.Debug("not settled", "report", report.String())
-	}
+	d.report = report
 	pending := 0
 	for e := range d.sim.Ledger(now.Add(time.Hour)) {
 		for _, v := range e.Views {

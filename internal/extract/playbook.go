@@ -199,7 +199,7 @@ func ordinalOr(id *string, ordinal *int64) string {
 // spanning marks a thing that several segments of a conversation may show: what the newest says counts. It is remembered
 // by a time of its own, which all of them agree on.
 func (d *decoder) spanning(s *events.Sighting, own *time.Time) {
-	s.Rank = d.anchor.UnixMilli()
+	s.Rank = d.rank
 	if own != nil {
 		s.Anchor = *own
 	} else {

@@ -61,6 +61,7 @@ func (d *decoder) segment() {
 		Agent:          s.agent,
 		Queue:          s.queue,
 	})
+	d.rank = rankOf(at.time, e.SegmentEndTime)
 	d.sightSegment(&s)
 	d.page.Rows = append(d.page.Rows, Row{
 		ID:             *s.segmentID,
@@ -72,6 +73,17 @@ func (d *decoder) segment() {
 		Agentic:        len(s.agentic) > 0 || len(s.summaries) > 0,
 		Sightings:      d.out,
 	})
+}
+
+// rankOf orders the segments of a conversation: the one that began later is newer, and of those that began together, as they
+// do after a redial, the one that ended later, or has not.
+func rankOf(start time.Time, end *time.Time) int64 {
+	const longest = 1<<20 - 1 // seconds: twelve days
+	lasted := int64(longest)
+	if end != nil {
+		lasted = min(max(int64(end.Sub(start)/time.Second), 0), longest)
+	}
+	return start.UnixMilli()<<20 | lasted
 }
 
 func (d *decoder) segmentMember(name string, s *segment) {

@@ -48,6 +48,7 @@ type spotter struct {
 	head   events.Header // what the record says about all that is in it
 	at     moment        // of the record
 	anchor time.Time
+	rank   int64 // of segments among those of one conversation
 	twins  map[string]int
 	out    []events.Sighting
 }

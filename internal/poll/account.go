@@ -401,7 +401,10 @@ func (a *Account) fetcher(r *running, slot SlotTaken) fetchFunc {
 			return nil, err
 		}
 		skew, known := a.API.Skew()
-		pg := &Page{Page: page, ReadAt: resp.Sent.Add(skew).UTC(), Unsure: !known}
+		pg := &Page{Page: page, ReadAt: resp.Sent.Add(skew).UTC(), ShownAt: resp.Received.Add(skew).UTC(), Unsure: !known}
+		if !resp.ServerTime.IsZero() { // known to half a second only, else
+			pg.ShownAt = maxTime(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
+		}
 		if err := a.heard(known); err != nil {
 			return nil, err
 		}
@@ -422,6 +425,9 @@ func (a *Account) heard(known bool) error {
 	}
 	return nil
 }
+
+// clockError is by how much the estimate of the server's clock may be off.
+const clockError = time.Second
 
 // maxUnsure is how many pages are read before the server's clock is known: it takes two that agree.
 const maxUnsure = 10

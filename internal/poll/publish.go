@@ -134,7 +134,7 @@ func (a *Account) decide(u *unit, r *running, pg *Page, batch *kafka.Batch, chan
 		}
 	}
 	decided, err := revise.Decide(revise.Input{
-		Source: a.Name, Sightings: sightings, ReadAt: pg.ReadAt,
+		Source: a.Name, Sightings: sightings, ReadAt: pg.ShownAt,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
 		LastRead: func(s *events.Sighting) time.Time {
 			read, _ := u.Read.LastRead(s.Anchor)

@@ -14,6 +14,8 @@ type Page struct {
 	*extract.Page
 	// ReadAt is the server's clock when the request was sent: everything that was readable then is on the page.
 	ReadAt time.Time
+	// ShownAt is the server's clock when the answer had come: nothing on the page is later.
+	ShownAt time.Time
 	// Unsure is set while that clock is not known: what the page shows is published, but nothing counts as read.
 	Unsure bool
 }

@@ -406,3 +406,84 @@ func TestSimulationTenThousandADay(t *testing.T) {
 		}
 	}
 }
+
+// 200 bots in one account, five of them busy: the busy ones stay within two poll intervals, the idle ones are looked at with
+// what is left over and never further apart than stated, and one that wakes up is found through the account-wide endpoint.
+func TestSimulationTwoHundredBots(t *testing.T) {
+	now := base.Add(9 * time.Hour)
+	length := 5 * time.Hour
+	end := now.Add(length)
+	s := newSimulation(t, 2, now)
+	s.add(events.InteractionDetails, "", now, end, 0)
+	account := s.units[0]
+	for i := range 200 {
+		perDay := 1.0
+		if i < 5 {
+			perDay = 2000
+		}
+		bot := "st-" + time.Duration(i).String()
+		u := s.add(events.Interactions, bot, now, end, perDay)
+		s.add(events.Conversations, bot, now, end, 0).rows = u.rows
+		account.rows = append(account.rows, u.rows...)
+	}
+	sleeper := s.units[len(s.units)-2]
+	woke := now.Add(3 * time.Hour)
+	for i := range 40 {
+		sleeper.rows = append(sleeper.rows, woke.Add(time.Duration(i)*time.Minute))
+	}
+	slices.SortFunc(sleeper.rows, time.Time.Compare)
+	account.rows = append(account.rows, sleeper.rows...)
+	slices.SortFunc(account.rows, time.Time.Compare)
+
+	var found time.Time
+	settled := now.Add(40 * time.Minute)
+	stated := make([]time.Duration, len(s.units))
+	s.run(settled, time.Minute, nil)
+	for _, u := range s.units {
+		u.late, u.pause = 0, 0
+	}
+	s.run(end, 10*time.Second, func() {
+		for i, c := range s.plan.Units {
+			stated[i] = max(stated[i], c.LongestLook)
+		}
+		if found.IsZero() && sleeper.Read.ReadThrough(sleeper.Start).After(woke) {
+			found = s.now
+		}
+	})
+	s.checkBudget()
+	s.logRequests(length)
+	var idle, worstIdle, busy time.Duration
+	for i, u := range s.units {
+		require.LessOrEqual(t, u.pause, stated[i], "%s of %s", u.Endpoint, u.Bot)
+		switch {
+		case u.Endpoint != events.Interactions:
+		case len(u.rows) > 200:
+			busy = max(busy, u.late)
+			require.LessOrEqual(t, u.late, 2*u.PollInterval, "busy bot %s", u.Bot)
+		default:
+			idle, worstIdle = max(idle, u.pause), max(worstIdle, stated[i])
+		}
+	}
+	t.Logf("busy: read_through at most %v behind; idle: looks %v apart, stated %v; woken bot found after %v", busy, idle, worstIdle, found.Sub(woke))
+	require.Less(t, found.Sub(woke), 2*time.Minute)
+	require.Greater(t, worstIdle, 3*time.Minute, "the test is about idle bots that have to wait")
+}
+
+// The first read of 100,000 rows of history costs at most 1.05 times the fewest possible requests on interactions and 1.3 on the
+// analytics endpoints, where full windows are split.
+func TestSimulationFirstRead(t *testing.T) {
+	now := base.Add(70 * day)
+	for _, e := range []events.Endpoint{events.Interactions, events.InteractionDetails} {
+		s := newSimulation(t, 3, now)
+		s.policy.Tiers = nil // sweeps are counted elsewhere
+		u := s.add(e, "", base, now.Add(3*time.Hour), 100_000.0/70)
+		s.run(now.Add(3*time.Hour), time.Minute, nil)
+		require.True(t, u.Read.Covered(base, now))
+		s.checkBudget()
+		s.logRequests(3 * time.Hour)
+		requests := s.requests[poll.KindBackfill][e] + s.requests[poll.KindGap][e]
+		fewest := float64(len(within(u.rows, poll.Span{From: base, To: now}))) / 100
+		t.Logf("%s: %d requests, %.3f times the fewest", e, requests, float64(requests)/fewest)
+		require.LessOrEqual(t, float64(requests)/fewest, map[bool]float64{true: 1.05, false: 1.3}[e == events.Interactions])
+	}
+}

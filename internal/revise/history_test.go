@@ -132,6 +132,9 @@ func (x *thing) sighting(r *rand.Rand, v view) events.Sighting {
 	}
 	// The surroundings change all the time and are no news.
 	s.Event.Head().SegmentID = str(fmt.Sprint("seg-", r.IntN(100)))
+	if v.rank != 0 { // the segment is what the rank is of
+		s.Event.Head().SegmentID = str(fmt.Sprint("seg-", v.rank))
+	}
 	s.Event.Head().Agent = &events.Agent{Name: str(fmt.Sprint("agent ", r.IntN(100)))}
 	return s
 }

@@ -29,8 +29,9 @@ type Memory interface {
 type Input struct {
 	Source    string // name of the configured account
 	Sightings []events.Sighting
-	// ReadAt is when the page was read, by the server's clock.
-	ReadAt time.Time
+	// ReadAt is when the page was asked for, by the server's clock, and Latest the latest that this clock can have shown
+	// when it was answered: what is dated later is dated wrongly, and clamped. Zero Latest means ReadAt.
+	ReadAt, Latest time.Time
 	// LastRead returns the last earlier read that covered what s was seen in; zero for none.
 	LastRead func(s *events.Sighting) time.Time
 	// CompleteFrom and CompleteUpTo are what the endpoint had been declared complete for before this page: a new thing
@@ -75,6 +76,9 @@ func Decide(in Input, memory Memory) (*Result, error) {
 	d := decision{Input: in, entities: make(map[string]*entity, len(in.Sightings)), touched: make(map[uint32]bool)}
 	d.Published = make(map[events.Type]int)
 	d.ReadAt = in.ReadAt.UTC().Truncate(time.Millisecond) // as precise as events are
+	if d.Latest = in.Latest.UTC().Truncate(time.Millisecond); in.Latest.IsZero() {
+		d.Latest = d.ReadAt
+	}
 	if err := d.recall(memory); err != nil {
 		return nil, err
 	}
@@ -191,8 +195,8 @@ func (d *decision) fill(h *events.Header, revision int64, s *events.Sighting) {
 	h.Source, h.Endpoint = d.Source, string(s.Endpoint)
 	h.Revision, h.Replay = revision, d.Replay
 	h.ObservedTime, h.ChangedBefore, h.ChangedAfter = d.ReadAt, d.ReadAt, nil
-	if h.EventTime.After(d.ReadAt) {
-		h.EventTime = d.ReadAt
+	if h.EventTime.After(d.Latest) {
+		h.EventTime = d.Latest
 		h.EventTimeBasis = "clamped:" + h.EventTimeBasis
 	}
 	declared := h.EventTime.After(d.CompleteFrom) && !h.EventTime.After(d.CompleteUpTo)

@@ -238,6 +238,7 @@ func TestKeyOfTheFirstVersionStays(t *testing.T) {
 func TestOlderSightOfARunChangesNothing(t *testing.T) {
 	step := func(rank int64, status string) events.Sighting {
 		s := &events.PlaybookStep{Header: header(events.TypePlaybookStep, "1"), Scope: "STAGE", StageStatus: &status}
+		s.SegmentID = str(fmt.Sprint("seg-", rank))
 		return events.Sighting{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
 	}
 	for _, keep := range []bool{false, true} {
@@ -446,4 +447,22 @@ func TestWithTheCheckpoint(t *testing.T) {
 		}))
 		s.Reopen(t)
 	}
+}
+
+// After a redial two segments begin at the same moment. What both carry must not go back and forth between them.
+func TestRedialDoesNotTakeTurns(t *testing.T) {
+	d := newDesk(t)
+	const open, ended = 1_000, 10 // ranks of a segment as long as it is open, and after it has ended
+	step := func(segment string, rank int64, status string) events.Sighting {
+		s := &events.PlaybookStep{Header: header(events.TypePlaybookStep, "1"), Scope: "STAGE", StageStatus: &status}
+		s.SegmentID = &segment
+		return events.Sighting{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
+	}
+	d.one(step("ac-1", open, "OPEN"))
+	d.quiet(step("ac-1", ended, "OPEN"))
+	d.one(step("ac-2", open, "CLOSED"))
+	d.quiet(step("ac-1", ended, "OPEN"))
+	d.one(step("ac-2", ended+1, "ADHERED"))
+	d.quiet(step("ac-1", ended, "OPEN"), step("ac-2", ended+1, "ADHERED"))
+	d.quiet(step("ac-2", ended+1, "ADHERED"), step("ac-1", ended, "OPEN"))
 }

@@ -1,6 +1,10 @@
 package revise
 
-import "agentassist-poller/internal/events"
+import (
+	"hash/fnv"
+
+	"agentassist-poller/internal/events"
+)
 
 // see decides about one sight of an entity.
 func (d *decision) see(e *entity, s *events.Sighting) {
@@ -8,12 +12,12 @@ func (d *decision) see(e *entity, s *events.Sighting) {
 	case e.superseded: // it has had its last revision
 		d.Unchanged++
 		return
-	case s.Rank < e.rank:
+	case e.outranked(s):
 		d.OutOfRank++
 		return
-	case s.Rank > e.rank:
+	case s.Rank != e.rank:
 		// Also without any news: from now on an older sight must not come through.
-		e.rank, e.changed = s.Rank, true
+		e.rank, e.parent, e.changed = s.Rank, parentOf(s), true
 	}
 	// Ranked sights all come from one endpoint. Sights that were kept once are used for good, whatever is read now, lest
 	// the fields of an endpoint that was switched off vanish.
@@ -25,6 +29,26 @@ func (d *decision) see(e *entity, s *events.Sighting) {
 		e.rememberKey(s.Event, false)
 	}
 	d.compare(e, s, s.Event)
+}
+
+// outranked reports whether another parent has shown the entity that is as new as the sight's or newer. Sights of the same
+// parent always count: as long as it is open it outranks those that have ended, and then no longer.
+func (e *entity) outranked(s *events.Sighting) bool {
+	parent := parentOf(s)
+	if parent == e.parent {
+		return parent == [4]byte{} && s.Rank < e.rank // no parent is named: the rank alone decides
+	}
+	return e.rank != 0 && s.Rank <= e.rank
+}
+
+// parentOf returns the parent of a sight that has a rank: its segment.
+func parentOf(s *events.Sighting) (parent [4]byte) {
+	if id := s.Event.Head().SegmentID; id != nil {
+		h := fnv.New32a()
+		h.Write([]byte(*id))
+		h.Sum(parent[:0])
+	}
+	return parent
 }
 
 // seeShared decides about a sight of an entity that two endpoints show.

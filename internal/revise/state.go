@@ -17,7 +17,8 @@ type state struct {
 	recipe       int   // what hash is made under
 	hash         hash  // content of the last revision
 	rank         int64
-	key          string // Kafka key of the first version, where it does not follow from the conversation
+	parent       [4]byte // of the sight that the rank is of, hashed
+	key          string  // Kafka key of the first version, where it does not follow from the conversation
 	everNegative bool
 	superseded   bool
 	sights       []sight // what each endpoint last said, where their sayings are merged; ordered by endpoint
@@ -88,7 +89,7 @@ func (s *state) encode() []byte {
 	dst = binary.AppendUvarint(dst, uint64(s.recipe))
 	dst = append(dst, s.hash[:]...)
 	if s.rank != 0 {
-		dst = binary.AppendVarint(dst, s.rank)
+		dst = append(binary.AppendVarint(dst, s.rank), s.parent[:]...)
 	}
 	if s.key != "" {
 		dst = append(binary.AppendUvarint(dst, uint64(len(s.key))), s.key...)
@@ -123,6 +124,7 @@ func decodeState(b []byte) (*state, error) {
 	}
 	if first&flagRank != 0 {
 		s.rank = r.signed()
+		copy(s.parent[:], r.take(uint64(len(s.parent))))
 		r.require(s.rank != 0)
 	}
 	if first&flagKey != 0 {

@@ -1,0 +1,399 @@
+package poll_test
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/avro"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/status"
+)
+
+// A rig is an account that reads a simulated contact centre in simulated time: the real client, without sockets, the real
+// checkpoint store and a delivery that remembers what it was given. It lives in a bubble.
+type rig struct {
+	t       *testing.T
+	world   koresim.Config
+	sim     *koresim.Server
+	store   *checkpoint.Store
+	topics  *topics
+	options poll.Options
+	latency func(events.Endpoint) time.Duration // of a request
+
+	account *poll.Account
+	began   time.Time // when the account that runs was started
+	stop    func()
+}
+
+// now is a moment of simulated time to begin at.
+var now = time.Date(2026, 6, 10, 9, 0, 0, 0, time.UTC)
+
+// inBubble runs f in simulated time that begins at now.
+func inBubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(now))
+		f(t)
+	})
+}
+
+// newRig makes a world and an account for it that is not started yet. The account reads all endpoints from the beginning of the
+// world on.
+func newRig(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig {
+	t.Helper()
+	r := &rig{t: t, world: world, topics: newTopics(t)}
+	r.serve()
+	store, err := checkpoint.Open(filepath.Join(t.TempDir(), "poller.db"), checkpoint.Options{NoSync: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	r.store = store
+	a := r.sim.Accounts()[0]
+	r.options = poll.Options{
+		Name: "test", AccountID: a.ID, RequestsPerMinute: max(r.world.RequestsPerMinute, 60),
+		Start:     func(time.Time) time.Time { return world.Start },
+		Endpoints: map[events.Endpoint]poll.EndpointOptions{},
+		Policy:    poll.DefaultPolicy(), Memory: 35 * day, Messages: true, Drain: 10 * time.Second,
+		Delivery: r.topics, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
+	}
+	if testing.Verbose() {
+		r.options.Log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
+	}
+	for i, b := range a.Bots {
+		r.options.Bots = append(r.options.Bots, poll.Bot{Name: fmt.Sprintf("bot-%d", i+1), ID: b.ID})
+	}
+	for _, e := range events.Endpoints() {
+		r.options.Endpoints[e] = poll.EndpointOptions{PollInterval: pollIntervals[e]}
+	}
+	if change != nil {
+		change(&r.options)
+	}
+	return r
+}
+
+var pollIntervals = map[events.Endpoint]time.Duration{
+	events.Interactions: 15 * time.Second, events.Conversations: time.Minute,
+	events.InteractionDetails: 30 * time.Second, events.CallDetails: 30 * time.Second,
+}
+
+// serve puts a new server in front of the same world.
+func (r *rig) serve() {
+	r.t.Helper()
+	sim, err := koresim.New(r.world)
+	require.NoError(r.t, err)
+	r.sim = sim
+}
+
+// start runs the account, as a new process would.
+func (r *rig) start() {
+	r.t.Helper()
+	a := r.sim.Accounts()[0]
+	client, err := kore.New(kore.Config{
+		BaseURL: "http://kore.test", AccountID: a.ID, ClientID: a.ClientID, ClientSecret: secret.New(a.ClientSecret),
+	}, kore.WithTransport(&slowTransport{r.sim.Transport(), r.latency, rand.New(rand.NewPCG(r.world.Seed, 7))}))
+	require.NoError(r.t, err)
+	r.options.API, r.options.Store = client, r.store
+	r.account, err = poll.NewAccount(r.options)
+	require.NoError(r.t, err)
+	r.began = time.Now()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.account.Run(ctx) }()
+	r.stop = func() {
+		cancel()
+		require.NoError(r.t, <-done)
+		r.stop = func() {}
+	}
+	r.t.Cleanup(func() { r.stop() })
+}
+
+// runFor lets time pass and looks at the status from time to time.
+func (r *rig) runFor(d, every time.Duration, look func(status.Account)) {
+	r.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		time.Sleep(min(every, time.Until(end)))
+		if look != nil {
+			s, _ := r.account.Status()
+			look(s)
+		}
+	}
+}
+
+// caughtUp waits until all that the endpoints show has been read without a gap to a minute ago, and nothing is behind.
+func (r *rig) caughtUp(limit time.Duration) {
+	r.t.Helper()
+	var behind string
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(5 * time.Second) {
+		s, _ := r.account.Status()
+		behind = ""
+		for _, e := range s.Endpoints {
+			if e.Lag == nil || time.Duration(*e.Lag) > 2*time.Duration(e.PollIntervalActual)+time.Minute || len(e.Gaps) > 0 {
+				behind = fmt.Sprintf("%s %s: read through %v, gaps %v, last error %+v", e.Endpoint, e.BotName, e.ReadThrough, e.Gaps, e.LastError)
+			}
+		}
+		if behind == "" {
+			return
+		}
+	}
+	r.t.Fatalf("not caught up after %v: %s", limit, behind)
+}
+
+// compare compares what was published with the ledger of the world. What was readable by settled must be there.
+func (r *rig) compare(scope koresim.Scope) *koresim.Report {
+	r.t.Helper()
+	if scope.Now.IsZero() {
+		scope.Now = time.Now()
+	}
+	if scope.To.IsZero() {
+		scope.To = scope.Now.Add(day)
+	}
+	if scope.From.IsZero() {
+		scope.From = r.options.Start(time.Now())
+	}
+	for e := range r.options.Endpoints {
+		scope.Endpoints = append(scope.Endpoints, e)
+	}
+	report := koresim.Compare(r.sim.Ledger(scope.Now), r.topics.observed(), scope)
+	require.True(r.t, report.OK(), report.String())
+	require.Positive(r.t, report.Expected)
+	return report
+}
+
+// slowTransport takes time for every request.
+type slowTransport struct {
+	next    http.RoundTripper
+	latency func(events.Endpoint) time.Duration
+	rnd     *rand.Rand
+}
+
+func (s *slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s.latency == nil {
+		return s.next.RoundTrip(req)
+	}
+	d := s.latency(endpointOf(req.URL.Path))
+	time.Sleep(d / 2)
+	defer time.Sleep(d / 2)
+	return s.next.RoundTrip(req)
+}
+
+func endpointOf(path string) events.Endpoint {
+	switch path[strings.LastIndexByte(path, '/')+1:] {
+	case "agentassistinteractions":
+		return events.Interactions
+	case "aaconversation":
+		return events.Conversations
+	case "calldetails":
+		return events.CallDetails
+	}
+	return events.InteractionDetails
+}
+
+// usual is how long requests take: a fast endpoint, two middling ones and a slow one.
+func usual(e events.Endpoint) time.Duration {
+	base := 400 * time.Millisecond
+	if e == events.Conversations {
+		base = 3 * time.Second
+	}
+	return base + rand.N(base)
+}
+
+// topics is a delivery that keeps what is published, and checks of each watermark that nothing comes after it that it
+// said had come.
+type topics struct {
+	t      *testing.T
+	schema map[events.Type]*avro.Schema
+	fail   func() error // what goes wrong, if anything
+
+	mu         sync.Mutex
+	records    []record
+	offsets    kafka.Offsets
+	dead       []events.DeadLetter
+	watermarks map[string]events.Watermark // the last one of each unit
+	marks      int
+	late       int
+}
+
+type record struct {
+	topic, key string
+	kind       events.Type
+	partition  int32
+	offset     int64
+	value      []byte
+}
+
+const partitions = 3
+
+func newTopics(t *testing.T) *topics {
+	d := &topics{t: t, schema: map[events.Type]*avro.Schema{}, offsets: kafka.Offsets{}, watermarks: map[string]events.Watermark{}}
+	for _, kind := range events.Types() {
+		s, err := avro.Parse(events.Schema(kind))
+		require.NoError(t, err)
+		d.schema[kind] = s
+	}
+	return d
+}
+
+// Deliver implements kafka.Delivery.
+func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
+	if d.fail != nil {
+		if err := d.fail(); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	for _, o := range b.Events {
+		d.publish(o)
+	}
+	d.dead = append(d.dead, b.Dead...)
+	for _, f := range b.Feeds {
+		if f.Watermark != nil {
+			d.mark(f)
+		}
+	}
+	d.mu.Unlock()
+	return b.Commit()
+}
+
+func (d *topics) Close(context.Context) error { return nil }
+
+func (d *topics) publish(o kafka.Outgoing) {
+	kind := o.Event.EventType()
+	value, err := events.AppendAvro(nil, o.Event)
+	if err != nil {
+		d.t.Errorf("encode %s: %v", kind, err)
+	}
+	hash := fnv.New32a()
+	hash.Write([]byte(o.Key))
+	partition := int32(hash.Sum32() % partitions)
+	names := []string{"test." + string(kind)}
+	if o.Negative {
+		names = append(names, "test.feedback-negative")
+	}
+	for _, topic := range names {
+		if len(d.offsets[topic]) == 0 {
+			d.offsets[topic] = make([]int64, partitions)
+		}
+		offset := d.offsets[topic][partition]
+		d.offsets[topic][partition]++
+		d.records = append(d.records, record{topic, o.Key, kind, partition, offset, value})
+		o.Feed.Offsets.Raise(topic, partition, offset+1)
+	}
+	h := o.Event.Head()
+	if h.Late {
+		d.late++
+	}
+	for _, name := range []string{h.Endpoint + "/", h.Endpoint + "/" + value0(h.BotID)} {
+		w, ok := d.watermarks[name]
+		if !ok || w.CompleteUpTo == nil || h.Revision != 1 || h.Late {
+			continue
+		}
+		if h.EventTime.Before(*w.CompleteUpTo) && !h.EventTime.Before(*w.CompleteFrom) {
+			d.t.Errorf("%s of %v at %v: the watermark said that %s is complete from %v up to %v, and it is not flagged late",
+				kind, h.EventTime, h.ObservedTime, name, w.CompleteFrom, w.CompleteUpTo)
+		}
+	}
+}
+
+func (d *topics) mark(f *kafka.Feed) {
+	w := *f.Watermark
+	name := w.Endpoint + "/" + value0(w.BotID)
+	before := d.watermarks[name]
+	if before.CompleteUpTo != nil && (w.CompleteUpTo == nil || w.CompleteUpTo.Before(*before.CompleteUpTo)) {
+		d.t.Errorf("%s: the watermark went back from %v to %v", name, before.CompleteUpTo, w.CompleteUpTo)
+	}
+	if w.CompleteUpTo != nil && w.ReadThrough.Before(*w.CompleteUpTo) {
+		d.t.Errorf("%s: complete up to %v, and read through %v only", name, w.CompleteUpTo, w.ReadThrough)
+	}
+	d.watermarks[name] = w
+	d.marks++
+}
+
+func value0(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// observed decodes what was published, with another implementation than the one that encoded it.
+func (d *topics) observed() []koresim.Observed {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]koresim.Observed, len(d.records))
+	for i, r := range d.records {
+		var fields map[string]any
+		if _, err := d.schema[r.kind].Decode(r.value, &fields); err != nil {
+			d.t.Errorf("decode %s: %v", r.kind, err)
+		}
+		out[i] = koresim.Observed{Topic: r.topic, Key: r.key, Partition: r.partition, Offset: r.offset, Fields: fields}
+	}
+	return out
+}
+
+func (d *topics) published() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.records)
+}
+
+type noObserver struct{}
+
+func (noObserver) Page(string, events.Endpoint, int, int, map[string]int64) {}
+func (noObserver) Published(string, events.Endpoint, events.Type, int)      {}
+func (noObserver) Unchanged(string, events.Endpoint, int, int)              {}
+func (noObserver) Freshness(events.Endpoint, time.Duration)                 {}
+
+// pick returns a thing by a size of the test: the small one with -short.
+func pick[T any](small, full T) T {
+	if testing.Short() {
+		return small
+	}
+	return full
+}
+
+// quickTiers make sweeps come round within minutes, so that a short run sees late edits.
+var quickTiers = []poll.Tier{{Within: 2 * time.Hour, Every: 2 * time.Minute}, {Within: 7 * day, Every: 10 * time.Minute}}
+
+// Every profile of the API, with faults: nothing is lost, repeated or wrong, and no watermark promises what comes later.
+func TestAccountReadsEveryProfile(t *testing.T) {
+	for _, profile := range koresim.Profiles() {
+		t.Run(profile.Name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T) {
+				span := pick(2*time.Hour, 6*time.Hour)
+				world := koresim.Config{
+					Seed: 5, Start: now.Add(-2 * time.Hour), End: now.Add(span), Bots: 2, SegmentsPerDay: 1500, Profile: profile,
+					RequestsPerMinute: 240, Faults: koresim.Faults{Rate: 0.05, Seed: 3}, EmailOpen: time.Hour,
+				}
+				r := newRig(t, world, func(o *poll.Options) { o.Policy.Tiers, o.Policy.ConversationTiers = quickTiers, quickTiers })
+				r.latency = usual
+				r.start()
+				r.runFor(span, time.Minute, nil)
+				r.sim.SetFaults(koresim.Faults{})
+				r.runFor(45*time.Minute, time.Minute, nil)
+				report := r.compare(koresim.Scope{Settled: time.Now().Add(-30 * time.Minute)})
+				stats := r.sim.Stats()
+				require.Zero(t, stats.Violations)
+				require.LessOrEqual(t, stats.MaxInFlight, 1)
+				t.Logf("%s; %d requests, faults %v, %d late, %d watermarks", report, stats.ByAccount[r.options.AccountID], stats.Faults, r.topics.late, r.topics.marks)
+			})
+		})
+	}
+}

@@ -252,7 +252,7 @@ func (c *contact) runEntries() (list []*Entry) {
 				byRun[v.run] = c.newRunEntries(v.run)
 			}
 			for i, thing := range runThings(v.run) {
-				changes := append(slicesOfSteps(v.run), v.from, v.run.closed)
+				changes := append(stepTimes(v.run), v.from, v.run.closed)
 				if v.until != 0 {
 					changes = append(changes, v.until)
 				}
@@ -295,7 +295,8 @@ func runThings(r *playbookRun) []runThing {
 	return things
 }
 
-func slicesOfSteps(r *playbookRun) (at []moment) {
+// stepTimes are the moments at which steps were adhered to.
+func stepTimes(r *playbookRun) (at []moment) {
 	for _, st := range r.stages {
 		for _, p := range st.steps {
 			if p.adhered != 0 {

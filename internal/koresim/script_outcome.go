@@ -16,7 +16,6 @@ type outcome struct {
 	tags         timeline[[]sessionTag]
 	userTags     []sessionTag
 	skills       []sessionTag
-	campaign     string
 	legs         []*leg
 }
 

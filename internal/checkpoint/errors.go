@@ -76,12 +76,13 @@ func kindOf(err error) error {
 		}
 		return false
 	}
+	_, damaged := errors.AsType[damageError](err)
 	switch {
 	case is(bolt.ErrTimeout):
 		return ErrLocked
 	case is(bolt.ErrDatabaseNotOpen, fs.ErrClosed):
 		return ErrClosed
-	case is(errDamage, ErrDamaged, bolt.ErrInvalid, bolt.ErrChecksum, bolt.ErrVersionMismatch),
+	case damaged, is(ErrDamaged, bolt.ErrInvalid, bolt.ErrChecksum, bolt.ErrVersionMismatch),
 		is(bolt.ErrIncompatibleValue, bolt.ErrBucketNotFound, bolt.ErrBucketExists): // two parts of the file disagree
 		return ErrDamaged
 	case is(syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, bolt.ErrMaxSizeReached):

@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -11,12 +10,12 @@ import (
 	"os"
 )
 
-// errDamage marks what checkFile and the reading of records find.
-var errDamage = errors.New("damaged")
+// damageError is what is wrong with a damaged file.
+type damageError string
 
-func damage(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errDamage, fmt.Sprintf(format, args...))
-}
+func (e damageError) Error() string { return string(e) }
+
+func damage(format string, args ...any) error { return damageError(fmt.Sprintf(format, args...)) }
 
 // Verify reads the whole file, which no store has open, and returns an error that wraps ErrDamaged if its structure is
 // not sound.

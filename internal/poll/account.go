@@ -90,8 +90,11 @@ type Account struct {
 	budget *Budget
 	lanes  map[events.Endpoint]*lanes
 
-	// mu guards the units and the plan, and makes decide-publish-record one step: two endpoints that see the same
-	// thing at the same time must not both call it new.
+	// publishing is held by whoever decides, publishes and records, as one step: two endpoints that see the same thing at the same
+	// time must not both call it new.
+	publishing chan struct{}
+
+	// mu guards all that follows, what the lanes and the units hold included.
 	mu     sync.Mutex
 	units  []*unit
 	plan   *Plan
@@ -107,6 +110,7 @@ type Account struct {
 // lanes are the passes in hand of one endpoint.
 type lanes struct {
 	active []*running
+	last   [laneCount]time.Time // when a request was last sent
 }
 
 type running struct {
@@ -126,7 +130,7 @@ func NewAccount(o Options) (*Account, error) {
 	a := &Account{
 		Options: o, budget: NewBudget(o.RequestsPerMinute),
 		lanes: map[events.Endpoint]*lanes{}, wake: map[events.Endpoint]chan struct{}{},
-		latency: map[events.Endpoint]time.Duration{}, zone: &boundsZone{},
+		latency: map[events.Endpoint]time.Duration{}, zone: &boundsZone{}, publishing: make(chan struct{}, 1),
 	}
 	for e := range o.Endpoints {
 		a.lanes[e] = &lanes{}
@@ -142,6 +146,9 @@ func NewAccount(o Options) (*Account, error) {
 func (a *Account) load() error {
 	records, err := a.Store.AllProgress(a.AccountID)
 	if err != nil {
+		return err
+	}
+	if err := a.chargeSpent(records[spentName]); err != nil {
 		return err
 	}
 	for _, e := range events.Endpoints() {
@@ -299,7 +306,7 @@ func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
 	now := a.API.Now()
 	a.replan(now)
 	units := a.planUnits()
-	slot := Slot{}
+	slot := Slot{Last: a.lanes[e].last}
 	for _, r := range a.lanes[e].active {
 		slot.Active = append(slot.Active, r.work)
 	}
@@ -313,6 +320,7 @@ func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
 			slot.Wait[w.Lane] = max(wait, time.Millisecond)
 			continue
 		}
+		a.lanes[e].last[w.Lane] = now
 		return a.resume(e, w, now), taken, 0
 	}
 }
@@ -332,6 +340,7 @@ func (a *Account) resume(e events.Endpoint, w Work, now time.Time) *running {
 		}
 		u.LastLook = now
 	}
+	a.Log.Debug("pass begins", "endpoint", e, "bot", u.botName, "lane", w.Lane, "kind", w.Kind, "from", w.From, "to", w.To)
 	r := &running{work: w, unit: u, pass: u.begin(w, now)}
 	r.work.Due = now
 	a.lanes[e].active = append(a.lanes[e].active, r)
@@ -452,6 +461,9 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err
 	if ctx.Err() != nil {
 		return false, 0, nil
 	}
+	if err := a.recordSpent(); err != nil {
+		return false, 0, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.API.Now()
@@ -468,6 +480,8 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err
 		r.unit.NotBefore = r.work.Due
 	case r.work.Lane == LaneTail:
 		r.unit.NotBefore = r.work.Due
+		a.finish(e, r)
+	case r.work.Kind == KindHot: // the lane is paced, and sweeps read what it cannot
 		a.finish(e, r)
 	default:
 		r.unit.Held = append(r.unit.Held, Held{Span{r.work.From, r.work.To}, now.Add(max(retry, time.Minute))})

@@ -127,9 +127,27 @@ func (s SlotTaken) Done(now time.Time) {
 		return
 	}
 	s.hold.done = true
-	c := cooling{s.hold.lane, now.Add(holdFor)}
+	b.cool(cooling{s.hold.lane, now.Add(holdFor)})
+}
+
+// cool notes when a slot will be free.
+func (b *Budget) cool(c cooling) {
 	i, _ := slices.BinarySearchFunc(b.cooling, c, func(x, y cooling) int { return x.free.Compare(y.free) })
 	b.cooling = slices.Insert(b.cooling, i, c)
+}
+
+// Precharge takes n slots, or all that there are, until then, for requests that were sent before the budget was made: the server
+// still counts them. They weigh on the lowest lane, so that the others keep their guarantees.
+func (b *Budget) Precharge(n int, until time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, used := range b.used {
+		n = min(n, b.limit-used)
+	}
+	for range n {
+		b.used[LaneBackfill]++
+		b.cool(cooling{LaneBackfill, until})
+	}
 }
 
 // Pause gives no slots to anyone until then. A pause never shortens an earlier one.

@@ -99,10 +99,13 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 	return p
 }
 
-// busy reports whether a unit is looked at every poll interval. An account-wide unit always is, as it tells which bots are.
+// busy reports whether a unit is looked at every poll interval: because of the last two hours' rows, or because of those
+// that the days before let expect soon. An account-wide unit always is, as it tells which bots are.
 func busy(u *Unit, now time.Time, policy *Policy) bool {
-	return u.Endpoint.PerAccount() || u.LastLook.IsZero() || u.Density.Rate(now) >= policy.BusyRate ||
-		!u.WokenAt.IsZero() && now.Sub(u.WokenAt) < policy.WakeFor
+	const recent = 2 * time.Hour
+	return u.Endpoint.PerAccount() || u.LastLook.IsZero() ||
+		u.Density.Rows(Span{now.Add(-recent), now}) >= policy.BusyRate*recent.Seconds() ||
+		u.Density.Rate(now.Add(time.Hour)) >= policy.BusyRate
 }
 
 // want adds what a unit wants at its floors.
@@ -127,7 +130,7 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	case pg.days && !u.IDsIgnored:
 		add(classHot, math.Ceil(float64(len(u.Hot))/float64(pg.rows)), c.Hot)
 	case !pg.days:
-		add(classHot, float64(len(hotWindows(u, p.reach(u, now)))), c.Hot)
+		add(classHot, float64(len(hotWindows(u, p.hotEnd(u, c, now)))), c.Hot)
 	}
 	if i := endpointIndex(e); p.tiers[i] == nil {
 		p.tiers[i] = make([]float64, len(c.Sweep))
@@ -316,7 +319,7 @@ func (p *Plan) stretch(u *Unit, c *Cadence, now time.Time) {
 		looks = classBusy
 	}
 	c.Poll = stretched(c.Poll, p.factor(looks, u.Endpoint))
-	c.Hot = max(stretched(c.Hot, p.factor(classHot, u.Endpoint)), c.Poll)
+	c.Hot = stretched(c.Hot, p.factor(classHot, u.Endpoint))
 	by := p.factor(classSweep, u.Endpoint)
 	for k, t := range p.policy.tiers(u.Endpoint) {
 		c.Sweep[k] = stretched(t.Every, by)
@@ -327,11 +330,12 @@ func (p *Plan) stretch(u *Unit, c *Cadence, now time.Time) {
 }
 
 // state derives what may be promised from the periods. A period says when work is begun at the latest; until it is done
-// it waits for the request under way, for looks that go first and for the budget, and then takes its time.
+// it waits for the request under way, for looks that go first and for the budget, and then takes its time. A tenth is
+// added for errors, retries and wrong estimates.
 func (p *Plan) state(u *Unit, c *Cadence, now time.Time) {
 	turn := p.policy.Latency[u.Endpoint] + stretched(time.Minute, 1/p.policy.PerMinute)
 	wait := time.Duration(p.busy[endpointIndex(u.Endpoint)]+2) * turn
-	c.LongestLook = c.Poll + wait
+	c.LongestLook = c.Poll + c.Poll/10 + wait
 	c.SeenWithin = make([]time.Duration, len(c.Sweep))
 	var seen time.Duration
 	for k, period := range c.Sweep {
@@ -339,7 +343,7 @@ func (p *Plan) state(u *Unit, c *Cadence, now time.Time) {
 		if rate := p.rate(classSweep, u.Endpoint); rate > 0 {
 			pass += stretched(time.Minute, 2*p.passRequests(u, k, now)/rate) // the pass under way, and its own
 		}
-		seen = max(seen, period+period/10+pass, c.LongestLook) // a tenth for errors, retries and wrong estimates
+		seen = max(seen, period+period/10+pass, c.LongestLook)
 		c.SeenWithin[k] = seen
 	}
 }

@@ -46,7 +46,8 @@ const (
 	priorRows, priorSecs = 1, 42
 )
 
-// Observe records that a complete read of span showed rows that start at these times. Those outside of span are ignored.
+// Observe records that a complete read of span showed rows that start at these times. Those outside of span are ignored. A
+// span that was chosen for the rows in it, as those of hot rows are, must not be observed.
 func (d *Density) Observe(span Span, starts []time.Time) {
 	secs := span.To.Sub(span.From).Seconds()
 	if secs <= 0 {

@@ -93,6 +93,8 @@ type Work struct {
 	Unit     int // index into the units planned for
 	From, To time.Time
 	Refs     []HotRef // KindHot
+	// Sample is the part of the window that Density may learn from: what was not chosen for the rows that are in it.
+	Sample Span
 	Requests float64  // how many it is expected to take
 	// Due is when it should begin. For a pass in hand it is the time of its last step.
 	Due time.Time
@@ -183,9 +185,18 @@ func (p *Plan) active(slot Slot, lane Lane, begin func() candidate) candidate {
 	return begin()
 }
 
-// catchUpFrom is where a look begins at the earliest.
+// catchUpFrom is where a look begins at the earliest: CatchUp ago, or where reading ended before if the rows since then are
+// few.
 func (p *Plan) catchUpFrom(u *Unit, now time.Time) time.Time {
-	return maxTime(u.Start, now.Add(-p.policy.CatchUp))
+	from := maxTime(u.Start, now.Add(-p.policy.CatchUp))
+	if _, ok := u.Read.LastRead(from); ok || !u.Start.Before(from) {
+		return from
+	}
+	last := maxTime(u.Read.Bounds().To, maxTime(u.Start, now.Add(-rangeLimit)))
+	if last.Before(from) && u.Density.Rows(Span{last, now}) <= u.paging().look {
+		return last
+	}
+	return from
 }
 
 // frontier is the end of what is read without a gap since catchUpFrom. Held time counts as read.
@@ -216,7 +227,7 @@ func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot Slot)
 		f := p.frontier(u, now)
 		c := &p.Units[i]
 		due := u.LastLook.Add(c.Poll)
-		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > c.Poll+edge
+		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > u.PollInterval+edge
 		if urgent {
 			due = minTime(u.LastLook, due)
 		} else if !c.Busy {
@@ -256,6 +267,7 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 		if u.Density.Rows(Span{dayStart, w.To}) <= pg.fill && p.rides(u, c, maxTime(dayStart, u.Start), w.From, now) {
 			w.Kind, w.From, w.Requests = KindTail, maxTime(dayStart, u.Start), 1
 		}
+		w.Sample = Span{w.From, w.To}
 		return w
 	}
 	w.Kind = KindTail
@@ -263,6 +275,10 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 		w.To = u.Density.Ahead(w.From, w.To, pg.look)
 	} else if back := p.reach(u, now); back.Before(w.From) {
 		w.From = p.rideFrom(u, c, back, w.From, now)
+	}
+	w.Sample = Span{w.From, w.To}
+	if hot := hotFrom(u, p.reach(u, now)); hot.Before(w.From) {
+		w.From = hot
 	}
 	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
 	return w
@@ -280,15 +296,20 @@ func (p *Plan) reach(u *Unit, now time.Time) time.Time {
 	return minTime(u.Density.Back(now, limit, pg.fill), now)
 }
 
-// rideFrom returns the earliest moment from back on that would have to be read again before the next look, or to. Hot rows
-// always have to.
-func (p *Plan) rideFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time {
-	next := now.Add(c.Poll)
+// hotFrom returns the start of the first hot row since back. Hot rows are read again with every look, as it costs no request.
+func hotFrom(u *Unit, back time.Time) time.Time {
+	first := maxTime(back, u.LastLook)
 	for _, r := range u.Hot {
 		if !r.Start.Before(back) {
-			to = minTime(to, r.Start)
+			first = minTime(first, r.Start)
 		}
 	}
+	return first.Truncate(time.Second)
+}
+
+// rideFrom returns the earliest moment from back on that would have to be read again before the next look, or to.
+func (p *Plan) rideFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time {
+	next := now.Add(c.Poll)
 	to = to.Truncate(time.Second)
 	for _, z := range p.zones(u, c, now) {
 		zone := Span{maxTime(z.From, back), minTime(z.To, to)}
@@ -410,9 +431,17 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 	return tasks
 }
 
+// hotEnd is where the hot rows begin that the looks of a unit read along often enough.
+func (p *Plan) hotEnd(u *Unit, c *Cadence, now time.Time) time.Time {
+	if c.Busy {
+		return minTime(p.reach(u, now), p.frontier(u, now))
+	}
+	return p.frontier(u, now)
+}
+
 // hotByTime puts the refs of a unit into windows of a page each. Rows that looks read anyway are left to them.
 func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
-	end := minTime(p.reach(u, now), p.frontier(u, now))
+	end := p.hotEnd(u, &p.Units[i], now)
 	for _, refs := range hotWindows(u, end) {
 		from := refs[0].Start.Truncate(time.Second)
 		w := Work{

@@ -27,10 +27,8 @@ type Policy struct {
 	CatchUp time.Duration
 	// RecentGap is how old a gap may be and still be filled in the lane of sweeps. Older gaps are history.
 	RecentGap time.Duration
-	// BusyRate is the rate, in rows a second, from which on a unit is busy. WakeFor is how long it counts as busy after
-	// another endpoint saw activity.
+	// BusyRate is the rate, in rows a second, from which on a unit is busy.
 	BusyRate float64
-	WakeFor  time.Duration
 }
 
 // DefaultPolicy returns the policy that holds where nothing else is configured.
@@ -47,7 +45,6 @@ func DefaultPolicy() Policy {
 		CatchUp:           time.Hour,
 		RecentGap:         day,
 		BusyRate:          4.0 / 3600,
-		WakeFor:           10 * time.Minute,
 	}
 }
 
@@ -82,7 +79,7 @@ const (
 func pagingOf(e events.Endpoint) paging {
 	switch e {
 	case events.Conversations:
-		return paging{rows: 20, fill: 14, perRequest: 20, maxRange: day, days: true}
+		return paging{rows: 20, fill: 14, look: 20, perRequest: 20, maxRange: day, days: true}
 	case events.Interactions: // pages overlap by a row, and the last one should not be begun for a few rows
 		return paging{rows: 100, fill: 78, look: 455, chunk: 455, window: 50 * 98, perRequest: 91, maxRange: rangeLimit}
 	default:

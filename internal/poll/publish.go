@@ -20,9 +20,35 @@ import (
 // order is fixed. What is known is looked up, what is new is published, and only then is anything recorded; a watermark
 // goes out with the batch that ends a pass.
 //
-// It holds the account's lock throughout, so that two endpoints never call the same thing new at the same time, and so
+// One batch at a time is decided and delivered, so that two endpoints never call the same thing new at the same time, and so
 // that while Kafka is away no requests are spent on pages that could not be published.
 func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg *Page, end *outcome) error {
+	select {
+	case a.publishing <- struct{}{}:
+		defer func() { <-a.publishing }()
+	case <-ctx.Done(): // as if it had not been read
+		return nil
+	}
+	batch, decided, err := a.prepare(ctx, e, r, pg, end)
+	if err != nil {
+		return err
+	}
+	if err := a.deliver(ctx, batch); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if pg != nil {
+		a.count(r.unit, pg, batch, decided)
+	}
+	if u := r.unit; end != nil && u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped == scopeBot {
+		return a.rescope(e)
+	}
+	return nil
+}
+
+// prepare applies a step to what is known and makes the batch for it.
+func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg *Page, end *outcome) (*kafka.Batch, *revise.Result, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := r.unit
@@ -37,10 +63,9 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 		a.seen(u, r, pg)
 		var err error
 		if decided, err = a.decide(u, r, pg, batch, &changes); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
-	rescoped := false
 	if end != nil {
 		a.finish(e, r)
 		if r.unsure {
@@ -48,7 +73,6 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 		}
 		u.conclude(r.work, end, r.starts)
 		a.declare(u)
-		rescoped = u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped == scopeBot
 	}
 	u.feed.Watermark = nil
 	if now := a.API.Now(); end != nil && (len(batch.Events) > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
@@ -56,6 +80,8 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 		u.lastWatermark = now
 	}
 	batch.Commit = func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		if end != nil {
 			record, err := u.record()
 			if err != nil {
@@ -63,18 +89,12 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 			}
 			changes.Progress[progressName(u.Endpoint, u.Bot)] = record
 		}
+		if err := a.addSpent(changes.Progress); err != nil {
+			return err
+		}
 		return a.Store.Commit(changes)
 	}
-	if err := a.deliver(ctx, batch); err != nil {
-		return err
-	}
-	if pg != nil {
-		a.count(u, pg, batch, decided)
-	}
-	if rescoped {
-		return a.rescope(e)
-	}
-	return nil
+	return batch, decided, nil
 }
 
 // seen notes what a page shows about the server and about which rows will change, and leaves out of it what was not asked for:
@@ -87,7 +107,7 @@ func (a *Account) seen(u *unit, r *running, pg *Page) {
 		if !row.Start.IsZero() {
 			r.starts = append(r.starts, row.Start)
 		}
-		if u.Endpoint == events.Interactions && (row.Agentic || row.Open) {
+		if u.Endpoint == events.Interactions && (row.Open || row.End.After(pg.ReadAt.Add(-hotFor))) {
 			a.wakeConversations(u, row, pg.ReadAt)
 		}
 		if u.Endpoint.PerAccount() && row.BotID != "" && !row.Start.Before(pg.ReadAt.Add(-hotFor)) {
@@ -235,33 +255,47 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 	for failures := 0; ; failures++ {
 		err := a.Delivery.Deliver(out, batch)
 		if err == nil {
-			now := time.Now().UTC()
-			if a.delivered.LastError != nil {
-				a.Log.Info("delivery works again", "failures", failures)
-			}
-			a.delivered.LastAck, a.delivered.LastError = &now, nil
+			a.acked(failures)
 			return nil
 		}
 		if out.Err() != nil {
 			return fmt.Errorf("deliver a batch of %d events before the end: %w; it was not recorded and will be published again",
 				len(batch.Events), err)
 		}
-		wait := min(100*time.Millisecond<<min(failures, 9), 30*time.Second)
-		if a.delivered.LastError == nil {
-			a.delivered.LastError = &status.Error{Since: time.Now().UTC()}
-			a.Log.Error("delivery fails; the batch is held and nothing more is read", "err", err)
-		}
-		trouble := *a.delivered.LastError
-		trouble.Text, trouble.Count, trouble.Class = err.Error(), failures+1, "permanent"
-		if r, ok := errors.AsType[interface {
-			error
-			Retryable() bool
-		}](err); ok && r.Retryable() {
-			trouble.Class = "retry"
-		}
-		a.delivered.LastError = &trouble
-		a.pause(out, wait)
+		a.refused(err, failures)
+		a.pause(out, min(100*time.Millisecond<<min(failures, 9), 30*time.Second))
 	}
+}
+
+// acked notes that a batch was delivered, after so many failures.
+func (a *Account) acked(failures int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.delivered.LastError != nil {
+		a.Log.Info("delivery works again", "failures", failures)
+	}
+	now := time.Now().UTC()
+	a.delivered.LastAck, a.delivered.LastError = &now, nil
+}
+
+// refused notes that a batch could not be delivered.
+func (a *Account) refused(err error, failures int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	trouble := status.Error{Since: time.Now().UTC()}
+	if a.delivered.LastError == nil {
+		a.Log.Error("delivery fails; the batch is held and nothing more is read", "err", err)
+	} else {
+		trouble = *a.delivered.LastError
+	}
+	trouble.Text, trouble.Count, trouble.Class = err.Error(), failures+1, "permanent"
+	if r, ok := errors.AsType[interface {
+		error
+		Retryable() bool
+	}](err); ok && r.Retryable() {
+		trouble.Class = "retry"
+	}
+	a.delivered.LastError = &trouble
 }
 
 // draining returns a context that outlives ctx by the drain time, unless Abort ends before.
@@ -280,7 +314,7 @@ func (a *Account) draining(ctx context.Context) (context.Context, context.Cancel
 	}
 }
 
-// pause waits with the lock released, so that status can be asked for.
+// pause waits for d or ctx.
 func (a *Account) pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -318,24 +352,29 @@ func (a *Account) recovered(ctx context.Context, u *unit) {
 
 // announce publishes a watermark for every unit at the start, so that consumers know of all endpoints before any event.
 func (a *Account) announce(ctx context.Context) error {
+	for _, u := range a.units {
+		if err := a.deliver(ctx, a.announcement(u)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// announcement is a batch with nothing but a watermark. With it the unit's start is recorded, so that `now` stays what it was
+// when reading first began.
+func (a *Account) announcement(u *unit) *kafka.Batch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, u := range a.units {
-		u.feed.Watermark = a.watermark(u)
+	u.feed.Watermark = a.watermark(u)
+	return &kafka.Batch{Account: a.Name, Feeds: []*kafka.Feed{u.feed}, Commit: func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
 		record, err := u.record()
 		if err != nil {
 			return err
 		}
-		err = a.deliver(ctx, &kafka.Batch{Account: a.Name, Feeds: []*kafka.Feed{u.feed}, Commit: func() error {
-			// The start is recorded at once, so that `now` stays what it was when reading first began.
-			return a.Store.Commit(checkpoint.Changes{
-				Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{progressName(u.Endpoint, u.Bot): record},
-			})
-		}})
-		if err != nil {
-			return err
-		}
-		u.feed.Watermark = nil
-	}
-	return nil
+		return a.Store.Commit(checkpoint.Changes{
+			Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{progressName(u.Endpoint, u.Bot): record},
+		})
+	}}
 }

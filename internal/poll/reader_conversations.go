@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -230,8 +231,8 @@ type conversationsTail struct {
 	back  int // pages gone back for rows that are missing
 }
 
-func newConversationsTail(bot string, facts *conversationFacts, from, now time.Time) *conversationsTail {
-	return &conversationsTail{bot: bot, facts: facts, from: from, days: facts.days(now.Add(-dayGrace), now)}
+func newConversationsTail(bot string, facts *conversationFacts, from, since, now time.Time) *conversationsTail {
+	return &conversationsTail{bot: bot, facts: facts, from: from, days: facts.days(since, now)}
 }
 
 func (p *conversationsTail) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {
@@ -390,6 +391,9 @@ func (p *idsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, e
 		Endpoint: events.Conversations, BotID: p.bot, From: p.from, To: p.to, Offset: 1, Limit: conversationsLimit,
 		ConversationIDs: p.ids, IDsAsString: p.form == idsString,
 	})
+	if ke, ok := errors.AsType[*kore.Error](err); ok && ke.Reason == kore.ReasonRejected && p.facts.IDs == idsUnknown {
+		return nil, p.nextForm(), nil // another form may be taken
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -401,14 +405,10 @@ func (p *idsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, e
 		switch {
 		case len(pg.Rows) > 0 && only && p.others > 1:
 			p.facts.IDs = p.form
-		case only: // nothing to tell the filter by: ask again when there is
-			return pg, &outcome{ReadAt: pg.ReadAt}, nil
-		case p.form == idsArray:
-			p.form = idsString
-			return pg, nil, nil
+		case only: // nothing else is there to tell the filter by, but what was asked for was read
+			return pg, &outcome{IDs: p.ids, ReadAt: pg.ReadAt}, nil
 		default:
-			p.facts.IDs = idsIgnored
-			return pg, &outcome{ReadAt: pg.ReadAt}, nil
+			return pg, p.nextForm(), nil
 		}
 	}
 	if !only { // it was honoured once and is no more
@@ -416,6 +416,16 @@ func (p *idsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, e
 		return pg, &outcome{ReadAt: pg.ReadAt}, nil
 	}
 	return pg, &outcome{IDs: p.ids, ReadAt: pg.ReadAt}, nil
+}
+
+// nextForm goes on to the next form of ids to try, or ends the pass if none is honoured.
+func (p *idsPass) nextForm() *outcome {
+	if p.form == idsArray {
+		p.form = idsString
+		return nil
+	}
+	p.facts.IDs = idsIgnored
+	return &outcome{}
 }
 
 func minTime(a, b time.Time) time.Time {

@@ -226,7 +226,9 @@ func (s *simulation) arrived(e events.Endpoint, slot *simSlot) {
 		}
 		u.Read.Mark(span.From, span.To, p.readAt)
 		rows := within(u.rows, span)
-		u.Density.Observe(span, rows)
+		if p.work.Kind != poll.KindHot { // a sample taken where rows are says nothing of how dense they are
+			u.Density.Observe(span, rows)
+		}
 		s.noteHot(u, rows)
 	}
 	u.Read.Coalesce(128, s.now)
@@ -243,7 +245,9 @@ func (s *simulation) windowPage(u *simUnit, p *simPass) bool {
 	switch {
 	case u.Endpoint == events.Interactions && p.pages < 1+n/99:
 		return false
-	case u.Endpoint != events.Interactions && n >= 100: // too full: split
+	case u.Endpoint != events.Interactions && n >= 100 && n < 110 && p.pages == 1: // ten more rows can be had by offset
+		return false
+	case u.Endpoint != events.Interactions && n >= 110: // too full: split
 		mid := span.From.Add((span.To.Sub(span.From) / 2).Truncate(time.Second))
 		p.windows = append(p.windows[:len(p.windows)-1], poll.Span{From: mid, To: span.To}, poll.Span{From: span.From, To: mid})
 		p.pages = 0
@@ -443,6 +447,11 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 		u.late, u.pause = 0, 0
 	}
 	s.run(end, 10*time.Second, func() {
+		if dbg {
+			nb := map[events.Endpoint]int{}
+			for i, c := range s.plan.Units { if c.Busy { nb[s.units[i].Endpoint]++ } }
+			t.Log(s.now.Sub(now), nb, s.plan.Units[0].Poll, s.plan.Units[1].Poll, s.units[1].late, s.plan.Units[300].Poll,  s.budget.Used(s.now), s.plan.Demand())
+		}
 		for i, c := range s.plan.Units {
 			stated[i] = max(stated[i], c.LongestLook)
 		}
@@ -487,3 +496,5 @@ func TestSimulationFirstRead(t *testing.T) {
 		require.LessOrEqual(t, float64(requests)/fewest, map[bool]float64{true: 1.05, false: 1.3}[e == events.Interactions])
 	}
 }
+
+var dbg = true

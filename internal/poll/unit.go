@@ -58,6 +58,7 @@ type hotRow struct {
 	start, end time.Time
 	open       bool
 	read       time.Time // by id, on conversations
+	openAt     time.Time // when it was last seen open, on conversations
 }
 
 func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress) (*unit, error) {
@@ -133,7 +134,7 @@ func (u *unit) begin(w Work, now time.Time) pass {
 	facts := u.state.Conversations
 	switch w.Kind {
 	case KindProbe:
-		return newConversationsTail(u.Bot, facts, u.Start, now)
+		return newConversationsTail(u.Bot, facts, u.Start, minTime(w.From, now.Add(-dayGrace)), now)
 	case KindHot:
 		var ids []string
 		var starts []time.Time
@@ -179,10 +180,12 @@ func (u *unit) watch(r *extract.Row, readAt time.Time) {
 		u.hot[r.ConversationID] = h
 	}
 	h.start = minTime(h.start, r.Start)
-	h.open = r.Open
-	h.end = r.End
-	if r.End.IsZero() {
-		h.end = readAt
+	// A conversation is open as long as any of its segments is.
+	switch {
+	case r.Open:
+		h.open, h.openAt, h.end = true, readAt, readAt
+	case readAt.After(h.openAt):
+		h.open, h.end = false, maxTime(h.end, r.End)
 	}
 }
 
@@ -246,7 +249,9 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 			u.state.PassesStable = 0
 		}
 	}
-	u.Read.Coalesce(maxStretches, end.ReadAt)
+	if !end.ReadAt.IsZero() {
+		u.Read.Coalesce(maxStretches, end.ReadAt)
+	}
 }
 
 // scopeHidden reports whether rows of other bots may be hidden from the unit: as long as that is not known, nothing it

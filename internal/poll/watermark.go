@@ -42,7 +42,7 @@ func (a *Account) declare(u *unit) {
 		if !ok {
 			read = h.start
 		}
-		complete = minTime(complete, read)
+		complete = minTime(complete, maxTime(read, h.read))
 	}
 	if complete.After(u.state.CompleteUpTo) && !complete.Before(from) {
 		u.state.CompleteUpTo = complete.Truncate(time.Millisecond)

@@ -1,0 +1,61 @@
+package poll
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"agentassist-poller/internal/checkpoint"
+)
+
+// spent is what is recorded of the request budget with every request, so that a process that is killed and started again
+// does not break the server's minute.
+type spent struct {
+	Time  time.Time `json:"time"` // by our clock
+	Slots int       `json:"slots"`
+}
+
+// spentName is the key of the record.
+const spentName = "budget"
+
+// addSpent adds the record to a change of the checkpoint.
+func (a *Account) addSpent(records map[string][]byte) error {
+	now := time.Now()
+	s := spent{Time: now.UTC()}
+	for _, n := range a.budget.Used(now) {
+		s.Slots += n
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("write record of the budget spent: %w", err)
+	}
+	records[spentName] = b
+	return nil
+}
+
+// recordSpent writes the record by itself, after a request that brought nothing to publish.
+func (a *Account) recordSpent() error {
+	records := map[string][]byte{}
+	if err := a.addSpent(records); err != nil {
+		return err
+	}
+	return a.Store.Commit(checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: records})
+}
+
+// chargeSpent takes the slots that the process before may have left taken: those recorded, and one for each endpoint,
+// which may have sent one more request before the process ended.
+func (a *Account) chargeSpent(record []byte) error {
+	if record == nil {
+		return nil
+	}
+	var s spent
+	if err := json.Unmarshal(record, &s); err != nil {
+		return fmt.Errorf("read record of the budget spent: %w", err)
+	}
+	now := time.Now()
+	a.budget.Precharge(len(a.Endpoints), now.Add(holdFor))
+	if until := s.Time.Add(holdFor); until.After(now) { // our clock may have been set back since
+		a.budget.Precharge(s.Slots, minTime(until, now.Add(holdFor)))
+	}
+	return nil
+}

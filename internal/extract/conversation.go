@@ -46,7 +46,7 @@ func (d *decoder) conversation() {
 	}
 	d.begin(bot, at, events.Header{ConversationID: c.convID, SessionID: c.sessionID, Channel: c.experience})
 	d.sightConversation(&c)
-	d.page.Rows = append(d.page.Rows, Row{
+	d.add(Row{
 		ID:             *key,
 		ConversationID: or(c.convID),
 		BotID:          or(first(c.botID, &bot)),

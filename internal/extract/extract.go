@@ -48,7 +48,8 @@ type Page struct {
 
 // A Row is one record of a page.
 type Row struct {
-	// ID is the same on every read of the record. Paging depends on it.
+	// ID is the same on every read of the record. Paging depends on it. It and ConversationID may be kept; everything else
+	// shares the memory of the page, all of which stays as long as any of it.
 	ID             string
 	ConversationID string
 	BotID          string
@@ -242,6 +243,13 @@ func (d *decoder) row() {
 	if d.err == nil {
 		d.record.end = -1
 	}
+}
+
+// add appends a row to the page. Its ids are kept by callers for as long as the record is open, so they are copies: a part of
+// the body would hold on to all of it.
+func (d *decoder) add(r Row) {
+	r.ID, r.ConversationID = strings.Clone(r.ID), strings.Clone(r.ConversationID)
+	d.page.Rows = append(d.page.Rows, r)
 }
 
 // dead gives up the record that was just read.

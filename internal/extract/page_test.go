@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -147,4 +148,21 @@ func TestDeadRecordsOfOtherEndpoints(t *testing.T) {
 	require.Len(t, page.Dead, 1)
 	require.Contains(t, page.Dead[0].Reason, "sessionId is missing")
 	require.Equal(t, "c", page.Dead[0].ConversationID)
+}
+
+// Rows of open conversations are remembered for days. Their ids must not keep whole pages alive.
+func TestIDsOfRowsAreCopies(t *testing.T) {
+	for name, endpoint := range pages {
+		body := []byte(readPage(t, name))
+		page, err := extract.Decode(scope(endpoint), body)
+		require.NoError(t, err)
+		require.NotEmpty(t, page.Rows)
+		first := uintptr(unsafe.Pointer(unsafe.SliceData(body)))
+		for _, row := range page.Rows {
+			for _, id := range []string{row.ID, row.ConversationID} {
+				at := uintptr(unsafe.Pointer(unsafe.StringData(id)))
+				require.False(t, at >= first && at < first+uintptr(len(body)), "%s: %s is part of the page", name, id)
+			}
+		}
+	}
 }

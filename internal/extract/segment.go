@@ -63,7 +63,7 @@ func (d *decoder) segment() {
 	})
 	d.rank = rankOf(at.time, e.SegmentEndTime)
 	d.sightSegment(&s)
-	d.page.Rows = append(d.page.Rows, Row{
+	d.add(Row{
 		ID:             *s.segmentID,
 		ConversationID: or(s.conversationID),
 		BotID:          d.scope.BotID,

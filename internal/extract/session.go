@@ -48,7 +48,7 @@ func (d *decoder) session() {
 	d.begin(bot, at, events.Header{ConversationID: s.conversationID, SessionID: s.sessionID, Channel: s.channel})
 	s.settle()
 	d.sightSession(&s)
-	d.page.Rows = append(d.page.Rows, Row{
+	d.add(Row{
 		ID:             *s.sessionID + "/" + or(first(s.conversationID, s.channel)),
 		ConversationID: or(s.conversationID),
 		BotID:          bot,

@@ -377,10 +377,7 @@ func (a *Account) replan(now time.Time) {
 	for _, u := range a.units {
 		u.refresh(now)
 		u.Held = slices.DeleteFunc(u.Held, func(h Held) bool { return !h.Until.After(now) })
-		if reach := now.Add(-a.Memory); u.Start.Before(reach) {
-			u.forgotten = reach
-			u.Read.Drop(reach)
-		}
+		u.forget(now.Add(-a.Memory))
 	}
 	a.plan, a.latest = Derive(a.planUnits(), now, policy), now
 	for lane, demand := range a.plan.Demand() {

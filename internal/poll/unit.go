@@ -254,6 +254,19 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 	}
 }
 
+// forget says that what was seen before reach is no longer remembered. Time before it that was read is not asked for again, or its
+// events would be published again: it is as if reading had begun after it. Time that was not is still to be read.
+func (u *unit) forget(reach time.Time) {
+	reach = reach.Truncate(time.Second)
+	if !u.Start.Before(reach) {
+		return
+	}
+	u.forgotten = reach
+	u.Start = maxTime(u.Start, minTime(u.Read.ReadThrough(u.Start), reach)).Truncate(time.Second)
+	u.state.Start = u.Start
+	u.Read.Drop(u.Start)
+}
+
 // scopeHidden reports whether rows of other bots may be hidden from the unit: as long as that is not known, nothing it
 // reads counts as read.
 func (u *unit) scopeHidden() bool {

@@ -1,5 +1,5 @@
 // Command gen writes the event structs of package events, and what reads, writes, merges and compares them, from the
-// schemas. It is run by go generate in internal/events; a test fails when its output and the tree differ.
+// schemas, and docs/events.md. It is run by go generate in internal/events; a test fails when its output and the tree differ.
 package main
 
 import (
@@ -28,7 +28,10 @@ func main() {
 	}
 }
 
-// generate returns the generated files by name.
+// documentation is where docs/events.md is, seen from package events.
+const documentation = "../../docs/events.md"
+
+// generate returns the generated files by name, relative to package events.
 func generate(fsys fs.FS) (map[string][]byte, error) {
 	names, err := fs.Glob(fsys, "*.avsc")
 	if err != nil {
@@ -68,6 +71,7 @@ func generate(fsys fs.FS) (map[string][]byte, error) {
 	if err := add("header_gen.go", func(p *printer) { p.headerFile(firstEvent) }); err != nil {
 		return nil, err
 	}
+	files[documentation] = document(all)
 	return files, add("new_gen.go", func(p *printer) { p.newFile(all) })
 }
 

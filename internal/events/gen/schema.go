@@ -26,6 +26,7 @@ type field struct {
 	Hashed    *bool           `json:"hashed"`
 	Unordered bool            `json:"unordered"`
 	Follows   string          `json:"follows"`
+	Upstream  string          `json:"upstream"`
 
 	typ *typ // what RawType says; RawType is let go once it is known
 }

@@ -84,10 +84,22 @@ func (f *conversationFacts) spanOf(d time.Time) Span {
 	return Span{d.Add(-f.zone()), d.Add(day - f.zone())}
 }
 
-// days returns the calendar days that may hold rows starting from from to to, whatever the zone.
+// zoneGrain is what the offsets of all zones are multiples of.
+const zoneGrain = 15 * time.Minute
+
+// days returns the calendar days that may hold rows starting from from to to, in whatever zone is still possible.
 func (f *conversationFacts) days(from, to time.Time) []time.Time {
 	var out []time.Time
-	for d := from.Add(f.ZoneMin).Truncate(day); !d.After(to.Add(f.ZoneMax).Truncate(day)); d = d.Add(day) {
+	// Offsets are multiples of zoneGrain: the westernmost is not below ZoneMin, the easternmost below ZoneMax.
+	west := f.ZoneMin.Truncate(zoneGrain)
+	if west < f.ZoneMin {
+		west += zoneGrain
+	}
+	east := (f.ZoneMax - 1).Truncate(zoneGrain)
+	if east > f.ZoneMax-1 {
+		east -= zoneGrain
+	}
+	for d := from.Add(west).Truncate(day); !d.After(to.Add(east).Truncate(day)); d = d.Add(day) {
 		out = append(out, d)
 	}
 	return out
@@ -220,9 +232,10 @@ type conversationsTail struct {
 	facts *conversationFacts
 	from  time.Time // rows that start earlier are not wanted: a day is not read whole for their sake
 
-	days   []time.Time
-	readAt time.Time
-	whole  *dayPass // reading a day whole
+	days    []time.Time
+	readAt  time.Time
+	counted bool     // all days together were counted, and there is something new
+	whole   *dayPass // reading a day whole
 
 	// Reading the new pages of days[0].
 	want  int // rows that should be new
@@ -253,8 +266,39 @@ func (p *conversationsTail) step(ctx context.Context, fetch fetchFunc) (*Page, *
 	return p.readNew(ctx, fetch)
 }
 
+// countAll asks how many rows the days have together: mostly as many as before.
+func (p *conversationsTail) countAll(ctx context.Context, fetch fetchFunc, known int) (*Page, *outcome, error) {
+	pg, err := fetch(ctx, kore.Query{
+		Endpoint: events.Conversations, BotID: p.bot, From: p.days[0], To: p.days[len(p.days)-1], Offset: 1, Limit: 1, Bare: true,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	p.readAt, p.counted = pg.ReadAt, true
+	if int(pg.Total) != known {
+		return nil, nil, nil
+	}
+	p.days = p.days[len(p.days)-1:]
+	return nil, p.nextDay(), nil
+}
+
+// known returns how many rows of all days were read, and whether all days were.
+func (p *conversationsTail) known() (rows int, all bool) {
+	for _, d := range p.days {
+		n, ok := p.facts.Counts[dayName(d)]
+		if !ok {
+			return 0, false
+		}
+		rows += n
+	}
+	return rows, true
+}
+
 // count asks how many rows the day has.
 func (p *conversationsTail) count(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {
+	if rows, all := p.known(); all && len(p.days) > 1 && !p.counted {
+		return p.countAll(ctx, fetch, rows)
+	}
 	d := p.days[0]
 	pg, err := fetch(ctx, kore.Query{
 		Endpoint: events.Conversations, BotID: p.bot, From: d, To: d, Offset: 1, Limit: 1, Bare: true,

@@ -47,7 +47,7 @@ const (
 )
 
 // Observe records that a complete read of span showed rows that start at these times. Those outside of span are ignored. A
-// span that was chosen for the rows in it, as those of hot rows are, must not be observed.
+// span that was chosen for the rows in it, as those of hot rows are, says nothing of how dense rows are: see Work.Sample.
 func (d *Density) Observe(span Span, starts []time.Time) {
 	secs := span.To.Sub(span.From).Seconds()
 	if secs <= 0 {

@@ -94,8 +94,8 @@ type Work struct {
 	From, To time.Time
 	Refs     []HotRef // KindHot
 	// Sample is the part of the window that Density may learn from: what was not chosen for the rows that are in it.
-	Sample Span
-	Requests float64  // how many it is expected to take
+	Sample   Span
+	Requests float64 // how many it is expected to take
 	// Due is when it should begin. For a pass in hand it is the time of its last step.
 	Due time.Time
 }
@@ -271,14 +271,14 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 		return w
 	}
 	w.Kind = KindTail
-	if pg.look < u.Density.Rows(Span{w.From, w.To}) {
+	if u.Density.Rows(Span{w.From, w.To}) > pg.look {
 		w.To = u.Density.Ahead(w.From, w.To, pg.look)
-	} else if back := p.reach(u, now); back.Before(w.From) {
+		w.Sample = Span{w.From, w.To}
+	} else {
+		back := p.reach(u, now)
 		w.From = p.rideFrom(u, c, back, w.From, now)
-	}
-	w.Sample = Span{w.From, w.To}
-	if hot := hotFrom(u, p.reach(u, now)); hot.Before(w.From) {
-		w.From = hot
+		w.Sample = Span{w.From, w.To}
+		w.From = minTime(w.From, hotFrom(u, back, w.From))
 	}
 	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
 	return w
@@ -296,15 +296,15 @@ func (p *Plan) reach(u *Unit, now time.Time) time.Time {
 	return minTime(u.Density.Back(now, limit, pg.fill), now)
 }
 
-// hotFrom returns the start of the first hot row since back. Hot rows are read again with every look, as it costs no request.
-func hotFrom(u *Unit, back time.Time) time.Time {
-	first := maxTime(back, u.LastLook)
+// hotFrom returns the start of the first hot row since back, or now if there is none. Hot rows are read again with every look
+// that can reach them, as it costs no request.
+func hotFrom(u *Unit, back, now time.Time) time.Time {
 	for _, r := range u.Hot {
 		if !r.Start.Before(back) {
-			first = minTime(first, r.Start)
+			now = minTime(now, r.Start)
 		}
 	}
-	return first.Truncate(time.Second)
+	return now.Truncate(time.Second)
 }
 
 // rideFrom returns the earliest moment from back on that would have to be read again before the next look, or to.
@@ -325,7 +325,7 @@ func (p *Plan) rideFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time 
 
 // rides reports whether any of [from, to) would have to be read again before the next look.
 func (p *Plan) rides(u *Unit, c *Cadence, from, to, now time.Time) bool {
-	return p.rideFrom(u, c, from, to, now).Before(to)
+	return p.rideFrom(u, c, from, to, now).Before(to.Truncate(time.Second))
 }
 
 // zone is the part of the time that one tier of sweeps is responsible for.

@@ -73,6 +73,7 @@ func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
 		w.To = tasks[k].work.To
 	}
 	w.To = maxTime(minTime(w.To, limit), page)
+	w.Sample = Span{w.From, w.To}
 	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
 	return w
 }
@@ -107,7 +108,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 			for _, s := range parts {
 				oldest = minTime(oldest, s.ReadAt)
 			}
-			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To}
+			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To, Sample: span}
 			w.Requests = pg.requests(rows)
 			tasks = append(tasks, task{w, oldest.Add(z.period), z.tier})
 		}
@@ -183,10 +184,12 @@ func (p *Plan) window(units []*Unit, i int, span Span, lane Lane, kind Kind, now
 	if pg.days {
 		d := u.dayOf(span.From)
 		w.To = minTime(d.Add(day), span.To)
+		w.Sample = Span{w.From, w.To}
 		w.Requests = pg.requests(u.Density.Rows(Span{d, minTime(d.Add(day), now)}))
 		return w
 	}
 	w.To = u.Density.Ahead(span.From, minTime(span.To, span.From.Add(pg.maxRange)), pg.window)
+	w.Sample = Span{w.From, w.To}
 	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
 	return w
 }

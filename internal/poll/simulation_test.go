@@ -226,9 +226,8 @@ func (s *simulation) arrived(e events.Endpoint, slot *simSlot) {
 		}
 		u.Read.Mark(span.From, span.To, p.readAt)
 		rows := within(u.rows, span)
-		if p.work.Kind != poll.KindHot { // a sample taken where rows are says nothing of how dense they are
-			u.Density.Observe(span, rows)
-		}
+		sample := poll.Span{From: maxTime(span.From, p.work.Sample.From), To: minTime(span.To, p.work.Sample.To)}
+		u.Density.Observe(sample, rows)
 		s.noteHot(u, rows)
 	}
 	u.Read.Coalesce(128, s.now)
@@ -447,11 +446,6 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 		u.late, u.pause = 0, 0
 	}
 	s.run(end, 10*time.Second, func() {
-		if dbg {
-			nb := map[events.Endpoint]int{}
-			for i, c := range s.plan.Units { if c.Busy { nb[s.units[i].Endpoint]++ } }
-			t.Log(s.now.Sub(now), nb, s.plan.Units[0].Poll, s.plan.Units[1].Poll, s.units[1].late, s.plan.Units[300].Poll,  s.budget.Used(s.now), s.plan.Demand())
-		}
 		for i, c := range s.plan.Units {
 			stated[i] = max(stated[i], c.LongestLook)
 		}
@@ -496,5 +490,3 @@ func TestSimulationFirstRead(t *testing.T) {
 		require.LessOrEqual(t, float64(requests)/fewest, map[bool]float64{true: 1.05, false: 1.3}[e == events.Interactions])
 	}
 }
-
-var dbg = true

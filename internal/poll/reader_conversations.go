@@ -49,7 +49,8 @@ type conversationFacts struct {
 	PageSize int `json:"page_size,omitempty"`
 	// Counts holds the number of rows of each recent day that have been read.
 	Counts map[string]int `json:"counts,omitempty"`
-	// ZoneMin and ZoneMax bound the zone of the calendar days, as seen from the rows that came for them.
+	// ZoneMin and ZoneMax bound the zone of the calendar days, as seen from the rows that came for them; ZoneMax is not
+	// reached.
 	ZoneMin time.Duration `json:"zone_min"`
 	ZoneMax time.Duration `json:"zone_max"`
 
@@ -58,7 +59,7 @@ type conversationFacts struct {
 }
 
 func newConversationFacts() *conversationFacts {
-	return &conversationFacts{Counts: map[string]int{}, ZoneMin: -zoneWest, ZoneMax: zoneEast}
+	return &conversationFacts{Counts: map[string]int{}, ZoneMin: -zoneWest, ZoneMax: zoneEast + zoneGrain}
 }
 
 func dayName(d time.Time) string { return d.UTC().Format(time.DateOnly) }

@@ -91,6 +91,9 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 		if p.Conversations == nil {
 			p.Conversations = newConversationFacts()
 		}
+		if p.Conversations.Counts == nil {
+			p.Conversations.Counts = map[string]int{}
+		}
 	case events.InteractionDetails, events.CallDetails:
 		if p.Analytics == nil {
 			p.Analytics = &analyticsFacts{}
@@ -301,11 +304,16 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	case errors.As(err, &pe) && !pe.Retryable(), errors.Is(err, errStuck):
 		class = kore.Shape
 	}
+	passing := class == kore.WaitUntil || class == kore.Retry
 	switch class {
 	case kore.WaitUntil:
 		retry = ke.RetryAfter
 	case kore.Retry:
 		retry = min(time.Second<<min(u.failures-1, 6), time.Minute)
+	case kore.Shape:
+		// One page of a gateway that restarts looks like a setting that is wrong: the first two are asked for again soon.
+		passing = u.failures <= 2
+		retry = min(2*time.Second<<min(2*(u.failures-1), 10), 5*time.Minute)
 	default:
 		retry = min(30*time.Second<<min(u.failures-1, 4), 5*time.Minute)
 	}
@@ -314,7 +322,7 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 		u.lastError = &status.Error{Since: now}
 	}
 	u.lastError.Text, u.lastError.Hint, u.lastError.Class, u.lastError.Count = err.Error(), hint, class.String(), u.failures
-	return retry, class == kore.WaitUntil || class == kore.Retry, news
+	return retry, passing, news
 }
 
 // worked notes a success. It returns the failure that is over, nil if there was none.

@@ -1,0 +1,45 @@
+package poll
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/kore"
+)
+
+// What passes by itself is tried again in place; what a person must change only now and then. A page of another shape may be
+// either, and so is the one first and the other later.
+func TestFailuresAreRetriedByClass(t *testing.T) {
+	type attempt struct {
+		retry  time.Duration
+		repeat bool
+	}
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	tests := []struct {
+		name string
+		err  error
+		want []attempt
+	}{
+		{"connection", &kore.Error{Class: kore.Retry}, []attempt{{time.Second, true}, {2 * time.Second, true}, {4 * time.Second, true}}},
+		{"unknown", errors.New("?"), []attempt{{time.Second, true}}},
+		{"rate limit", &kore.Error{Class: kore.WaitUntil, RetryAfter: 7 * time.Second}, []attempt{{7 * time.Second, true}, {7 * time.Second, true}}},
+		{"secret", &kore.Error{Class: kore.Permanent}, []attempt{{30 * time.Second, false}, {time.Minute, false}}},
+		{"HTML", &kore.Error{Class: kore.Shape}, []attempt{
+			{2 * time.Second, true}, {8 * time.Second, true}, {32 * time.Second, false}, {128 * time.Second, false}, {5 * time.Minute, false},
+		}},
+		{"stuck", errStuck, []attempt{{2 * time.Second, true}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			u := &unit{}
+			for i, want := range test.want {
+				retry, repeat, news := u.failed(test.err, now)
+				require.Equal(t, want, attempt{retry, repeat}, "failure %d", i+1)
+				require.Equal(t, i == 0, news, "said once")
+			}
+		})
+	}
+}

@@ -105,7 +105,8 @@ func simulateCommand() *cobra.Command {
 func planCommand() *cobra.Command {
 	c := &cobra.Command{Use: "plan", Short: "Say what the request budget attains at a volume", Args: cobra.NoArgs}
 	var o app.PlanOptions
-	_, load := configured(c)
+	from, load := configured(c)
+	from.SkipFiles = true // nothing is asked, so no secret is needed
 	c.Flags().IntVar(&o.SegmentsPerDay, "segments-per-day", 10_000, "volume of each account")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {

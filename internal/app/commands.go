@@ -2,13 +2,14 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
-)
 
-// errNotBuilt marks the bodies below that are placeholders. PLACEHOLDER: the lead replaces them and removes this.
-var errNotBuilt = errors.New("not built yet")
+	"agentassist-poller/internal/poll"
+)
 
 // Output is where a command writes: results to Out, everything else to Err.
 type Output struct {
@@ -56,7 +57,31 @@ type PlanOptions struct {
 	JSON           bool
 }
 
-// Plan prints what the budget of each account attains at a volume.
-func Plan(ctx context.Context, c *Config, out Output, o PlanOptions) error {
-	return errNotBuilt // PLACEHOLDER
+// Plan prints what the budget of each account attains at a volume, and what twice the budget would.
+func Plan(_ context.Context, c *Config, out Output, o PlanOptions) error {
+	if o.SegmentsPerDay < 0 {
+		return &UsageError{errors.New("--segments-per-day must not be negative")}
+	}
+	var forecasts []*poll.Forecast
+	for i := range c.Accounts {
+		options := accountOptions(c, &c.Accounts[i])
+		f := poll.NewForecast(options, float64(o.SegmentsPerDay))
+		if o.JSON {
+			forecasts = append(forecasts, f)
+			continue
+		}
+		if i > 0 {
+			fmt.Fprintln(out.Out)
+		}
+		options.RequestsPerMinute *= 2
+		if err := f.Print(out.Out, poll.NewForecast(options, float64(o.SegmentsPerDay))); err != nil {
+			return err
+		}
+	}
+	if o.JSON {
+		encoder := json.NewEncoder(out.Out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(forecasts)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/secret"
 )
 
@@ -171,13 +172,8 @@ func (a *Account) SetDefaults() {
 	*a = Account{
 		BaseURL:           "https://platform.kore.ai",
 		RequestsPerMinute: 60,
-		Sweeps: []Sweep{
-			{Within: time.Hour, Every: 5 * time.Minute},
-			{Within: 24 * time.Hour, Every: time.Hour},
-			{Within: 7 * 24 * time.Hour, Every: 6 * time.Hour},
-			{Within: 30 * 24 * time.Hour, Every: 24 * time.Hour},
-		},
-		AllowedLateness: Lateness{Auto: true},
+		Sweeps:            defaultSweeps(),
+		AllowedLateness:   Lateness{Auto: true},
 		Endpoints: Endpoints{
 			Interactions:       Endpoint{Enabled: true, PollInterval: 15 * time.Second},
 			Conversations:      Endpoint{Enabled: true, PollInterval: time.Minute},
@@ -188,6 +184,15 @@ func (a *Account) SetDefaults() {
 	for _, e := range events.Endpoints() {
 		a.Endpoints.Of(e).Timeout = kore.DefaultTimeout(e)
 	}
+}
+
+// defaultSweeps are those that the plan's own tests are made with.
+func defaultSweeps() []Sweep {
+	var out []Sweep
+	for _, t := range poll.DefaultPolicy().Tiers {
+		out = append(out, Sweep(t))
+	}
+	return out
 }
 
 // Kore returns what the account's API client must know.

@@ -1,0 +1,146 @@
+package poll
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/status"
+)
+
+// Forecast says what an account's budget attains at a steady volume: the plan that the running poller would derive for it,
+// with a week read and nothing in arrears.
+type Forecast struct {
+	Account        string             `json:"account"`
+	SegmentsPerDay float64            `json:"segments_per_day"`
+	Budget         int                `json:"requests_per_minute"`
+	Spent          map[string]float64 `json:"spent_per_minute"` // by lane
+	Endpoints      []EndpointForecast `json:"endpoints"`
+}
+
+// EndpointForecast is about one endpoint; where it is read for each bot, about the worst off of them.
+type EndpointForecast struct {
+	Endpoint    events.Endpoint `json:"endpoint"`
+	Units       int             `json:"units"` // bots it is read for; 1 where it is read once for the account
+	Poll        status.Seconds  `json:"poll_interval_seconds"`
+	PollActual  status.Seconds  `json:"poll_interval_actual_seconds"`
+	LongestLook status.Seconds  `json:"longest_look_seconds"`
+	Hot         status.Seconds  `json:"hot_seconds"`
+	Sweeps      []SweepForecast `json:"sweeps"`
+}
+
+// SweepForecast says within what time an edit to something up to Within old is seen.
+type SweepForecast struct {
+	Within status.Seconds `json:"within_seconds"`
+	Every  status.Seconds `json:"every_seconds"` // configured
+	Seen   status.Seconds `json:"seen_within_seconds"`
+}
+
+// forecastTalk is how long a conversation is taken to last, for the size of the hot set.
+const forecastTalk = 10 * time.Minute
+
+// NewForecast derives the plan for a volume, shared evenly among the bots. It needs of the options only what is
+// configured.
+func NewForecast(o Options, segmentsPerDay float64) *Forecast {
+	now := time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC) // any day: the volume is steady
+	var units []*Unit
+	for _, e := range events.Endpoints() {
+		opts, ok := o.Endpoints[e]
+		if !ok {
+			continue
+		}
+		bots, perDay := len(o.Bots), segmentsPerDay/float64(max(1, len(o.Bots)))
+		if e.PerAccount() {
+			bots, perDay = 1, segmentsPerDay
+		}
+		for i := range bots {
+			units = append(units, steadyUnit(e, fmt.Sprint(i), opts.PollInterval, perDay, now))
+		}
+	}
+	policy := o.Policy
+	policy.PerMinute = float64(o.RequestsPerMinute)
+	plan := Derive(units, now, policy)
+	f := &Forecast{
+		Account: o.Name, SegmentsPerDay: segmentsPerDay, Budget: o.RequestsPerMinute, Spent: map[string]float64{},
+	}
+	for lane, perMinute := range plan.Demand() {
+		f.Spent[Lane(lane).String()] = perMinute
+	}
+	for i, u := range units {
+		c := &plan.Units[i]
+		n := len(f.Endpoints)
+		if n == 0 || f.Endpoints[n-1].Endpoint != u.Endpoint {
+			f.Endpoints = append(f.Endpoints, EndpointForecast{Endpoint: u.Endpoint, Poll: status.Seconds(u.PollInterval)})
+			n++
+		}
+		e := &f.Endpoints[n-1]
+		e.Units++
+		e.PollActual = max(e.PollActual, status.Seconds(c.Poll))
+		e.LongestLook = max(e.LongestLook, status.Seconds(c.LongestLook))
+		e.Hot = max(e.Hot, status.Seconds(c.Hot))
+		for k, t := range policy.tiers(u.Endpoint) {
+			if k == len(e.Sweeps) {
+				e.Sweeps = append(e.Sweeps, SweepForecast{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every)})
+			}
+			e.Sweeps[k].Seen = max(e.Sweeps[k].Seen, status.Seconds(c.SeenWithin[k]))
+		}
+	}
+	return f
+}
+
+// steadyUnit is a unit that has seen the same volume every day of a week, and has read it all.
+func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay float64, now time.Time) *Unit {
+	u := &Unit{Endpoint: e, PollInterval: interval, Start: now.Add(-7 * day), Read: &Set{}, Density: &Density{}, LastLook: now}
+	if !e.PerAccount() {
+		u.Bot = bot
+	}
+	var starts []time.Time
+	if perDay > 0 {
+		for t := u.Start; t.Before(now); t = t.Add(time.Duration(float64(day) / perDay)) {
+			starts = append(starts, t)
+		}
+	}
+	u.Density.Observe(Span{u.Start, now}, starts)
+	u.Read.Mark(u.Start, now, now)
+	for i := len(starts) - 1; i >= 0 && starts[i].After(now.Add(-forecastTalk-hotFor)) && len(u.Hot) < maxHot; i-- {
+		u.Hot = append(u.Hot, HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: now})
+	}
+	return u
+}
+
+// Print writes the forecast as a table, beside that for twice the budget.
+func (f *Forecast) Print(w io.Writer, double *Forecast) error {
+	fmt.Fprintf(w, "%s: %.0f segments a day, %d requests a minute (in brackets: with %d)\n", f.Account, f.SegmentsPerDay, f.Budget, double.Budget)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	both := func(a, b status.Seconds) string { return fmt.Sprintf("%s (%s)", round(a), round(b)) }
+	for i, e := range f.Endpoints {
+		d := double.Endpoints[i]
+		fmt.Fprintf(t, "\n%s\t%d × \t\n", e.Endpoint, e.Units)
+		fmt.Fprintf(t, "  new rows are looked for every\t%s\tconfigured %s\n", both(e.PollActual, d.PollActual), round(e.Poll))
+		fmt.Fprintf(t, "  and no two looks are further apart than\t%s\t\n", both(e.LongestLook, d.LongestLook))
+		fmt.Fprintf(t, "  what is open or ended in the last %s is read again every\t%s\t\n", round(status.Seconds(hotFor)), both(e.Hot, d.Hot))
+		for k, s := range e.Sweeps {
+			fmt.Fprintf(t, "  an edit to something up to %s old is seen within\t%s\tconfigured %s\n", round(s.Within), both(s.Seen, d.Sweeps[k].Seen), round(s.Every))
+		}
+	}
+	fmt.Fprintf(t, "\nrequests a minute\t\t\n")
+	for lane := range laneCount {
+		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t\n", lane, f.Spent[lane.String()], double.Spent[lane.String()])
+	}
+	return t.Flush()
+}
+
+func round(s status.Seconds) string {
+	d := time.Duration(s)
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%.1fd", d.Hours()/24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%.1fh", d.Hours())
+	case d >= time.Minute:
+		return fmt.Sprintf("%.1fm", d.Minutes())
+	}
+	return fmt.Sprintf("%.0fs", d.Seconds())
+}

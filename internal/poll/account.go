@@ -99,6 +99,7 @@ type Account struct {
 	units  []*unit
 	plan   *Plan
 	latest time.Time // when the plan was derived
+	clock  time.Time // the latest time that it was
 	wake   map[events.Endpoint]chan struct{}
 
 	latency   map[events.Endpoint]time.Duration
@@ -132,6 +133,7 @@ func NewAccount(o Options) (*Account, error) {
 		lanes: map[events.Endpoint]*lanes{}, wake: map[events.Endpoint]chan struct{}{},
 		latency: map[events.Endpoint]time.Duration{}, zone: &boundsZone{}, publishing: make(chan struct{}, 1),
 	}
+	a.API = &carefulClock{API: o.API}
 	for e := range o.Endpoints {
 		a.lanes[e] = &lanes{}
 		a.wake[e] = make(chan struct{}, 1)
@@ -304,6 +306,7 @@ func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.API.Now()
+	a.setBack(now)
 	a.replan(now)
 	units := a.planUnits()
 	slot := Slot{Last: a.lanes[e].last}
@@ -322,6 +325,31 @@ func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
 		}
 		a.lanes[e].last[w.Lane] = now
 		return a.resume(e, w, now), taken, 0
+	}
+}
+
+// setBack brings what lies ahead of the clock back to it: the clock is set back when the server's turns out to be behind what was
+// believed, and work is not to wait until it is that late again.
+func (a *Account) setBack(now time.Time) {
+	if a.clock = maxTime(a.clock, now); a.clock.Sub(now) <= hair {
+		return
+	}
+	a.clock, a.plan = now, nil
+	for _, l := range a.lanes {
+		for i := range l.last {
+			l.last[i] = minTime(l.last[i], now)
+		}
+		for _, r := range l.active {
+			r.work.Due = minTime(r.work.Due, now)
+		}
+	}
+	for _, u := range a.units {
+		u.LastLook, u.WokenAt, u.NotBefore = minTime(u.LastLook, now), minTime(u.WokenAt, now), minTime(u.NotBefore, now)
+		u.lastWatermark, u.Held = minTime(u.lastWatermark, now), nil
+		if u.Read.Empty() { // `now` was resolved by our clock
+			u.Start = minTime(u.Start, now.Truncate(time.Second))
+			u.state.Start = u.Start
+		}
 	}
 }
 

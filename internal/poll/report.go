@@ -92,7 +92,7 @@ func (a *Account) describe(u *unit, c *Cadence, now time.Time) status.Endpoint {
 	}
 	e.PollIntervalActual = status.Seconds(c.Poll)
 	for k, t := range a.plan.policy.tiers(u.Endpoint) {
-		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.Sweep[k])}
+		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k])}
 		if read, ok := u.Read.OldestRead(maxTime(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {
 			sweep.Age = status.Of(now.Sub(read))
 		}

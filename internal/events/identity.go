@@ -23,10 +23,10 @@ func EntityID(account, bot string, t Type, parts ...string) string {
 // EventID names one published version of an entity: 32 hex digits over the entity, its revision and its content. The
 // same version published again has the same id; up, down, up again has three.
 func EventID(entityID string, revision int64, content []byte) string {
-	var space [512]byte
-	b := appendPart(space[:0], entityID)
-	b = binary.AppendVarint(b, revision)
-	return digest(append(b, content...))
+	buf := contentBuffers.Get().(*[]byte)
+	defer contentBuffers.Put(buf)
+	*buf = append(binary.AppendVarint(appendPart((*buf)[:0], entityID), revision), content...)
+	return digest(*buf)
 }
 
 func appendPart(b []byte, part string) []byte {

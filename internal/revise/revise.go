@@ -104,6 +104,7 @@ type decision struct {
 	entities map[string]*entity
 	order    []string // of the first sights
 	touched  map[uint32]bool
+	content  []byte // of one event at a time
 }
 
 // entity is one thing of the page.
@@ -185,7 +186,8 @@ func (d *decision) publish(e *entity, s *events.Sighting, event events.Event) {
 		key = events.Key(event.Head())
 	}
 	d.fill(event.Head(), e.revision, s)
-	event.Head().EventID = events.EventID(event.Head().EntityID, e.revision, event.AppendContent(nil, recipe()))
+	d.content = event.AppendContent(d.content[:0], recipe())
+	event.Head().EventID = events.EventID(event.Head().EntityID, e.revision, d.content)
 	d.Events = append(d.Events, Outgoing{Event: event, Key: key, Negative: e.everNegative})
 	d.Published[event.EventType()]++
 }

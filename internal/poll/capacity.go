@@ -62,6 +62,7 @@ type Plan struct {
 	policy Policy
 	// Requests a minute by class and endpoint: as wanted at the configured periods, headroom included, and as granted.
 	wants, grants [classCount]rates
+	spare         float64 // requests a minute that nobody wants
 	busy          [4]int       // busy units by endpoint
 	tiers         [4][]float64 // what the sweeps of each tier want, by endpoint
 }
@@ -211,6 +212,10 @@ func (p *Plan) grant() {
 		for i, fit := range fits[c] {
 			p.grants[c][i] = min(fit, p.wants[c][i]/s)
 		}
+	}
+	p.spare = planned * p.policy.PerMinute
+	for _, granted := range p.Demand() {
+		p.spare -= granted
 	}
 }
 

@@ -161,7 +161,8 @@ func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot Slot) 
 // maxWait bounds how long Next tells to wait when there is nothing to do.
 const maxWait = time.Minute
 
-// pace returns when a lane may send again so that it does not spend faster than it was granted. Looks keep their own time.
+// pace returns when a lane may send again so that it does not spend faster than it was granted. Looks keep their own time. Older
+// time also takes an even part of what nobody wants: how much of it there is to read shows only as it is read.
 func (p *Plan) pace(lane Lane, e events.Endpoint, slot Slot) time.Time {
 	var rate float64
 	for c := range classCount {
@@ -171,6 +172,9 @@ func (p *Plan) pace(lane Lane, e events.Endpoint, slot Slot) time.Time {
 	}
 	if lane == LaneTail || slot.Last[lane].IsZero() {
 		return time.Time{}
+	}
+	if lane == LaneSweep || lane == LaneBackfill {
+		rate += max(0, p.spare) / float64(len(p.grants[0]))
 	}
 	return slot.Last[lane].Add(min(perRequest(rate), perRequest(slowest)))
 }

@@ -460,9 +460,6 @@ func (a *Account) heard(known bool) error {
 	return nil
 }
 
-// clockError is by how much the estimate of the server's clock may be off.
-const clockError = time.Second
-
 // maxUnsure is how many pages are read before the server's clock is known: it takes two that agree.
 const maxUnsure = 10
 

@@ -159,7 +159,7 @@ func (r *rig) caughtUp(limit time.Duration) {
 func (r *rig) compare(scope koresim.Scope) *koresim.Report {
 	r.t.Helper()
 	if scope.Now.IsZero() {
-		scope.Now = time.Now()
+		scope.Now = r.sim.Now()
 	}
 	if scope.To.IsZero() {
 		scope.To = scope.Now.Add(day)

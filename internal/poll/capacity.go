@@ -62,7 +62,7 @@ type Plan struct {
 	policy Policy
 	// Requests a minute by class and endpoint: as wanted at the configured periods, headroom included, and as granted.
 	wants, grants [classCount]rates
-	spare         float64 // requests a minute that nobody wants
+	spare         float64      // requests a minute that nobody wants
 	busy          [4]int       // busy units by endpoint
 	tiers         [4][]float64 // what the sweeps of each tier want, by endpoint
 }

@@ -3,8 +3,6 @@ package poll
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -70,11 +68,6 @@ func (p *progress) encode() ([]byte, error) {
 
 // progressName is the key of a unit's record. Account-wide endpoints have no bot.
 func progressName(e events.Endpoint, bot string) string { return string(e) + "/" + bot }
-
-func splitProgressName(name string) (events.Endpoint, string, bool) {
-	e, bot, ok := strings.Cut(name, "/")
-	return events.Endpoint(e), bot, ok && slices.Contains(events.Endpoints(), events.Endpoint(e))
-}
 
 // feedsOf returns the event types that an endpoint is a source of.
 func feedsOf(e events.Endpoint) []events.Type {

@@ -47,7 +47,6 @@ type unit struct {
 	lastWatermark time.Time
 	failures      int
 	lastError     *status.Error
-	stopped       bool
 	longestLook   time.Duration
 	rows          int64
 	published     map[string]int64
@@ -115,6 +114,9 @@ func (u *unit) refresh(now time.Time) {
 			continue
 		}
 		u.Hot = append(u.Hot, HotRef{ID: id, Start: h.start, Read: h.read})
+	}
+	if f := u.state.Analytics; f != nil && f.Offset == offsetPages {
+		u.WindowPages = analyticsMaxOffset + 1
 	}
 	if c := u.state.Conversations; c != nil {
 		u.Zone, u.IDsIgnored = c.zone(), c.IDs == idsIgnored

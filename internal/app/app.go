@@ -147,7 +147,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 			return publisher, a.metrics.Register(reg)
 		}
 		if ctx.Err() != nil {
-			return nil, nil
+			return nil, nil //nolint:nilerr // that it was interrupted is no failure
 		}
 		if r, ok := errors.AsType[interface {
 			error
@@ -279,7 +279,7 @@ func (a *App) ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.publisher == nil {
-		return errors.New("Kafka or the schema registry is not ready")
+		return errors.New("the schema registry or Kafka is not ready")
 	}
 	for _, account := range a.accounts {
 		if err := account.Ready(); err != nil {
@@ -296,7 +296,7 @@ func (a *App) Status() status.Status {
 	s := status.Status{
 		Version: a.o.Version, Now: time.Now().UTC(), Started: a.started.UTC(),
 		Delivery: status.Delivery{
-			State: status.OK, Mode: string(a.cfg.Kafka.Delivery), Brokers: a.cfg.Kafka.Brokers, Registry: a.cfg.SchemaRegistry.URL,
+			State: status.OK, Mode: a.cfg.Kafka.Delivery, Brokers: a.cfg.Kafka.Brokers, Registry: a.cfg.SchemaRegistry.URL,
 			LastError: a.trouble,
 		},
 		Checkpoint: status.Checkpoint{State: status.OK, Path: a.cfg.Checkpoint.Path},

@@ -169,6 +169,7 @@ accounts:
       interaction-details: {poll_interval: 1s}
       call-details: {enabled: true, poll_interval: 2s}
     sweeps: [{within: 15m, every: 3s}, {within: 1h, every: 1m}]
+    allowed_lateness: 5s
 kafka:
   brokers: [%q]
   delivery: at-least-once

@@ -188,12 +188,19 @@ type demoKPIs struct{ adoption, adherence, handleTime string }
 // kpis are three figures as a stream processor would compute them from the topics.
 func (v *demoView) kpis() demoKPIs {
 	var shown, used, nudges, adhered, served, seconds float64
+	taken := map[string]bool{} // what something was used of
 	for _, f := range v.latest {
+		if f["type"] == events.TypeSuggestionUsed {
+			taken[text(f, "parent_entity_id")] = true
+		}
+	}
+	for id, f := range v.latest {
 		switch f["type"] {
 		case events.TypeSuggestionShown:
 			shown++
-		case events.TypeSuggestionUsed:
-			used++
+			if taken[orText(text(f, "search_entity_id"), id)] {
+				used++
+			}
 		case events.TypeCoachingTriggered:
 			if f["is_adhered"] != nil {
 				nudges++
@@ -210,7 +217,7 @@ func (v *demoView) kpis() demoKPIs {
 	}
 	k := demoKPIs{"-", "-", "-"}
 	if shown > 0 {
-		k.adoption = fmt.Sprintf("%.2f", used/shown)
+		k.adoption = fmt.Sprintf("%.0f%%", 100*used/shown)
 	}
 	if nudges > 0 {
 		k.adherence = fmt.Sprintf("%.0f%%", 100*adhered/nudges)
@@ -252,7 +259,7 @@ func (v *demoView) draw(s *status.Status) {
 		row("  %-19s %6d %s%s%s", t, v.counts[t], green, strings.Repeat("▇", v.counts[t]*36/most), plain)
 	}
 	row("")
-	row(" %ssuggestions used per list shown%s %s   %scoaching adhered to%s %s   %saverage handle time%s %s",
+	row(" %ssuggestions taken%s %s   %scoaching adhered to%s %s   %saverage handle time%s %s",
 		dim, plain, k.adoption, dim, plain, k.adherence, dim, plain, k.handleTime)
 	row("")
 	row(" %snegative feedback%s", bold, plain)
@@ -271,7 +278,7 @@ func (v *demoView) draw(s *status.Status) {
 	row("")
 	v.drawAccounts(&b, s, row)
 	b.WriteString("\x1b[J")
-	v.out.Write(b.Bytes())
+	io.WriteString(v.out, b.String())
 }
 
 func (v *demoView) drawAccounts(b *bytes.Buffer, s *status.Status, row func(string, ...any)) {

@@ -68,7 +68,7 @@ func parseTime(s string) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, milli*int(time.Millisecond), time.UTC)
-	if t.Day() != day && second < 60 { // 31 February
+	if day > 28 && t.Day() != day && second < 60 { // 31 February
 		return time.Time{}, false
 	}
 	return t.Add(-zone), plausible(t)
@@ -88,8 +88,11 @@ func fromEpoch(n float64) (time.Time, bool) {
 	return t, plausible(t)
 }
 
-// plausible refuses the zero times of various systems, and years that no consumer can represent.
-func plausible(t time.Time) bool { return t.Year() > 1970 && t.Year() < 3000 }
+// plausible refuses the zero times of various systems, and years that no consumer can represent: all but 1971 to 2999.
+func plausible(t time.Time) bool {
+	const first, end = 365 * 24 * 3600, 32503680000
+	return t.Unix() >= first && t.Unix() < end
+}
 
 type timeParser struct {
 	rest   string
@@ -134,14 +137,16 @@ func (p *timeParser) zone() time.Duration {
 		return 0
 	}
 	p.accept(" ")
-	sign := time.Duration(1)
-	if p.accept("-") {
-		sign = -1
-	} else {
+	west := p.accept("-")
+	if !west {
 		p.expect("+")
 	}
 	hours := p.digits(2, 2)
 	p.accept(":")
 	minutes := p.digits(2, 2)
-	return sign * (time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute)
+	offset := time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	if west {
+		return -offset
+	}
+	return offset
 }

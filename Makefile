@@ -45,8 +45,8 @@ chart: ## the Helm chart, rendered and read back
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-bench:
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## every benchmark briefly, with ratios to baselines; docs/performance.md says what they are
+	go test -short -run '^$$' -bench . -benchtime 100ms -benchmem ./...
 
 ci: build tidy lint generate test kafka-test chart ## all of it
 	$(MAKE) fuzz FUZZTIME=5s

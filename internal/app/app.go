@@ -65,7 +65,8 @@ func New(cfg *Config, o Options) (*App, error) {
 	a.store = store
 	if cfg.Server.Listen != "" {
 		a.http, err = NewHTTPServer(HTTPOptions{
-			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status, Ready: a.ready, Log: a.log,
+			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status,
+			Healthy: a.healthy, Ready: a.ready, Log: a.log,
 		})
 		if err != nil {
 			return nil, errors.Join(err, store.Close())
@@ -272,6 +273,18 @@ func (a *App) expire(ctx context.Context) error {
 		case <-ticker.C:
 		}
 	}
+}
+
+// healthy says whether the accounts' loops turn.
+func (a *App) healthy() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, account := range a.accounts {
+		if err := account.Alive(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ready says whether every account has been read once.

@@ -103,6 +103,7 @@ type Account struct {
 	wake   map[events.Endpoint]chan struct{}
 
 	latency   map[events.Endpoint]time.Duration
+	turned    map[events.Endpoint]time.Time // when each endpoint's loop last looked for work
 	zone      *boundsZone
 	unsure    int // pages in a row that came while the server's clock was not known
 	delivered Delivered
@@ -131,7 +132,7 @@ func NewAccount(o Options) (*Account, error) {
 	a := &Account{
 		Options: o, budget: NewBudget(o.RequestsPerMinute),
 		lanes: map[events.Endpoint]*lanes{}, wake: map[events.Endpoint]chan struct{}{},
-		latency: map[events.Endpoint]time.Duration{}, zone: &boundsZone{}, publishing: make(chan struct{}, 1),
+		latency: map[events.Endpoint]time.Duration{}, turned: map[events.Endpoint]time.Time{}, zone: &boundsZone{}, publishing: make(chan struct{}, 1),
 	}
 	a.API = &carefulClock{API: o.API}
 	for e := range o.Endpoints {

@@ -27,6 +27,25 @@ func (a *Account) Ready() error {
 	return nil
 }
 
+// stuckAfter is far longer than any step of a loop may take: the slowest request is given 15 minutes.
+const stuckAfter = time.Hour
+
+// Alive returns an error if the loop of an endpoint has stopped to turn. Whatever merely fails is alive: waiting for the
+// API or for Kafka is what the loop is for, and a restart would not help.
+func (a *Account) Alive() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.delivered.LastError != nil {
+		return nil
+	}
+	for e, turned := range a.turned {
+		if since := time.Since(turned); since > stuckAfter {
+			return fmt.Errorf("account %s: the loop of %s has not turned for %v", a.Name, e, since.Round(time.Second))
+		}
+	}
+	return nil
+}
+
 // Status describes the account as it is now.
 func (a *Account) Status() (status.Account, Delivered) {
 	a.mu.Lock()

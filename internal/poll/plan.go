@@ -367,6 +367,8 @@ type task struct {
 	work     Work
 	deadline time.Time
 	group    int
+	// fresh is until when it is not done again, however behind the group is by the rates of a plan that is not yet up to date.
+	fresh time.Time
 }
 
 // latest picks from tasks the one with the earliest deadline among those that must begin, or says when one must: so late that
@@ -391,7 +393,7 @@ func latest(tasks []task, rates []float64, now time.Time) candidate {
 	}
 	var best candidate
 	for _, t := range tasks {
-		due := maxTime(begin[t.group], now)
+		due := maxTime(maxTime(begin[t.group], t.fresh), now)
 		if !best.ok || due.Before(best.due) {
 			best = candidate{t.work, due, true}
 		}

@@ -50,7 +50,7 @@ func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []tas
 		for _, s := range u.Read.Stretches(z.From, minTime(z.To, end)) {
 			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
 			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
-			tasks = append(tasks, task{w, s.ReadAt.Add(z.period), z.tier})
+			tasks = append(tasks, task{w, s.ReadAt.Add(z.period), z.tier, s.ReadAt.Add(z.period / 8)})
 		}
 	}
 	return tasks
@@ -110,7 +110,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 			}
 			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To, Sample: span}
 			w.Requests = pg.requests(rows)
-			tasks = append(tasks, task{w, oldest.Add(z.period), z.tier})
+			tasks = append(tasks, task{w, oldest.Add(z.period), z.tier, oldest.Add(z.period / 8)})
 		}
 	}
 	return tasks

@@ -198,10 +198,8 @@ func (a *App) newAccounts(publisher *kafka.Publisher) ([]*poll.Account, error) {
 			return nil, fmt.Errorf("account %s: %w", c.Name, err)
 		}
 		o := accountOptions(a.cfg, c)
-		if start := o.Start(time.Now()); start.Before(time.Now().Add(-time.Hour)) {
-			if err := publisher.Topics.CheckRetention(start, time.Now()); err != nil {
-				return nil, fmt.Errorf("account %s: %w", c.Name, err)
-			}
+		if err := a.checkStart(c, publisher.Topics, time.Now()); err != nil {
+			return nil, fmt.Errorf("account %s: %w", c.Name, err)
 		}
 		o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, a.store, publisher.Delivery, a.observe, a.o.Abort
 		o.Log = a.log.With("account", c.Name)
@@ -212,6 +210,20 @@ func (a *App) newAccounts(publisher *kafka.Publisher) ([]*poll.Account, error) {
 		out = append(out, account)
 	}
 	return out, nil
+}
+
+// checkStart returns an error if Kafka would drop what the first read of an account brings. Once something is recorded, start no
+// longer counts: a date that was fine when reading began grows older than any retention.
+func (a *App) checkStart(c *Account, topics *kafka.Topics, now time.Time) error {
+	start := c.Start.At(now)
+	if !start.Before(now.Add(-time.Hour)) {
+		return nil
+	}
+	recorded, err := a.store.AllProgress(c.AccountID)
+	if err != nil || len(recorded) > 0 {
+		return err
+	}
+	return topics.CheckRetention(start, now)
 }
 
 // accountOptions turns what is configured of an account into what poll wants to know, less its collaborators.

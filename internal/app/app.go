@@ -119,7 +119,7 @@ func (a *App) read(ctx context.Context) error {
 			a.log.Warn("closed Kafka with records on their way; they will be published again", "err", err)
 		}
 	}()
-	accounts, err := a.newAccounts(publisher)
+	accounts, err := a.newAccounts(ctx, publisher)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,11 @@ func (a *App) types() []events.Type {
 	return out
 }
 
-func (a *App) newAccounts(publisher *kafka.Publisher) ([]*poll.Account, error) {
+func (a *App) newAccounts(ctx context.Context, publisher *kafka.Publisher) ([]*poll.Account, error) {
+	watermarks, err := a.lastWatermarks(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var out []*poll.Account
 	for i := range a.cfg.Accounts {
 		c := &a.cfg.Accounts[i]
@@ -203,6 +207,16 @@ func (a *App) newAccounts(publisher *kafka.Publisher) ([]*poll.Account, error) {
 		}
 		o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, a.store, publisher.Delivery, a.observe, a.o.Abort
 		o.Log = a.log.With("account", c.Name)
+		o.Resume = func(e events.Endpoint, bot string) *events.Watermark {
+			key := events.Watermark{Source: c.Name, Endpoint: string(e)}
+			if bot != "" {
+				key.BotID = &bot
+			}
+			if w := watermarks[kafka.WatermarkKey(&key)]; w != nil && w.AccountID == c.AccountID {
+				return w
+			}
+			return nil
+		}
 		account, err := poll.NewAccount(o)
 		if err != nil {
 			return nil, err
@@ -210,6 +224,20 @@ func (a *App) newAccounts(publisher *kafka.Publisher) ([]*poll.Account, error) {
 		out = append(out, account)
 	}
 	return out, nil
+}
+
+// lastWatermarks reads from Kafka how far the accounts have been published, if the checkpoint knows nothing of one of them.
+func (a *App) lastWatermarks(ctx context.Context) (map[string]*events.Watermark, error) {
+	for i := range a.cfg.Accounts {
+		records, err := a.store.AllProgress(a.cfg.Accounts[i].AccountID)
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == 0 {
+			return kafka.LastWatermarks(ctx, a.cfg.Kafka, a.log, a.o.KafkaClient...)
+		}
+	}
+	return nil, nil
 }
 
 // checkStart returns an error if Kafka would drop what the first read of an account brings. Once something is recorded, start no

@@ -66,14 +66,17 @@ type Options struct {
 	Name, AccountID   string
 	RequestsPerMinute int
 	Start             func(now time.Time) time.Time // where reading begins when nothing is recorded yet
-	Bots              []Bot
-	Endpoints         map[events.Endpoint]EndpointOptions // those that are read
-	Policy            Policy
-	Lateness          time.Duration // allowed lateness; 0 means auto
-	Memory            time.Duration // how long entities are remembered
-	Messages          bool          // publish message events
-	CSAT              extract.CSAT
-	Drain             time.Duration // how long a batch in hand may take to be delivered after ctx has ended
+	// Resume returns the last watermark of a unit whose progress is not recorded, nil if it never had one: reading goes on
+	// from there. A nil Resume returns nil.
+	Resume    func(e events.Endpoint, bot string) *events.Watermark
+	Bots      []Bot
+	Endpoints map[events.Endpoint]EndpointOptions // those that are read
+	Policy    Policy
+	Lateness  time.Duration // allowed lateness; 0 means auto
+	Memory    time.Duration // how long entities are remembered
+	Messages  bool          // publish message events
+	CSAT      extract.CSAT
+	Drain     time.Duration // how long a batch in hand may take to be delivered after ctx has ended
 	// Abort ends when even that is too long. Nil: never.
 	Abort context.Context
 
@@ -193,7 +196,7 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 			return nil, err
 		}
 		if p == nil {
-			p = &progress{Start: a.Start(a.API.Now()).UTC().Truncate(time.Second)}
+			p = a.newProgress(e, b.ID)
 		}
 		u, err := newUnit(e, b.ID, a.Endpoints[e].PollInterval, p)
 		if err != nil {
@@ -212,6 +215,29 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 		units = append(units, u)
 	}
 	return units, nil
+}
+
+// newProgress is that of a unit of which nothing is recorded: it begins where it is configured to, or where the last watermark
+// says that a lost checkpoint had come to.
+func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
+	now := a.API.Now()
+	p := &progress{Start: a.Start(now).UTC().Truncate(time.Second)}
+	if a.Resume == nil {
+		return p
+	}
+	w := a.Resume(e, bot)
+	if w == nil || w.CompleteUpTo == nil {
+		return p
+	}
+	p.Start = maxTime(*w.CompleteUpTo, now.Add(-a.Memory)).UTC().Truncate(time.Second)
+	p.CompleteUpTo = *w.CompleteUpTo
+	p.Offsets = kafka.Offsets{}
+	for _, o := range w.Offsets {
+		p.Offsets.Raise(o.Topic, int32(o.Partition), o.Offset)
+	}
+	a.Log.Warn("nothing is recorded of what was read; reading goes on from the last watermark, and what was published since "+
+		"is published again with the same event ids", "endpoint", e, "bot", bot, "from", p.Start)
+	return p
 }
 
 // rescope replaces the unit of an account-wide endpoint by one for each bot.

@@ -40,6 +40,7 @@ func BenchmarkPage(b *testing.B) {
 		if err != nil || resp.StatusCode != 200 {
 			b.Fatal(resp, err)
 		}
+		resp.Body.Close()
 		b.SetBytes(resp.ContentLength)
 	}
 }

@@ -74,6 +74,7 @@ func (c *client) send(r *http.Request) (int, http.Header, []byte) {
 	c.t.Helper()
 	resp, err := c.s.Transport().RoundTrip(r)
 	require.NoError(c.t, err)
+	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	require.NoError(c.t, err)
 	return resp.StatusCode, resp.Header, b

@@ -151,26 +151,26 @@ func (c *contact) engagementEntry(l *leg, g *engagement, responding bool, places
 	return e
 }
 
-func (g *engagement) fields(responding bool, t moment) Fields {
+func (e *engagement) fields(responding bool, t moment) Fields {
 	f := Fields{"responding": responding}
-	if !g.unassigned {
-		f["assigned_at"] = g.assigned.Time()
+	if !e.unassigned {
+		f["assigned_at"] = e.assigned.Time()
 	}
 	if !responding {
-		f["non_response_event"] = g.event
+		f["non_response_event"] = e.event
 		return f
 	}
-	notes, _ := g.notes.at(t)
+	notes, _ := e.notes.at(t)
 	f["agent_notes"] = listOf(notes)
-	if g.accepted <= t {
-		f["status"], f["accepted_time"] = "Answered", g.accepted.Time()
+	if e.accepted <= t {
+		f["status"], f["accepted_time"] = "Answered", e.accepted.Time()
 	}
-	f["first_response_time"] = known(g.response, t)
-	if g.ended <= t {
-		f["interaction_end_time"], f["interaction_duration"] = g.ended.Time(), int64((g.ended-g.accepted)/second)
+	f["first_response_time"] = known(e.response, t)
+	if e.ended <= t {
+		f["interaction_end_time"], f["interaction_duration"] = e.ended.Time(), int64((e.ended-e.accepted)/second)
 	}
-	if g.work.happened(t) {
-		f["after_call_work_end_time"], f["after_call_work_duration"] = g.work.Time(), int64((g.work-g.ended)/second)
+	if e.work.happened(t) {
+		f["after_call_work_end_time"], f["after_call_work_duration"] = e.work.Time(), int64((e.work-e.ended)/second)
 	}
 	return f
 }

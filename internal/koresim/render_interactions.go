@@ -352,10 +352,10 @@ func (c *contact) renderThumb(w *jsonWriter, k string, l timeline[thumb], t mome
 	v, ok := l.at(t)
 	if !ok {
 		// Where nothing was said some records have nothing, some null, some an empty list.
-		switch {
-		case c.shape == shape2025:
+		switch c.shape {
+		case shape2025:
 			w.arr(k).end()
-		case c.shape == shape2026:
+		case shape2026:
 			w.null(k)
 		}
 		return

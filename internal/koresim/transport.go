@@ -13,12 +13,13 @@ import (
 
 const drops = 20 // that a slow body comes in
 
-// ServeHTTP answers over a real connection, and breaks it where a fault says so.
+// ServeHTTP answers over a real connection, and breaks it where a fault says so. What cannot be written is nobody's loss:
+// the client has gone, or learns it from its end of the connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rep := s.answer(r)
 	switch rep.fault {
 	case FaultTimeout:
-		wait(r.Context(), rep.endure)
+		_ = wait(r.Context(), rep.endure) // reset either way
 		reset(w)
 		return
 	case FaultReset, FaultDropped:
@@ -32,13 +33,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(rep.status)
 	switch rep.fault {
 	case FaultHalfBody:
-		w.Write(rep.body[:len(rep.body)/2])
-		http.NewResponseController(w).Flush()
+		_, _ = w.Write(rep.body[:len(rep.body)/2])
+		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	case FaultSlow:
-		io.Copy(flushing{w}, &slowBody{ctx: r.Context(), body: rep.body, pause: rep.endure / drops})
+		_, _ = io.Copy(flushing{w}, &slowBody{ctx: r.Context(), body: rep.body, pause: rep.endure / drops})
 	default:
-		w.Write(rep.body)
+		_, _ = w.Write(rep.body)
 	}
 }
 
@@ -49,7 +50,7 @@ func reset(w http.ResponseWriter) {
 		panic(http.ErrAbortHandler)
 	}
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+		_ = tcp.SetLinger(0) // else it ends with FIN, which is a fault as well
 	}
 	conn.Close()
 }

@@ -203,7 +203,7 @@ func (w *World) newIndex(key indexKey) *index {
 		o, _ := w.outline(contactRef{key, int32(i)}, start)
 		ix.outlines = append(ix.outlines, o)
 		for n := range o.segments {
-			ix.segments = append(ix.segments, segmentRow{o.spans[n], o.key, int32(i), int8(n)})
+			ix.segments = append(ix.segments, segmentRow{o.spans[n], o.key, int32(i), n})
 		}
 	}
 	// So that a listing, which is sorted each time, is nearly sorted already.

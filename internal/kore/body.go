@@ -43,7 +43,7 @@ func readPage(resp *http.Response, max int64) ([]byte, error) {
 func readError(resp *http.Response) []byte {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err == nil {
-		io.CopyN(io.Discard, resp.Body, maxErrorDrain)
+		_, _ = io.CopyN(io.Discard, resp.Body, maxErrorDrain) // so that the connection can be kept, which it need not be
 	}
 	return body
 }

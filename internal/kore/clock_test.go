@@ -70,12 +70,15 @@ func TestSlowAnswersDoNoHarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{status: 200, body: emptyPage, skew: 90 * time.Second}
 		c := newClient(t, config(), kore.WithTransport(s))
-		c.Fetch(t.Context(), query())
+		_, err := c.Fetch(t.Context(), query())
+		require.NoError(t, err)
 		before, _ := c.Skew()
 		s.there, s.back = 50*time.Second, 0
-		c.Fetch(t.Context(), query())
+		_, err = c.Fetch(t.Context(), query())
+		require.NoError(t, err)
 		s.there, s.back = 0, 50*time.Second
-		c.Fetch(t.Context(), query())
+		_, err = c.Fetch(t.Context(), query())
+		require.NoError(t, err)
 		after, _ := c.Skew()
 		require.InDelta(t, before.Seconds(), after.Seconds(), 0.5)
 	})
@@ -119,7 +122,7 @@ func TestOnlyTheServersClockCounts(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s.skew = time.Hour
 				c := newClient(t, config(), kore.WithTransport(s))
-				c.Fetch(t.Context(), query())
+				_, _ = c.Fetch(t.Context(), query()) // most of these are errors
 				_, known := c.Skew()
 				require.False(t, known)
 			})

@@ -62,7 +62,9 @@ func (s *rawServer) serve(conn net.Conn, answer func(int, net.Conn) bool) {
 		if err != nil {
 			return
 		}
-		io.Copy(io.Discard, req.Body)
+		if _, err := io.Copy(io.Discard, req.Body); err != nil {
+			return
+		}
 		s.mu.Lock()
 		s.arrived = append(s.arrived, head.String())
 		n := len(s.arrived)
@@ -98,7 +100,8 @@ func TestNothingIsSentTwice(t *testing.T) {
 		for range 2 {
 			resp, err := c.Get(s.url())
 			require.NoError(t, err)
-			io.Copy(io.Discard, resp.Body)
+			_, err = io.Copy(io.Discard, resp.Body)
+			require.NoError(t, err)
 			resp.Body.Close()
 		}
 		require.Len(t, s.requests(), 3)
@@ -155,7 +158,8 @@ func TestConnectionsAreKept(t *testing.T) {
 	q := query()
 	for i := range 6 {
 		q.Offset = i % 3
-		c.Fetch(t.Context(), q)
+		_, err := c.Fetch(t.Context(), q)
+		require.Equal(t, q.Offset == 1, err != nil, err)
 	}
 	require.Len(t, opened, 1)
 }
@@ -176,7 +180,7 @@ func TestWireFaults(t *testing.T) {
 			class:  kore.Retry, reason: kore.ReasonConnection,
 		},
 		"reset": {
-			answer: func(n int, conn net.Conn) bool { conn.(*net.TCPConn).SetLinger(0); return false },
+			answer: func(n int, conn net.Conn) bool { _ = conn.(*net.TCPConn).SetLinger(0); return false },
 			class:  kore.Retry, reason: kore.ReasonConnection, is: syscall.ECONNRESET,
 		},
 		"not HTTP": {

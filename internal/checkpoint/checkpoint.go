@@ -90,7 +90,7 @@ func open(path string, options Options, mayRename bool) (_ *Store, setAside stri
 	}
 	s := &Store{path: path}
 	renameDamaged := func(err error) error {
-		if !mayRename || setAside != "" || kindOf(err) != ErrDamaged {
+		if !mayRename || setAside != "" || !errors.Is(kindOf(err), ErrDamaged) {
 			return err
 		}
 		var failed error

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"syscall"
 
 	bolt "go.etcd.io/bbolt/errors"
@@ -53,7 +54,7 @@ func (e *Error) Unwrap() []error {
 // Retryable reports whether the same call can succeed later without the file being replaced. Nothing was lost: a failed
 // commit left the store as it was, or took full effect.
 func (e *Error) Retryable() bool {
-	return e.Kind == ErrFull || e.Kind == ErrReadOnly || e.Kind == ErrDisk || e.Kind == ErrLocked
+	return slices.Contains([]error{ErrFull, ErrReadOnly, ErrDisk, ErrLocked}, e.Kind)
 }
 
 // classify wraps err with what was attempted. An error that already says it is returned as it is.

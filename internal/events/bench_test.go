@@ -65,12 +65,10 @@ func BenchmarkReflection(b *testing.B) {
 func BenchmarkContentHash(b *testing.B) {
 	mix := benchEvents()
 	b.ReportAllocs()
-	var total int
 	for i := 0; b.Loop(); i++ {
-		hash := events.ContentHash(mix[i%len(mix)], 1)
-		total += len(hash)
+		events.ContentHash(mix[i%len(mix)], 1)
 	}
-	reportEvents(b, total)
+	reportEvents(b, 0)
 }
 
 func BenchmarkEntityAndEventID(b *testing.B) {

@@ -170,7 +170,7 @@ func (d *decoder) envelope() error {
 	if d.err == nil {
 		if _, err := d.dec.ReadToken(); err == nil {
 			d.err = errors.New("something follows the response")
-		} else if err != io.EOF {
+		} else if !errors.Is(err, io.EOF) {
 			d.err = err
 		}
 	}

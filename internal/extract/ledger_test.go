@@ -107,6 +107,7 @@ func (r *simReader) read(e events.Endpoint, query url.Values, body any) *extract
 	req.Header.Set("iId", bot)
 	resp, err := r.sim.Transport().RoundTrip(req)
 	require.NoError(r.t, err)
+	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
 	require.NoError(r.t, err)
 	require.Equal(r.t, http.StatusOK, resp.StatusCode, string(answer))

@@ -195,7 +195,7 @@ func TestEveryProduceError(t *testing.T) {
 		kerr.InvalidPartitions: true, kerr.ProducerFenced: true,
 	}
 	for code := int16(-1); code < 140; code++ {
-		fault, ok := kerr.ErrorForCode(code).(*kerr.Error)
+		fault, ok := errors.AsType[*kerr.Error](kerr.ErrorForCode(code))
 		if !ok || code == 0 || (fault == kerr.UnknownServerError && code != -1) {
 			continue
 		}

@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -337,7 +338,7 @@ func (r *real) killed(t *testing.T) {
 		go func() {
 			for {
 				err := f.Deliver(t.Context(), batch)
-				if problem, ok := err.(*kafka.DeliveryError); ok && problem.Retryable() && t.Context().Err() == nil {
+				if problem, ok := errors.AsType[*kafka.DeliveryError](err); ok && problem.Retryable() && t.Context().Err() == nil {
 					continue
 				}
 				done <- err

@@ -116,9 +116,10 @@ func TestTopicProblems(t *testing.T) {
 			cluster := newCluster(t)
 			for suffix, config := range tt.topics {
 				partitions := int32(3)
-				if config["partitions"] == "6" {
+				switch config["partitions"] {
+				case "6":
 					partitions = 6
-				} else if config["partitions"] == "1" {
+				case "1":
 					partitions = 1
 				}
 				delete(config, "partitions")

@@ -2,7 +2,6 @@ package kafkaread_test
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -98,7 +97,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fields, err := decoder.Decode(t.Context(), b)
 		if err == nil && fields == nil {
-			t.Fatal(fmt.Sprintf("no fields and no error for %x", b))
+			t.Fatalf("no fields and no error for %x", b)
 		}
 	})
 }

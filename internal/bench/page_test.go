@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -104,7 +105,7 @@ func decode(b *testing.B, body []byte) *extract.Page {
 func readTokens(b *testing.B, body []byte) {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	for {
-		if _, err := dec.ReadToken(); err == io.EOF {
+		if _, err := dec.ReadToken(); errors.Is(err, io.EOF) {
 			return
 		} else if err != nil {
 			b.Fatal(err)

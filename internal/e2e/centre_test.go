@@ -1,0 +1,121 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/koresim"
+)
+
+// perMinute is a budget that leaves a test no slower than its pages are.
+const perMinute = 6000
+
+// centre is a simulated contact centre behind a socket: one account.
+type centre struct {
+	*koresim.Server
+	name  string
+	url   string
+	start time.Time // when the first contact begins
+
+	// over holds the ledger, once nothing more will happen: it takes a while to work out.
+	over []*koresim.Entry
+}
+
+// serve starts a centre that goes on until the test ends.
+func serve(t *testing.T, name string, cfg koresim.Config) *centre {
+	t.Helper()
+	if cfg.RequestsPerMinute == 0 {
+		cfg.RequestsPerMinute = perMinute
+	}
+	server, err := koresim.New(cfg)
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ctx, listener) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return &centre{Server: server, name: name, url: "http://" + listener.Addr().String(), start: cfg.Start}
+}
+
+func (c *centre) account() *koresim.Account { return c.Accounts()[0] }
+
+// ledger returns what must have been published, and how many versions are yet to become visible.
+func (c *centre) ledger(now time.Time) (entries []*koresim.Entry, pending int) {
+	if c.over != nil {
+		return c.over, 0
+	}
+	for e := range c.Ledger(now.Add(24 * time.Hour)) {
+		visible := false
+		for _, v := range e.Views {
+			for _, version := range v.Versions {
+				if version.Visible.After(now) {
+					pending++
+				} else {
+					visible = true
+				}
+			}
+		}
+		if visible {
+			entries = append(entries, e)
+		}
+	}
+	if pending == 0 {
+		c.over = entries
+	}
+	return entries, pending
+}
+
+// things counts what there is of one type.
+func (c *centre) things(t events.Type) (n int) {
+	entries, _ := c.ledger(c.Now())
+	for _, e := range entries {
+		if e.Type == t {
+			n++
+		}
+	}
+	return n
+}
+
+// yaml is the account in a configuration that reads the centre.
+func (c *centre) yaml(more string) string {
+	a := c.account()
+	var bots strings.Builder
+	for _, b := range a.Bots {
+		fmt.Fprintf(&bots, "      - {name: %s, bot_id: %s}\n", b.Name, b.ID)
+	}
+	return fmt.Sprintf(`  - name: %s
+    base_url: %s
+    account_id: %s
+    auth: {client_id: %s, client_secret: %s}
+    requests_per_minute: %d
+    start: %s
+    bots:
+%s%s`, c.name, c.url, a.ID, a.ClientID, a.ClientSecret, perMinute, c.start.Format(time.RFC3339), bots.String(), more)
+}
+
+// checkManners says what the client must never do.
+func (c *centre) checkManners(t *testing.T) {
+	t.Helper()
+	stats := c.Stats()
+	require.Zero(t, stats.Violations, "%s: requests beyond the budget", c.name)
+	require.Zero(t, stats.Replays, "%s: tokens that came twice", c.name)
+	require.LessOrEqual(t, stats.MaxInFlight, 1, "%s: requests of one account at one endpoint at the same time", c.name)
+	for reason, n := range stats.Refused {
+		if reason != "replay" {
+			require.Zero(t, n, "%s: requests refused for %s", c.name, reason)
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kafka/kafkaread"
+	"agentassist-poller/internal/koresim"
+)
+
+// consumer follows all topics of a setup from their beginning, as a service would.
+type consumer struct {
+	names  kafka.Names
+	client *kgo.Client
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	records []kafkaread.Record
+	next    map[string]map[int32]int64 // offsets up to which records holds all
+	err     error
+}
+
+// follow starts a consumer that goes on until the test ends.
+func (s *setup) follow(t *testing.T) *consumer {
+	t.Helper()
+	registry, err := sr.NewClient(sr.URLs(s.platform.registry))
+	require.NoError(t, err)
+	c := &consumer{names: kafka.NewNames(s.prefix), done: make(chan struct{}), next: map[string]map[int32]int64{}}
+	c.client, err = kgo.NewClient(
+		kgo.SeedBrokers(s.platform.broker), kgo.ConsumeTopics(c.topics()...), kgo.FetchMaxWait(200*time.Millisecond),
+		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(time.Second), kgo.UnknownTopicRetries(-1),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	go func() {
+		defer close(c.done)
+		c.run(ctx, kafkaread.NewDecoder(registry))
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-c.done
+		c.client.Close()
+	})
+	return c
+}
+
+// topics are all that the poller writes to.
+func (c *consumer) topics() []string {
+	return append(c.eventTopics(), c.names.Watermark(), c.names.DeadLetter())
+}
+
+func (c *consumer) eventTopics() []string {
+	var out []string
+	for _, t := range events.Types() {
+		out = append(out, c.names.Event(t))
+	}
+	return append(out, c.names.Negative())
+}
+
+func (c *consumer) run(ctx context.Context, decoder *kafkaread.Decoder) {
+	for {
+		fetches := c.client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		var records []kafkaread.Record
+		var failed error
+		fetches.EachRecord(func(k *kgo.Record) {
+			r := kafkaread.Record{
+				Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Key: string(k.Key), Timestamp: k.Timestamp.UTC(),
+				Headers: map[string]string{},
+			}
+			for _, h := range k.Headers {
+				r.Headers[h.Key] = string(h.Value)
+			}
+			var err error
+			if r.Value, err = decoder.Decode(ctx, k.Value); err != nil && failed == nil {
+				failed = fmt.Errorf("%s:%d@%d: %w", k.Topic, k.Partition, k.Offset, err)
+			}
+			records = append(records, r)
+		})
+		c.mu.Lock()
+		c.records = append(c.records, records...)
+		for _, r := range records {
+			if c.next[r.Topic] == nil {
+				c.next[r.Topic] = map[int32]int64{}
+			}
+			c.next[r.Topic][r.Partition] = r.Offset + 1
+		}
+		if c.err == nil {
+			c.err = failed
+		}
+		c.mu.Unlock()
+	}
+}
+
+// read waits until the consumer has everything that is on the topics now, and returns it.
+func (c *consumer) read(t *testing.T) []kafkaread.Record {
+	t.Helper()
+	ends := c.ends(t)
+	var out []kafkaread.Record
+	eventually(t, time.Minute, func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		require.NoError(t, c.err)
+		for topic, partitions := range ends {
+			for p, end := range partitions {
+				if have := c.next[topic][p]; have < end {
+					return fmt.Errorf("the consumer has read %s:%d up to %d of %d", topic, p, have, end)
+				}
+			}
+		}
+		out = c.records[:len(c.records):len(c.records)]
+		return nil
+	})
+	return out
+}
+
+// ends are the ends of all partitions that hold anything.
+func (c *consumer) ends(t *testing.T, topics ...string) map[string]map[int32]int64 {
+	t.Helper()
+	if topics == nil {
+		topics = c.topics()
+	}
+	listed, err := kadm.NewClient(c.client).ListEndOffsets(t.Context(), topics...)
+	require.NoError(t, err)
+	out := map[string]map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) {
+		if o.Err == nil && o.Offset > 0 {
+			if out[o.Topic] == nil {
+				out[o.Topic] = map[int32]int64{}
+			}
+			out[o.Topic][o.Partition] = o.Offset
+		}
+	})
+	return out
+}
+
+// observed are the records about one account on the event topics.
+func observed(records []kafkaread.Record, account string) (out []koresim.Observed) {
+	for _, r := range records {
+		if r.Headers["ce_id"] != "" && r.Field("account_id") == account {
+			out = append(out, koresim.Observed{
+				Topic: r.Topic, Key: r.Key, Partition: r.Partition, Offset: r.Offset, Headers: r.Headers, Fields: r.Value,
+			})
+		}
+	}
+	return out
+}
+
+// compare holds what is on the topics against what a centre did. It is settled when all is there and nothing more will come.
+func (c *consumer) compare(t *testing.T, centre *centre) (report *koresim.Report, settled bool) {
+	t.Helper()
+	now := centre.Now()
+	entries, pending := centre.ledger(now)
+	records := c.read(t)
+	report = koresim.Compare(slices.Values(entries), observed(records, centre.account().ID), koresim.Scope{
+		From: centre.start, To: now.Add(time.Hour), Settled: now, Now: centre.Now(),
+	})
+	return report, report.OK() && pending == 0
+}
+
+var errNotYet = errors.New("not yet")
+
+// settled says what is missing or wrong, or that something is yet to come.
+func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed, centre *centre) error {
+	now := centre.Now()
+	report := koresim.Compare(slices.Values(entries), observed, koresim.Scope{
+		From: centre.start, To: now.Add(time.Hour), Settled: now, Now: now,
+	})
+	if !report.OK() {
+		return errors.New(report.String())
+	}
+	if pending > 0 {
+		return fmt.Errorf("%d versions are yet to become visible", pending)
+	}
+	return nil
+}
+
+// settle waits until the topics hold all that the centres did. It compares whenever nothing has come for a while.
+func (c *consumer) settle(t *testing.T, within time.Duration, centres ...*centre) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	began := time.Now()
+	for _, centre := range centres {
+		for seen := -1; ; <-tick.C {
+			late := time.Since(began) > within
+			if n := c.count(); n != seen && !late {
+				seen = n
+				continue
+			}
+			report, settled := c.compare(t, centre)
+			if settled {
+				t.Logf("%s, after %v: %v", centre.name, time.Since(began).Round(time.Second), report)
+				break
+			}
+			if late {
+				require.FailNow(t, "the topics do not agree with the ledger", "%s: %v\n%+v", centre.name, report, report.ByType)
+			}
+		}
+	}
+}
+
+// count is how many events have come so far.
+func (c *consumer) count() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for topic, partitions := range c.next {
+		if topic != c.names.Watermark() && topic != c.names.DeadLetter() {
+			for _, next := range partitions {
+				n += int(next)
+			}
+		}
+	}
+	return n
+}

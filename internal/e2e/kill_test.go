@@ -1,0 +1,93 @@
+package e2e_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/kafka/kafkaread"
+	"agentassist-poller/internal/koresim"
+)
+
+// The real binary is killed at random moments and started again. Nothing is lost; what is repeated has the event_id that it had
+// before, and is of the one page whose delivery was cut off.
+func TestKafkaKilled(t *testing.T) {
+	t.Parallel()
+	killed(t, apache(t), 6)
+}
+
+func TestSmallKilled(t *testing.T) {
+	t.Parallel()
+	killed(t, embedded(t), 2)
+}
+
+func killed(t *testing.T, p *platform, kills int) {
+	now := time.Now().UTC().Truncate(time.Second)
+	live := serve(t, "live", koresim.Config{
+		Seed: 21, Start: now.Add(-10 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 100_000, Pace: koresim.Burst,
+	})
+	s := newSetup(t, p, live.yaml(quick("1h")))
+	c := s.follow(t)
+	poller := binary(t, "")
+	rnd := rand.New(rand.NewPCG(1, uint64(now.Unix())))
+	for range kills {
+		run := s.launch(t, poller)
+		before := live.Stats().ByAccount[live.account().ID]
+		eventually(t, time.Minute, func() error { // it has begun to read
+			if live.Stats().ByAccount[live.account().ID] == before {
+				return errNotYet
+			}
+			return nil
+		})
+		time.Sleep(time.Duration(rnd.IntN(2500)) * time.Millisecond) // any moment will do
+		run.kill(t)
+	}
+	last := s.launch(t, poller)
+	repeats := 0
+	eventually(t, patience, func() error {
+		entries, pending := live.ledger(live.Now())
+		once, repeated := split(c.read(t))
+		repeats = len(repeated)
+		checkRepeats(t, repeated, kills)
+		return settled(entries, pending, observed(once, live.account().ID), live)
+	})
+	last.stop(t)
+	live.checkManners(t)
+	t.Logf("%d kills, %d records repeated", kills, repeats)
+}
+
+// repeat is a record that came twice.
+type repeat struct{ first, second *kafkaread.Record }
+
+// split separates the records that are there for the first time from those that are repeated.
+func split(records []kafkaread.Record) (once []kafkaread.Record, repeated []repeat) {
+	seen := map[string]*kafkaread.Record{}
+	for i := range records {
+		r := &records[i]
+		id := r.Topic + r.Field("event_id")
+		if first := seen[id]; first != nil && r.Field("event_id") != "" {
+			repeated = append(repeated, repeat{first, r})
+			continue
+		}
+		seen[id] = r
+		once = append(once, *r)
+	}
+	return once, repeated
+}
+
+// checkRepeats checks that each kill repeats at most one batch, which is what one page brought.
+func checkRepeats(t *testing.T, repeated []repeat, kills int) {
+	t.Helper()
+	pages := map[string]bool{}
+	for _, r := range repeated {
+		require.Equal(t, r.first.Key, r.second.Key)
+		require.Equal(t, r.first.Partition, r.second.Partition)
+		require.Equal(t, r.first.Field("entity_id"), r.second.Field("entity_id"))
+		require.Equal(t, r.first.Value["revision"], r.second.Value["revision"])
+		observed, _ := r.first.Value["observed_time"].(time.Time)
+		pages[r.first.Field("endpoint")+observed.String()] = true
+	}
+	require.LessOrEqual(t, len(pages), kills, "at most the batch in hand is repeated")
+}

@@ -1,0 +1,122 @@
+// Package e2e_test runs the whole of it: a simulated contact centre behind sockets, the poller as poller run starts it,
+// Kafka, a schema registry, and a consumer whose records are compared with the centre's own ledger.
+//
+// Each scenario runs twice: small, against the embedded broker and registry, wherever Go is; and in full, against Apache
+// Kafka and Apicurio Registry, where POLLER_KAFKA_TEST is set.
+package e2e_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/sr/srfake"
+
+	"agentassist-poller/internal/kafka/kafkatest"
+)
+
+// Scenarios wait far more than they work, so that more of them run at once than there are processors.
+const atOnce = "6"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err)
+	}
+	dir, err := os.MkdirTemp("", "poller-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	shared.dir = dir
+	code := m.Run()
+	sharedStop()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// platform is a Kafka cluster and a schema registry.
+type platform struct {
+	broker   string
+	registry string
+	full     bool // the real ones: scenarios are played in full
+}
+
+// shared is what the whole suite starts at most once.
+var shared struct {
+	dir      string
+	kafka    sync.Once
+	broker   *kafkatest.Broker
+	registry *kafkatest.Registry
+	err      error
+
+	build  sync.Mutex
+	builds map[string]string
+}
+
+// embedded returns a platform that needs nothing but Go.
+func embedded(t *testing.T) *platform {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	registry := srfake.New()
+	t.Cleanup(registry.Close)
+	return &platform{broker: cluster.ListenAddrs()[0], registry: registry.URL()}
+}
+
+// apache returns the platform that all tests in full share. It skips the test where that is not wanted.
+func apache(t *testing.T) *platform {
+	t.Helper()
+	kafkatest.Require(t)
+	shared.kafka.Do(func() {
+		dir := filepath.Join(shared.dir, "kafka")
+		if shared.err = os.MkdirAll(dir, 0o755); shared.err != nil {
+			return
+		}
+		if shared.broker, shared.err = kafkatest.StartKafka(context.Background(), kafkatest.KafkaOptions{Dir: dir}); shared.err == nil {
+			shared.registry, shared.err = kafkatest.StartRegistry(context.Background(), shared.dir)
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return &platform{broker: shared.broker.Addr, registry: shared.registry.URL, full: true}
+}
+
+func sharedStop() {
+	if shared.registry != nil {
+		_ = shared.registry.Stop()
+	}
+	if shared.broker != nil {
+		_ = shared.broker.Kill() // nobody reads it any more
+	}
+}
+
+// binary builds the poller, once for each set of linker flags.
+func binary(t *testing.T, ldflags string) string {
+	t.Helper()
+	shared.build.Lock()
+	defer shared.build.Unlock()
+	if path, ok := shared.builds[ldflags]; ok {
+		return path
+	}
+	path := filepath.Join(shared.dir, fmt.Sprintf("poller-%d", len(shared.builds)))
+	cmd := exec.Command("go", "build", "-ldflags", ldflags, "-o", path, "agentassist-poller/cmd/poller")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build the poller: %v\n%s", err, out)
+	}
+	if shared.builds == nil {
+		shared.builds = map[string]string{}
+	}
+	shared.builds[ldflags] = path
+	return path
+}

@@ -1,0 +1,256 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/app"
+	"agentassist-poller/internal/status"
+)
+
+// stopWithin is how long a poller may take to stop.
+const stopWithin = 15 * time.Second
+
+// quick are settings of an account that let a test see in seconds what takes hours by default. Older time is swept as often
+// as is said.
+func quick(older string) string {
+	return fmt.Sprintf(`    endpoints:
+      interactions: {poll_interval: 1s, timeout: 3s}
+      conversations: {poll_interval: 1s, timeout: 3s}
+      interaction-details: {poll_interval: 1s, timeout: 3s}
+      call-details: {enabled: true, poll_interval: 1s, timeout: 3s}
+    sweeps: [{within: 15m, every: 2s}, {within: 1d, every: 3s}, {within: 15d, every: %s}]
+`, older)
+}
+
+// setup is where a poller runs: its platform, topics, checkpoint and accounts.
+type setup struct {
+	platform *platform
+	prefix   string
+	dir      string
+	accounts string // the list in YAML
+	more     string // further settings of the section kafka
+}
+
+func newSetup(t *testing.T, p *platform, accounts ...string) *setup {
+	t.Helper()
+	name := strings.Map(func(r rune) rune {
+		if r == '/' || r == '_' || r == '#' {
+			return '.'
+		}
+		return r
+	}, strings.ToLower(t.Name()))
+	return &setup{platform: p, prefix: name, dir: t.TempDir(), accounts: strings.Join(accounts, "")}
+}
+
+func (s *setup) yaml() string {
+	return fmt.Sprintf(`
+accounts:
+%skafka:
+  brokers: [%q]
+  topic_prefix: %s
+  delivery: at-least-once
+%sschema_registry: {url: %q, retry_for: 5s}
+checkpoint: {path: %q}
+events: {message: {enabled: true}}
+server: {listen: "127.0.0.1:0"}
+shutdown: {drain: 10s}
+log: {level: info, format: json}
+`, s.accounts, s.platform.broker, s.prefix, s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
+}
+
+func (s *setup) kafka() string {
+	if s.more != "" {
+		return s.more
+	}
+	return "  topics: {partitions: 3, replication_factor: 1}\n"
+}
+
+// logs keeps what a poller says.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// entry is one line of a log.
+type entry struct {
+	Level    string `json:"level"`
+	Msg      string `json:"msg"`
+	Err      string `json:"err"`
+	Endpoint string `json:"endpoint"`
+	Text     string `json:"-"` // the whole line
+}
+
+func (l *logs) entries() (out []entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.buf.String()) {
+		e := entry{Text: strings.TrimSpace(line)}
+		_ = json.Unmarshal([]byte(line), &e) // a panic is no JSON, and is shown as it is
+		out = append(out, e)
+	}
+	return out
+}
+
+// loud are the lines that somebody should read.
+func (l *logs) loud() (out []entry) {
+	for _, e := range l.entries() {
+		if e.Level == "WARN" || e.Level == "ERROR" {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+func (l *logs) tail(n int) string {
+	var out []string
+	for _, e := range l.entries() {
+		if len(e.Text) > 600 {
+			e.Text = e.Text[:600]
+		}
+		out = append(out, e.Text)
+	}
+	return strings.Join(out[max(0, len(out)-n):], "\n")
+}
+
+// inside is a poller in the test's own process.
+type inside struct {
+	logs
+	app    *app.App
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+// begin starts the poller as poller run would.
+func (s *setup) begin(t *testing.T) *inside {
+	t.Helper()
+	cfg, _, err := app.Parse(app.LoadOptions{Path: "e2e.yaml"}, []byte(s.yaml()))
+	require.NoError(t, err)
+	p := &inside{done: make(chan struct{})}
+	log := slog.New(slog.NewJSONHandler(&p.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	p.app, err = app.New(cfg, app.Options{Version: "e2e", Log: log})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	go func() {
+		defer close(p.done)
+		p.err = p.app.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-p.done
+		if t.Failed() {
+			t.Logf("the poller said:\n%s", p.tail(25))
+		}
+	})
+	return p
+}
+
+// stop asks the poller to stop, which it must do in order and in time.
+func (p *inside) stop(t *testing.T) {
+	t.Helper()
+	p.cancel()
+	select {
+	case <-p.done:
+		require.NoError(t, p.err)
+	case <-time.After(stopWithin):
+		require.FailNow(t, "the poller does not stop")
+	}
+}
+
+// status asks for /status.
+func (p *inside) status(t *testing.T) status.Status {
+	t.Helper()
+	client := http.Client{Timeout: 5 * time.Second}
+	resp, err := client.Get("http://" + p.app.Addr() + "/status")
+	require.NoError(t, err, "/status must answer at any time")
+	defer resp.Body.Close()
+	var s status.Status
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&s))
+	return s
+}
+
+// outside is the real binary.
+type outside struct {
+	logs
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// launch starts the real binary.
+func (s *setup) launch(t *testing.T, binary string) *outside {
+	t.Helper()
+	config := filepath.Join(s.dir, "poller.yaml")
+	require.NoError(t, os.WriteFile(config, []byte(s.yaml()), 0o600))
+	p := &outside{cmd: exec.Command(binary, "run", "--config", config), done: make(chan struct{})}
+	p.cmd.Stderr = &p.logs
+	require.NoError(t, p.cmd.Start())
+	go func() {
+		defer close(p.done)
+		p.err = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+		if t.Failed() {
+			t.Logf("poller run said:\n%s", p.tail(25))
+		}
+	})
+	return p
+}
+
+func (p *outside) kill(t *testing.T) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Kill())
+	<-p.done
+}
+
+// stop sends SIGTERM. The poller must drain and exit 0.
+func (p *outside) stop(t *testing.T) {
+	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	select {
+	case <-p.done:
+		require.NoError(t, p.err, "asked to stop, the exit code is 0")
+	case <-time.After(stopWithin):
+		require.FailNow(t, "poller run does not stop")
+	}
+}
+
+// eventually waits until nothing is wrong any more.
+func eventually(t *testing.T, within time.Duration, what func() error) {
+	t.Helper()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(within); ; <-tick.C {
+		err := what()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			require.FailNow(t, "not in time", "after %v: %v", within, err)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package e2e_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/kafka/kafkaread"
+)
+
+// checkRecords checks what a consumer relies on beside the content of events: keys, partitions, headers, times, dead letters
+// and watermarks.
+func checkRecords(t *testing.T, c *consumer) {
+	t.Helper()
+	records := c.read(t)
+	wrong := 0
+	check := func(ok bool, r *kafkaread.Record, format string, args ...any) {
+		if !ok {
+			if wrong++; wrong <= 10 {
+				t.Errorf("%s:%d@%d: %s", r.Topic, r.Partition, r.Offset, fmt.Sprintf(format, args...))
+			}
+		}
+	}
+	// Partitioned as the Java client does.
+	java := kgo.StickyKeyPartitioner(nil).ForTopic("any")
+	hashes := map[string]bool{}
+	var marks, events []kafkaread.Record
+	for i := range records {
+		r := &records[i]
+		switch r.Topic {
+		case c.names.Watermark():
+			marks = append(marks, *r)
+			bot := r.Field("bot_id")
+			if bot == "" {
+				bot = "-"
+			}
+			check(r.Key == r.Field("source")+"/"+bot+"/"+r.Field("endpoint"), r, "watermark has key %s", r.Key)
+			continue
+		case c.names.DeadLetter():
+			raw, _ := r.Value["raw"].([]byte)
+			check(strings.Contains(string(raw), "lost in migration"), r, "a dead letter without fault: %v", r.Value)
+			once := r.Field("account_id") + r.Field("raw_hash")
+			check(!hashes[once], r, "a dead letter that came before")
+			hashes[once] = true
+			continue
+		}
+		events = append(events, *r)
+		key := r.Field("conversation_id")
+		for _, name := range []string{"session_id", "segment_id"} {
+			if key == "" {
+				key = r.Field(name)
+			}
+		}
+		// A session that gained a conversation keeps the key that its first version had.
+		revision, _ := r.Value["revision"].(int64)
+		check(r.Key == key || revision > 1, r, "key %q; want %q", r.Key, key)
+		check(r.Partition == int32(java.Partition(&kgo.Record{Key: []byte(r.Key)}, 3)), r, "wrong partition for key %q", r.Key)
+		when, _ := r.Value["event_time"].(time.Time)
+		check(r.Timestamp.Equal(when), r, "timestamp %v; want %v", r.Timestamp, when)
+		source := "/accounts/" + r.Field("account_id")
+		if bot := r.Field("bot_id"); bot != "" {
+			source += "/bots/" + bot
+		}
+		typ := r.Topic[strings.LastIndexByte(r.Topic, '.')+1:]
+		if r.Topic == c.names.Negative() {
+			typ = "feedback"
+		}
+		for name, want := range map[string]string{
+			"ce_specversion": "1.0", "ce_id": r.Field("event_id"), "ce_source": source, "ce_type": "agentassist." + typ + ".v1",
+			"ce_time": when.UTC().Format("2006-01-02T15:04:05.000Z07:00"), "ce_subject": r.Field("entity_id"),
+			"content-type": "application/avro",
+		} {
+			check(r.Headers[name] == want, r, "header %s is %q; want %q", name, r.Headers[name], want)
+		}
+		check(r.Value["replay"] == false, r, "marked as a replay")
+	}
+	require.Zero(t, wrong, "%d records are not as promised", wrong)
+	checkWatermarks(t, c, marks, events)
+}
+
+// mark is a watermark record.
+type mark struct {
+	*kafkaread.Record
+	complete time.Time
+	offsets  map[string]int64 // by topic:partition
+}
+
+func place(topic string, partition int64) string { return fmt.Sprintf("%s:%d", topic, partition) }
+
+// checkWatermarks checks that watermarks never go back, that they speak about all partitions of all that they feed, and that
+// they are true: what comes after their offsets lies after their time, or says that it is late.
+func checkWatermarks(t *testing.T, c *consumer, records, events []kafkaread.Record) {
+	t.Helper()
+	ends := c.ends(t)
+	byKey := map[string][]mark{}
+	for i := range records {
+		r := &records[i]
+		m := mark{Record: r, offsets: map[string]int64{}}
+		m.complete, _ = r.Value["complete_up_to"].(time.Time)
+		var feeds []string
+		for _, f := range r.Value["feeds"].([]any) {
+			feeds = append(feeds, f.(string))
+		}
+		require.Contains(t, feeds, c.names.Negative(), r.Key)
+		for _, f := range feeds {
+			require.Contains(t, c.eventTopics(), f)
+		}
+		for _, o := range r.Value["offsets"].([]any) {
+			o := o.(map[string]any)
+			topic, partition, offset := o["topic"].(string), o["partition"].(int64), o["offset"].(int64)
+			require.Contains(t, feeds, topic)
+			require.LessOrEqual(t, offset, ends[topic][int32(partition)], "%s: beyond the end of %s:%d", r.Key, topic, partition)
+			m.offsets[place(topic, partition)] = offset
+		}
+		require.Len(t, m.offsets, 3*len(feeds), "%s: offsets of all partitions of all feeds", r.Key)
+		if before := byKey[r.Key]; len(before) > 0 {
+			last := before[len(before)-1]
+			require.False(t, m.complete.Before(last.complete), "%s went back from %v to %v", r.Key, last.complete, m.complete)
+			for at, offset := range last.offsets {
+				require.GreaterOrEqual(t, m.offsets[at], offset, "%s: offset of %s went back", r.Key, at)
+			}
+		}
+		byKey[r.Key] = append(byKey[r.Key], m)
+	}
+	endpoints := map[string]bool{}
+	for key, marks := range byKey {
+		endpoints[key[strings.LastIndexByte(key, '/')+1:]] = true
+		require.True(t, marks[0].complete.IsZero(), "%s: the first watermark comes before anything was read", key)
+	}
+	require.Len(t, endpoints, 4)
+	lies := 0
+	for i := range events {
+		e := &events[i]
+		revision, _ := e.Value["revision"].(int64)
+		if revision != 1 || e.Value["late"] == true || e.Topic == c.names.Negative() {
+			continue
+		}
+		when, _ := e.Value["event_time"].(time.Time)
+		for _, bot := range []string{e.Field("bot_id"), "-"} {
+			marks := byKey[e.Field("source")+"/"+bot+"/"+e.Field("endpoint")]
+			// The last one that declares an end before this event.
+			n, _ := slices.BinarySearchFunc(marks, e.Offset, func(m mark, offset int64) int {
+				if m.offsets[place(e.Topic, int64(e.Partition))] <= offset {
+					return -1
+				}
+				return 1
+			})
+			if n > 0 && marks[n-1].complete.After(when) && !when.Before(from(marks[n-1])) {
+				if lies++; lies <= 5 {
+					t.Errorf("%s:%d@%d of %v by %s came after it had been declared complete up to %v, and is not late",
+						e.Topic, e.Partition, e.Offset, when, e.Field("endpoint"), marks[n-1].complete)
+				}
+			}
+		}
+	}
+	require.Zero(t, lies, "events came after the watermark that closed their time")
+}
+
+func from(m mark) time.Time {
+	t, _ := m.Value["complete_from"].(time.Time)
+	return t
+}

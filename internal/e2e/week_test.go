@@ -1,0 +1,103 @@
+package e2e_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/koresim"
+)
+
+// A week of history and live traffic are read in every profile, through passing faults; the topics must hold what happened,
+// once each. Then nothing new happens, and nothing is published: by another process, and by a newer version.
+func TestKafkaWeek(t *testing.T) {
+	t.Parallel()
+	p := apache(t)
+	for _, profile := range koresim.Profiles() {
+		t.Run(profile.Name, func(t *testing.T) {
+			t.Parallel()
+			week(t, p, profile, 300)
+		})
+	}
+}
+
+// patience is far more than reading a week takes: other things may run on the machine.
+const patience = 8 * time.Minute
+
+func TestSmallWeek(t *testing.T) {
+	t.Parallel()
+	week(t, embedded(t), koresim.Profiles()[0], 30)
+}
+
+func week(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay int) {
+	now := time.Now().UTC().Truncate(time.Second)
+	for e, latency := range profile.Latency {
+		profile.Latency[e] = min(latency, 10*time.Second)
+	}
+	profile.Jitter = min(profile.Jitter, 5*time.Second)
+	faults := koresim.Faults{Rate: 0.03, Seed: 1, Hang: time.Second, Slow: 300 * time.Millisecond}
+	history := serve(t, "history", koresim.Config{
+		Seed: 11, Start: now.AddDate(0, 0, -10), End: now.AddDate(0, 0, -3), SegmentsPerDay: segmentsPerDay,
+		EmailOpen: 6 * time.Hour, Profile: profile, Faults: faults,
+	})
+	_, pending := history.ledger(now)
+	require.Zero(t, pending, "history must be over")
+	live := serve(t, "live", koresim.Config{
+		Seed: 12, Start: now.Add(-time.Minute), End: now.Add(20 * time.Second), SegmentsPerDay: 200_000, Pace: koresim.Burst,
+		Profile: profile, Faults: faults,
+	})
+	if p.full {
+		require.GreaterOrEqual(t, history.things(events.TypeConversation), 2000)
+	}
+	s := newSetup(t, p, history.yaml(quick("1h")), live.yaml(quick("1h")))
+	c := s.follow(t)
+
+	first := s.begin(t)
+	c.settle(t, patience, history, live)
+	first.stop(t)
+	for _, centre := range []*centre{history, live} {
+		centre.checkManners(t)
+		centre.SetFaults(koresim.Faults{Rate: 0.01, Seed: 2, Hang: time.Second})
+	}
+	checkRecords(t, c)
+	before := c.ends(t, c.eventTopics()...)
+
+	s.accounts = history.yaml(quick("3s")) + live.yaml(quick("3s"))
+	again := s.begin(t)
+	reread(t, history, live)
+	again.stop(t)
+	require.Equal(t, before, c.ends(t, c.eventTopics()...), "a second run has nothing to publish")
+
+	newer := s.launch(t, binary(t, "-X agentassist-poller/internal/events.recipe=2"))
+	reread(t, history, live)
+	newer.stop(t)
+	require.Equal(t, before, c.ends(t, c.eventTopics()...), "a newer version has nothing to publish")
+	for _, centre := range []*centre{history, live} {
+		centre.checkManners(t)
+	}
+}
+
+// reread waits until everything has been given out once more.
+func reread(t *testing.T, centres ...*centre) {
+	t.Helper()
+	for _, centre := range centres {
+		rows := map[events.Endpoint]int64{
+			events.Interactions:       int64(centre.things(events.TypeSegment)),
+			events.InteractionDetails: int64(centre.things(events.TypeConversation)),
+			events.CallDetails:        int64(centre.things(events.TypeConversation)),
+		}
+		before := centre.Stats().Rows
+		eventually(t, patience, func() error {
+			now := centre.Stats().Rows
+			for e, want := range rows {
+				if got := now[e] - before[e]; got < want {
+					return fmt.Errorf("%s: %s gave out %d rows again, of %d", centre.name, e, got, want)
+				}
+			}
+			return nil
+		})
+	}
+}

@@ -39,7 +39,7 @@ const (
 	hourSecs     = 3600
 	// Older time fades from base after baseSecs, rows from trail and level after fadeRows. Below sureRows a comparison says
 	// little.
-	baseSecs, fadeRows, sureRows = 14 * 24 * hourSecs, 200, 20
+	baseSecs, fadeRows, sureRows = 14 * 24 * hourSecs, 300, 60
 	// An hour read in part is completed by partSecs of what was expected of it.
 	partSecs = 600
 	// What is expected before anything was read.

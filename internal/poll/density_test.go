@@ -79,7 +79,7 @@ func TestDensitySizesWindowsOfOnePage(t *testing.T) {
 				var d poll.Density
 				end := base.Add(length)
 				for from := base; from.Before(end); {
-					w := poll.Span{From: from, To: d.Ahead(from, minTime(end, from.Add(7*day-time.Minute)), 82)}
+					w := poll.Span{From: from, To: d.Ahead(from, minTime(end, from.Add(7*day-time.Minute)), 83)}
 					rows := within(all, w)
 					requests++
 					if len(rows) >= 100 { // read on by offset, which costs one request more

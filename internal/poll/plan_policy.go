@@ -73,7 +73,7 @@ const (
 	rangeLimit = 7*day - time.Minute
 	// A window that must fit on one page is aimed at so many rows that too full a page, which costs a request, is as rare as
 	// makes the fewest requests. For arrivals by chance the optimum is flat between 80 and 86 of 100.
-	onePage = 82
+	onePage = 83
 )
 
 func pagingOf(e events.Endpoint) paging {

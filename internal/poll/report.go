@@ -110,6 +110,7 @@ func (a *Account) describe(u *unit, c *Cadence, now time.Time) status.Endpoint {
 		return e
 	}
 	e.PollIntervalActual = status.Seconds(c.Poll)
+	e.LongestLook = max(e.LongestLook, status.Seconds(c.LongestLook))
 	for k, t := range a.plan.policy.tiers(u.Endpoint) {
 		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k])}
 		if read, ok := u.Read.OldestRead(maxTime(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {

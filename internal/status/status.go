@@ -78,7 +78,7 @@ type Endpoint struct {
 
 	PollInterval       Seconds `json:"poll_interval_seconds"`        // configured: a floor
 	PollIntervalActual Seconds `json:"poll_interval_actual_seconds"` // what the plan attains
-	LongestLook        Seconds `json:"longest_look_seconds"`         // the longest time between two looks so far
+	LongestLook        Seconds `json:"longest_look_seconds"`         // no two looks are further apart, nor have been
 
 	Gaps   []Gap   `json:"gaps"`
 	Sweeps []Sweep `json:"sweeps"`

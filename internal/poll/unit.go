@@ -245,6 +245,9 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 			h.read = end.ReadAt
 		}
 	}
+	if len(end.IDs) > 0 {
+		u.refresh(end.ReadAt) // else the plan would ask for the same rows again
+	}
 	if w.Lane == LaneTail {
 		if !marked { // the plan would look again at once, for ever
 			u.NotBefore = end.ReadAt.Add(min(u.PollInterval, fruitless))

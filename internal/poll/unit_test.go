@@ -43,3 +43,13 @@ func TestFailuresAreRetriedByClass(t *testing.T) {
 		})
 	}
 }
+
+// What was just read by id is known to have been to the plan at once, not only when the budget is shared out anew.
+func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
+	u, err := newUnit(events.Conversations, "st-1", time.Minute, &progress{Start: epoch})
+	require.NoError(t, err)
+	u.watch(&extract.Row{ConversationID: "c-1", Start: epoch, Open: true}, epoch)
+	u.refresh(epoch)
+	u.conclude(Work{Lane: LaneHot, Kind: KindHot}, &outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
+	require.Equal(t, epoch.Add(time.Minute), u.Hot[0].Read)
+}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
 )
 

@@ -230,3 +230,10 @@ func (c *consumer) count() (n int) {
 	}
 	return n
 }
+
+// has reports whether anything has come on a topic.
+func (c *consumer) has(topic string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.next[topic] != nil
+}

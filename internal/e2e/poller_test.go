@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -206,6 +207,7 @@ func (s *setup) launch(t *testing.T, binary string) *outside {
 	require.NoError(t, os.WriteFile(config, []byte(s.yaml()), 0o600))
 	p := &outside{cmd: exec.Command(binary, "run", "--config", config), done: make(chan struct{})}
 	p.cmd.Stderr = &p.logs
+	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, app.EnvPrefix) }) // no settings
 	require.NoError(t, p.cmd.Start())
 	go func() {
 		defer close(p.done)

@@ -1,0 +1,151 @@
+package e2e_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka/kafkatest"
+	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/status"
+)
+
+// busy is a centre with traffic for so long.
+func busy(t *testing.T, seed uint64, length time.Duration) *centre {
+	t.Helper()
+	now := time.Now().UTC().Truncate(time.Second)
+	return serve(t, "busy", koresim.Config{
+		Seed: seed, Start: now.Add(-time.Minute), End: now.Add(length), SegmentsPerDay: 100_000, Pace: koresim.Burst,
+	})
+}
+
+// The broker is killed in the middle of it and comes back after a while: the batch in hand is held, status says so meanwhile,
+// nothing is lost, and nothing is there twice, as the producer is idempotent.
+func TestKafkaBrokerKilled(t *testing.T) {
+	t.Parallel()
+	p := apache(t)
+	broker := kafkatest.Kafka(t, kafkatest.KafkaOptions{})
+	centre := busy(t, 41, 20*time.Second)
+	s := newSetup(t, &platform{broker: broker.Addr, registry: p.registry}, centre.yaml(quick("1h")))
+	s.more = "  topics: {partitions: 3, replication_factor: 1}\n  delivery_timeout: 2s\n"
+	c := s.follow(t)
+	run := s.begin(t)
+	eventually(t, patience, func() error { return some(c) })
+
+	require.NoError(t, broker.Kill())
+	eventually(t, patience, func() error {
+		if d := run.status(t).Delivery; d.State != status.Failing || d.LastError == nil {
+			return fmt.Errorf("delivery is %s: %+v", d.State, d.LastError)
+		}
+		return nil
+	})
+	require.NoError(t, broker.Restart(t.Context()))
+	c.settle(t, patience, centre)
+	require.Equal(t, status.OK, run.status(t).Delivery.State)
+	run.stop(t)
+	centre.checkManners(t)
+}
+
+// Schemas that are known go on without the registry.
+func TestKafkaRegistryGone(t *testing.T) {
+	t.Parallel()
+	p := apache(t)
+	registry := kafkatest.SchemaRegistry(t)
+	centre := busy(t, 42, 20*time.Second)
+	s := newSetup(t, &platform{broker: p.broker, registry: registry.URL}, centre.yaml(quick("1h")))
+	c := s.follow(t)
+	run := s.begin(t)
+	eventually(t, patience, func() error { // the consumer, too, must know all schemas by then
+		for _, topic := range append(c.eventTopics(), c.names.Watermark()) {
+			if !c.has(topic) {
+				return fmt.Errorf("nothing is on %s yet", topic)
+			}
+		}
+		return nil
+	})
+	require.NoError(t, registry.Kill())
+	before := c.count()
+	c.settle(t, patience, centre)
+	require.Greater(t, c.count(), before)
+	run.stop(t)
+}
+
+// Topics that may not be created are asked for by name.
+func TestKafkaTopicsMissing(t *testing.T) {
+	t.Parallel()
+	centre := busy(t, 43, time.Second)
+	s := newSetup(t, apache(t), centre.yaml(quick("1h")))
+	s.more = "  topics: {create: false}\n"
+	run := s.launch(t, binary(t, ""))
+	select {
+	case <-run.done:
+	case <-time.After(patience):
+		require.FailNow(t, "it should not wait for topics that nobody makes")
+	}
+	require.Equal(t, 1, run.cmd.ProcessState.ExitCode())
+	require.Contains(t, run.tail(100), s.prefix+".search does not exist")
+	require.Contains(t, run.tail(100), "kafka.topics.create")
+	for _, n := range centre.Stats().Requests {
+		require.Zero(t, n, "nothing is read that could not be published")
+	}
+}
+
+// Records that a topic refuses are dead letters, each by itself; all others arrive.
+func TestKafkaRecordsTooLarge(t *testing.T) {
+	t.Parallel()
+	p := apache(t)
+	centre := busy(t, 44, 20*time.Second)
+	s := newSetup(t, p, centre.yaml(quick("1h")))
+	c := s.follow(t)
+	run := s.begin(t)
+	eventually(t, patience, func() error { return some(c) })
+	limit := "500"
+	segments := c.names.Event(events.TypeSegment)
+	_, err := kadm.NewClient(c.client).AlterTopicConfigs(t.Context(),
+		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, segments)
+	require.NoError(t, err)
+	letters := map[string]bool{}
+	eventually(t, patience, func() error {
+		entries, pending := centre.ledger(centre.Now())
+		records := c.read(t)
+		for _, r := range records {
+			if r.Topic == c.names.DeadLetter() {
+				require.Equal(t, "segment", r.Field("event_type"))
+				require.Contains(t, r.Field("reason"), segments)
+				letters[r.Field("entity_id")] = true
+			}
+		}
+		if pending > 0 || len(letters) == 0 {
+			return errNotYet
+		}
+		now := centre.Now()
+		report := koresim.Compare(slices.Values(entries), observed(records, centre.account().ID), koresim.Scope{
+			From: centre.start, To: now.Add(time.Hour), Settled: now, Now: now,
+		})
+		for _, lost := range report.Lost {
+			if !strings.HasPrefix(lost, "segment ") {
+				return errors.New(report.String())
+			}
+		}
+		if len(report.Repeated) > 0 {
+			return errors.New(report.String())
+		}
+		return nil
+	})
+	run.stop(t)
+}
+
+// some reports whether anything has come.
+func some(c *consumer) error {
+	if c.count() == 0 {
+		return errNotYet
+	}
+	return nil
+}

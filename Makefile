@@ -46,7 +46,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
 bench: ## every benchmark briefly, with ratios to baselines; docs/performance.md says what they are
-	go test -short -run '^$$' -bench . -benchtime 100ms -benchmem ./...
+	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem ./...
 
 ci: build tidy lint generate test kafka-test chart ## all of it
 	$(MAKE) fuzz FUZZTIME=5s

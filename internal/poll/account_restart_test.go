@@ -57,10 +57,16 @@ func TestAccountStartedAgainPublishesNothing(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				world := small(22)
 				world.Profile, world.SegmentsPerDay, world.End, world.Bots = profile, 300, now, 2
-				r := newRig(t, world, quickSweeps)
+				r := newRig(t, world, func(o *poll.Options) {
+					o.Policy.Tiers = []poll.Tier{{Within: 7 * day, Every: 2 * time.Hour}}
+					o.Policy.ConversationTiers = o.Policy.Tiers
+					for e := range o.Endpoints {
+						o.Endpoints[e] = poll.EndpointOptions{PollInterval: 20 * time.Minute}
+					}
+				})
 				r.start()
-				r.runFor(28*time.Hour, time.Hour, nil) // edits come up to a day later
-				r.compare(koresim.Scope{Settled: time.Now().Add(-30 * time.Minute)})
+				r.runFor(30*time.Hour, time.Hour, nil) // edits come up to a day later
+				r.compare(koresim.Scope{Settled: time.Now().Add(-5 * time.Hour)})
 				r.stop()
 				published := r.topics.published()
 				r.start()

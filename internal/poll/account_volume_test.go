@@ -21,6 +21,7 @@ func warm(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig {
 	world.RequestsPerMinute = -1
 	r := newRig(t, world, change)
 	r.options.RequestsPerMinute = 60_000
+	r.latency = func(events.Endpoint) time.Duration { return 20 * time.Millisecond }
 	r.start()
 	r.caughtUp(time.Hour)
 	r.stop()
@@ -38,7 +39,7 @@ func warm(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig {
 func TestAccountTenThousandADay(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		history, span := pick(26*time.Hour, 4*day), pick(time.Hour, 6*time.Hour)
+		history, span := pick(5*time.Hour, 4*day), pick(25*time.Minute, 6*time.Hour)
 		world := koresim.Config{
 			Seed: 11, Start: now.Add(-history), Bots: 1, SegmentsPerDay: 10_000, RequestsPerMinute: 60, Track: true,
 			EmailOpen: 6 * time.Hour,

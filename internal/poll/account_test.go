@@ -170,6 +170,21 @@ func (r *rig) compare(scope koresim.Scope) *koresim.Report {
 	for e := range r.options.Endpoints {
 		scope.Endpoints = append(scope.Endpoints, e)
 	}
+	// An edit is due when it is by what status states.
+	scope.SettledBy = map[events.Endpoint]time.Time{}
+	s, _ := r.account.Status()
+	for _, e := range s.Endpoints {
+		by := scope.Settled
+		for _, w := range e.Sweeps {
+			if at := scope.Now.Add(-time.Duration(w.Actual)); at.Before(by) {
+				by = at
+			}
+		}
+		if old, ok := scope.SettledBy[events.Endpoint(e.Endpoint)]; !ok || by.Before(old) {
+			scope.SettledBy[events.Endpoint(e.Endpoint)] = by
+		}
+	}
+	r.t.Logf("%v: settled by %v", scope.Now, scope.SettledBy)
 	report := koresim.Compare(r.sim.Ledger(scope.Now), r.topics.observed(), scope)
 	require.True(r.t, report.OK(), report.String())
 	require.Positive(r.t, report.Expected)

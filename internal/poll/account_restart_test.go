@@ -151,7 +151,7 @@ func TestAccountWithWrongClocks(t *testing.T) {
 func TestAccountHoldsWhatCannotBeDelivered(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		r := newRig(t, small(25), quickSweeps)
+		r := newRig(t, small(26), quickSweeps)
 		r.latency = usual
 		r.start()
 		r.runFor(10*time.Minute, time.Minute, nil)

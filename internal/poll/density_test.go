@@ -106,7 +106,7 @@ func minTime(a, b time.Time) time.Time {
 }
 
 func TestDensityWindowsStayWithinBounds(t *testing.T) {
-	for seed := range uint64(2000) {
+	for seed := range uint64(500) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		var d poll.Density
 		for range rnd.IntN(20) {

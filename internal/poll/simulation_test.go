@@ -417,7 +417,7 @@ func TestSimulationTenThousandADay(t *testing.T) {
 // what is left over and never further apart than stated, and one that wakes up is found through the account-wide endpoint.
 func TestSimulationTwoHundredBots(t *testing.T) {
 	now := base.Add(9 * time.Hour)
-	length := pick(4*time.Hour, 5*time.Hour)
+	length := pick(80*time.Minute, 5*time.Hour)
 	end := now.Add(length)
 	s := newSimulation(t, 2, now)
 	s.add(events.InteractionDetails, "", now, end, 0)
@@ -433,7 +433,7 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 		account.rows = append(account.rows, u.rows...)
 	}
 	sleeper := s.units[len(s.units)-2]
-	woke := now.Add(3 * time.Hour)
+	woke := now.Add(length * 3 / 5)
 	for i := range 40 {
 		sleeper.rows = append(sleeper.rows, woke.Add(time.Duration(i)*time.Minute))
 	}
@@ -444,14 +444,17 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 	var found time.Time
 	settled := now.Add(40 * time.Minute)
 	stated := make([]time.Duration, len(s.units))
-	s.run(settled, time.Minute, nil)
+	state := func() {
+		for i, c := range s.plan.Units {
+			stated[i] = max(stated[i], c.LongestLook)
+		}
+	}
+	s.run(settled, 10*time.Second, state)
 	for _, u := range s.units {
 		u.late, u.pause = 0, 0
 	}
 	s.run(end, 10*time.Second, func() {
-		for i, c := range s.plan.Units {
-			stated[i] = max(stated[i], c.LongestLook)
-		}
+		state()
 		if found.IsZero() && sleeper.Read.ReadThrough(sleeper.Start).After(woke) {
 			found = s.now
 		}
@@ -463,7 +466,7 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 		require.LessOrEqual(t, u.pause, stated[i], "%s of %s", u.Endpoint, u.Bot)
 		switch {
 		case u.Endpoint != events.Interactions:
-		case len(u.rows) > 200:
+		case len(u.rows) > 60:
 			busy = max(busy, u.late)
 			require.LessOrEqual(t, u.late, 2*u.PollInterval, "busy bot %s", u.Bot)
 		default:

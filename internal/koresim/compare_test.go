@@ -160,7 +160,7 @@ func ledgerOf(t *testing.T, p koresim.Profile) (*koresim.Server, time.Time) {
 }
 
 func TestCompareAcceptsWhatIsRight(t *testing.T) {
-	for _, p := range koresim.Profiles() {
+	for _, p := range profiles() {
 		t.Run(p.Name, func(t *testing.T) {
 			s, now := ledgerOf(t, p)
 			var pub publisher

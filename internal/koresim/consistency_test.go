@@ -17,7 +17,7 @@ import (
 // The ledger and the API are two accounts of one world. Everything is read through every endpoint at several times, and
 // each thing of the ledger must be there as its version at that time says, and nothing else.
 func TestLedgerAgreesWithWhatIsServed(t *testing.T) {
-	for _, p := range koresim.Profiles() {
+	for _, p := range profiles() {
 		for _, pace := range []koresim.Pace{koresim.Lifelike, koresim.Burst} {
 			if pace == koresim.Burst && !p.LimitPerList {
 				continue // half of the profiles are enough

@@ -46,6 +46,14 @@ func newClient(t *testing.T, cfg koresim.Config) *client {
 	return c
 }
 
+// profiles are the ways of the API to play: all of them, or with -short two that differ.
+func profiles() []koresim.Profile {
+	if testing.Short() {
+		return koresim.Profiles()[:2]
+	}
+	return koresim.Profiles()
+}
+
 func (c *client) token() string {
 	c.tokens++
 	return koresim.Token(c.account.ClientSecret, map[string]any{
@@ -142,7 +150,7 @@ func (c *client) outcomes(e events.Endpoint, iid int, from, to time.Time, offset
 }
 
 func TestAllEndpointsServeRows(t *testing.T) {
-	for _, p := range koresim.Profiles() {
+	for _, p := range profiles() {
 		t.Run(p.Name, func(t *testing.T) {
 			c := newClient(t, koresim.Config{Seed: 1, Profile: p, SegmentsPerDay: 500})
 			c.now = start.Add(30 * time.Hour)

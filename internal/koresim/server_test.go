@@ -325,7 +325,7 @@ func TestBudget(t *testing.T) {
 
 // All pages together are the whole list, whatever the page size and the meaning of offset.
 func TestPaging(t *testing.T) {
-	for _, p := range koresim.Profiles() {
+	for _, p := range profiles() {
 		t.Run(p.Name, func(t *testing.T) {
 			c := newClient(t, koresim.Config{Seed: 5, Profile: p, SegmentsPerDay: 400, Bots: 1, End: start.Add(24 * time.Hour), EmailOpen: time.Hour})
 			c.now = start.Add(48 * time.Hour)

@@ -107,7 +107,11 @@ func TestSpike(t *testing.T) {
 
 // Within twenty seconds the demo shows every type of event, early enough to be read.
 func TestDemoShowsAllTypes(t *testing.T) {
-	for seed := range uint64(5) {
+	seeds := uint64(5)
+	if testing.Short() {
+		seeds = 2
+	}
+	for seed := range seeds {
 		now := start
 		cfg := koresim.Demo(seed, now)
 		cfg.Clock = func() time.Time { return now }

@@ -189,7 +189,7 @@ const seeds = 10_000
 func eachSeed(t *testing.T, check func(t *testing.T, seed uint64)) {
 	n := uint64(seeds)
 	if testing.Short() {
-		n = 500
+		n = 1000
 	}
 	for seed := range n {
 		check(t, seed)

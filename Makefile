@@ -7,22 +7,25 @@ FUZZTIME     ?= 10s
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test demo kafka-test lint tidy generate chart fuzz bench ci clean
+.PHONY: build test demo full kafka-test lint tidy generate chart fuzz bench ci clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
 
-test: ## everything that Go alone can show
-	go test $(RACE) ./...
+test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
+	go test $(RACE) -short ./...
 	@echo
-	@echo 'Left out here: tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17 and Maven),'
-	@echo 'the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
+	@echo 'Left out here: full sizes (make full), tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17'
+	@echo 'and Maven), the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
+
+full: ## the same at full size, without the race detector; says what was skipped
+	.ci/test -timeout 20m ./...
 
 demo: build ## see it at work
 	bin/poller demo
 
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
-	POLLER_KAFKA_TEST=1 go test -count=1 -timeout 30m $$(git grep -l internal/kafka/kafkatest -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 20m $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 lint: $(LINT)
 	$(LINT) run ./...
@@ -37,7 +40,7 @@ tidy: ## go.mod holds what is imported, and nothing else
 
 generate: ## what is generated is what is committed
 	go generate ./...
-	git diff --exit-code
+	git diff --exit-code -- '*_gen.go' docs/events.md
 
 chart: ## the Helm chart, rendered and read back
 	cd deploy/helm/charttest && go test -count=1 ./... # the cache does not see the chart
@@ -48,7 +51,7 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: ## every benchmark briefly, with ratios to baselines; docs/performance.md says what they are
 	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem ./...
 
-ci: build tidy lint generate test kafka-test chart ## all of it
+ci: build tidy lint generate test full kafka-test chart ## all of it
 	$(MAKE) fuzz FUZZTIME=5s
 	bin/poller demo --duration 20s --json
 

@@ -49,7 +49,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
 bench: ## every benchmark briefly, with ratios to baselines; docs/performance.md says what they are
-	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem ./...
+	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 ci: build tidy lint generate test full kafka-test chart ## all of it
 	$(MAKE) fuzz FUZZTIME=5s

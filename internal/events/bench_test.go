@@ -23,7 +23,9 @@ func benchEvents() []events.Event {
 
 func reportEvents(b *testing.B, bytes int) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(float64(bytes)/float64(b.N), "B/event")
+	if bytes > 0 {
+		b.ReportMetric(float64(bytes)/float64(b.N), "B/event")
+	}
 }
 
 func BenchmarkAppendAvro(b *testing.B) {

@@ -38,7 +38,7 @@ func TestBadInput(t *testing.T) {
 		{
 			name: "wrong bot",
 			change: func(yaml string, c *centre) string {
-				return strings.Replace(yaml, c.account().Bots[1].ID, "st-wrong", 1)
+				return strings.Replace(yaml, c.account().Bots[0].ID, "st-wrong", 1)
 			},
 			fails: perBot, hint: "check bot_id and account_id",
 		},

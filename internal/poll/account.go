@@ -523,6 +523,9 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err
 	}
 	a.Log.Log(ctx, level, "read failed", "endpoint", e, "bot", r.unit.botName, "failures", r.unit.failures,
 		"retry_in", retry.Round(time.Millisecond), "err", err)
+	if a.Endpoints[e].IID == "" && r.unit.tryNextIID(err) {
+		retry = time.Second
+	}
 	r.work.Due = now.Add(retry)
 	switch {
 	case repeat:

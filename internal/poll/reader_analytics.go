@@ -13,6 +13,9 @@ const (
 	analyticsMaxOffset = kore.MaxAnalyticsOffset
 )
 
+// probeRows is how many rows a page must have to tell the meaning of the offset by.
+const probeRows = 10
+
 // offsetMeaning is what `offset` counts on the two analytics endpoints. The pages of the API disagree, so it is found
 // out from the first full window.
 type offsetMeaning uint8
@@ -58,6 +61,7 @@ type analyticsPass struct {
 	offset   int       // what is asked for next
 	seen     map[string]struct{}
 	shifted  bool
+	probing  bool
 	restarts int
 }
 
@@ -84,6 +88,12 @@ func (p *analyticsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outc
 	}
 	p.learn(pg)
 	switch full := p.full(pg); {
+	case p.probing: // the window was whole already
+		p.finish(span)
+	case p.offset == 0 && !full && p.facts.Offset == offsetUnknown && len(pg.Rows) >= probeRows:
+		// One request now tells what windows to ask for from here on.
+		p.begin(pg)
+		p.probing = true
 	case p.offset == 0 && !full:
 		p.finish(span)
 	case p.offset == 0:
@@ -224,7 +234,7 @@ func (p *analyticsPass) split(span Span) {
 }
 
 func (p *analyticsPass) reset() {
-	p.offset, p.seen, p.shifted, p.restarts = 0, nil, false, 0
+	p.offset, p.seen, p.shifted, p.probing, p.restarts = 0, nil, false, false, 0
 }
 
 // scopePass finds out whether the server shows, of an account-wide endpoint, only the rows of the bot that is named in the
@@ -251,6 +261,7 @@ func (p *scopePass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome,
 		Endpoint: p.endpoint, IID: iid, From: p.span.From, To: p.span.To, Limit: analyticsLimit,
 	})
 	if err != nil {
+		*p.try++ // a bot that is refused must not keep the others from being asked for
 		return nil, nil, err
 	}
 	named, foreign := false, false

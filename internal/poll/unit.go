@@ -1,8 +1,10 @@
 package poll
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -21,7 +23,7 @@ const (
 	// maxHot bounds the hot set of a unit. The oldest are left to the sweeps.
 	maxHot = 5_000
 	// maxStretches bounds the set of intervals that is written with every pass.
-	maxStretches = 256
+	maxStretches = 128
 	// fruitless is when to look again after a look that could not be concluded.
 	fruitless = 5 * time.Second
 	// capRetry is when a second that was still full is asked for again.
@@ -115,11 +117,17 @@ func (u *unit) refresh(now time.Time) {
 		}
 		u.Hot = append(u.Hot, HotRef{ID: id, Start: h.start, Read: h.read})
 	}
+	slices.SortFunc(u.Hot, func(a, b HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
+	u.apply()
+}
+
+// apply tells the plan what was learned about the server.
+func (u *unit) apply() {
 	if f := u.state.Analytics; f != nil && f.Offset == offsetPages {
 		u.WindowPages = analyticsMaxOffset + 1
 	}
-	if c := u.state.Conversations; c != nil {
-		u.Zone, u.IDsIgnored = c.zone(), c.IDs == idsIgnored
+	if f := u.state.Conversations; f != nil {
+		u.Zone, u.IDsIgnored = f.zone(), f.IDs == idsIgnored
 	}
 }
 
@@ -232,8 +240,9 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 		}
 		u.Read.Mark(span.From, span.To, end.ReadAt)
 		marked = true
-		if w.Kind != KindHot {
-			u.Density.Observe(span, starts)
+		// A window that was stretched back to a row that is likely to change is no fair sample of how dense rows are.
+		if fair := (Span{maxTime(span.From, w.Sample.From), minTime(span.To, w.Sample.To)}); w.Kind != KindHot && fair.From.Before(fair.To) {
+			u.Density.Observe(fair, starts)
 		}
 	}
 	for _, span := range end.Capped {
@@ -328,6 +337,18 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	}
 	u.lastError.Text, u.lastError.Hint, u.lastError.Class, u.lastError.Count = err.Error(), hint, class.String(), u.failures
 	return retry, passing, news
+}
+
+// tryNextIID names another bot in the header iId of an account-wide endpoint, after the one that nobody chose was refused: one
+// mistyped bot must not stop what is read for all of them.
+// It reports whether there is one that was not refused yet.
+func (u *unit) tryNextIID(err error) bool {
+	ke, ok := errors.AsType[*kore.Error](err)
+	if !ok || ke.Class != kore.Permanent || u.Bot != "" || len(u.bots) < 2 {
+		return false
+	}
+	u.iid = u.bots[(slices.Index(u.bots, u.iid)+1)%len(u.bots)]
+	return u.failures < len(u.bots)
 }
 
 // worked notes a success. It returns the failure that is over, nil if there was none.

@@ -2,6 +2,7 @@ package poll
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -44,8 +45,8 @@ type analyticsFacts struct {
 // analyticsPass reads one window of `interaction-details` or `call-details`.
 //
 // Neither endpoint says whether there is more, and both cap what a window can return. A page that is not full is whole.
-// A full one is read on by offset as far as that goes; where rows may still be hidden, the window is split in two and each
-// half is read by itself. A single second that is still full is reported as capped.
+// A full one is read on by offset as far as that goes; where rows may still be hidden, the window is split, and each
+// part is read by itself. A single second that is still full is reported as capped.
 type analyticsPass struct {
 	endpoint events.Endpoint
 	iid      string
@@ -63,6 +64,32 @@ type analyticsPass struct {
 	shifted  bool
 	probing  bool
 	restarts int
+	lists    [2]listSeen // conversations, bot-only sessions
+}
+
+// listSeen is what was seen in one window of one of the two lists that a page joins.
+type listSeen struct {
+	rows        int
+	first, last time.Time
+}
+
+func (l *listSeen) add(start time.Time) {
+	if l.rows == 0 || start.Before(l.first) {
+		l.first = start
+	}
+	if l.rows == 0 || start.After(l.last) {
+		l.last = start
+	}
+	l.rows++
+}
+
+// expect returns how many rows the list should have in all of span, judging by the part of it that was seen.
+func (l *listSeen) expect(span Span) float64 {
+	seen := l.last.Sub(l.first).Seconds()
+	if l.rows < 2 || seen < 1 {
+		return float64(l.rows)
+	}
+	return float64(l.rows) * max(1, span.To.Sub(span.From).Seconds()/seen)
 }
 
 func newAnalyticsPass(endpoint events.Endpoint, iid string, span Span, facts *analyticsFacts) *analyticsPass {
@@ -167,6 +194,11 @@ func (p *analyticsPass) note(pg *Page) (fresh int) {
 		if _, ok := p.seen[r.ID]; !ok {
 			p.seen[r.ID] = struct{}{}
 			fresh++
+			list := 0
+			if r.BotOnly {
+				list = 1
+			}
+			p.lists[list].add(r.Start)
 		}
 	}
 	return fresh
@@ -218,23 +250,40 @@ func (p *analyticsPass) finish(span Span) {
 	p.reset()
 }
 
-// split replaces the window in hand by its halves, the earlier one to be read first; a second is not split further.
+// split replaces the window in hand by equal parts, the earliest to be read first: as many as should each be small enough to
+// be read whole. A second is not split further.
 func (p *analyticsPass) split(span Span) {
+	parts := p.parts(span)
 	p.todo = p.todo[:len(p.todo)-1]
 	p.reset()
-	if span.To.Sub(span.From) <= time.Second {
+	seconds := int(span.To.Sub(span.From) / time.Second)
+	if seconds <= 1 {
 		p.capped = append(p.capped, span)
 		return
 	}
-	mid := span.From.Add((span.To.Sub(span.From) / 2).Truncate(time.Second))
-	if !mid.After(span.From) {
-		mid = span.From.Add(time.Second)
+	parts = min(parts, seconds)
+	end := span.To
+	for i := parts - 1; i >= 0; i-- {
+		begin := span.From.Add(time.Duration(seconds*i/parts) * time.Second)
+		p.todo = append(p.todo, Span{begin, end})
+		end = begin
 	}
-	p.todo = append(p.todo, Span{mid, span.To}, Span{span.From, mid})
+}
+
+// parts is how many windows the window in hand should be split into. Every split too few costs as many requests as a window
+// has pages, every one too many part of a page.
+func (p *analyticsPass) parts(span Span) int {
+	const most = 64
+	fits := 0.8 * analyticsLimit
+	if p.facts.Offset == offsetPages {
+		fits *= analyticsMaxOffset
+	}
+	rows := p.lists[0].expect(span) + p.lists[1].expect(span)
+	return int(min(max(2, math.Ceil(rows/fits)), most))
 }
 
 func (p *analyticsPass) reset() {
-	p.offset, p.seen, p.shifted, p.probing, p.restarts = 0, nil, false, false, 0
+	p.offset, p.seen, p.shifted, p.probing, p.restarts, p.lists = 0, nil, false, false, 0, [2]listSeen{}
 }
 
 // scopePass finds out whether the server shows, of an account-wide endpoint, only the rows of the bot that is named in the

@@ -12,11 +12,18 @@ RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go en
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
 
+# Hours and weeks of simulated time are too slow under the race detector; the rest of their packages is not.
+SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage)$$|^TestSmallWeek$$
+
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
-	go test $(RACE) -short ./...
+	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...
+	go test -short -timeout 20m -run '$(SLOW)' ./internal/poll ./internal/e2e
 	@echo
 	@echo 'Left out here: full sizes (make full), tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17'
 	@echo 'and Maven), the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
+
+seeds: ## 10,000 seeds of page shifts, splits, intervals and plans
+	.ci/test -timeout 20m ./internal/poll -run 'Pass|Tail|AgainstModel|^TestSimulation|^TestPlan'
 
 full: ## the same at full size, without the race detector; says what was skipped
 	.ci/test -timeout 20m ./...
@@ -51,7 +58,7 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: ## every benchmark briefly, with ratios to baselines; docs/performance.md says what they are
 	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-ci: build tidy lint generate test full kafka-test chart ## all of it
+ci: build tidy lint generate test seeds kafka-test chart ## all of it but make full and make bench, which take longer
 	$(MAKE) fuzz FUZZTIME=5s
 	bin/poller demo --duration 20s --json
 

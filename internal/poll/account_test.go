@@ -175,7 +175,10 @@ func (r *rig) compare(scope koresim.Scope) *koresim.Report {
 	s, _ := r.account.Status()
 	for _, e := range s.Endpoints {
 		by := scope.Settled
-		for _, w := range e.Sweeps {
+		for k, w := range e.Sweeps {
+			if k > 0 && time.Duration(e.Sweeps[k-1].Within) >= scope.Now.Sub(scope.From) {
+				break // nothing is as old as what this sweep is for
+			}
 			if at := scope.Now.Add(-time.Duration(w.Actual)); at.Before(by) {
 				by = at
 			}

@@ -240,9 +240,8 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 		}
 		u.Read.Mark(span.From, span.To, end.ReadAt)
 		marked = true
-		// A window that was stretched back to a row that is likely to change is no fair sample of how dense rows are.
-		if fair := (Span{maxTime(span.From, w.Sample.From), minTime(span.To, w.Sample.To)}); w.Kind != KindHot && fair.From.Before(fair.To) {
-			u.Density.Observe(fair, starts)
+		if w.Kind != KindHot {
+			u.Density.Observe(span, starts)
 		}
 	}
 	for _, span := range end.Capped {

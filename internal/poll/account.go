@@ -321,7 +321,17 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 	if r == nil {
 		return false, wait, nil
 	}
-	pg, end, err := r.pass.step(ctx, a.fetcher(r, slot))
+	// What a pass learns of the server, it learns from the answer: from then on others must not look.
+	fetch, locked := a.fetcher(r, slot), false
+	pg, end, err := r.pass.step(ctx, func(ctx context.Context, q kore.Query) (*Page, error) {
+		pg, err := fetch(ctx, q)
+		a.mu.Lock()
+		locked = true
+		return pg, err
+	})
+	if locked {
+		a.mu.Unlock()
+	}
 	if err != nil {
 		return a.failed(ctx, e, r, err)
 	}

@@ -34,8 +34,8 @@ type fetchFunc func(ctx context.Context, q kore.Query) (*Page, error)
 // A pass reads one stretch of one endpoint, one page a step, so that more urgent work can come between two pages.
 // A step that fails leaves the pass as it was: the same step can be tried again.
 type pass interface {
-	// step reads one page. The page may be nil where the request only asked for a count. The outcome is nil
-	// while there is more to read.
+	// step makes exactly one request and reads what comes. The page may be nil where the request only asked for a count.
+	// The outcome is nil while there is more to read. From the answer on nobody else looks at what passes learn.
 	step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error)
 }
 

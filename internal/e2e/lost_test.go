@@ -1,0 +1,52 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/koresim"
+)
+
+// The checkpoint is lost. What can be lost with it is memory, never events: reading goes on from the last
+// watermark, and things that happened while nobody read are there.
+func TestSmallCheckpointLost(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Second)
+	live := serve(t, "live", koresim.Config{
+		Seed: 22, Start: now.Add(-15 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
+	})
+	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	c := s.follow(t)
+	run := s.begin(t)
+	eventually(t, time.Minute, func() error {
+		st := run.status(t)
+		if len(st.Accounts) == 0 {
+			return errNotYet
+		}
+		for _, e := range st.Accounts[0].Endpoints {
+			if e.CompleteUpTo == nil {
+				return fmt.Errorf("%s is not complete up to anything yet", e.Endpoint)
+			}
+		}
+		return nil
+	})
+	run.stop(t)
+	require.NoError(t, os.Remove(filepath.Join(s.dir, "poller.db")))
+
+	run = s.begin(t)
+	eventually(t, patience, func() error {
+		_, pending := live.ledger(live.Now())
+		report, _ := c.compare(t, live)
+		if pending > 0 || report.Found != report.Expected {
+			return fmt.Errorf("found %d of %d, %d versions to come", report.Found, report.Expected, pending)
+		}
+		return nil
+	})
+	run.stop(t)
+	require.Contains(t, run.tail(1000), "reading goes on from the last watermark")
+}

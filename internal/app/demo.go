@@ -88,7 +88,7 @@ func Demo(ctx context.Context, out Output, o DemoOptions) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return d.sim.serve(ctx) })
+	g.Go(func() error { return d.sim.Serve(ctx, d.sim.listener) })
 	g.Go(func() error { return d.app.Run(ctx) })
 	g.Go(func() error { return d.consume(ctx) })
 	g.Go(func() error { return d.view.run(ctx) })

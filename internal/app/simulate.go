@@ -2,14 +2,10 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"agentassist-poller/internal/koresim"
 )
@@ -57,7 +53,7 @@ func Simulate(ctx context.Context, out Output, o SimulateOptions) error {
 		return err
 	}
 	fmt.Fprintf(out.Out, "# The simulated API listens on %s. A configuration that reads it (put your own Kafka in):\n%s", sim.url, sim.config(o.RequestsPerMinute))
-	return sim.serve(ctx)
+	return sim.Serve(ctx, sim.listener)
 }
 
 // simServer is a simulated API behind a socket.
@@ -77,23 +73,6 @@ func serveSim(listen string, cfg koresim.Config) (*simServer, error) {
 		return nil, fmt.Errorf("listen on %q: %w; choose another address with --listen", listen, err)
 	}
 	return &simServer{Server: server, listener: listener, url: "http://" + listener.Addr().String()}, nil
-}
-
-// serve answers until ctx ends. Requests under way are cut off: whoever asks must cope with that anyway.
-func (s *simServer) serve(ctx context.Context) error {
-	server := &http.Server{Handler: s.Server, ReadHeaderTimeout: 5 * time.Second}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve the simulated API: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		return server.Close()
-	})
-	return g.Wait()
 }
 
 // config returns a configuration that reads the simulated API.

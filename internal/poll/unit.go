@@ -204,7 +204,7 @@ func (u *unit) watch(r *extract.Row, readAt time.Time) {
 
 // learn notes what a page shows of the server's ways.
 func (u *unit) learn(w Work, pg *Page) {
-	if u.Endpoint != events.Conversations && u.zone != nil && u.zone.Known || u.Endpoint.PerAccount() {
+	if u.zone != nil && u.zone.Known || u.Endpoint.PerAccount() {
 		for _, r := range pg.Rows {
 			if w.Kind != KindHot && r.Start.Before(w.From.Add(-edge)) && !r.End.Before(w.From) && !r.Start.IsZero() {
 				u.state.FiltersOnEnd = true

@@ -115,7 +115,7 @@ type Account struct {
 // lanes are the passes in hand of one endpoint.
 type lanes struct {
 	active []*running
-	last   [laneCount]time.Time // when a request was last sent
+	last   [kindCount]time.Time // when a request was last sent
 }
 
 type running struct {
@@ -360,7 +360,7 @@ func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
 			slot.Wait[w.Lane] = max(wait, time.Millisecond)
 			continue
 		}
-		a.lanes[e].last[w.Lane] = now
+		a.lanes[e].last[w.Kind] = now
 		return a.resume(e, w, now), taken, 0
 	}
 }
@@ -394,7 +394,7 @@ func (a *Account) setBack(now time.Time) {
 func (a *Account) resume(e events.Endpoint, w Work, now time.Time) *running {
 	u := a.units[w.Unit]
 	for _, r := range a.lanes[e].active {
-		if r.work.Lane == w.Lane && (w.Lane != LaneTail || r.unit == u) {
+		if r.work.Kind == w.Kind && (w.Lane != LaneTail || r.unit == u) {
 			r.work.Due = now
 			return r
 		}

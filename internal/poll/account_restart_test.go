@@ -23,7 +23,8 @@ func quickSweeps(o *poll.Options) {
 	o.Policy.Tiers, o.Policy.ConversationTiers = quickTiers, quickTiers
 }
 
-// Stopped and started at any moment, with as much to do as the budget allows: the server's minute is never broken.
+// Stopped and started at any moment, with as much to do as the budget allows: the server's minute is never broken. Left alone
+// then, with more budget than its slow endpoint can use, the account catches up on all of it.
 func TestAccountSurvivesBeingKilled(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
@@ -41,6 +42,13 @@ func TestAccountSurvivesBeingKilled(t *testing.T) {
 		t.Logf("%d requests, at most %d a minute", stats.ByAccount[r.options.AccountID], stats.MaxPerMinute)
 		require.Zero(t, stats.Violations)
 		require.Greater(t, stats.MaxPerMinute, 15, "the budget was put to use")
+		r.world.RequestsPerMinute, r.options.RequestsPerMinute = 600, 600
+		r.serve()
+		time.Sleep(time.Minute)
+		r.start()
+		r.caughtUp(10 * time.Minute)
+		r.runFor(30*time.Minute, time.Minute, nil)
+		r.compare(koresim.Scope{Settled: time.Now().Add(-20 * time.Minute)})
 	})
 }
 

@@ -26,6 +26,11 @@ func (c class) lane() Lane {
 	return [...]Lane{LaneTail, LaneTail, LaneHot, LaneSweep, LaneSweep, LaneBackfill}[c]
 }
 
+// class is that of work which is not a look.
+func (k Kind) class() class {
+	return [...]class{KindHot: classHot, KindSweep: classSweep, KindGap: classGap, KindBackfill: classBackfill}[k]
+}
+
 // shares are the guaranteed shares of the budget: 50, 25, 15 and 10 % by lane. What a class does not want is lent to the others in
 // proportion to their shares.
 var shares = [classCount]float64{45, 5, 25, 7.5, 7.5, 10}

@@ -1,6 +1,7 @@
 package poll_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -39,8 +40,50 @@ func TestHistoryUnknownIsReadWithWhatIsLeftOver(t *testing.T) {
 		if w.Lane == poll.LaneTail {
 			u.LastLook = at
 		}
-		last.Last[w.Lane] = at
+		last.Last[w.Kind] = at
 		at = at.Add(100 * time.Millisecond)
 	}
 	require.Greater(t, sent, 50, "in half a minute of 600 requests a minute")
+}
+
+// Where requests are slow, sweeps can go on for ever, whatever the budget. They must leave gaps and history their turns.
+func TestSweepsLeaveGapsAndHistoryTheirTurns(t *testing.T) {
+	for name, gap := range map[string]poll.Span{
+		"gap":     {From: noon.Add(-20 * time.Hour), To: noon.Add(-12 * time.Hour)},
+		"history": {From: noon.Add(-2 * day), To: noon.Add(-36 * time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := readUnit(events.Conversations, gap.From, 1000)
+			u.PollInterval, u.Read = time.Minute, &poll.Set{}
+			due := noon.Add(-time.Hour)
+			u.Read.Mark(due, noon, noon)
+			u.Read.Mark(gap.To, due, due)
+			units := []*poll.Unit{u}
+			const latency = 4 * time.Second
+			policy := poll.DefaultPolicy()
+			policy.PerMinute, policy.ConversationTiers = 600, quickTiers
+			policy.Latency = map[events.Endpoint]time.Duration{events.Conversations: latency}
+			var slot poll.Slot
+			for at := noon; u.Read.Gaps(u.Start, noon) != nil; {
+				require.Less(t, at.Sub(noon), 20*time.Minute)
+				w, wait, ok := poll.Derive(units, at, policy).Next(units, events.Conversations, at, slot)
+				if !ok {
+					at = at.Add(wait)
+					continue
+				}
+				slot.Last[w.Kind] = at
+				slot.Active = slices.DeleteFunc(slot.Active, func(a poll.Work) bool { return a.Kind == w.Kind })
+				switch w.Requests--; {
+				case w.Lane == poll.LaneTail:
+					u.LastLook = at
+					u.Read.Mark(w.From, w.To, at)
+				case w.Requests >= 1:
+					slot.Active = append(slot.Active, w)
+				default:
+					u.Read.Mark(w.From, w.To, w.Due) // as of when the pass began
+				}
+				at = at.Add(latency)
+			}
+		})
+	}
 }

@@ -31,6 +31,9 @@ import (
 //  5. Gaps: time never read, back to a day ago.
 //  6. Backfill: older time never read, and ranges asked for.
 //
+// From the second on, each has its turn at the rate that it was granted, and only what none of them is due is lent to the first
+// that wants it: sweeps that could go on for ever, as those of a slow endpoint can, do not keep a gap from being filled.
+//
 // A look never covers more than CatchUp: after an outage the newest rows come first and the time between becomes a gap.
 // Passes in hand are part of the state: the next step of a pass competes with new work, so that a long pass never holds
 // up a look. Ties go to the unit that comes first.
@@ -79,6 +82,7 @@ const (
 	KindSweep                // read a window again
 	KindGap                  // read a window never read, inside the time that should be complete
 	KindBackfill             // read history
+	kindCount
 )
 
 func (k Kind) String() string {
@@ -102,13 +106,13 @@ type Work struct {
 
 // Slot is the state of the one request that an endpoint may have in flight.
 type Slot struct {
-	// Active are the passes begun and not finished, with Due set to the time of their last step: at most one a unit in the tail
-	// lane, and one in every other lane.
+	// Active are the passes begun and not finished, with Due set to the time of their last step: at most one look a unit, and one
+	// of every other kind.
 	Active []Work
 	// Wait is how long the budget makes each lane wait. Zero: not at all.
 	Wait [laneCount]time.Duration
-	// Last is when the endpoint's last request in each lane was sent. Hot rows, sweeps and backfills are paced by it.
-	Last [laneCount]time.Time
+	// Last is when the endpoint's last request of each kind was sent. All but looks are paced by it.
+	Last [kindCount]time.Time
 }
 
 // candidate is the best that one class of work has to offer.
@@ -132,28 +136,37 @@ func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot Slot) 
 	busy, idle := p.looks(units, e, now, slot)
 	for _, stage := range []struct {
 		lane Lane
+		kind Kind
 		best func() candidate
 	}{
-		{LaneTail, func() candidate { return busy }},
-		{LaneHot, func() candidate { return p.active(slot, LaneHot, func() candidate { return p.hot(units, e, now) }) }},
-		{LaneTail, func() candidate { return idle }},
-		{LaneSweep, func() candidate { return p.sweepOrGap(units, e, now, slot) }},
-		{LaneBackfill, func() candidate {
-			return p.active(slot, LaneBackfill, func() candidate { return p.backfill(units, e, now) })
-		}},
+		{LaneTail, KindTail, func() candidate { return busy }},
+		{LaneHot, KindHot, func() candidate { return p.hot(units, e, now) }},
+		{LaneTail, KindTail, func() candidate { return idle }},
+		{LaneSweep, KindSweep, func() candidate { return p.sweep(units, e, now) }},
+		{LaneSweep, KindGap, func() candidate { return p.unread(units, e, now, LaneSweep, KindGap) }},
+		{LaneBackfill, KindBackfill, func() candidate { return p.backfill(units, e, now) }},
 	} {
-		if blocked := max(slot.Wait[stage.lane], p.pace(stage.lane, e, slot).Sub(now)); blocked > 0 {
+		turn, lent := p.pace(stage.kind, e, slot)
+		if blocked := max(slot.Wait[stage.lane], lent.Sub(now)); blocked > 0 {
 			wait = min(wait, blocked)
 			continue
 		}
-		c := stage.best()
-		if !c.ok {
-			continue
+		c, active := slot.active(stage.kind)
+		if !active {
+			c = stage.best()
 		}
-		if !c.due.After(now) {
+		switch {
+		case !c.ok:
+		case c.due.After(now):
+			wait = min(wait, c.due.Sub(now))
+		case !turn.After(now):
 			return c.work, 0, true
+		case !ok: // unless something else has its turn
+			w, ok = c.work, true
 		}
-		wait = min(wait, c.due.Sub(now))
+	}
+	if ok {
+		return w, 0, true
 	}
 	return Work{}, wait, false
 }
@@ -161,32 +174,30 @@ func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot Slot) 
 // maxWait bounds how long Next tells to wait when there is nothing to do.
 const maxWait = time.Minute
 
-// pace returns when a lane may send again so that it does not spend faster than it was granted. Looks keep their own time. Older
-// time also takes an even part of what nobody wants: how much of it there is to read shows only as it is read.
-func (p *Plan) pace(lane Lane, e events.Endpoint, slot Slot) time.Time {
-	var rate float64
-	for c := range classCount {
-		if c.lane() == lane {
-			rate += p.rate(c, e)
-		}
+// pace returns when work of a kind has its next turn so that it does not spend faster than it was granted, and when it may be
+// done if nothing else has one: older time also takes an even part of what nobody wants, as how much of it there is to read shows
+// only as it is read. Looks keep their own time.
+func (p *Plan) pace(kind Kind, e events.Endpoint, slot Slot) (turn, lent time.Time) {
+	last := slot.Last[kind]
+	if kind == KindTail || last.IsZero() {
+		return turn, lent
 	}
-	if lane == LaneTail || slot.Last[lane].IsZero() {
-		return time.Time{}
+	rate := p.rate(kind.class(), e)
+	at := func(rate float64) time.Time { return last.Add(perRequest(max(rate, slowest))) }
+	if kind == KindHot {
+		return at(rate), at(rate)
 	}
-	if lane == LaneSweep || lane == LaneBackfill {
-		rate += max(0, p.spare) / float64(len(p.grants[0]))
-	}
-	return slot.Last[lane].Add(min(perRequest(rate), perRequest(slowest)))
+	return at(rate), at(rate + max(0, p.spare)/float64(len(p.grants[0])))
 }
 
-// active returns the pass in hand of a lane, else what begin offers.
-func (p *Plan) active(slot Slot, lane Lane, begin func() candidate) candidate {
-	for _, w := range slot.Active {
-		if w.Lane == lane {
-			return candidate{w, w.Due, true}
+// active returns the pass in hand of a kind. Looks, of which each unit may have one, are found by looks.
+func (s *Slot) active(kind Kind) (candidate, bool) {
+	for _, w := range s.Active {
+		if w.Kind == kind && w.Lane != LaneTail {
+			return candidate{w, w.Due, true}, true
 		}
 	}
-	return begin()
+	return candidate{}, false
 }
 
 // catchUpFrom is where a look begins at the earliest: CatchUp ago, or where reading ended before if the rows since then are

@@ -7,21 +7,6 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// sweepOrGap returns the next re-read of older time if it must begin now, else the oldest gap, which uses what sweeps
-// leave of their lane.
-func (p *Plan) sweepOrGap(units []*Unit, e events.Endpoint, now time.Time, slot Slot) candidate {
-	return p.active(slot, LaneSweep, func() candidate {
-		sweep := p.sweep(units, e, now)
-		if sweep.ok && !sweep.due.After(now) {
-			return sweep
-		}
-		if gap := p.unread(units, e, now, LaneSweep, KindGap); gap.ok {
-			return gap
-		}
-		return sweep
-	})
-}
-
 // sweep returns the chunk of read time whose deadline is the earliest.
 func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate {
 	var tasks []task
@@ -150,7 +135,11 @@ func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, lane Lane
 // time that is held.
 func (p *Plan) gaps(u *Unit, now time.Time, lane Lane) []Span {
 	from, to := u.Start, p.catchUpFrom(u, now)
-	recent := minTime(maxTime(now.Add(-p.policy.RecentGap), from), to)
+	recent := now.Add(-p.policy.RecentGap)
+	if u.paging().days { // a day is read as a whole, by one lane
+		recent = u.dayOf(recent)
+	}
+	recent = minTime(maxTime(recent, from), to)
 	if lane == LaneSweep {
 		from = recent
 	} else {

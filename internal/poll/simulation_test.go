@@ -44,7 +44,7 @@ type simSlot struct {
 	wake   time.Time
 	active []*simPass
 	busy   *simPass // the one whose request is under way
-	last   [4]time.Time
+	last   [6]time.Time
 	taken  poll.SlotTaken
 }
 
@@ -153,7 +153,7 @@ func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) 
 			continue
 		}
 		slot.taken, slot.busy = taken, s.resume(slot, w)
-		slot.last[w.Lane] = s.now
+		slot.last[w.Kind] = s.now
 		break
 	}
 	latency := time.Duration(300+s.rnd.IntN(700)) * time.Millisecond
@@ -172,7 +172,7 @@ func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) 
 // resume returns the pass in hand for a piece of work, or begins it.
 func (s *simulation) resume(slot *simSlot, w poll.Work) *simPass {
 	for _, p := range slot.active {
-		if p.work.Lane == w.Lane && (w.Lane != poll.LaneTail || p.work.Unit == w.Unit) {
+		if p.work.Kind == w.Kind && (w.Lane != poll.LaneTail || p.work.Unit == w.Unit) {
 			p.work.Due = s.now
 			return p
 		}

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"agentassist-poller/internal/events"
 )
 
@@ -168,10 +166,8 @@ func (d *decoder) envelope() error {
 		d.skip()
 	}
 	if d.err == nil {
-		if _, err := d.dec.ReadToken(); err == nil {
+		if d.next() < len(d.body) {
 			d.err = errors.New("something follows the response")
-		} else if !errors.Is(err, io.EOF) {
-			d.err = err
 		}
 	}
 	switch {
@@ -255,7 +251,7 @@ func (d *decoder) add(r Row) {
 // dead gives up the record that was just read.
 func (d *decoder) dead(stage, reason string, ids Dead) {
 	ids.Stage, ids.Reason = stage, reason
-	ids.Raw = []byte(d.reader.page[d.record.start:d.dec.InputOffset()])
+	ids.Raw = []byte(d.body[d.record.start:d.pos])
 	d.page.Dead = append(d.page.Dead, ids)
 }
 
@@ -265,11 +261,11 @@ func (d *decoder) brokenRecord() (start, end int, found bool) {
 		return 0, 0, false
 	}
 	start = d.record.start
-	end = start + balanced(d.reader.page[start:])
+	end = start + balanced(d.body[start:])
 	if end == start {
 		return 0, 0, false
 	}
-	rest := strings.TrimLeft(d.reader.page[end:], " \t\r\n")
+	rest := strings.TrimLeft(d.body[end:], " \t\r\n")
 	return start, end, rest != "" && (rest[0] == ',' || rest[0] == ']')
 }
 
@@ -351,7 +347,7 @@ func pageError(err error) error {
 	return &PageError{Fault: NotJSON, Detail: excerpt(err.Error()), Err: err}
 }
 
-func kindName(k jsontext.Kind) string {
+func kindName(k byte) string {
 	switch k {
 	case '[':
 		return "an array"

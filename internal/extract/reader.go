@@ -1,7 +1,6 @@
 package extract
 
 import (
-	"bytes"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,10 +18,8 @@ import (
 // Values of one page are therefore shared between its events: whoever changes an event replaces its pointers and never
 // writes through them.
 type reader struct {
-	dec   *jsontext.Decoder
-	page  string
+	scanner
 	valid bool // the whole page is UTF-8
-	err   error
 
 	path  []string // to the object being read
 	name  string   // of the member being read
@@ -38,16 +35,12 @@ type reader struct {
 	times  slab[time.Time]
 }
 
-// tolerant lets odd but unambiguous input through: a duplicate name and a broken character cost their field at most.
+// tolerant is what the scanner lets through: a duplicate name and a broken character cost their field at most.
 var tolerant = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 
 func newReader(body []byte) *reader {
-	return &reader{
-		dec:   jsontext.NewDecoder(bytes.NewBuffer(body), tolerant),
-		page:  unsafe.String(unsafe.SliceData(body), len(body)), // Decode owns the body, and nothing changes it
-		valid: utf8.Valid(body),
-		drift: drift{},
-	}
+	page := unsafe.String(unsafe.SliceData(body), len(body)) // Decode owns the body, and nothing changes it
+	return &reader{scanner: scanner{body: page}, valid: utf8.ValidString(page), drift: drift{}}
 }
 
 // object reads an object and calls field with the name of each member. A member that field leaves unread is unknown:
@@ -70,9 +63,7 @@ func (r *reader) object(at string, field func(name string)) bool {
 		return found
 	case 'n':
 	case '"':
-		if value, err := r.dec.ReadValue(); err != nil {
-			r.fail(err)
-		} else if len(value) > 2 { // "" is as good as null
+		if r.value() != `""` { // which is as good as null
 			r.bad(at)
 		}
 		return false
@@ -84,30 +75,23 @@ func (r *reader) object(at string, field func(name string)) bool {
 }
 
 func (r *reader) members(at string, field func(name string)) bool {
-	r.token()
 	found := false
 	depth := len(r.path)
 	if at != "" {
 		r.path = append(r.path, at)
 	}
-	for r.kind() != '}' && r.err == nil {
-		value, err := r.dec.ReadValue()
-		if err != nil {
-			r.fail(err)
-			break
-		}
+	for more := r.enter('}'); more; more = r.more('}') {
 		found = true
-		name := r.unquote(value)
+		name := r.unquote(r.scanner.name())
+		before := r.next()
 		r.name = name
-		before := r.dec.InputOffset()
 		field(name)
-		if r.err == nil && r.dec.InputOffset() == before {
+		if r.pos == before && r.err == nil {
 			r.drift.add("", r.path, name)
 			r.skip()
 		}
 	}
 	r.path = r.path[:depth]
-	r.token()
 	return found && r.err == nil
 }
 
@@ -123,146 +107,84 @@ func (r *reader) list(elem func()) {
 		elem()
 		return
 	}
-	r.token()
-	for r.kind() != ']' && r.err == nil {
+	for more := r.enter(']'); more; more = r.more(']') {
 		if r.kind() == 'n' {
 			r.skip()
 			continue
 		}
-		before := r.dec.InputOffset()
+		before := r.pos
 		elem()
-		if r.err == nil && r.dec.InputOffset() == before {
+		if r.pos == before && r.err == nil {
 			r.bad(r.name)
 			r.skip()
 		}
 	}
-	r.token()
 }
-
-// next is where the value that comes next begins.
-func (r *reader) next() int {
-	at := int(r.dec.InputOffset())
-	for at < len(r.page) {
-		switch r.page[at] {
-		case ' ', '\t', '\r', '\n', ',', ':':
-			at++
-		default:
-			return at
-		}
-	}
-	return at
-}
-
-// kind says what comes next by its first character, '0' for any number; 0 at the end and after an error. It only looks:
-// whether what lies between is right is for the decoder to say when it gets there.
-func (r *reader) kind() jsontext.Kind {
-	at := r.next()
-	if r.err != nil || at == len(r.page) {
-		return 0
-	}
-	if c := r.page[at]; c != '-' && (c < '0' || c > '9') {
-		return jsontext.Kind(c)
-	}
-	return '0'
-}
-
-func (r *reader) token() {
-	if r.err != nil {
-		return
-	}
-	if _, err := r.dec.ReadToken(); err != nil {
-		r.fail(err)
-	}
-}
-
-// skip passes over a value that is known and not wanted.
-func (r *reader) skip() {
-	if r.err != nil {
-		return
-	}
-	if err := r.dec.SkipValue(); err != nil {
-		r.fail(err)
-	}
-}
-
-func (r *reader) fail(err error) { r.err = err }
 
 // bad counts a value that could not be used.
 func (r *reader) bad(name string) { r.drift.add("bad:", r.path, name) }
 
-// scalar reads a string, number or boolean; empty for anything that means nothing: null, "", [] and {}. The only element of
-// an array stands for itself.
-func (r *reader) scalar() jsontext.Value {
-	if r.err != nil {
-		return nil
-	}
-	value, err := r.dec.ReadValue()
-	if err != nil {
-		r.fail(err)
-		return nil
-	}
-	switch value[0] {
-	case 'n':
-		return nil
+// scalar reads a string, number or boolean as text; not ok for anything that means nothing: null, "", [] and {}. The only
+// element of an array stands for itself.
+func (r *reader) scalar() (text string, ok bool) {
+	switch r.kind() {
 	case '"':
-		if len(value) == 2 {
-			return nil
-		}
-		return value
-	case '{', '[':
-		inner := jsontext.Value(bytes.TrimSpace(value[1 : len(value)-1]))
-		if len(inner) == 0 {
-			return nil
-		}
-		if value[0] == '[' && inner[0] != '[' && inner[0] != '{' && inner.IsValid(tolerant) {
-			if k := inner.Kind(); k != 'n' && len(inner) > 2 || k == '0' {
-				return inner
-			}
-			return nil
-		}
-		r.bad(r.name)
-		return nil
+		text = r.unquote(r.quoted())
+		return text, text != ""
+	case '[', '{':
+		return r.only(r.value())
+	case 'n':
+		r.skip()
+		return "", false
 	default:
-		return value
+		text = r.value()
+		return text, r.err == nil
 	}
 }
 
-// unquote returns the text of a string that was just read, without a copy where it has no escapes.
-func (r *reader) unquote(value jsontext.Value) string {
-	inner := value[1 : len(value)-1]
-	if r.valid && bytes.IndexByte(inner, '\\') < 0 {
-		if end := int(r.dec.InputOffset()); end <= len(r.page) && r.page[end-1] == '"' {
-			return r.page[end-len(value)+1 : end-1]
-		}
-		return string(inner)
+// only returns the one scalar in an array.
+func (r *reader) only(array string) (text string, ok bool) {
+	if r.err != nil {
+		return "", false
 	}
-	r.buf, _ = jsontext.AppendUnquote(r.buf[:0], value) // an error only says that characters were replaced
+	inner := strings.TrimSpace(array[1 : len(array)-1])
+	switch {
+	case inner == "":
+		return "", false
+	case array[0] == '{' || inner[0] == '[' || inner[0] == '{' || !jsontext.Value(inner).IsValid(tolerant):
+		r.bad(r.name)
+		return "", false
+	case inner[0] == '"':
+		text = r.unquote(inner, strings.IndexByte(inner, '\\') < 0)
+		return text, text != ""
+	}
+	return inner, inner != "null"
+}
+
+// unquote returns the text of a string, without a copy where it is plain.
+func (r *reader) unquote(quoted string, plain bool) string {
+	if plain && r.valid {
+		return quoted[1 : len(quoted)-1]
+	}
+	r.buf, _ = jsontext.AppendUnquote(r.buf[:0], quoted) // an error only says that characters were replaced
 	return string(r.buf)
-}
-
-// literal returns a scalar as text: the text of a string, the digits of a number.
-func (r *reader) literal(value jsontext.Value) string {
-	if value[0] == '"' {
-		return r.unquote(value)
-	}
-	return string(value)
 }
 
 // text reads a string. Numbers and booleans become their literals.
 func (r *reader) text() *string {
-	value := r.scalar()
-	if value == nil {
+	text, ok := r.scalar()
+	if !ok {
 		return nil
 	}
-	return r.texts.put(r.literal(value))
+	return r.texts.put(text)
 }
 
 // strings reads an array of strings.
 func (r *reader) strings() []string {
 	var list []string
 	r.list(func() {
-		if value := r.scalar(); value != nil {
-			list = append(list, r.literal(value))
+		if text, ok := r.scalar(); ok {
+			list = append(list, text)
 		}
 	})
 	return list
@@ -270,11 +192,11 @@ func (r *reader) strings() []string {
 
 // integer reads a whole number, also from a string or from 3.0.
 func (r *reader) integer() *int64 {
-	value := r.scalar()
-	if value == nil {
+	text, ok := r.scalar()
+	if !ok {
 		return nil
 	}
-	n, ok := parseInteger(strings.TrimSpace(r.literal(value)))
+	n, ok := parseInteger(strings.TrimSpace(text))
 	if !ok {
 		r.bad(r.name)
 		return nil
@@ -284,11 +206,11 @@ func (r *reader) integer() *int64 {
 
 // number reads a number, also from a string.
 func (r *reader) number() *float64 {
-	value := r.scalar()
-	if value == nil {
+	text, ok := r.scalar()
+	if !ok {
 		return nil
 	}
-	f, ok := parseNumber(strings.TrimSpace(r.literal(value)))
+	f, ok := parseNumber(strings.TrimSpace(text))
 	if !ok {
 		r.bad(r.name)
 		return nil
@@ -298,11 +220,11 @@ func (r *reader) number() *float64 {
 
 // boolean reads true or false, also from a string, a number, yes and no.
 func (r *reader) boolean() *bool {
-	value := r.scalar()
-	if value == nil {
+	text, ok := r.scalar()
+	if !ok {
 		return nil
 	}
-	b, ok := parseBoolean(strings.TrimSpace(r.literal(value)))
+	b, ok := parseBoolean(strings.TrimSpace(text))
 	if !ok {
 		r.bad(r.name)
 		return nil
@@ -312,11 +234,11 @@ func (r *reader) boolean() *bool {
 
 // time reads a point in time in any of the forms that upstream uses; nil for "".
 func (r *reader) time() *time.Time {
-	value := r.scalar()
-	if value == nil {
+	text, ok := r.scalar()
+	if !ok {
 		return nil
 	}
-	t, ok := parseTime(strings.TrimSpace(r.literal(value)))
+	t, ok := parseTime(strings.TrimSpace(text))
 	if !ok {
 		r.bad(r.name)
 		return nil
@@ -330,12 +252,8 @@ func (r *reader) time() *time.Time {
 
 // raw reads any value but null, {} and [] as compact JSON whose members are sorted, so that it is the same text each time.
 func (r *reader) raw() *string {
+	value := r.value()
 	if r.err != nil {
-		return nil
-	}
-	value, err := r.dec.ReadValue()
-	if err != nil {
-		r.fail(err)
 		return nil
 	}
 	switch value[0] {
@@ -346,11 +264,11 @@ func (r *reader) raw() *string {
 			return nil
 		}
 	case '{', '[':
-		if len(bytes.TrimSpace(value[1:len(value)-1])) == 0 {
+		if strings.TrimSpace(value[1:len(value)-1]) == "" {
 			return nil
 		}
 	}
-	return r.texts.put(canonicalJSON(value.Clone()))
+	return r.texts.put(canonicalJSON(value))
 }
 
 // canonical returns the value that was just read, from where it began, as raw does.
@@ -358,11 +276,11 @@ func (r *reader) canonical(start int) *string {
 	if r.err != nil {
 		return nil
 	}
-	return r.texts.put(canonicalJSON(jsontext.Value(r.page[start:r.dec.InputOffset()])))
+	return r.texts.put(canonicalJSON(r.body[start:r.pos]))
 }
 
-// canonicalJSON changes value, which must be valid.
-func canonicalJSON(value jsontext.Value) string {
+func canonicalJSON(valid string) string {
+	value := jsontext.Value(valid)
 	_ = value.Format(tolerant, jsontext.ReorderRawObjects(true)) // valid input cannot fail
 	return strings.ToValidUTF8(string(value), "\uFFFD")
 }

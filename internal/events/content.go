@@ -2,7 +2,6 @@ package events
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"maps"
 	"math"
@@ -10,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // recipe is set with -ldflags "-X agentassist-poller/internal/events.recipe=2" by the test that upgrades a running
@@ -30,13 +31,15 @@ func Recipe() int { return parseRecipe() }
 
 var contentBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// ContentHash identifies the upstream content of e under a recipe. The recipe enters the hash.
+// ContentHash tells the upstream content of e under a recipe from that of other versions of the same entity: nobody gains by
+// making two of them collide, so it need not be cryptographic. The recipe enters the hash.
 func ContentHash(e Event, recipe int) [8]byte {
 	buf := contentBuffers.Get().(*[]byte)
 	defer contentBuffers.Put(buf)
 	*buf = e.AppendContent(binary.AppendUvarint((*buf)[:0], uint64(recipe)), recipe)
-	sum := sha256.Sum256(*buf)
-	return [8]byte(sum[:8])
+	var hash [8]byte
+	binary.BigEndian.PutUint64(hash[:], xxhash.Sum64(*buf))
+	return hash
 }
 
 // The content of an event is, per field that counts and is not empty, its name and its value, both with their lengths:

@@ -27,10 +27,11 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 	if err := d.publish(ctx, b); err != nil {
 		return err
 	}
-	if b.Commit != nil {
-		if err := b.Commit(); err != nil {
-			return err
-		}
+	if _, err := b.checkpoint(); err != nil {
+		return err
+	}
+	if err := b.commit(); err != nil {
+		return err
 	}
 	d.metrics.delivered(start)
 	return nil

@@ -35,12 +35,33 @@ type Batch struct {
 	Dead   []events.DeadLetter
 	// Feeds whose offsets move, or whose watermarks are published, with this batch.
 	Feeds []*Feed
-	// Commit records the batch in the checkpoint. It is called once everything is acknowledged, when the feeds hold the
-	// offsets after this batch.
+	// Checkpoint returns what the checkpoint topic is to say of the batch; only a delivery in transactions publishes it. It is
+	// called once the feeds hold the offsets after this batch, and again if the batch has to be published again.
+	Checkpoint func() ([]Record, error)
+	// Commit records the batch on disk. It is called once everything is in Kafka.
 	Commit func() error
+	// Next is the offset after the batch's last record on the checkpoint topic. The delivery fills it in before Commit.
+	Next int64
 
 	outbox *outbox // what became of it so far
 }
+
+func (b *Batch) checkpoint() ([]Record, error) {
+	if b.Checkpoint == nil {
+		return nil, nil
+	}
+	return b.Checkpoint()
+}
+
+func (b *Batch) commit() error {
+	if b.Commit == nil {
+		return nil
+	}
+	return b.Commit()
+}
+
+// A Record is a record of the checkpoint topic. A nil value is a tombstone.
+type Record struct{ Key, Value []byte }
 
 // Outgoing is one event on its way.
 type Outgoing struct {

@@ -41,6 +41,15 @@ type Memory interface {
 	Commit(c checkpoint.Changes) error
 }
 
+// Journal writes what is recorded to the checkpoint topic as well, in the transaction of what was published.
+type Journal interface {
+	// Append returns the records that stand for the changes, and adds to them what the journal itself wants recorded.
+	// Called again before Commit, the later call counts.
+	Append(c *checkpoint.Changes) ([]kafka.Record, error)
+	// Commit records the changes, once the transaction has ended; next is the offset after its records.
+	Commit(c checkpoint.Changes, next int64) error
+}
+
 // Observer is told what happens, for metrics. All methods must be quick and safe for concurrent use.
 type Observer interface {
 	Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64)
@@ -82,6 +91,7 @@ type Options struct {
 
 	API      API
 	Store    Memory
+	Journal  Journal // nil: what is recorded is recorded in Store only
 	Delivery kafka.Delivery
 	Observer Observer
 	Log      *slog.Logger
@@ -520,7 +530,7 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err
 	if ctx.Err() != nil {
 		return false, 0, nil
 	}
-	if err := a.recordSpent(); err != nil {
+	if err := a.recordSpent(ctx); err != nil {
 		return false, 0, err
 	}
 	a.mu.Lock()

@@ -32,9 +32,9 @@ func TestForgottenTimeIsNotReadAgain(t *testing.T) {
 		require.Empty(t, gapsOf(u, now), "after %v", now.Sub(start))
 	}
 	require.Equal(t, now.Add(-memory), u.Start)
-	record, err := u.record()
-	require.NoError(t, err)
-	p, err := decodeProgress(record)
+	records := map[string][]byte{}
+	require.NoError(t, u.addRecord(records))
+	p, err := decodeProgress(records[progressName(u.Endpoint, u.Bot)])
 	require.NoError(t, err)
 	again, err := newUnit(events.Interactions, "st-1", time.Minute, p)
 	require.NoError(t, err)

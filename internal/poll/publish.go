@@ -79,22 +79,38 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 		u.feed.Watermark = a.watermark(u)
 		u.lastWatermark = now
 	}
-	batch.Commit = func() error {
+	a.record(batch, &changes, func() error {
+		if end == nil {
+			return nil
+		}
+		return u.addRecord(changes.Progress)
+	})
+	return batch, decided, nil
+}
+
+// record has the batch recorded as changes. Progress is added once the offsets of the batch are known, which are part of it,
+// and again if it is published again.
+func (a *Account) record(batch *kafka.Batch, changes *checkpoint.Changes, progress func() error) {
+	batch.Checkpoint = func() ([]kafka.Record, error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if end != nil {
-			record, err := u.record()
-			if err != nil {
-				return err
-			}
-			changes.Progress[progressName(u.Endpoint, u.Bot)] = record
+		if err := progress(); err != nil {
+			return nil, err
 		}
 		if err := a.addSpent(changes.Progress); err != nil {
-			return err
+			return nil, err
 		}
-		return a.Store.Commit(changes)
+		if a.Journal == nil {
+			return nil, nil
+		}
+		return a.Journal.Append(changes)
 	}
-	return batch, decided, nil
+	batch.Commit = func() error {
+		if a.Journal == nil {
+			return a.Store.Commit(*changes)
+		}
+		return a.Journal.Commit(*changes, batch.Next)
+	}
 }
 
 // seen notes what a page shows about the server and about which rows will change, and leaves out of it what was not asked for:
@@ -350,31 +366,24 @@ func (a *Account) recovered(ctx context.Context, u *unit) {
 	}
 }
 
-// announce publishes a watermark for every unit at the start, so that consumers know of all endpoints before any event.
+// announce publishes a watermark for every unit at the start, so that consumers know of all endpoints before any event. With
+// it the units' starts are recorded, so that `now` stays what it was when reading first began.
 func (a *Account) announce(ctx context.Context) error {
-	for _, u := range a.units {
-		if err := a.deliver(ctx, a.announcement(u)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// announcement is a batch with nothing but a watermark. With it the unit's start is recorded, so that `now` stays what it was
-// when reading first began.
-func (a *Account) announcement(u *unit) *kafka.Batch {
+	batch := &kafka.Batch{Account: a.Name}
+	changes := &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	u.feed.Watermark = a.watermark(u)
-	return &kafka.Batch{Account: a.Name, Feeds: []*kafka.Feed{u.feed}, Commit: func() error {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		record, err := u.record()
-		if err != nil {
-			return err
+	for _, u := range a.units {
+		u.feed.Watermark = a.watermark(u)
+		batch.Feeds = append(batch.Feeds, u.feed)
+	}
+	a.mu.Unlock()
+	a.record(batch, changes, func() error {
+		for _, u := range a.units {
+			if err := u.addRecord(changes.Progress); err != nil {
+				return err
+			}
 		}
-		return a.Store.Commit(checkpoint.Changes{
-			Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{progressName(u.Endpoint, u.Bot): record},
-		})
-	}}
+		return nil
+	})
+	return a.deliver(ctx, batch)
 }

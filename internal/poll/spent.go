@@ -1,11 +1,13 @@
 package poll
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/kafka"
 )
 
 // spent is what is recorded of the request budget with every request, so that a process that is killed and started again
@@ -34,12 +36,16 @@ func (a *Account) addSpent(records map[string][]byte) error {
 }
 
 // recordSpent writes the record by itself, after a request that brought nothing to publish.
-func (a *Account) recordSpent() error {
-	records := map[string][]byte{}
-	if err := a.addSpent(records); err != nil {
-		return err
+func (a *Account) recordSpent(ctx context.Context) error {
+	select {
+	case a.publishing <- struct{}{}:
+		defer func() { <-a.publishing }()
+	case <-ctx.Done(): // who starts next allows for one request of each endpoint
+		return nil
 	}
-	return a.Store.Commit(checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: records})
+	batch := &kafka.Batch{Account: a.Name}
+	a.record(batch, &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}, func() error { return nil })
+	return a.deliver(ctx, batch)
 }
 
 // chargeSpent takes the slots that the process before may have left taken: those recorded, and one for each endpoint,

@@ -290,7 +290,7 @@ func (u *unit) scopeHidden() bool {
 }
 
 // record writes the unit's progress.
-func (u *unit) record() ([]byte, error) {
+func (u *unit) addRecord(records map[string][]byte) (err error) {
 	p := u.state
 	p.Read = u.Read.AppendBinary(nil)
 	p.Density = u.Density.AppendBinary(nil)
@@ -302,7 +302,8 @@ func (u *unit) record() ([]byte, error) {
 			p.Open = append(p.Open, openParent{id, h.start})
 		}
 	}
-	return p.encode()
+	records[progressName(u.Endpoint, u.Bot)], err = p.encode()
+	return err
 }
 
 // failed notes a failure. It says when to try again, whether the same step may then succeed, and whether the failure is news.

@@ -31,6 +31,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/app", "internal/conf", "reads the configuration"},
 	{"internal/app", "internal/events", "names endpoints and types"},
 	{"internal/app", "internal/extract", "hands the decoder to the readers"},
+	{"internal/app", "internal/journal", "wires the content of the checkpoint topic to its transactions and to the store"},
 	{"internal/app", "internal/kafka", "wires the delivery, and composes its configuration"},
 	{"internal/app", "internal/kafka/kafkaread", "the demo reads its topics back as a consumer would"},
 	{"internal/app", "internal/kore", "wires the client, and composes its configuration"},
@@ -57,6 +58,7 @@ var edges = []struct{ from, to, why string }{
 
 	{"internal/revise", "internal/events", "compares and merges them"},
 	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
+	{"internal/journal", "internal/checkpoint", "writes out what the store remembers, and brings a store up to date"},
 	{"internal/extract", "internal/events", "makes sightings"},
 	{"internal/kore", "internal/events", "names endpoints"},
 	{"internal/kore", "internal/secret", "signs with client secrets"},

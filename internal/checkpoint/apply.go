@@ -1,0 +1,151 @@
+package checkpoint
+
+import (
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Recorded is what was recorded of an account elsewhere, for Apply.
+type Recorded struct {
+	Account  string
+	Steps    []Step
+	Progress map[string][]byte // each written whole; nil deletes
+}
+
+// Step is one thing that happened to a day.
+type Step struct {
+	Day uint32
+	// Forget comes before the rest.
+	Forget Forgetting
+	Slot   Slot
+	// Puts are entities of the day. Of several with the same key the last one counts.
+	Puts []Entry
+	Dead []Hash
+	// Touched is the Hour in which the day was seen. Without Puts and Dead it counts only if the day is known.
+	Touched uint32
+}
+
+// Forgetting says what a Step forgets: nothing, the day, or what its Slot holds.
+type Forgetting uint8
+
+const (
+	ForgetNothing Forgetting = iota
+	ForgetDay
+	ForgetSlot
+)
+
+// Apply brings the store up to date with what was recorded elsewhere, in order and in one transaction. Applied again it
+// changes nothing more.
+func (s *Store) Apply(recorded []Recorded, identity map[string][]byte) error {
+	return s.update("apply records", func(tx *bolt.Tx) error {
+		for _, r := range recorded {
+			acc, err := createAccount(tx, r.Account)
+			if err != nil {
+				return err
+			}
+			days := acc.Bucket(bucketDays)
+			for i := range r.Steps {
+				if err := r.Steps[i].apply(days); err != nil {
+					return err
+				}
+			}
+			for name, record := range r.Progress {
+				if err := writeRecord(acc.Bucket(bucketProgress), name, record); err != nil {
+					return err
+				}
+			}
+		}
+		for name, record := range identity {
+			if err := writeRecord(tx.Bucket(bucketIdentity), name, record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Step) apply(days *bolt.Bucket) error {
+	switch s.Forget {
+	case ForgetDay:
+		if _, err := dropDay(days, s.Day); err != nil {
+			return err
+		}
+	case ForgetSlot:
+		if err := dropSlot(days, s.Day, s.Slot); err != nil {
+			return err
+		}
+	}
+	entries := s.sorted()
+	bucket := days.Bucket(dayName(s.Day))
+	if bucket == nil {
+		if len(entries) == 0 {
+			return nil
+		}
+		var err error
+		if bucket, err = days.CreateBucket(dayName(s.Day)); err != nil {
+			return err
+		}
+	}
+	bucket.FillPercent = fillPercent
+	info := unpackDayInfo(bucket.Sequence())
+	added, err := putSorted(bucket, entries)
+	if err != nil {
+		return err
+	}
+	info.entities += added
+	info.touched = max(info.touched, s.Touched)
+	return bucket.SetSequence(info.pack())
+}
+
+type storedEntry struct {
+	key   storedKey
+	value []byte
+}
+
+// sorted returns what is put in the order of the keys, each once.
+func (s *Step) sorted() []storedEntry {
+	entries := make([]storedEntry, 0, len(s.Puts)+len(s.Dead))
+	for _, hash := range s.Dead {
+		entries = append(entries, storedEntry{newStoredKey(prefixDead, hash), nil})
+	}
+	for _, put := range s.Puts {
+		entries = append(entries, storedEntry{put.Key.stored(), put.Value})
+	}
+	byKey := func(a, b storedEntry) int { return slices.Compare(a.key[:], b.key[:]) }
+	if !slices.IsSortedFunc(entries, byKey) {
+		slices.SortStableFunc(entries, byKey)
+	}
+	last := 0
+	for i := range entries {
+		if i > 0 && entries[i].key != entries[i-1].key {
+			last++
+		}
+		entries[last] = entries[i]
+	}
+	return entries[:min(len(entries), last+1)]
+}
+
+// putSorted reports how many of the entries are new. Where nothing lies between the first and the last of them, as when a
+// store is built anew, all are, and none needs to be looked for.
+func putSorted(bucket *bolt.Bucket, entries []storedEntry) (added uint32, err error) {
+	if len(entries) == 0 {
+		return 0, nil
+	}
+	cursor := bucket.Cursor()
+	next, _ := cursor.Seek(entries[0].key[:])
+	allNew := next == nil || string(next) > string(entries[len(entries)-1].key[:])
+	for i := range entries {
+		key := entries[i].key[:]
+		if !allNew {
+			if there, _ := cursor.Seek(key); string(there) == string(key) {
+				added--
+			}
+		}
+		added++
+		if err := bucket.Put(key, entries[i].value); err != nil {
+			return 0, err
+		}
+	}
+	return added, nil
+}

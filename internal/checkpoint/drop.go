@@ -1,0 +1,83 @@
+package checkpoint
+
+import (
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Due returns the days that Expire would forget, and forgets none.
+func (s *Store) Due(before time.Time) ([]Expired, error) {
+	var due []Expired
+	err := s.eachDay("find what has expired", func(account string, day uint32, info dayInfo) {
+		if expired(info, before) {
+			due = append(due, Expired{Account: account, Day: day, Entities: int(info.entities)})
+		}
+	})
+	return due, err
+}
+
+// Forget forgets the days of the account, whenever they were last seen. Days that are not known are none to forget.
+func (s *Store) Forget(account string, days []uint32) error {
+	return s.update("forget days", func(tx *bolt.Tx) error {
+		acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))
+		if acc == nil {
+			return errUnchanged
+		}
+		changed := false
+		for _, day := range days {
+			dropped, err := dropDay(acc.Bucket(bucketDays), day)
+			if err != nil {
+				return err
+			}
+			changed = changed || dropped
+		}
+		if !changed {
+			return errUnchanged
+		}
+		return nil
+	})
+}
+
+// Drop forgets everything of the account: its days and its progress.
+func (s *Store) Drop(account string) error {
+	return s.update("drop account", func(tx *bolt.Tx) error {
+		accounts := tx.Bucket(bucketAccounts)
+		if accounts.Bucket([]byte(account)) == nil {
+			return errUnchanged
+		}
+		return accounts.DeleteBucket([]byte(account))
+	})
+}
+
+func dropDay(days *bolt.Bucket, day uint32) (dropped bool, err error) {
+	if days.Bucket(dayName(day)) == nil {
+		return false, nil
+	}
+	return true, days.DeleteBucket(dayName(day))
+}
+
+// dropSlot forgets what the slot holds, and the day with it if nothing else is left of it.
+func dropSlot(days *bolt.Bucket, day uint32, slot Slot) error {
+	bucket := days.Bucket(dayName(day))
+	if bucket == nil {
+		return nil
+	}
+	// Deleting while a cursor moves can skip keys, so that they are collected first.
+	var keys [][]byte
+	first, last := slot.bounds()
+	cursor := bucket.Cursor()
+	for k, _ := cursor.Seek(first[:]); k != nil && string(k) <= string(last[:]); k, _ = cursor.Next() {
+		keys = append(keys, append([]byte{}, k...))
+	}
+	for _, key := range keys {
+		if err := bucket.Delete(key); err != nil {
+			return err
+		}
+	}
+	info := unpackDayInfo(bucket.Sequence())
+	if info.entities -= min(info.entities, uint32(len(keys))); info.entities == 0 {
+		return days.DeleteBucket(dayName(day))
+	}
+	return bucket.SetSequence(info.pack())
+}

@@ -1,0 +1,109 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Slot is a fixed range of the keys of one day, so that a day can be copied in pieces of bounded size: the hours of what has
+// a minute, sixteen ranges of what is shared, by the first four bits of the hash, and the dead letters.
+type Slot uint8
+
+const (
+	SlotShared Slot = 24 // the first of the shared ones; the hours are before
+	SlotDead   Slot = 40
+	Slots           = 41
+)
+
+// Slot returns where the key belongs.
+func (k Key) Slot() Slot {
+	if k.Shared {
+		return SlotShared + Slot(k.Hash[0]>>4)
+	}
+	return Slot(k.Minute / 60)
+}
+
+// bounds returns the first and the last key that the slot could hold.
+func (s Slot) bounds() (first, last storedKey) {
+	end := Hash{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	switch {
+	case s < SlotShared:
+		return newStoredKey(60*uint16(s), Hash{}), newStoredKey(60*uint16(s)+59, end)
+	case s < SlotDead:
+		nibble := byte(s-SlotShared) << 4
+		end[0] = nibble | 0x0f
+		return newStoredKey(prefixShared, Hash{nibble}), newStoredKey(prefixShared, end)
+	default:
+		return newStoredKey(prefixDead, Hash{}), newStoredKey(prefixDead, end)
+	}
+}
+
+// DayInfo says what is known of a day as a whole.
+type DayInfo struct {
+	Day      uint32
+	Touched  uint32 // the Hour in which anything of the day was last seen
+	Entities int    // dead letters included
+}
+
+// Hour returns the hours since 1970, 0 for what was before.
+func Hour(t time.Time) uint32 { return hour(t) }
+
+// Days returns the days of the account, in order.
+func (s *Store) Days(account string) ([]DayInfo, error) {
+	var infos []DayInfo
+	err := s.view("list days", func(tx *bolt.Tx) error {
+		acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))
+		if acc == nil {
+			return nil
+		}
+		days := acc.Bucket(bucketDays)
+		return days.ForEachBucket(func(name []byte) error {
+			if len(name) != len(dayName(0)) {
+				return damage("name of a day has %d bytes", len(name))
+			}
+			info := unpackDayInfo(days.Bucket(name).Sequence())
+			infos = append(infos, DayInfo{binary.BigEndian.Uint32(name), info.touched, int(info.entities)})
+			return nil
+		})
+	})
+	return infos, err
+}
+
+// ErrStop ends a Scan without an error when its function returns it.
+var ErrStop = errors.New("stop")
+
+// Scan calls fn with what the slot of the day holds, in the order of minutes and hashes. Minute is 0 where there is none.
+// The value is good until fn returns.
+func (s *Store) Scan(account string, day uint32, slot Slot, fn func(minute uint16, hash Hash, value []byte) error) error {
+	return s.view("scan slot", func(tx *bolt.Tx) error {
+		acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))
+		if acc == nil {
+			return nil
+		}
+		bucket := acc.Bucket(bucketDays).Bucket(dayName(day))
+		if bucket == nil {
+			return nil
+		}
+		first, last := slot.bounds()
+		cursor := bucket.Cursor()
+		for k, v := cursor.Seek(first[:]); k != nil && string(k) <= string(last[:]); k, v = cursor.Next() {
+			if len(k) != storedKeySize {
+				return damage("key of %d bytes", len(k))
+			}
+			minute := uint16(0)
+			if slot < SlotShared {
+				minute = binary.BigEndian.Uint16(k)
+			}
+			if err := fn(minute, Hash(k[2:]), v); err != nil {
+				if errors.Is(err, ErrStop) {
+					return nil
+				}
+				return err
+			}
+		}
+		return nil
+	})
+}

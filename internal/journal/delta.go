@@ -1,0 +1,116 @@
+package journal
+
+import (
+	"encoding/binary"
+
+	"agentassist-poller/internal/checkpoint"
+)
+
+// delta is what one batch has changed, or a piece of it.
+type delta struct {
+	hour    uint32 // in which the batch was read
+	puts    []checkpoint.Entry
+	touched []uint32
+	dead    []checkpoint.DeadLetter
+	forget  []uint32 // days that were forgotten, before the rest
+}
+
+// Sections of a delta.
+const (
+	deltaHour    = 1
+	deltaForget  = 2
+	deltaPuts    = 3
+	deltaTouched = 4
+	deltaDead    = 5
+)
+
+// encode takes as many of the puts as fit a record, and returns the rest.
+func (d *delta) encode() (value []byte, rest []checkpoint.Entry) {
+	body := make([]byte, 0, min(len(d.puts)*48, maxValue+1024))
+	before, taken := uint32(0), 0
+	for ; taken < len(d.puts) && (taken == 0 || len(body)+len(d.puts[taken].Value)+32 < maxValue); taken++ {
+		key := d.puts[taken].Key
+		body = appendDay(body, before, key.Day)
+		before = key.Day
+		minute := uint64(0) // of what is shared
+		if !key.Shared {
+			minute = uint64(key.Minute) + 1
+		}
+		body = binary.AppendUvarint(body, minute)
+		body = append(body, key.Hash[:]...)
+		body = appendBytes(body, d.puts[taken].Value)
+	}
+	value = appendSection(newValue(len(body)+64), deltaHour, binary.AppendUvarint(nil, uint64(d.hour)))
+	value = appendSection(value, deltaForget, appendDays(nil, d.forget))
+	value = appendSection(value, deltaPuts, body)
+	value = appendSection(value, deltaTouched, appendDays(nil, d.touched))
+	body, before = body[:0], 0
+	for _, dead := range d.dead {
+		body = append(appendDay(body, before, dead.Day), dead.Hash[:]...)
+		before = dead.Day
+	}
+	return appendSection(value, deltaDead, body), d.puts[taken:]
+}
+
+func appendBytes(b, bytes []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(bytes))), bytes...)
+}
+
+func appendDays(b []byte, days []uint32) []byte {
+	before := uint32(0)
+	for _, day := range days {
+		b = appendDay(b, before, day)
+		before = day
+	}
+	return b
+}
+
+func (r *reader) days() (days []uint32) {
+	for before := uint32(0); r.more(); {
+		before = r.day(before)
+		days = append(days, before)
+	}
+	return days
+}
+
+func (r *reader) hash() (h checkpoint.Hash) {
+	copy(h[:], r.bytes(uint64(len(h))))
+	return h
+}
+
+// decodeDelta returns a delta that refers to value. What it takes is bounded by the size of value, as no entity of a delta
+// is shorter than 15 bytes.
+func decodeDelta(value []byte) (d delta, err error) {
+	there := false
+	err = readValue(value, deltaDead, func(tag uint64, r *reader) {
+		switch tag {
+		case deltaHour:
+			d.hour, there = uint32(r.number(1<<32-1)), true
+		case deltaForget:
+			d.forget = r.days()
+		case deltaPuts:
+			d.puts = make([]checkpoint.Entry, 0, len(r.rest)/26) // that is a common size
+			for before := uint32(0); r.more(); {
+				key := checkpoint.Key{Day: r.day(before)}
+				before = key.Day
+				minute := r.number(minutesPerDay)
+				key.Shared, key.Minute = minute == 0, uint16(max(minute, 1)-1)
+				key.Hash = r.hash()
+				d.puts = append(d.puts, checkpoint.Entry{Key: key, Value: r.bytes(r.uvarint())})
+			}
+		case deltaTouched:
+			d.touched = r.days()
+		case deltaDead:
+			for before := uint32(0); r.more(); {
+				before = r.day(before)
+				d.dead = append(d.dead, checkpoint.DeadLetter{Day: before, Hash: r.hash()})
+			}
+		}
+	})
+	if err == nil && !there {
+		err = malformed("it does not say when it was read")
+	}
+	return d, err
+}
+
+const minutesPerDay = 24 * 60

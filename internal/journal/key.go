@@ -1,0 +1,95 @@
+package journal
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"agentassist-poller/internal/checkpoint"
+)
+
+// slotTouched is the slot that holds nothing but when the day was last seen.
+const (
+	slotTouched = checkpoint.Slots
+	slots       = slotTouched + 1
+)
+
+func manifestKey(account string) []byte       { return []byte("m/" + account) }
+func progressKey(account, name string) []byte { return []byte("p/" + account + "/" + name) }
+
+func deltaKey(account string, seq uint64) []byte { return fmt.Appendf(nil, "d/%s/%016x", account, seq) }
+
+func partKey(account string, day uint32, slot checkpoint.Slot, n uint32) []byte {
+	return fmt.Appendf(nil, "s/%s/%d/%d/%d", account, day, slot, n)
+}
+
+// key is a key taken apart. Of the fields behind account those count that the kind has.
+type key struct {
+	kind    byte // 'm', 'p', 'd', 's', or a letter that this version does not know
+	account string
+	name    string
+	seq     uint64
+	day     uint32
+	slot    checkpoint.Slot
+	n       uint32
+}
+
+func parseKey(b []byte) (k key, err error) {
+	text := string(b)
+	refuse := func() (key, error) { return key{}, malformed("it is no key of a checkpoint topic") }
+	if len(text) < 3 || text[1] != '/' || text[0] < 'a' || text[0] > 'z' {
+		return refuse()
+	}
+	k.kind = text[0]
+	var rest string
+	var more bool
+	if k.account, rest, more = strings.Cut(text[2:], "/"); k.account == "" {
+		return refuse()
+	}
+	switch k.kind {
+	case 'm':
+		if more {
+			return refuse()
+		}
+	case 'p':
+		if k.name = rest; k.name == "" || isLocal(k.name) {
+			return refuse()
+		}
+	case 'd':
+		if k.seq, err = strconv.ParseUint(rest, 16, 64); err != nil || k.seq == 0 || string(deltaKey(k.account, k.seq)) != text {
+			return refuse()
+		}
+	case 's':
+		fields := strings.Split(rest, "/")
+		if len(fields) != 3 {
+			return refuse()
+		}
+		day, err1 := strconv.ParseUint(fields[0], 10, 32)
+		slot, err2 := strconv.ParseUint(fields[1], 10, 8)
+		n, err3 := strconv.ParseUint(fields[2], 10, 32)
+		k.day, k.slot, k.n = uint32(day), checkpoint.Slot(slot), uint32(n)
+		if err1 != nil || err2 != nil || err3 != nil || k.slot >= slots || string(partKey(k.account, k.day, k.slot, k.n)) != text {
+			return refuse()
+		}
+	}
+	return k, nil
+}
+
+// The journal's own records in the store, which never travel.
+const (
+	localManifest  = "~manifest"
+	localReplaying = "~replaying" // a replay has begun to write, and has not finished
+	localDay       = "~day/"
+)
+
+func isLocal(name string) bool { return strings.HasPrefix(name, "~") }
+
+func localDayName(day uint32) string { return localDay + strconv.FormatUint(uint64(day), 10) }
+
+func parseLocalDay(name string) (uint32, error) {
+	day, err := strconv.ParseUint(strings.TrimPrefix(name, localDay), 10, 32)
+	if err != nil || localDayName(uint32(day)) != name {
+		return 0, malformed("it names no day")
+	}
+	return uint32(day), nil
+}

@@ -1,0 +1,108 @@
+package journal
+
+import (
+	"encoding/binary"
+	"hash/fnv"
+
+	"agentassist-poller/internal/checkpoint"
+)
+
+// manifest says what belongs to an account at the end of a transaction.
+type manifest struct {
+	first, next uint64 // the live deltas are [first, next)
+	round       uint64 // deltas before it are to be replaced by snapshots; first moves up to it
+	bytes       uint64 // of the deltas from round on, as they lie in the topic
+	members     tally  // of names of progress records
+	slots       tally  // of snapshots: day, slot, number of parts, delta they were written with
+}
+
+var emptyManifest = manifest{first: 1, next: 1, round: 1}
+
+// tally proves a set without listing it: how many there are, and the sum of their hashes, which knows no order.
+type tally struct{ count, sum uint64 }
+
+func (t *tally) add(hash uint64)    { t.count++; t.sum += hash }
+func (t *tally) remove(hash uint64) { t.count--; t.sum -= hash }
+
+func nameHash(name string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(name))
+	return h.Sum64()
+}
+
+func slotHash(day uint32, slot checkpoint.Slot, s slotState) uint64 {
+	var b [20]byte
+	binary.BigEndian.PutUint32(b[:], day)
+	binary.BigEndian.PutUint32(b[4:], uint32(slot))
+	binary.BigEndian.PutUint32(b[8:], s.parts)
+	binary.BigEndian.PutUint64(b[12:], s.asOf)
+	h := fnv.New64a()
+	h.Write(b[:])
+	return h.Sum64()
+}
+
+// Sections of a manifest.
+const (
+	manifestDeltas  = 1
+	manifestMembers = 2
+	manifestSlots   = 3
+)
+
+func (m *manifest) encode() []byte {
+	var body [64]byte
+	deltas := body[:0]
+	for _, n := range [...]uint64{m.first, m.next, m.round, m.bytes} {
+		deltas = binary.AppendUvarint(deltas, n)
+	}
+	value := appendSection(newValue(80), manifestDeltas, deltas)
+	value = appendSection(value, manifestMembers, m.members.append(body[:0]))
+	return appendSection(value, manifestSlots, m.slots.append(body[:0]))
+}
+
+func (t tally) append(b []byte) []byte {
+	if t.count == 0 {
+		return b
+	}
+	return binary.BigEndian.AppendUint64(binary.AppendUvarint(b, t.count), t.sum)
+}
+
+func (r *reader) tally() tally {
+	t := tally{r.uvarint(), r.fixed64()}
+	if t.count == 0 {
+		r.fail("a tally of nothing")
+	}
+	return t
+}
+
+func decodeManifest(value []byte) (m manifest, err error) {
+	err = readValue(value, manifestSlots, func(tag uint64, r *reader) {
+		switch tag {
+		case manifestDeltas:
+			m.first, m.next, m.round, m.bytes = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+		case manifestMembers:
+			m.members = r.tally()
+		case manifestSlots:
+			m.slots = r.tally()
+		}
+	})
+	if err == nil && (m.first == 0 || m.first > m.round || m.round > m.next) {
+		err = malformed("deltas %d, %d, %d are not in order", m.first, m.round, m.next)
+	}
+	return m, err
+}
+
+// A progress record has one section, which is there even if the record is empty.
+const progressRecord = 1
+
+func encodeProgress(record []byte) []byte {
+	value := binary.AppendUvarint(newValue(len(record)), progressRecord)
+	return append(binary.AppendUvarint(value, uint64(len(record))), record...)
+}
+
+func decodeProgress(value []byte) (record []byte, err error) {
+	err = readValue(value, progressRecord, func(_ uint64, r *reader) { record = r.bytes(uint64(len(r.rest))) })
+	if err == nil && record == nil {
+		err = malformed("it holds no record")
+	}
+	return record, err
+}

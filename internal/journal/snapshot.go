@@ -1,0 +1,118 @@
+package journal
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"agentassist-poller/internal/checkpoint"
+)
+
+// maxValue is the size of a record's value, unless a single entity is larger: half of what brokers take by default.
+const maxValue = 512 << 10
+
+// part is a piece of what a slot holds.
+type part struct {
+	asOf     uint64 // the delta that it was written with: it holds what all deltas before have made of the slot
+	n, total uint32 // the number of this part, and how many the slot has
+	touched  uint32 // the hour in which the day was last seen
+	puts     []checkpoint.Entry
+	dead     []checkpoint.Hash
+}
+
+// Sections of a part.
+const (
+	partHead     = 1
+	partEntities = 2
+)
+
+// encodeSlot returns the values of the slot's parts, from what the store holds.
+func encodeSlot(store *checkpoint.Store, account string, day uint32, slot checkpoint.Slot, touched uint32, asOf uint64) ([][]byte, error) {
+	bodies := make([][]byte, 1)
+	minute := firstMinute(slot)
+	add := func(m uint16, hash checkpoint.Hash, value []byte) error {
+		body := &bodies[len(bodies)-1]
+		if len(*body) > 0 && len(*body)+len(value)+32 > maxValue {
+			bodies = append(bodies, nil)
+			body, minute = &bodies[len(bodies)-1], firstMinute(slot)
+		}
+		if slot < checkpoint.SlotShared {
+			*body = binary.AppendUvarint(*body, uint64(m-minute))
+			minute = m
+		}
+		*body = append(*body, hash[:]...)
+		if slot < checkpoint.SlotDead {
+			*body = appendBytes(*body, value)
+		}
+		return nil
+	}
+	if slot < slotTouched {
+		if err := store.Scan(account, day, slot, add); err != nil {
+			return nil, err
+		}
+	}
+	values := make([][]byte, len(bodies))
+	for n, body := range bodies {
+		head := make([]byte, 0, 32)
+		for _, v := range [...]uint64{asOf, uint64(n), uint64(len(bodies)), uint64(touched)} {
+			head = binary.AppendUvarint(head, v)
+		}
+		values[n] = appendSection(appendSection(newValue(len(body)+48), partHead, head), partEntities, body)
+	}
+	return values, nil
+}
+
+func firstMinute(slot checkpoint.Slot) uint16 { return 60 * uint16(slot) } // means nothing where there are no minutes
+
+// decodePart returns a part that refers to value.
+func decodePart(value []byte, day uint32, slot checkpoint.Slot, n uint32) (p part, err error) {
+	err = readValue(value, partEntities, func(tag uint64, r *reader) {
+		switch tag {
+		case partHead:
+			p.asOf, p.n, p.total, p.touched = r.uvarint(), uint32(r.number(1<<32-1)), uint32(r.number(1<<32-1)), uint32(r.number(1<<32-1))
+		case partEntities:
+			p.entities(r, day, slot)
+		}
+	})
+	switch {
+	case err != nil:
+	case p.asOf == 0, p.n != n, p.n >= p.total:
+		err = malformed("part %d of %d as of delta %d cannot have the number %d", p.n, p.total, p.asOf, n)
+	}
+	return p, err
+}
+
+func (p *part) entities(r *reader, day uint32, slot checkpoint.Slot) {
+	if slot == slotTouched {
+		r.fail("there are entities where none belong")
+		return
+	}
+	if slot < checkpoint.SlotDead {
+		p.puts = make([]checkpoint.Entry, 0, len(r.rest)/22)
+	}
+	key := checkpoint.Key{Day: day, Shared: slot >= checkpoint.SlotShared}
+	last := firstMinute(slot) + 59
+	if !key.Shared {
+		key.Minute = firstMinute(slot)
+	}
+	for first := true; r.more(); first = false {
+		before := key
+		if !key.Shared {
+			key.Minute += uint16(r.number(uint64(last - key.Minute)))
+		}
+		key.Hash = r.hash()
+		switch {
+		case r.err != nil:
+			return
+		case !first && key.Minute == before.Minute && bytes.Compare(key.Hash[:], before.Hash[:]) <= 0:
+			r.fail("entities are not in order")
+			return
+		case slot < checkpoint.SlotDead && key.Slot() != slot:
+			r.fail("an entity belongs to slot %d", key.Slot())
+			return
+		case slot == checkpoint.SlotDead:
+			p.dead = append(p.dead, key.Hash)
+			continue
+		}
+		p.puts = append(p.puts, checkpoint.Entry{Key: key, Value: r.bytes(r.uvarint())})
+	}
+}

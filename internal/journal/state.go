@@ -1,0 +1,292 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"strings"
+
+	"agentassist-poller/internal/checkpoint"
+)
+
+// state is what the journal of an account knows of the topic: enough to tell what a delta may be dropped for. It follows
+// from the records alone, so that a replay comes to the same.
+type state struct {
+	exists   bool
+	manifest manifest
+	days     map[uint32]*dayState
+	names    map[string]bool // of progress records
+}
+
+// dayState is what is known of a day: the hour it was last seen in, and its slots.
+type dayState struct {
+	touched uint32
+	slots   [slots]slotState
+}
+
+type slotState struct {
+	since uint64 // the first live delta that has changed what the last snapshot holds; 0 if none
+	asOf  uint64 // the delta that the last snapshot was written with; 0 if there is none
+	parts uint32 // of that snapshot
+	bytes uint32 // of these, as they lie in the topic
+}
+
+// load reads the state that the store remembers. An account that the store knows without a journal, from the time before
+// there was one, has a state as if all of it had come by a delta 1 that is not in the topic: the first round replaces it.
+func load(store *checkpoint.Store, account string) (*state, error) {
+	records, err := store.AllProgress(account)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{manifest: emptyManifest, days: make(map[uint32]*dayState), names: make(map[string]bool)}
+	for name, record := range records {
+		switch {
+		case name == localManifest:
+			s.exists = true
+			s.manifest, err = decodeManifest(record)
+		case name == localReplaying:
+			continue
+		case strings.HasPrefix(name, localDay):
+			var day uint32
+			if day, err = parseLocalDay(name); err == nil {
+				s.days[day], err = decodeDay(record)
+			}
+		case !isLocal(name):
+			s.names[name] = true
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read record %q of account %s in the checkpoint: %w", name, account, err)
+		}
+	}
+	if !s.exists && records[localReplaying] == nil {
+		err = s.adopt(store, account)
+	}
+	s.tally()
+	return s, err
+}
+
+// tally counts what is there, which can be more than the manifest says when a replay has not finished.
+func (s *state) tally() {
+	s.manifest.members, s.manifest.slots = tally{}, tally{}
+	for name := range s.names {
+		s.manifest.members.add(nameHash(name))
+	}
+	for day, state := range s.days {
+		for slot, written := range state.slots {
+			if written.asOf != 0 {
+				s.manifest.slots.add(slotHash(day, checkpoint.Slot(slot), written))
+			}
+		}
+	}
+}
+
+func (s *state) adopt(store *checkpoint.Store, account string) error {
+	infos, err := store.Days(account)
+	if err != nil || len(infos) == 0 {
+		return err
+	}
+	for _, info := range infos {
+		day := &dayState{touched: info.Touched}
+		day.slots[slotTouched].since = 1
+		for slot := range checkpoint.Slot(slotTouched) {
+			err := store.Scan(account, info.Day, slot, func(uint16, checkpoint.Hash, []byte) error {
+				day.slots[slot].since = 1
+				return checkpoint.ErrStop
+			})
+			if err != nil {
+				return err
+			}
+		}
+		s.days[info.Day] = day
+	}
+	s.manifest = manifest{first: 1, next: 2, round: 2}
+	return nil
+}
+
+// draft is a state with changes that are not in force yet.
+type draft struct {
+	base     *state
+	manifest manifest
+	days     map[uint32]*dayState // those that changed; nil if forgotten
+	names    map[string]bool      // those that came, or went
+}
+
+func (s *state) draft() *draft {
+	return &draft{base: s, manifest: s.manifest, days: make(map[uint32]*dayState), names: make(map[string]bool)}
+}
+
+// accept puts the changes in force.
+func (d *draft) accept() {
+	d.base.exists, d.base.manifest = true, d.manifest
+	for day, state := range d.days {
+		if state == nil {
+			delete(d.base.days, day)
+		} else {
+			d.base.days[day] = state
+		}
+	}
+	maps.Copy(d.base.names, d.names)
+	maps.DeleteFunc(d.base.names, func(_ string, there bool) bool { return !there })
+}
+
+// day returns the state of the day to look at, nil if it is not known.
+func (d *draft) day(day uint32) *dayState {
+	if changed, ok := d.days[day]; ok {
+		return changed
+	}
+	return d.base.days[day]
+}
+
+// edit returns the state of the day to be changed.
+func (d *draft) edit(day uint32) *dayState {
+	if changed := d.days[day]; changed != nil {
+		return changed
+	}
+	state := new(dayState)
+	if before, ok := d.base.days[day]; ok && !d.forgotten(day) {
+		*state = *before
+	}
+	d.days[day] = state
+	return state
+}
+
+func (d *draft) forgotten(day uint32) bool {
+	state, ok := d.days[day]
+	return ok && state == nil
+}
+
+func (d *draft) setName(name string, there bool) {
+	before, ok := d.names[name]
+	if !ok {
+		before = d.base.names[name]
+	}
+	switch {
+	case before == there:
+		return
+	case there:
+		d.manifest.members.add(nameHash(name))
+	default:
+		d.manifest.members.remove(nameHash(name))
+	}
+	d.names[name] = there
+}
+
+// changed notes that the delta changed the slot.
+func (d *draft) changed(day uint32, slot checkpoint.Slot, seq uint64) {
+	if state := d.day(day); state != nil && state.slots[slot].since != 0 {
+		return
+	}
+	d.edit(day).slots[slot].since = seq
+}
+
+// touched notes that the delta saw the day in that hour.
+func (d *draft) touched(day, hour uint32, seq uint64) {
+	if state := d.day(day); state != nil && state.touched >= hour {
+		return
+	}
+	d.edit(day).touched = hour
+	d.changed(day, slotTouched, seq)
+}
+
+// wrote notes that the slot has a new snapshot. It says when the day was touched as well.
+func (d *draft) wrote(day uint32, slot checkpoint.Slot, written slotState) {
+	state := d.edit(day)
+	d.untally(day, slot, state.slots[slot])
+	state.slots[slot] = written
+	state.slots[slotTouched].since = 0
+	d.manifest.slots.add(slotHash(day, slot, written))
+}
+
+func (d *draft) untally(day uint32, slot checkpoint.Slot, s slotState) {
+	if s.asOf != 0 {
+		d.manifest.slots.remove(slotHash(day, slot, s))
+	}
+}
+
+func (d *draft) forget(day uint32) {
+	if state := d.day(day); state != nil {
+		for slot := range state.slots {
+			d.untally(day, checkpoint.Slot(slot), state.slots[slot])
+		}
+		d.days[day] = nil
+	}
+}
+
+// note applies the delta.
+func (d *draft) note(seq uint64, changes *delta) {
+	for _, day := range changes.forget {
+		d.forget(day)
+	}
+	for i := range changes.puts {
+		key := &changes.puts[i].Key
+		d.touched(key.Day, changes.hour, seq)
+		d.changed(key.Day, key.Slot(), seq)
+	}
+	for _, dead := range changes.dead {
+		d.touched(dead.Day, changes.hour, seq)
+		d.changed(dead.Day, checkpoint.SlotDead, seq)
+	}
+	for _, day := range changes.touched {
+		if d.day(day) != nil {
+			d.touched(day, changes.hour, seq)
+		}
+	}
+}
+
+// local adds the records to progress with which the store remembers the draft.
+func (d *draft) local(progress map[string][]byte) {
+	progress[localManifest] = d.manifest.encode()
+	for day, state := range d.days {
+		if state == nil {
+			progress[localDayName(day)] = nil
+		} else {
+			progress[localDayName(day)] = state.encode()
+		}
+	}
+}
+
+// Sections of a day's local record.
+const (
+	dayTouched = 1
+	daySlots   = 2
+)
+
+func (s *dayState) encode() []byte {
+	body := make([]byte, 0, 256)
+	for slot, state := range s.slots {
+		if state == (slotState{}) {
+			continue
+		}
+		body = append(body, byte(slot))
+		for _, n := range [...]uint64{state.since, state.asOf, uint64(state.parts), uint64(state.bytes)} {
+			body = binary.AppendUvarint(body, n)
+		}
+	}
+	value := appendSection(newValue(len(body)+16), dayTouched, binary.AppendUvarint(nil, uint64(s.touched)))
+	return appendSection(value, daySlots, body)
+}
+
+func decodeDay(value []byte) (*dayState, error) {
+	s, there := new(dayState), false
+	err := readValue(value, daySlots, func(tag uint64, r *reader) {
+		switch tag {
+		case dayTouched:
+			s.touched, there = uint32(r.number(1<<32-1)), true
+		case daySlots:
+			for next := uint64(0); r.more(); {
+				slot := r.number(slots - 1)
+				state := slotState{r.uvarint(), r.uvarint(), uint32(r.number(1<<32 - 1)), uint32(r.number(1<<32 - 1))}
+				if slot < next || state == (slotState{}) || (state.asOf == 0) != (state.parts == 0) {
+					r.fail("slot %d is not as it is written", slot)
+					return
+				}
+				next = slot + 1
+				s.slots[slot] = state
+			}
+		}
+	})
+	if err == nil && !there {
+		err = malformed("it does not say when the day was seen")
+	}
+	return s, err
+}

@@ -27,7 +27,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-const format = 1
+const format = 2
 
 var (
 	bucketMeta     = []byte("meta")

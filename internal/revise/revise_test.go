@@ -299,8 +299,8 @@ func TestEndpointSwitchedOnLater(t *testing.T) {
 	require.Equal(t, 1, d.quiet(summary(events.Conversations, "1", str("text"), nil)).MergeHits)
 }
 
-// What JSON cannot hold must not stop its page.
-func TestSightThatCannotBeKept(t *testing.T) {
+// A time that no calendar shows must not stop its page, and is kept.
+func TestSightWithAnOddTime(t *testing.T) {
 	d := newDesk(t)
 	d.in.KeepSights = true
 	odd := func(text string) events.Sighting {
@@ -312,7 +312,8 @@ func TestSightThatCannotBeKept(t *testing.T) {
 	d.one(odd("text"))
 	d.quiet(odd("text"))
 	d.one(odd("another"))
-	d.read(summary(events.Conversations, "1", nil, str("edited")))
+	merged := d.one(summary(events.Conversations, "1", nil, str("edited"))).Event.(*events.Summary)
+	require.Equal(t, 58859, merged.SumSubTime.Year())
 	d.quiet(odd("another"))
 }
 

@@ -102,7 +102,7 @@ func (e *entity) rememberKey(first events.Event, shared bool) {
 
 // merge keeps the sight, and returns what all endpoints together say.
 func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
-	e.keep(sight{
+	d.Unreadable += e.keep(sight{
 		endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), body: encodeSight(s.Event),
 	})
 	e.changed = true
@@ -111,15 +111,16 @@ func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
 		if other.endpoint == s.Endpoint {
 			continue
 		}
-		if seen := d.recallSight(s.Event.EventType(), other); seen != nil {
+		if seen := d.recallSight(s, other); seen != nil {
 			merged = events.Merge(merged, s.Endpoint, seen, other.endpoint)
 		}
 	}
 	return merged
 }
 
-func (d *decision) recallSight(t events.Type, seen sight) events.Event {
-	event, err := decodeSight(t, seen.body)
+// recallSight returns what was seen of the entity that s is of, or of one that it replaces.
+func (d *decision) recallSight(s *events.Sighting, seen sight) events.Event {
+	event, err := decodeSight(s.Event.EventType(), s.Event.Head(), seen.body)
 	if err != nil {
 		d.Unreadable++
 		return nil
@@ -141,11 +142,11 @@ func (d *decision) supersede(old *entity, s *events.Sighting) {
 
 // lastOf rebuilds a superseded entity from what its endpoints said, or else from its successor.
 func (d *decision) lastOf(old *entity, s *events.Sighting) events.Event {
-	t := s.Event.EventType()
 	var last events.Event
 	var from events.Endpoint
+	d.Unreadable += old.unfold()
 	for _, seen := range old.sights {
-		switch event := d.recallSight(t, seen); {
+		switch event := d.recallSight(s, seen); {
 		case event == nil:
 		case last == nil:
 			last, from = event, seen.endpoint
@@ -153,17 +154,13 @@ func (d *decision) lastOf(old *entity, s *events.Sighting) events.Event {
 			last = events.Merge(last, from, event, seen.endpoint)
 		}
 	}
-	if last != nil {
-		return last
+	if last == nil {
+		last = events.Merge(s.Event, s.Endpoint, s.Event, s.Endpoint) // a copy
+		last.Head().ConversationID = nil
+		if c, ok := last.(*events.Conversation); ok {
+			c.BotOnly = true
+		}
 	}
-	last, err := decodeSight(t, encodeSight(s.Event))
-	if err != nil {
-		last = events.New(t)
-		*last.Head() = *s.Event.Head()
-	}
-	last.Head().EntityID, last.Head().ConversationID = s.Supersedes, nil
-	if c, ok := last.(*events.Conversation); ok {
-		c.BotOnly = true
-	}
+	last.Head().EntityID = s.Supersedes
 	return last
 }

@@ -1,8 +1,8 @@
 package revise
 
 import (
+	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,7 +32,8 @@ type sight struct {
 	endpoint events.Endpoint
 	recipe   int
 	hash     hash
-	body     []byte // the event as JSON, which a build with more fields or fewer reads as well
+	body     []byte // see encodeSight
+	differs  bool   // the body is only what differs from that of the first sight, as it is stored
 }
 
 // find returns the sight of an endpoint, nil if there is none.
@@ -45,19 +46,42 @@ func (s *state) find(e events.Endpoint) *sight {
 	return nil
 }
 
-// keep replaces or adds the sight of an endpoint.
-func (s *state) keep(seen sight) {
+// keep replaces or adds the sight of an endpoint, whose body is whole. It returns how many others could not be read.
+func (s *state) keep(seen sight) (lost int) {
+	lost = s.unfold()
 	if old := s.find(seen.endpoint); old != nil {
 		*old = seen
-		return
+		return lost
 	}
 	s.sights = append(s.sights, seen)
 	slices.SortFunc(s.sights, func(a, b sight) int { return endpointCode(a.endpoint) - endpointCode(b.endpoint) })
+	return lost
+}
+
+// unfold makes the bodies of all sights whole. Those that cannot be read are dropped and counted: their endpoints count as
+// not read yet.
+func (s *state) unfold() (lost int) {
+	whole := make([]sight, 0, len(endpointCodes))
+	for _, seen := range s.sights {
+		var ok bool
+		if !seen.differs {
+			_, ok = appendApplied(nil, seen.body, nil, 0)
+		} else if seen.differs = false; len(whole) > 0 && whole[0].endpoint == s.sights[0].endpoint {
+			seen.body, ok = appendApplied(nil, whole[0].body, seen.body, 0)
+		}
+		if !ok {
+			lost++
+			continue
+		}
+		whole = append(whole, seen)
+	}
+	s.sights = whole
+	return lost
 }
 
 // The first byte of a stored state: the version in the upper bits, flags below.
 const (
-	stateVersion = 1
+	stateVersion = 2
 
 	flagNegative   = 1 << 0
 	flagSuperseded = 1 << 1
@@ -66,6 +90,8 @@ const (
 	flagSights     = 1 << 4
 
 	versionShift = 5
+
+	flagDiffers = 1 << 7 // beside the code of a sight's endpoint
 )
 
 // endpointCodes are the endpoints as they are stored; the order must never change.
@@ -92,18 +118,33 @@ func (s *state) encode() []byte {
 		dst = append(binary.AppendVarint(dst, s.rank), s.parent[:]...)
 	}
 	if s.key != "" {
-		dst = append(binary.AppendUvarint(dst, uint64(len(s.key))), s.key...)
+		dst = appendText(dst, 0, s.key)
 	}
 	if len(s.sights) > 0 {
 		dst = binary.AppendUvarint(dst, uint64(len(s.sights)))
 	}
-	for _, seen := range s.sights {
-		dst = append(dst, byte(endpointCode(seen.endpoint)))
+	for i, seen := range s.sights {
+		if i > 0 && !seen.differs {
+			seen = seen.against(s.sights[0])
+		}
+		code := byte(endpointCode(seen.endpoint))
+		if seen.differs {
+			code |= flagDiffers
+		}
+		dst = append(dst, code)
 		dst = binary.AppendUvarint(dst, uint64(seen.recipe))
 		dst = append(dst, seen.hash[:]...)
 		dst = append(binary.AppendUvarint(dst, uint64(len(seen.body))), seen.body...)
 	}
 	return dst
+}
+
+// against returns the sight as what differs from the first one, unless that is longer.
+func (s sight) against(first sight) sight {
+	if difference, ok := appendDifference(nil, first.body, s.body, 0); ok && len(difference) < len(s.body) {
+		s.body, s.differs = difference, true
+	}
+	return s
 }
 
 var errState = errors.New("not a state of an entity")
@@ -128,21 +169,25 @@ func decodeState(b []byte) (*state, error) {
 		r.require(s.rank != 0)
 	}
 	if first&flagKey != 0 {
-		s.key = string(r.bytes())
-		r.require(s.key != "")
+		key := r.item()
+		s.key = (&reader{rest: key.value}).text(key.kind)
+		r.require(s.key != "" && bytes.Equal(key.raw, appendText(nil, 0, s.key)))
 	}
 	if first&flagSights != 0 {
 		n := r.number()
 		r.require(n >= 1 && n <= uint64(len(endpointCodes)))
 		previous := -1
 		for ; n > 0 && !r.failed; n-- {
-			code := int(r.byte())
-			r.require(code > previous && code < len(endpointCodes))
+			first := r.byte()
+			code, differs := int(first&^flagDiffers), first&flagDiffers != 0
+			r.require(code > previous && code < len(endpointCodes) && (!differs || previous >= 0))
 			if r.failed {
 				break
 			}
 			previous = code
-			s.sights = append(s.sights, sight{endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.bytes()})
+			s.sights = append(s.sights, sight{
+				endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.bytes(), differs: differs,
+			})
 		}
 	}
 	r.require(s.revision >= 1 && len(r.rest) == 0)
@@ -202,22 +247,3 @@ func (r *reader) hash() (h hash) {
 }
 
 func (r *reader) bytes() []byte { return r.take(r.number()) }
-
-// encodeSight returns nothing for an event that JSON cannot hold, such as one with a time after the year 9999. It is then
-// remembered as seen, but takes no part in merging.
-func encodeSight(e events.Event) []byte {
-	body, err := json.Marshal(e)
-	if err != nil {
-		return nil
-	}
-	return body
-}
-
-// decodeSight reads an event of type t. What the poller itself adds to an event is not part of a sight.
-func decodeSight(t events.Type, body []byte) (events.Event, error) {
-	e := events.New(t)
-	if err := json.Unmarshal(body, e); err != nil {
-		return nil, fmt.Errorf("read stored sight of %s: %w", t, err)
-	}
-	return e, nil
-}

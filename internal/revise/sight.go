@@ -1,0 +1,258 @@
+package revise
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"agentassist-poller/internal/events"
+)
+
+// A kept sight is the fields of its event that are not empty, each with its number. A field's number is its place in its
+// struct, from 0; schemas only ever append, so that a build with more fields reads what one with fewer wrote, and a build
+// with fewer passes over what it does not know. Numbers ascend, which gives every sight one form.
+
+// kind says how the value of a field is written.
+type kind byte
+
+const (
+	kindGone   kind = iota // nothing; only in a difference, see difference.go
+	kindNumber             // zigzag varint: a long, a boolean, a time in milliseconds
+	kindDouble             // eight bytes
+	kindText               // length, bytes
+	kindCode               // a text in a shorter form, see text.go
+	kindRecord             // length, fields
+	kindList               // length, values as fields of number 0; a map is a list of keys and values in turn
+	kindChange             // length, a difference; only in a difference
+
+	kindBits = 3
+)
+
+var timeType = reflect.TypeFor[time.Time]()
+
+// encodeSight returns the stored form of what upstream says in e.
+func encodeSight(e events.Event) []byte { return appendFields(nil, reflect.ValueOf(e).Elem()) }
+
+// decodeSight reads a sight of the same entity as h is of. What makes the entity, and is the same in all of its sights, is
+// taken from h; what the poller itself adds to an event is not part of a sight.
+func decodeSight(t events.Type, h *events.Header, body []byte) (events.Event, error) {
+	e := events.New(t)
+	r := reader{rest: body}
+	r.fields(reflect.ValueOf(e).Elem())
+	if r.failed {
+		return nil, fmt.Errorf("read stored sight of %s: %d bytes: %w", t, len(body), errState)
+	}
+	e.Head().EntityID, e.Head().AccountID, e.Head().BotID = h.EntityID, h.AccountID, h.BotID
+	return e, nil
+}
+
+// storedFields returns for each kind of struct the numbers of its fields that are stored, ascending.
+var storedFields = sync.OnceValue(func() map[reflect.Type][]int {
+	derived := []string{"-", "entity_id", "account_id", "bot_id"}
+	all := make(map[reflect.Type][]int)
+	var add func(t reflect.Type)
+	add = func(t reflect.Type) {
+		switch {
+		case t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice:
+			add(t.Elem())
+		case t.Kind() == reflect.Struct && t != timeType && all[t] == nil:
+			for i := range t.NumField() {
+				name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+				if t == reflect.TypeFor[events.Header]() && slices.Contains(derived, name) {
+					continue
+				}
+				all[t] = append(all[t], i)
+				add(t.Field(i).Type)
+			}
+		}
+	}
+	for _, t := range events.Types() {
+		add(reflect.TypeOf(events.New(t)))
+	}
+	return all
+})
+
+func appendTag(dst []byte, number int, k kind) []byte {
+	return binary.AppendUvarint(dst, uint64(number)<<kindBits|uint64(k))
+}
+
+func appendFields(dst []byte, record reflect.Value) []byte {
+	for _, number := range storedFields()[record.Type()] {
+		if v := record.Field(number); !empty(v) {
+			dst = appendField(dst, number, v)
+		}
+	}
+	return dst
+}
+
+func empty(v reflect.Value) bool {
+	switch {
+	case v.Kind() == reflect.Slice || v.Kind() == reflect.Map:
+		return v.Len() == 0
+	case v.Kind() == reflect.Struct && v.Type() != timeType:
+		stored := func(number int) bool { return !empty(v.Field(number)) }
+		return !slices.ContainsFunc(storedFields()[v.Type()], stored)
+	}
+	return v.IsZero()
+}
+
+func appendField(dst []byte, number int, v reflect.Value) []byte {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return appendField(dst, number, v.Elem())
+	case reflect.String:
+		return appendText(dst, number, v.String())
+	case reflect.Int64:
+		return binary.AppendVarint(appendTag(dst, number, kindNumber), v.Int())
+	case reflect.Bool:
+		var n int64
+		if v.Bool() {
+			n = 1
+		}
+		return binary.AppendVarint(appendTag(dst, number, kindNumber), n)
+	case reflect.Float64:
+		return binary.BigEndian.AppendUint64(appendTag(dst, number, kindDouble), math.Float64bits(v.Float()))
+	case reflect.Slice:
+		return appendSized(appendTag(dst, number, kindList), func(dst []byte) []byte {
+			for i := range v.Len() {
+				dst = appendField(dst, 0, v.Index(i))
+			}
+			return dst
+		})
+	case reflect.Map:
+		return appendSized(appendTag(dst, number, kindList), func(dst []byte) []byte {
+			m := v.Interface().(map[string]int64)
+			for _, k := range slices.Sorted(maps.Keys(m)) {
+				dst = binary.AppendVarint(appendTag(appendText(dst, 0, k), 0, kindNumber), m[k])
+			}
+			return dst
+		})
+	case reflect.Struct:
+		if v.Type() == timeType {
+			return binary.AppendVarint(appendTag(dst, number, kindNumber), v.Interface().(time.Time).UnixMilli())
+		}
+		return appendSized(appendTag(dst, number, kindRecord), func(dst []byte) []byte { return appendFields(dst, v) })
+	default:
+		panic("revise: an event has a field of type " + v.Type().String()) // every test of sights meets it
+	}
+}
+
+// appendSized appends what write appends, after its length.
+func appendSized(dst []byte, write func([]byte) []byte) []byte {
+	start := len(dst)
+	dst = write(dst)
+	var size [binary.MaxVarintLen64]byte
+	return slices.Insert(dst, start, size[:binary.PutUvarint(size[:], uint64(len(dst)-start))]...)
+}
+
+// fields reads a record to the end of the input. Unknown fields are passed over.
+func (r *reader) fields(record reflect.Value) {
+	known := storedFields()[record.Type()]
+	previous := -1
+	for len(r.rest) > 0 {
+		f := r.field()
+		r.require(f.number > previous && f.kind != kindGone && f.kind != kindChange)
+		previous = f.number
+		if _, ok := slices.BinarySearch(known, f.number); ok && !r.failed {
+			r.set(record.Field(f.number), f)
+		}
+	}
+}
+
+// field is one field as it is stored.
+type field struct {
+	number int
+	kind   kind
+	value  []byte // without its length, where it has one
+	raw    []byte // all of it
+}
+
+// field reads the next field, and leaves its value unread.
+func (r *reader) field() field {
+	start := r.rest
+	tag := r.number()
+	f := field{number: int(tag >> kindBits), kind: kind(tag & (1<<kindBits - 1))}
+	switch f.kind {
+	case kindGone:
+	case kindNumber:
+		_, n := binary.Varint(r.rest)
+		r.require(n > 0 && (n == 1 || r.rest[n-1] != 0))
+		f.value = r.take(uint64(max(n, 0)))
+	case kindDouble:
+		f.value = r.take(8)
+	case kindCode:
+		f.value = r.code()
+	default:
+		f.value = r.bytes()
+	}
+	f.raw = start[:len(start)-len(r.rest)]
+	return f
+}
+
+// set reads the value of f into v.
+func (r *reader) set(v reflect.Value, f field) {
+	value := reader{rest: f.value}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		r.set(v.Elem(), f)
+		return
+	case reflect.String:
+		v.SetString(value.text(f.kind))
+	case reflect.Int64:
+		v.SetInt(value.long(f.kind))
+	case reflect.Bool:
+		n := value.long(f.kind)
+		r.require(n == 0 || n == 1)
+		v.SetBool(n == 1)
+	case reflect.Float64:
+		r.require(f.kind == kindDouble)
+		if !r.failed {
+			v.SetFloat(math.Float64frombits(binary.BigEndian.Uint64(f.value)))
+		}
+		return
+	case reflect.Slice:
+		r.require(f.kind == kindList)
+		for len(value.rest) > 0 && !r.failed {
+			v.Grow(1)
+			v.SetLen(v.Len() + 1)
+			value.set(v.Index(v.Len()-1), value.item())
+		}
+	case reflect.Map:
+		r.require(f.kind == kindList)
+		m := make(map[string]int64)
+		for len(value.rest) > 0 && !r.failed {
+			key, n := value.item(), value.item()
+			m[(&reader{rest: key.value}).text(key.kind)] = (&reader{rest: n.value}).long(n.kind)
+			value.require(key.kind == kindText || key.kind == kindCode)
+			value.require(n.kind == kindNumber)
+		}
+		v.Set(reflect.ValueOf(m))
+	default:
+		if v.Type() == timeType {
+			v.Set(reflect.ValueOf(time.UnixMilli(value.long(f.kind)).UTC()))
+			break
+		}
+		r.require(f.kind == kindRecord)
+		value.fields(v)
+	}
+	r.require(!value.failed)
+}
+
+func (r *reader) item() field {
+	f := r.field()
+	r.require(f.number == 0)
+	return f
+}
+
+// long reads the whole of a number.
+func (r *reader) long(k kind) int64 {
+	r.require(k == kindNumber)
+	return r.signed()
+}

@@ -1,0 +1,274 @@
+package revise
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+)
+
+var update = flag.Bool("update", false, "append new fields to testdata/fields.golden")
+
+// randomEvent returns an event in which every field is empty or holds any value that a sight keeps.
+func randomEvent(r *rand.Rand, t events.Type) events.Event {
+	e := events.New(t)
+	randomize(r, reflect.ValueOf(e).Elem())
+	*e.Head() = events.Header{
+		EntityID: "e", AccountID: "a", EventTime: e.Head().EventTime, EventTimeBasis: e.Head().EventTimeBasis,
+		ConversationID: e.Head().ConversationID, SessionID: e.Head().SessionID, SegmentID: e.Head().SegmentID,
+		Channel: e.Head().Channel, Agent: e.Head().Agent, Queue: e.Head().Queue,
+	}
+	return e
+}
+
+var texts = []string{
+	"", "voice", "Ada Ito", "6afe381bdce36003c3522d64", "bd95fa5-e723-43fe-b169-6f86b6cadf30", "\xff not UTF-8",
+	"ac-8a64e5ed-b39a-4c35-b6b2-29f78061df94", "f1caea384f564cc1ecc5eb6ab7e599fb", "AC-8A64E5ED-B39A-4C35-B6B2-29F78061DF94",
+	"a prefix too long-8a64e5ed-b39a-4c35-b6b2-29f78061df94", "8a64e5ed+b39a+4c35+b6b2+29f78061df94", strings.Repeat("long ", 100),
+}
+
+func randomize(r *rand.Rand, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if r.IntN(2) == 0 {
+			v.Set(reflect.New(v.Type().Elem()))
+			randomize(r, v.Elem())
+		}
+	case reflect.String:
+		v.SetString(texts[r.IntN(len(texts))])
+	case reflect.Int64:
+		v.SetInt(r.Int64N(1<<r.IntN(63)) * int64(1-2*r.IntN(2)))
+	case reflect.Bool:
+		v.SetBool(r.IntN(2) == 0)
+	case reflect.Float64:
+		v.SetFloat(r.NormFloat64())
+	case reflect.Slice:
+		for range r.IntN(3) {
+			v.Set(reflect.Append(v, reflect.Zero(v.Type().Elem())))
+			randomize(r, v.Index(v.Len()-1))
+		}
+	case reflect.Map:
+		for range r.IntN(3) {
+			if v.IsNil() {
+				v.Set(reflect.ValueOf(map[string]int64{}))
+			}
+			v.SetMapIndex(reflect.ValueOf(texts[r.IntN(len(texts))]), reflect.ValueOf(r.Int64()))
+		}
+	case reflect.Struct:
+		if v.Type() == timeType {
+			v.Set(reflect.ValueOf(time.UnixMilli(r.Int64N(4e12) - 1e12).UTC()))
+			return
+		}
+		for i := range v.NumField() {
+			randomize(r, v.Field(i))
+		}
+	}
+}
+
+func TestSightRoundTrip(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, typ := range events.Types() {
+		for range 20 {
+			want := randomEvent(r, typ)
+			body := encodeSight(want)
+			got, err := decodeSight(typ, want.Head(), body)
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+			require.Equal(t, body, encodeSight(got))
+			for n := range min(len(body), 200) {
+				if e, err := decodeSight(typ, want.Head(), body[:n]); err == nil { // cut between two fields
+					require.True(t, bytes.Equal(body[:n], encodeSight(e)))
+				}
+			}
+		}
+	}
+}
+
+// What identifies the entity is the same in all of its sights, and what the poller says of an event is no part of them.
+func TestSightKeepsNothingButWhatUpstreamSays(t *testing.T) {
+	said, channel := "said by the poller", "channel"
+	e := &events.Summary{Header: events.Header{
+		EventID: said, EntityID: said, Revision: 5, ChangedAfter: new(time.Time), ChangedBefore: time.Now(), ObservedTime: time.Now(),
+		Late: true, Replay: true, Endpoint: said, Source: said, AccountID: said, BotID: &said, SupersededBy: &said, Channel: &channel,
+	}}
+	bot := "bot"
+	same := events.Header{EntityID: "entity", AccountID: "account", BotID: &bot, SegmentID: &said}
+	got, err := decodeSight(events.TypeSummary, &same, encodeSight(e))
+	require.NoError(t, err)
+	require.Equal(t, &events.Summary{Header: events.Header{EntityID: "entity", AccountID: "account", BotID: &bot, Channel: &channel}}, got)
+}
+
+// A later build has more fields, in the event and inside its records.
+func TestSightOfALaterBuild(t *testing.T) {
+	text := "text"
+	want := &events.Summary{Summary: &text}
+	more := func(dst []byte) []byte {
+		dst = appendText(dst, 1000, "text")
+		dst = appendText(dst, 1001, texts[6])
+		dst = append(appendTag(dst, 1002, kindNumber), 7)
+		dst = append(appendTag(dst, 1003, kindDouble), "12345678"...)
+		dst = append(appendTag(dst, 1004, kindList), 1, 0xff)
+		return append(appendTag(dst, 1005, kindRecord), 2, 0xff, 0xff)
+	}
+	head := appendSized(appendTag(nil, 0, kindRecord), more)
+	got, err := decodeSight(events.TypeSummary, new(events.Header), more(append(head, encodeSight(want)...)))
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func TestDecodeSightRefuses(t *testing.T) {
+	for name, body := range map[string][]byte{
+		"a number for a text":      append(appendTag(nil, 1, kindNumber), 2),
+		"a text for a time":        appendText(nil, 11, "text"),
+		"a text for a double":      appendText(nil, 10, "text"),
+		"a text for a list":        appendText(nil, 20, "text"),
+		"a text for a record":      appendText(nil, 0, "text"),
+		"2 for a boolean":          append(appendTag(nil, 5, kindNumber), 4),
+		"a field twice":            appendText(appendText(nil, 1, "text"), 1, "text"),
+		"fields in another order":  appendText(appendText(nil, 2, "text"), 1, "text"),
+		"a difference":             appendTag(nil, 1, kindGone),
+		"a numbered item":          append(appendTag(nil, 20, kindList), append([]byte{7}, appendText(nil, 1, "text")...)...),
+		"a word that is none":      append(appendTag(nil, 1, kindCode), 0xff),
+		"a shape that is none":     append(appendTag(nil, 1, kindCode), 0x70),
+		"a digit where none is":    append(appendTag(nil, 1, kindCode), append([]byte{0x10}, bytes.Repeat([]byte{0xff}, 16)...)...),
+		"a text beyond the sight":  append(appendTag(nil, 1, kindText), 9),
+		"no value":                 appendTag(nil, 1, kindNumber),
+		"a number in another form": append(appendTag(nil, 11, kindNumber), 0x80, 0),
+	} {
+		_, err := decodeSight(events.TypeSummary, new(events.Header), body)
+		require.ErrorIs(t, err, errState, name)
+	}
+}
+
+// TestFieldNumbersStay compares every field's number with the one that earlier builds gave it. Fields may only be
+// appended to a record, of the header too; -update takes those over.
+func TestFieldNumbersStay(t *testing.T) {
+	const path = "testdata/fields.golden"
+	var now []string
+	for record, numbers := range storedFields() {
+		for _, n := range numbers {
+			f := record.Field(n)
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			now = append(now, fmt.Sprintf("%s %02d %s %s", record.Name(), n, name, strings.ReplaceAll(f.Type.String(), "events.", "")))
+		}
+	}
+	slices.Sort(now)
+	golden, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, line := range strings.FieldsFunc(string(golden), func(r rune) bool { return r == '\n' }) {
+		require.Contains(t, now, line, "a stored field has another number or type, or is gone")
+	}
+	text := strings.Join(now, "\n") + "\n"
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		return
+	}
+	require.Equal(t, text, string(golden), "take new fields over with -update")
+}
+
+func TestDifference(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	for _, typ := range events.Types() {
+		for range 200 {
+			base, body := encodeSight(randomEvent(r, typ)), encodeSight(randomEvent(r, typ))
+			difference, ok := appendDifference(nil, base, body, 0)
+			require.True(t, ok)
+			got, ok := appendApplied(nil, base, difference, 0)
+			require.True(t, ok)
+			require.True(t, bytes.Equal(body, got))
+			none, _ := appendDifference(nil, body, body, 0)
+			require.Empty(t, none)
+		}
+	}
+}
+
+// A sight that cannot be read costs itself; the first one costs those that say only what differs from it.
+func TestSightsThatCannotBeRead(t *testing.T) {
+	whole, garbage := appendText(nil, 1, "text"), []byte{0xff}
+	gone := sight{endpoint: events.Conversations, body: appendTag(nil, 1, kindGone), differs: true}
+	for name, c := range map[string]struct {
+		sights []sight
+		lost   int
+		left   []events.Endpoint
+	}{
+		"none":       {[]sight{{endpoint: events.Interactions, body: whole}, gone}, 0, []events.Endpoint{events.Interactions, events.Conversations}},
+		"the first":  {[]sight{{endpoint: events.Interactions, body: garbage}, gone}, 2, nil},
+		"the second": {[]sight{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: garbage}}, 1, []events.Endpoint{events.Interactions}},
+		"a difference": {
+			[]sight{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: appendTag(nil, 1, kindChange), differs: true}},
+			1, []events.Endpoint{events.Interactions},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := state{sights: c.sights}
+			require.Equal(t, c.lost, s.unfold())
+			var left []events.Endpoint
+			for _, seen := range s.sights {
+				require.False(t, seen.differs)
+				left = append(left, seen.endpoint)
+			}
+			require.Equal(t, c.left, left)
+		})
+	}
+}
+
+func FuzzDecodeSight(f *testing.F) {
+	r := rand.New(rand.NewPCG(3, 3))
+	for i, typ := range events.Types() {
+		f.Add(uint8(i), encodeSight(randomEvent(r, typ)))
+	}
+	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
+		typ := events.Types()[int(i)%len(events.Types())]
+		e, err := decodeSight(typ, new(events.Header), b)
+		if err != nil {
+			return
+		}
+		same, err := decodeSight(typ, new(events.Header), encodeSight(e))
+		require.NoError(t, err)
+		require.Equal(t, events.ContentHash(e, 1), events.ContentHash(same, 1))
+	})
+}
+
+func FuzzDifference(f *testing.F) {
+	a, b, c := "a", "b", 1.0
+	base := encodeSight(&events.Summary{Summary: &a, Time: &c, Header: events.Header{Channel: &a, Agent: &events.Agent{Name: &a}}})
+	body := encodeSight(&events.Summary{Summary: &b, Header: events.Header{SegmentID: &b, Agent: &events.Agent{Name: &b, Email: &b}}})
+	difference, _ := appendDifference(nil, base, body, 0)
+	f.Add(base, body)
+	f.Add(base, difference)
+	f.Fuzz(func(t *testing.T, base, b []byte) {
+		if difference, ok := appendDifference(nil, base, b, 0); ok {
+			body, ok := appendApplied(nil, base, difference, 0)
+			require.True(t, ok)
+			require.True(t, bytes.Equal(b, body))
+		}
+		if body, ok := appendApplied(nil, base, b, 0); ok { // of a record inside too, which is not looked into otherwise
+			_, ok = appendDifference(nil, base, body, 0)
+			require.True(t, ok)
+		}
+	})
+}
+
+func FuzzText(f *testing.F) {
+	for _, text := range append(texts, words...) {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r := reader{rest: appendText(nil, 3, text)}
+		got := r.field()
+		require.Equal(t, 3, got.number)
+		require.Equal(t, text, (&reader{rest: got.value}).text(got.kind))
+		require.Empty(t, r.rest)
+		require.False(t, r.failed)
+	})
+}

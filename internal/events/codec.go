@@ -161,11 +161,17 @@ func (w *encoder) strs(v []string) {
 
 func (w *encoder) longMap(m map[string]int64) {
 	w.open(len(m))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
+	for _, k := range sortedKeys(m) {
 		w.str(k)
 		w.long(m[k])
 	}
 	w.close()
+}
+
+func sortedKeys(m map[string]int64) []string {
+	keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m))
+	slices.Sort(keys)
+	return keys
 }
 
 // decoder reads the types that the schemas use. After the first error it returns zero values.

@@ -3,7 +3,6 @@ package events
 import (
 	"bytes"
 	"encoding/binary"
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -113,18 +112,18 @@ func contentItem(dst []byte, i int, item func([]byte, int) []byte) []byte {
 
 func contentSet(dst []byte, n int, item func([]byte, int) []byte) []byte {
 	items := make([][]byte, n)
+	start := len(dst)
 	for i := range n {
-		items[i] = contentItem(nil, i, item)
+		from := len(dst)
+		dst = contentItem(dst, i, item)
+		items[i] = dst[from:]
 	}
 	slices.SortFunc(items, bytes.Compare)
-	for _, it := range items {
-		dst = append(dst, it...)
-	}
-	return dst
+	return append(dst[:start], slices.Concat(items...)...)
 }
 
 func contentMap(dst []byte, name string, m map[string]int64) []byte {
-	keys := slices.Sorted(maps.Keys(m))
+	keys := sortedKeys(m)
 	return contentList(dst, name, len(keys), false, func(dst []byte, i int) []byte {
 		return append(binary.AppendVarint(dst, m[keys[i]]), keys[i]...)
 	})

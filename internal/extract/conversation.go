@@ -52,7 +52,6 @@ func (d *decoder) conversation() {
 		BotID:          or(first(c.botID, &bot)),
 		Start:          or(c.start),
 		Agentic:        len(c.agentic) > 0 || len(c.summaries) > 0,
-		Sightings:      d.out,
 	})
 }
 

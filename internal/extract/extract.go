@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -241,10 +242,11 @@ func (d *decoder) row() {
 	}
 }
 
-// add appends a row to the page. Its ids are kept by callers for as long as the record is open, so they are copies: a part of
+// add appends a row to the page, with what was sighted in it. Its ids are kept by callers for as long as the record is open, so they are copies: a part of
 // the body would hold on to all of it.
 func (d *decoder) add(r Row) {
 	r.ID, r.ConversationID = strings.Clone(r.ID), strings.Clone(r.ConversationID)
+	r.Sightings = slices.Clone(d.out)
 	d.page.Rows = append(d.page.Rows, r)
 }
 

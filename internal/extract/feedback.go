@@ -9,7 +9,7 @@ import (
 
 // feedback reads what an agent thinks of a suggestion on interactions; nil where nothing was said.
 func (d *decoder) feedback() *events.Feedback {
-	f := new(events.Feedback)
+	var f events.Feedback
 	d.object("feedback", func(name string) {
 		switch name {
 		case "response":
@@ -25,7 +25,7 @@ func (d *decoder) feedback() *events.Feedback {
 
 // feedbackInfo reads what an agent thinks of something on conversations; nil where nothing was said.
 func (d *decoder) feedbackInfo(at string) *events.Feedback {
-	f := new(events.Feedback)
+	var f events.Feedback
 	d.object(at, func(name string) {
 		switch name {
 		case "agentDetails":
@@ -43,13 +43,13 @@ func (d *decoder) feedbackInfo(at string) *events.Feedback {
 	return said(f)
 }
 
-func said(f *events.Feedback) *events.Feedback {
+func said(f events.Feedback) *events.Feedback {
 	if f.Response == nil && f.Comment == nil && len(f.ReasonCodes) == 0 {
 		return nil
 	}
 	f.GivenBy = "AGENT"
 	f.Sentiment = sentiment(or(f.Response))
-	return f
+	return &f
 }
 
 func sentiment(response string) string {

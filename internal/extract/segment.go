@@ -71,7 +71,6 @@ func (d *decoder) segment() {
 		End:            or(e.SegmentEndTime),
 		Open:           e.SegmentEndTime == nil,
 		Agentic:        len(s.agentic) > 0 || len(s.summaries) > 0,
-		Sightings:      d.out,
 	})
 }
 
@@ -280,7 +279,7 @@ func (d *decoder) countPhrases(s *segment) {
 			return
 		}
 		if *total == nil {
-			*total = new(int64)
+			*total = d.ints.put(0)
 		}
 		**total += *n
 	}

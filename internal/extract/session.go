@@ -56,7 +56,6 @@ func (d *decoder) session() {
 		End:            or(e.SessionEndTime),
 		Open:           e.SessionEndTime == nil || isOpen(or(e.FinalStatus)),
 		BotOnly:        e.BotOnly,
-		Sightings:      d.out,
 	})
 }
 

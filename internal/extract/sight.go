@@ -64,7 +64,7 @@ func (s *spotter) begin(bot string, at moment, head events.Header) {
 		s.twins = map[string]int{}
 	}
 	clear(s.twins)
-	s.out = make([]events.Sighting, 0, 16)
+	s.out = s.out[:0]
 }
 
 // entity returns the id of a thing. Things of one record that are equal in all that identifies them are told apart by

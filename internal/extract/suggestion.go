@@ -141,8 +141,9 @@ func (d *decoder) suggestions(e *events.SuggestionShown) {
 		if !slices.Contains(suggestionLists, list) {
 			d.drift.add("", d.path, list) // kept nevertheless
 		}
+		at := list + "[]"
 		d.list(func() {
-			if s, ok := d.suggestion(list); ok {
+			if s, ok := d.suggestion(at, list); ok {
 				all = append(all, s)
 			}
 		})
@@ -166,13 +167,13 @@ func (d *decoder) suggestions(e *events.SuggestionShown) {
 	d.scratch = all
 }
 
-func (d *decoder) suggestion(list string) (events.ShownSuggestion, bool) {
+func (d *decoder) suggestion(at, list string) (events.ShownSuggestion, bool) {
 	s := events.ShownSuggestion{List: list}
 	if d.kind() == '"' {
 		s.Content = d.text()
 		return s, s.Content != nil
 	}
-	ok := d.object(list+"[]", func(name string) {
+	ok := d.object(at, func(name string) {
 		switch name {
 		case "positionId":
 			s.PositionID = d.text()

@@ -24,11 +24,11 @@ const (
 	deltaDead    = 5
 )
 
-// encode takes as many of the puts as fit a record, and returns the rest.
-func (d *delta) encode() (value []byte, rest []checkpoint.Entry) {
-	body := make([]byte, 0, min(len(d.puts)*48, maxValue+1024))
+// encode takes as many of the puts as fit a value of that size, at least one, and returns the rest.
+func (d *delta) encode(size int) (value []byte, rest []checkpoint.Entry) {
+	body := make([]byte, 0, min(len(d.puts)*48, size))
 	before, taken := uint32(0), 0
-	for ; taken < len(d.puts) && (taken == 0 || len(body)+len(d.puts[taken].Value)+32 < maxValue); taken++ {
+	for ; taken < len(d.puts) && (taken == 0 || len(body)+len(d.puts[taken].Value)+32 <= size); taken++ {
 		key := d.puts[taken].Key
 		body = appendDay(body, before, key.Day)
 		before = key.Day

@@ -49,6 +49,7 @@ type Record struct{ Key, Value []byte }
 type Journal struct {
 	store   *checkpoint.Store
 	account string
+	limits  limits
 	state   *state
 	pending *draft
 }
@@ -73,7 +74,7 @@ func New(store *checkpoint.Store, account string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{store: store, account: account, state: state}, nil
+	return &Journal{store: store, account: account, limits: defaultLimits, state: state}, nil
 }
 
 // Exists reports whether a manifest was ever committed.
@@ -87,7 +88,7 @@ func (j *Journal) Append(c *checkpoint.Changes) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.roundDue() {
+	if d.roundDue(&j.limits) {
 		d.manifest.round, d.manifest.bytes = d.manifest.next, 0
 	}
 	records, err := j.goOn(d)
@@ -196,7 +197,7 @@ func (j *Journal) progress(d *draft, changed map[string][]byte) ([]Record, error
 // deltas returns the delta, in as many pieces as it needs.
 func (j *Journal) deltas(d *draft, changes delta) (records []Record) {
 	for len(changes.puts)+len(changes.touched)+len(changes.dead)+len(changes.forget) > 0 {
-		value, rest := changes.encode()
+		value, rest := changes.encode(j.limits.value)
 		record := Record{deltaKey(j.account, d.manifest.next), value}
 		changes.puts = changes.puts[:len(changes.puts)-len(rest)]
 		d.note(d.manifest.next, &changes)

@@ -8,20 +8,15 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// How much a replay gathers before it writes.
-const (
-	applyEntities = 50_000
-	applyBytes    = 8 << 20
-)
-
 // Replay brings a store up to date from the records of the topic. It is not safe for concurrent use.
 type Replay struct {
 	store    *checkpoint.Store
 	wanted   func(account string) bool
 	accounts map[string]*replayed
-	entities int // gathered
-	bytes    int
 	summary  Summary
+
+	entities, bytes       int // gathered
+	maxEntities, maxBytes int // before they are written
 }
 
 // Summary says what a replay has met.
@@ -64,7 +59,10 @@ type slotOfDay struct {
 
 // NewReplay begins a replay of the accounts that are wanted; records of others are passed over.
 func NewReplay(store *checkpoint.Store, accounts func(account string) bool) *Replay {
-	return &Replay{store: store, wanted: accounts, accounts: make(map[string]*replayed)}
+	return &Replay{
+		store: store, wanted: accounts, accounts: make(map[string]*replayed),
+		maxEntities: 50_000, maxBytes: 8 << 20,
+	}
 }
 
 // Add takes the next record in the order of offsets; next is the offset after it. A record applied to a store that holds it
@@ -76,7 +74,7 @@ func (r *Replay) Add(key, value []byte, next int64) error {
 	r.summary.Records++
 	r.summary.Bytes += int64(len(key) + len(value))
 	r.summary.Next = next
-	if r.entities < applyEntities && r.bytes < applyBytes {
+	if r.entities < r.maxEntities && r.bytes < r.maxBytes {
 		return nil
 	}
 	return r.apply(nil, false)

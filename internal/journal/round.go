@@ -7,25 +7,34 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// When rounds begin, and how much of one goes into a transaction.
-const (
-	minRound      = 64 << 10 // bytes of deltas; less is not worth a round
-	maxDeltas     = 4096
-	snapshotBytes = 1 << 20
-	tombstones    = 512
-)
+// limits say when rounds begin, and how much goes into a record and a transaction.
+type limits struct {
+	value      int    // bytes of a record's value, unless a single entity is larger
+	round      uint64 // bytes of deltas; less is not worth a round
+	deltas     uint64 // more are not waited for, however small
+	snapshots  uint64 // bytes of snapshots in a transaction; the slot that reaches them is the last
+	tombstones int    // for deltas in a transaction
+}
+
+var defaultLimits = limits{
+	value:      512 << 10, // half of what brokers take by default
+	round:      64 << 10,
+	deltas:     4096,
+	snapshots:  1 << 20,
+	tombstones: 512,
+}
 
 // roundDue tells whether the deltas since the last round are worth another: when they are half as large as what it would
 // write, so that a byte is written three times in the long run and the deltas add at most half to the topic.
-func (d *draft) roundDue() bool {
+func (d *draft) roundDue(l *limits) bool {
 	m := &d.manifest
 	switch {
 	case m.first < m.round, m.round == m.next: // a round is under way, or there is nothing to replace
 		return false
-	case m.next-m.round > maxDeltas:
+	case m.next-m.round > l.deltas:
 		return true
 	default:
-		return m.bytes > minRound && m.bytes > d.base.changedBytes()/2
+		return m.bytes > l.round && m.bytes > d.base.changedBytes()/2
 	}
 }
 
@@ -53,7 +62,7 @@ func (j *Journal) goOn(d *draft) (records []Record, err error) {
 			if since := d.day(day).slots[slot].since; since == 0 || since >= d.manifest.round {
 				continue
 			}
-			if written >= snapshotBytes {
+			if written >= j.limits.snapshots {
 				return records, nil
 			}
 			parts, err := j.snapshot(d, day, slot)
@@ -72,7 +81,7 @@ func (j *Journal) goOn(d *draft) (records []Record, err error) {
 func (j *Journal) snapshot(d *draft, day uint32, slot checkpoint.Slot) ([]Record, error) {
 	before := *d.day(day)
 	now := slotState{asOf: d.manifest.next}
-	values, err := encodeSlot(j.store, j.account, day, slot, before.touched, now.asOf)
+	values, err := j.encodeSlot(day, slot, before.touched, now.asOf)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +100,7 @@ func (j *Journal) snapshot(d *draft, day uint32, slot checkpoint.Slot) ([]Record
 }
 
 func (j *Journal) deleteDeltas(d *draft) (records []Record) {
-	for ; d.manifest.first < d.manifest.round && len(records) < tombstones; d.manifest.first++ {
+	for ; d.manifest.first < d.manifest.round && len(records) < j.limits.tombstones; d.manifest.first++ {
 		records = append(records, Record{Key: deltaKey(j.account, d.manifest.first)})
 	}
 	return records

@@ -7,9 +7,6 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// maxValue is the size of a record's value, unless a single entity is larger: half of what brokers take by default.
-const maxValue = 512 << 10
-
 // part is a piece of what a slot holds.
 type part struct {
 	asOf     uint64 // the delta that it was written with: it holds what all deltas before have made of the slot
@@ -26,12 +23,12 @@ const (
 )
 
 // encodeSlot returns the values of the slot's parts, from what the store holds.
-func encodeSlot(store *checkpoint.Store, account string, day uint32, slot checkpoint.Slot, touched uint32, asOf uint64) ([][]byte, error) {
+func (j *Journal) encodeSlot(day uint32, slot checkpoint.Slot, touched uint32, asOf uint64) ([][]byte, error) {
 	bodies := make([][]byte, 1)
 	minute := firstMinute(slot)
 	add := func(m uint16, hash checkpoint.Hash, value []byte) error {
 		body := &bodies[len(bodies)-1]
-		if len(*body) > 0 && len(*body)+len(value)+32 > maxValue {
+		if len(*body) > 0 && len(*body)+len(value)+32 > j.limits.value {
 			bodies = append(bodies, nil)
 			body, minute = &bodies[len(bodies)-1], firstMinute(slot)
 		}
@@ -46,7 +43,7 @@ func encodeSlot(store *checkpoint.Store, account string, day uint32, slot checkp
 		return nil
 	}
 	if slot < slotTouched {
-		if err := store.Scan(account, day, slot, add); err != nil {
+		if err := j.store.Scan(j.account, day, slot, add); err != nil {
 			return nil, err
 		}
 	}

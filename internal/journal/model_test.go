@@ -1,0 +1,307 @@
+package journal_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/checkpoint/checkpointtest"
+	"agentassist-poller/internal/journal"
+)
+
+// model is accounts with a topic, a store, and what the store ought to remember, told in the simplest way.
+type model struct {
+	t        *testing.T
+	random   *rand.Rand
+	topic    topic
+	dir      string
+	files    int
+	store    *checkpointtest.Store
+	saved    string // a copy of the store as it was once, of which a crash may leave no more
+	savedAt  int64  // its next offset
+	journals map[string]*journal.Journal
+	want     map[string]map[string]string // by account, as dump has it
+	now      time.Time
+	crashes  int
+	rebuilds int
+}
+
+var accounts = []string{"a1", "a2", "a3"}
+
+func newModel(t *testing.T, seed uint64) *model {
+	m := &model{
+		t: t, random: rand.New(rand.NewPCG(seed, 1)), dir: t.TempDir(), now: time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC),
+		want: make(map[string]map[string]string),
+	}
+	for _, account := range accounts {
+		m.want[account] = make(map[string]string)
+	}
+	m.store = m.newStore()
+	m.open()
+	return m
+}
+
+func (m *model) newStore() *checkpointtest.Store {
+	m.files++
+	return checkpointtest.OpenAt(m.t, filepath.Join(m.dir, strconv.Itoa(m.files)))
+}
+
+func (m *model) open() {
+	m.journals = make(map[string]*journal.Journal)
+	for _, account := range accounts {
+		j, err := journal.New(m.store.Store, account)
+		require.NoError(m.t, err)
+		j.Shrink()
+		m.journals[account] = j
+	}
+}
+
+func today(now time.Time) uint32 { return uint32(now.Unix() / 86400) }
+
+// changes are of a random batch: mostly the last days, few hashes so that entities change.
+func (m *model) changes(account string) checkpoint.Changes {
+	c := checkpoint.Changes{Account: account, Seen: m.now, Progress: map[string][]byte{}}
+	day := func() uint32 { return today(m.now) - uint32(m.random.IntN(4)*m.random.IntN(4)) }
+	hash := func() (h checkpoint.Hash) {
+		h[0], h[11] = byte(m.random.IntN(256)), byte(m.random.IntN(2))
+		return h
+	}
+	for range m.random.IntN(30) * m.random.IntN(2) {
+		key := checkpoint.Key{Day: day(), Shared: m.random.IntN(3) == 0, Hash: hash()}
+		if !key.Shared {
+			key.Minute = uint16(key.Hash[0]) * 5
+		}
+		value := make([]byte, m.random.IntN(40))
+		for i := range value {
+			value[i] = byte(m.random.IntN(256))
+		}
+		c.Puts = append(c.Puts, checkpoint.Entry{Key: key, Value: value})
+	}
+	for range m.random.IntN(3) {
+		c.Touched = append(c.Touched, day())
+	}
+	if m.random.IntN(4) == 0 {
+		c.Dead = append(c.Dead, checkpoint.DeadLetter{Day: day(), Hash: hash()})
+	}
+	for range m.random.IntN(3) {
+		name := fmt.Sprintf("unit/%d", m.random.IntN(6))
+		c.Progress[name] = strconv.AppendInt(nil, m.random.Int64(), 36)
+		if m.random.IntN(4) == 0 {
+			c.Progress[name] = nil
+		}
+	}
+	return c
+}
+
+// learn does to the model what the changes mean.
+func (m *model) learn(c checkpoint.Changes) {
+	want := m.want[c.Account]
+	hour := func(day uint32) int {
+		var hour int
+		_, _ = fmt.Sscanf(want[fmt.Sprintf("day %d", day)], "touched %d", &hour)
+		return hour
+	}
+	seen := func(day uint32) {
+		want[fmt.Sprintf("day %d", day)] = fmt.Sprintf("touched %d", max(hour(day), int(c.Seen.Unix()/3600)))
+	}
+	for _, put := range c.Puts {
+		seen(put.Key.Day)
+		if k := put.Key; k.Shared {
+			want[fmt.Sprintf("shared %d %x", k.Day, k.Hash)] = string(put.Value)
+		} else {
+			want[fmt.Sprintf("entity %d %d %x", k.Day, k.Minute, k.Hash)] = string(put.Value)
+		}
+	}
+	for _, dead := range c.Dead {
+		seen(dead.Day)
+		want[fmt.Sprintf("dead %d %x", dead.Day, dead.Hash)] = ""
+	}
+	for _, day := range c.Touched {
+		if want[fmt.Sprintf("day %d", day)] != "" {
+			seen(day)
+		}
+	}
+	for name, record := range c.Progress {
+		if name[0] == '~' {
+			continue
+		}
+		delete(want, "progress "+name)
+		if record != nil {
+			want["progress "+name] = string(record)
+		}
+	}
+}
+
+func (m *model) forget(account string, days []uint32) {
+	for _, day := range days {
+		maps.DeleteFunc(m.want[account], func(name, _ string) bool {
+			var of uint32
+			for _, kind := range []string{"day", "dead", "shared", "entity"} {
+				if n, _ := fmt.Sscanf(name, kind+" %d", &of); n == 1 && of == day {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+func (m *model) step() {
+	m.now = m.now.Add(time.Duration(m.random.IntN(90)) * time.Minute)
+	account := accounts[m.random.IntN(len(accounts))]
+	j := m.journals[account]
+	c := m.changes(account)
+	records, err := j.Append(&c)
+	require.NoError(m.t, err)
+	for m.random.IntN(5) == 0 { // the transaction is aborted
+		if m.random.IntN(2) == 0 {
+			c = m.changes(account)
+		}
+		records, err = j.Append(&c)
+		require.NoError(m.t, err)
+	}
+	m.topic.write(records)
+	m.learn(c)
+	if m.random.IntN(30) == 0 {
+		m.crash() // before the store knows
+		return
+	}
+	m.commit(j, c)
+	switch m.random.IntN(40) {
+	case 0, 1:
+		m.expire(account)
+	case 2:
+		m.compact()
+	case 3:
+		m.save()
+	case 4:
+		m.rebuild()
+	}
+}
+
+func (m *model) commit(j *journal.Journal, c checkpoint.Changes) {
+	c.Identity = map[string][]byte{"next/7": strconv.AppendInt(nil, m.topic.next, 10)}
+	require.NoError(m.t, m.store.Commit(c))
+	j.Committed()
+}
+
+func (m *model) expire(account string) {
+	due, err := m.store.Due(m.now.Add(-60 * time.Hour))
+	require.NoError(m.t, err)
+	var days []uint32
+	for _, e := range due {
+		if e.Account == account {
+			days = append(days, e.Day)
+		}
+	}
+	if m.random.IntN(6) == 0 {
+		days = append(days, today(m.now)-uint32(m.random.IntN(3))) // whatever the reason
+	}
+	c := checkpoint.Changes{Account: account, Seen: m.now}
+	records, err := m.journals[account].Expire(days, &c)
+	require.NoError(m.t, err)
+	if records == nil {
+		return
+	}
+	m.topic.write(records)
+	m.forget(account, days)
+	if m.random.IntN(4) == 0 {
+		m.crash()
+		return
+	}
+	require.NoError(m.t, m.store.Forget(account, days))
+	if m.random.IntN(4) == 0 {
+		m.crash()
+		return
+	}
+	m.commit(m.journals[account], c)
+}
+
+func (m *model) compact() {
+	horizon := storeNext(m.t, m.store.Store)
+	if m.saved != "" {
+		horizon = min(horizon, m.savedAt)
+	}
+	m.topic.compact(m.random, m.random.Int64N(m.topic.next+1), horizon)
+}
+
+// save keeps the store as it is, as a disk might keep it that was not told to sync.
+func (m *model) save() {
+	m.savedAt = storeNext(m.t, m.store.Store)
+	file, err := os.ReadFile(m.store.Path)
+	require.NoError(m.t, err)
+	m.saved = m.store.Path + ".saved"
+	require.NoError(m.t, os.WriteFile(m.saved, file, 0o600))
+}
+
+// crash leaves a store that is some commits behind, or none; a replay makes up for it.
+func (m *model) crash() {
+	m.crashes++
+	switch kind := m.random.IntN(4); {
+	case kind == 0 && m.saved != "":
+		m.files++
+		path := filepath.Join(m.dir, strconv.Itoa(m.files))
+		require.NoError(m.t, os.Rename(m.saved, path))
+		m.store, m.saved = checkpointtest.OpenAt(m.t, path), ""
+	case kind == 1:
+		m.store = m.newStore()
+	}
+	from := storeNext(m.t, m.store.Store)
+	if m.random.IntN(3) == 0 { // once more before it is done
+		r := journal.NewReplay(m.store.Store, func(string) bool { return true })
+		r.Shrink()
+		for _, record := range m.topic.records {
+			if record.offset >= from && m.random.IntN(50) > 0 {
+				require.NoError(m.t, r.Add(record.Key, record.Value, record.offset+1))
+			} else if record.offset >= from {
+				break
+			}
+		}
+	}
+	_, err := m.topic.replay(m.store.Store, from, m.random.IntN(2) == 0)
+	require.NoError(m.t, err)
+	m.check()
+	m.open()
+}
+
+func (m *model) check() {
+	for _, account := range accounts {
+		require.Equal(m.t, m.want[account], withoutOwn(dump(m.t, m.store.Store, account)))
+	}
+}
+
+// rebuild makes another store from the start, which must come to the same in every record.
+func (m *model) rebuild() {
+	m.rebuilds++
+	m.check()
+	fresh := m.newStore()
+	_, err := m.topic.replay(fresh.Store, 0, m.random.IntN(2) == 0)
+	require.NoError(m.t, err)
+	for _, account := range accounts {
+		require.Equal(m.t, dump(m.t, m.store.Store, account), dump(m.t, fresh.Store, account))
+	}
+}
+
+// Whatever happens, the topic makes the store that was: from the start, and from where the store was left.
+func TestTopicMakesTheStore(t *testing.T) {
+	seeds, steps := uint64(24), 400
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			m := newModel(t, seed)
+			for range steps {
+				m.step()
+			}
+			m.rebuild()
+			t.Logf("%d offsets, %d records left, %d crashes, %d rebuilds", m.topic.next, len(m.topic.records), m.crashes, m.rebuilds)
+		})
+	}
+}

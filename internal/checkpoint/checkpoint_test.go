@@ -50,6 +50,33 @@ func put(t *testing.T, s *checkpointtest.Store, seen time.Time, entries ...check
 	require.NoError(t, s.Commit(checkpoint.Changes{Account: account, Seen: seen, Puts: entries}))
 }
 
+// Batches come in any order and with repeats. How many entities a day holds is checked when the test ends.
+func TestCommitsInAnyOrder(t *testing.T) {
+	s := checkpointtest.Open(t)
+	r := rand.New(rand.NewPCG(7, 7))
+	want := make(map[checkpoint.Key][]byte)
+	for range 50 {
+		c := checkpoint.Changes{Account: account, Seen: noon}
+		for range r.IntN(200) {
+			n := r.IntN(1000)
+			key := own(noon.Add(time.Duration(n%7)*6*time.Hour), n)
+			if n%3 == 0 {
+				key = shared(noon.Add(time.Duration(n%5)*day), n)
+			}
+			value := fmt.Append(nil, r.IntN(1000))
+			c.Puts = append(c.Puts, checkpoint.Entry{Key: key, Value: value})
+			want[key] = value
+			if n%10 == 0 {
+				c.Dead = append(c.Dead, checkpoint.DeadLetter{Day: key.Day, Hash: key.Hash})
+			}
+		}
+		require.NoError(t, s.Commit(c))
+	}
+	for key, value := range want {
+		require.Equal(t, checkpoint.Found{Known: true, Key: key, Value: value}, lookup(t, s, 0, key)[0])
+	}
+}
+
 func TestCommitIsRemembered(t *testing.T) {
 	s := checkpointtest.Open(t)
 	a, b := own(noon, 1), own(noon.Add(-3*day), 2)

@@ -1,7 +1,10 @@
 package checkpoint
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -92,52 +95,66 @@ func createAccount(tx *bolt.Tx, account string) (*bolt.Bucket, error) {
 	return acc, nil
 }
 
-// dayWriter writes into the bucket of one day.
-type dayWriter struct {
-	bucket *bolt.Bucket
-	cursor *bolt.Cursor
-	info   dayInfo
+// put is an entity or dead letter on its way into the bucket of its day.
+type put struct {
+	day   uint32
+	key   storedKey
+	order int // among all of the batch: of several with the same key the last one counts
+	value []byte
 }
 
-func (w *dayWriter) put(key storedKey, value []byte) error {
-	if there, _ := w.cursor.Seek(key[:]); string(there) != string(key[:]) {
-		w.info.entities++
-	}
-	return w.bucket.Put(key[:], value)
-}
-
+// writeDays writes what is new in the order of the keys, in which bbolt has the least to look for and to move.
 func writeDays(days *bolt.Bucket, c *Changes) error {
-	writers := make(map[uint32]*dayWriter)
-	put := func(day uint32, key storedKey, value []byte) error {
-		w := writers[day]
-		if w == nil {
-			bucket, err := days.CreateBucketIfNotExists(dayName(day))
-			if err != nil {
-				return err
-			}
-			bucket.FillPercent = fillPercent
-			w = &dayWriter{bucket, bucket.Cursor(), unpackDayInfo(bucket.Sequence())}
-			writers[day] = w
-		}
-		return w.put(key, value)
-	}
+	puts := make([]put, 0, len(c.Puts)+len(c.Dead))
 	for _, entry := range c.Puts {
-		if err := put(entry.Key.Day, entry.Key.stored(), entry.Value); err != nil {
-			return err
-		}
+		puts = append(puts, put{entry.Key.Day, entry.Key.stored(), len(puts), entry.Value})
 	}
 	for _, dead := range c.Dead {
-		if err := put(dead.Day, newStoredKey(prefixDead, dead.Hash), nil); err != nil {
-			return err
-		}
+		puts = append(puts, put{dead.Day, newStoredKey(prefixDead, dead.Hash), len(puts), nil})
 	}
-	for _, w := range writers {
-		w.info.touched = max(w.info.touched, hour(c.Seen))
-		if err := w.bucket.SetSequence(w.info.pack()); err != nil {
+	slices.SortFunc(puts, func(a, b put) int {
+		if a.day != b.day {
+			return cmp.Compare(a.day, b.day)
+		}
+		return cmp.Or(bytes.Compare(a.key[:], b.key[:]), a.order-b.order)
+	})
+	for len(puts) > 0 {
+		n := 1
+		for n < len(puts) && puts[n].day == puts[0].day {
+			n++
+		}
+		if err := writeDay(days, puts[:n], hour(c.Seen)); err != nil {
 			return err
 		}
+		puts = puts[n:]
 	}
 	return nil
+}
+
+func writeDay(days *bolt.Bucket, puts []put, seen uint32) error {
+	bucket, err := days.CreateBucketIfNotExists(dayName(puts[0].day))
+	if err != nil {
+		return err
+	}
+	bucket.FillPercent = fillPercent
+	info := unpackDayInfo(bucket.Sequence())
+	info.touched = max(info.touched, seen)
+	cursor := bucket.Cursor()
+	var next []byte // the first key in the bucket that is not before the one looked up last; empty if there is none
+	for i, p := range puts {
+		if i == 0 || len(next) > 0 && bytes.Compare(p.key[:], next) >= 0 { // what lies before next was not there
+			there, _ := cursor.Seek(p.key[:])
+			next = append(next[:0], there...)
+		}
+		again := i > 0 && p.key == puts[i-1].key
+		if !again && !bytes.Equal(next, p.key[:]) {
+			info.entities++
+		}
+		if err := bucket.Put(p.key[:], p.value); err != nil {
+			return err
+		}
+	}
+	return bucket.SetSequence(info.pack())
 }
 
 // touchDays notes that the days were seen, and reports whether that was news: within the same hour it is not.

@@ -100,10 +100,27 @@ func (w *encoder) present(there bool) bool {
 }
 
 func (w *encoder) str(s string) {
-	if !utf8.ValidString(s) {
+	if !ascii(s) && !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
 	w.w.WriteString(s)
+}
+
+// ascii reports whether s is ASCII, which most texts are. It looks at eight characters at a time, the last eight once more:
+// texts are short, and what is left over would cost as much as all the rest.
+func ascii(s string) bool {
+	var high uint64
+	if n := len(s); n >= 8 {
+		for i := 0; i+8 <= n; i += 8 {
+			high |= binary.LittleEndian.Uint64([]byte(s[i : i+8]))
+		}
+		high |= binary.LittleEndian.Uint64([]byte(s[n-8:]))
+	} else {
+		for i := range n {
+			high |= uint64(s[i])
+		}
+	}
+	return high&0x8080808080808080 == 0
 }
 
 func (w *encoder) long(v int64)     { w.w.WriteLong(v) }

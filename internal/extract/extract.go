@@ -143,6 +143,7 @@ func (d *decoder) envelope() error {
 			case "data", "results":
 				if k := d.kind(); k == '[' || k == '{' || k == 'n' {
 					hasRecords = true
+					d.page.Rows = slices.Grow(d.page.Rows, int(min(max(d.page.NumResults, 0), 100))) // if it comes first
 					d.list(d.row)
 				} else {
 					d.skip()

@@ -27,7 +27,7 @@ func malformed(format string, args ...any) error {
 // newValue begins a value that is about to get size more bytes.
 func newValue(size int) []byte { return append(make([]byte, 0, size+16), version, oldest) }
 
-// appendSection leaves out what is empty.
+// appendSection leaves out what is empty, so that a value has one encoding.
 func appendSection(value []byte, tag uint64, body []byte) []byte {
 	if len(body) == 0 {
 		return value
@@ -54,6 +54,8 @@ func readValue(value []byte, known uint64, fn func(tag uint64, body *reader)) er
 			return r.err
 		case tag <= last:
 			return malformed("section %d comes after section %d", tag, last)
+		case len(body) == 0:
+			return malformed("section %d is empty", tag)
 		case tag > known && value[0] <= version:
 			return malformed("section %d is unknown to version %d, which has written it", tag, value[0])
 		}
@@ -87,7 +89,7 @@ func (r *reader) fail(format string, args ...any) {
 
 func (r *reader) more() bool { return r.err == nil && len(r.rest) > 0 }
 
-// uvarint takes only the shortest form, so that a value has one encoding.
+// uvarint takes only the shortest form.
 func (r *reader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 || n > 1 && r.rest[n-1] == 0 {

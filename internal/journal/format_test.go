@@ -114,14 +114,14 @@ func TestGarbageIsRefused(t *testing.T) {
 		"version 0":             {"m/a1", []byte{0, 0}, "does not begin with versions"},
 		"read by later ones":    {"m/a1", []byte{1, 2}, "does not begin with versions"},
 		"a section cut off":     {"p/a1/x", value([]byte{1, 5, 'a'}), "5 bytes are announced, and 1 left"},
-		"an unknown section":    {"p/a1/x", value([]byte{1, 0, 9, 0}), "section 9 is unknown to version 1"},
-		"sections out of order": {"d/a1/0000000000000001", value([]byte{3, 0, 1, 1, 5}), "section 1 comes after section 3"},
-		"a section twice":       {"p/a1/x", value([]byte{1, 0, 1, 0}), "section 1 comes after section 1"},
+		"an unknown section":    {"p/a1/x", value([]byte{1, 1, 7, 9, 1, 7}), "section 9 is unknown to version 1"},
+		"sections out of order": {"d/a1/0000000000000001", value([]byte{4, 1, 0, 1, 1, 5}), "section 1 comes after section 4"},
+		"a section twice":       {"p/a1/x", value([]byte{1, 1, 5, 1, 1, 5}), "section 1 comes after section 1"},
+		"an empty section":      {"p/a1/x", value([]byte{1, 0}), "section 1 is empty"},
 		"a long number":         {"m/a1", value([]byte{1, 5, 0x81, 0, 1, 1, 0}), "cut off or too long"},
 		"a manifest of nothing": {"m/a1", value(), "are not in order"},
 		"deltas out of order":   {"m/a1", value([]byte{1, 4, 3, 2, 3, 0}), "are not in order"},
 		"bytes left over":       {"m/a1", value([]byte{1, 5, 1, 2, 1, 0, 0}), "1 bytes are left over"},
-		"no progress":           {"p/a1/x", value(), "holds no record"},
 		"a delta of no hour":    {"d/a1/0000000000000001", value(), "does not say when"},
 		"a day before the first": {
 			"d/a1/0000000000000001", value([]byte{1, 1, 5, 4, 1, 1}), "day -1 is out of range",
@@ -181,7 +181,7 @@ func FuzzDecodeProgress(f *testing.F) {
 func FuzzDecodeDelta(f *testing.F) {
 	fuzz(f, 'd', func(t *testing.T, _ key, value []byte) ([]byte, error) {
 		d, err := decodeDelta(value)
-		require.LessOrEqual(t, len(d.puts)*15+len(d.dead)*13+len(d.touched)+len(d.forget), len(value))
+		require.LessOrEqual(t, len(d.puts)*15+len(d.dead)*13+len(d.touched)+len(d.forget), len(value)+15, "but for the one that was cut off")
 		again, rest := d.encode(1 << 30)
 		require.Empty(t, rest)
 		return again, err
@@ -191,7 +191,7 @@ func FuzzDecodeDelta(f *testing.F) {
 func FuzzDecodePart(f *testing.F) {
 	fuzz(f, 's', func(t *testing.T, k key, value []byte) ([]byte, error) {
 		p, err := decodePart(value, k.day, k.slot, k.n)
-		require.LessOrEqual(t, len(p.puts)*13+len(p.dead)*12, len(value))
+		require.LessOrEqual(t, len(p.puts)*13+len(p.dead)*12, len(value)+13, "but for the one that was cut off")
 		return reencode(p, k), err
 	})
 }

@@ -10,7 +10,7 @@
 //	s/<account>/<day>/<slot>/<n>   snapshot: part n of what a slot of a day holds
 //
 // A value begins with the version that wrote it and the oldest version that can read it, a byte each. Sections follow: tag
-// and length as varints, then that many bytes; tags ascend. A later version's unknown sections are skipped, everything else
+// and length as varints, then that many bytes; tags ascend, and no section is empty. A later version's unknown sections are skipped, everything else
 // that is not as it is written is refused. Days are days since 1970, hours are hours since 1970, as varints.
 //
 //	manifest  1 first and next live delta, delta that the round goes up to, bytes from there on

@@ -91,18 +91,16 @@ func decodeManifest(value []byte) (m manifest, err error) {
 	return m, err
 }
 
-// A progress record has one section, which is there even if the record is empty.
+// A progress record has one section.
 const progressRecord = 1
 
 func encodeProgress(record []byte) []byte {
-	value := binary.AppendUvarint(newValue(len(record)), progressRecord)
-	return append(binary.AppendUvarint(value, uint64(len(record))), record...)
+	return appendSection(newValue(len(record)), progressRecord, record)
 }
 
-func decodeProgress(value []byte) (record []byte, err error) {
-	err = readValue(value, progressRecord, func(_ uint64, r *reader) { record = r.bytes(uint64(len(r.rest))) })
-	if err == nil && record == nil {
-		err = malformed("it holds no record")
-	}
+// decodeProgress returns a record that is not nil.
+func decodeProgress(value []byte) ([]byte, error) {
+	record := []byte{}
+	err := readValue(value, progressRecord, func(_ uint64, r *reader) { record = r.bytes(uint64(len(r.rest))) })
 	return record, err
 }

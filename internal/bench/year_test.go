@@ -64,12 +64,16 @@ log: {format: text}
 	run.Stderr = os.Stderr
 	require.NoError(t, run.Start())
 	t.Cleanup(func() { _ = run.Process.Kill() })
+	began := time.Now()
 	peak, published := watch(t, run.Process.Pid, "http://"+listen)
+	took := time.Since(began)
 	require.NoError(t, run.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, run.Wait())
 	cpu := run.ProcessState.UserTime() + run.ProcessState.SystemTime()
-	t.Logf("peak of RssAnon %.1f MiB; %d events in %v of CPU time, %.0f a second", float64(peak)/(1<<20), published, cpu.Round(time.Second),
-		float64(published)/cpu.Seconds())
+	file, err := os.Stat(filepath.Join(dir, "poller.db"))
+	require.NoError(t, err)
+	t.Logf("peak of RssAnon %.1f MiB; %d events in %v and %v of CPU time, %.0f per CPU second; checkpoint of %d MiB", float64(peak)/(1<<20),
+		published, took.Round(time.Second), cpu.Round(time.Second), float64(published)/cpu.Seconds(), file.Size()>>20)
 	require.Less(t, peak, maxAnon)
 }
 

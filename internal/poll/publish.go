@@ -126,9 +126,6 @@ func (a *Account) seen(u *unit, r *running, pg *Page) {
 		if u.Endpoint == events.Interactions && (row.Open || row.End.After(pg.ReadAt.Add(-hotFor))) {
 			a.wakeConversations(u, row, pg.ReadAt)
 		}
-		if u.Endpoint.PerAccount() && row.BotID != "" && !row.Start.Before(pg.ReadAt.Add(-hotFor)) {
-			a.wakeBot(row.BotID, row.Start)
-		}
 		last := row.Start
 		if !row.End.IsZero() {
 			last = row.End
@@ -149,7 +146,7 @@ func (a *Account) wakeConversations(from *unit, row *extract.Row, readAt time.Ti
 	}
 }
 
-// wakeBot has a bot looked at whose activity an account-wide endpoint shows.
+// wakeBot has a bot looked at of which an account-wide endpoint shows something new that just happened.
 func (a *Account) wakeBot(bot string, at time.Time) {
 	for _, u := range a.units {
 		if u.Bot == bot && !u.Endpoint.PerAccount() && at.After(u.LastLook) && at.After(u.WokenAt) {
@@ -182,8 +179,12 @@ func (a *Account) decide(u *unit, r *running, pg *Page, batch *kafka.Batch, chan
 		return nil, err
 	}
 	for _, o := range decided.Events {
-		if h := o.Event.Head(); h.Revision == 1 {
+		h := o.Event.Head()
+		if h.Revision == 1 {
 			u.observe(h, pg.ReadAt)
+		}
+		if u.Endpoint.PerAccount() && h.BotID != nil && !h.EventTime.Before(pg.ReadAt.Add(-hotFor)) {
+			a.wakeBot(*h.BotID, pg.ReadAt)
 		}
 		batch.Events = append(batch.Events, kafka.Outgoing{Event: o.Event, Key: o.Key, Negative: o.Negative, Feed: u.feed})
 	}

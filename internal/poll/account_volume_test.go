@@ -2,6 +2,7 @@ package poll_test
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,43 +132,59 @@ func tierOf(tiers []poll.Tier, age time.Duration) int {
 	return -1
 }
 
-// The first read of history takes hardly more requests than it must.
+// The first read of history takes hardly more requests than it must, whatever `offset` counts and in whatever order rows come.
 func TestAccountFirstRead(t *testing.T) {
-	t.Parallel()
-	inBubble(t, func(t *testing.T) {
-		const days = 10
-		perDay := pick(4_000, 10_000)
-		world := koresim.Config{
-			Seed: 3, Start: now.Add(-days * day), End: now.Add(-2 * time.Hour), Bots: 1, SegmentsPerDay: perDay, Quiet: true,
-			RequestsPerMinute: -1, EmailOpen: time.Hour,
-		}
-		r := newRig(t, world, func(o *poll.Options) {
-			delete(o.Endpoints, events.Conversations)
-			o.RequestsPerMinute = 60_000
+	newestFirst := map[events.Endpoint]bool{events.InteractionDetails: true, events.CallDetails: true}
+	for name, profile := range map[string]koresim.Profile{
+		"pages":             {Descending: newestFirst},
+		"records":           {Descending: newestFirst, OffsetInRecords: true},
+		"records ascending": {OffsetInRecords: true},
+		"records per list":  {Descending: newestFirst, OffsetInRecords: true, LimitPerList: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() && strings.Contains(name, " ") {
+				t.Skip("at full size only")
+			}
+			t.Parallel()
+			profile.Name = name
+			inBubble(t, func(t *testing.T) { firstRead(t, profile) })
 		})
-		r.latency = func(events.Endpoint) time.Duration { return 30 * time.Millisecond }
-		r.start()
-		r.caughtUp(30 * time.Minute)
-		r.stop()
-		records := map[events.Endpoint]int{}
-		for e := range r.sim.Ledger(now) {
-			for _, v := range e.Views {
-				if e.Type == events.TypeSegment || e.Type == events.TypeConversation && v.Gone.IsZero() {
-					records[v.Endpoint]++
-				}
+	}
+}
+
+func firstRead(t *testing.T, profile koresim.Profile) {
+	const days = 10
+	perDay := pick(1_000, 10_000)
+	world := koresim.Config{
+		Seed: 3, Start: now.Add(-days * day), End: now.Add(-2 * time.Hour), Bots: 1, SegmentsPerDay: perDay, Quiet: true,
+		RequestsPerMinute: -1, EmailOpen: time.Hour, Profile: profile,
+	}
+	r := newRig(t, world, func(o *poll.Options) {
+		delete(o.Endpoints, events.Conversations)
+		o.RequestsPerMinute = 60_000
+	})
+	r.latency = func(events.Endpoint) time.Duration { return 30 * time.Millisecond }
+	r.start()
+	r.caughtUp(30 * time.Minute)
+	r.stop()
+	records := map[events.Endpoint]int{}
+	for e := range r.sim.Ledger(now) {
+		for _, v := range e.Views {
+			if e.Type == events.TypeSegment || e.Type == events.TypeConversation && v.Gone.IsZero() {
+				records[v.Endpoint]++
 			}
 		}
-		requests := r.sim.Stats().Requests
-		for e, most := range map[events.Endpoint]float64{events.Interactions: 1.05, events.InteractionDetails: 1.3, events.CallDetails: 1.3} {
-			fewest := (records[e] + 99) / 100
-			t.Logf("%s: %d records, %d requests, %.3f times the fewest", e, records[e], requests[e], float64(requests[e])/float64(fewest))
-			require.LessOrEqual(t, float64(requests[e]), most*float64(fewest), e)
-		}
-		require.GreaterOrEqual(t, records[events.Interactions], 9*perDay)
-		if !testing.Short() {
-			r.compare(koresim.Scope{Settled: now})
-		}
-	})
+	}
+	requests := r.sim.Stats().Requests
+	for e, most := range map[events.Endpoint]float64{events.Interactions: 1.05, events.InteractionDetails: 1.3, events.CallDetails: 1.3} {
+		fewest := (records[e] + 99) / 100
+		t.Logf("%s: %d records, %d requests, %.3f times the fewest", e, records[e], requests[e], float64(requests[e])/float64(fewest))
+		require.LessOrEqual(t, float64(requests[e]), most*float64(fewest), e)
+	}
+	require.GreaterOrEqual(t, records[events.Interactions], 9*perDay)
+	if !testing.Short() {
+		r.compare(koresim.Scope{Settled: now})
+	}
 }
 
 // A year of history at low volume.

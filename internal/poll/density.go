@@ -220,6 +220,20 @@ func (d *Density) Back(to, limit time.Time, rows float64) time.Time {
 	return d.walk(to, limit, rows, -1)
 }
 
+// Cut returns the first part of span, or the last, if it is to be read in equal parts of about so many rows.
+func (d *Density) Cut(span Span, rows float64, last bool) Span {
+	all := d.Rows(span)
+	parts := math.Ceil(all/rows - 0.15) // a part is rather a little too large than another one needed
+	switch {
+	case parts <= 1:
+	case last:
+		span.From = d.Back(span.To, span.From, all/parts)
+	default:
+		span.To = d.Ahead(span.From, span.To, all/parts)
+	}
+	return span
+}
+
 // walk goes from t towards limit, ten minutes at a time, until that many rows were passed.
 func (d *Density) walk(t, limit time.Time, rows float64, dir int64) time.Time {
 	const step = 600

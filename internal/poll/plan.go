@@ -55,6 +55,7 @@ type Unit struct {
 	Backfills    []Span        // what is left to read of the ranges asked for
 	Zone         time.Duration // conversations: offset from UTC of the server's calendar days
 	WindowPages  int           // analytics: pages that can be read of one window, once offset is known to count pages
+	Keyset       bool          // analytics: what a full page shows of its window counts, and reading goes on from there
 }
 
 // HotRef is a row that is likely to change.

@@ -74,6 +74,8 @@ const (
 	// A window that must fit on one page is aimed at so many rows that too full a page, which costs a request, is as rare as
 	// makes the fewest requests. For arrivals by chance the optimum is flat between 80 and 86 of 100.
 	onePage = 83
+	// The same where too full a page counts as far as it goes, so that next to nothing is lost by it.
+	keysetPage = 97
 )
 
 func pagingOf(e events.Endpoint) paging {
@@ -97,6 +99,9 @@ func (u *Unit) paging() paging {
 		pg.window = (n - 1) * 85
 		pg.chunk = min(pg.window, 3*85)
 		pg.perRequest = 85
+	}
+	if u.Keyset {
+		pg.look, pg.chunk, pg.window, pg.perRequest = keysetPage, 3*keysetPage, 8*keysetPage, 85
 	}
 	return pg
 }

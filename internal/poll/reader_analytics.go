@@ -3,6 +3,7 @@ package poll
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -31,6 +32,15 @@ func (m offsetMeaning) String() string {
 	return [...]string{"unknown", "pages", "records"}[m]
 }
 
+// filterBasis is what the two analytics endpoints compare with the bounds of a window.
+type filterBasis uint8
+
+const (
+	filterUnknown filterBasis = iota
+	filterStart
+	filterEnd
+)
+
 // analyticsFacts is what was learned about one analytics endpoint. It outlives the pass.
 type analyticsFacts struct {
 	Offset offsetMeaning `json:"offset,omitempty"`
@@ -40,24 +50,39 @@ type analyticsFacts struct {
 	// PerList is set once a page held more rows than its limit: the limit applies to bot-only sessions and to
 	// conversations separately.
 	PerList bool `json:"per_list,omitempty"`
+	// Filter is filterStart once a row was seen that had ended after its window, and filterEnd for good once one was seen that
+	// had started before.
+	Filter filterBasis `json:"filter,omitempty"`
+	// Lists is what is known of the order of rows.
+	Lists listFacts `json:"lists,omitzero"`
+}
+
+// keyset reports whether a window can be read on from the last row of a full page: only where offset does not reach far, and
+// where rows are selected and ordered by their start.
+func (f *analyticsFacts) keyset() bool {
+	return f.Offset == offsetRecords && f.Filter == filterStart && f.Lists.known(f.PerList)
 }
 
 // analyticsPass reads one window of `interaction-details` or `call-details`.
 //
 // Neither endpoint says whether there is more, and both cap what a window can return. A page that is not full is whole.
-// A full one is read on by offset as far as that goes; where rows may still be hidden, the window is split, and each
-// part is read by itself. A single second that is still full is reported as capped.
+// What a full one shows for certain counts as read, and the rest of the window is asked for anew; where nothing is certain, the
+// window is read on by offset as far as that goes, and if rows may still be hidden it is split, and each part is read by
+// itself. A single second that is still full is reported as capped.
 type analyticsPass struct {
 	endpoint events.Endpoint
 	iid      string
 	facts    *analyticsFacts
+	density  *Density
+	todo     []Span // windows still to read, the next one last
+	readAt   time.Time
+	read     []Span
+	capped   []Span
+	// What pages that fitted or were read on from held, and what was expected of them.
+	rows, expected float64
 
-	todo   []Span // windows still to read, the next one last
-	readAt time.Time
-	read   []Span
-	capped []Span
-
-	// The window in hand.
+	// The part of the next window that is asked for.
+	span     Span
 	to       time.Time // what is asked for as its end
 	offset   int       // what is asked for next
 	seen     map[string]struct{}
@@ -92,20 +117,35 @@ func (l *listSeen) expect(span Span) float64 {
 	return float64(l.rows) * max(1, span.To.Sub(span.From).Seconds()/seen)
 }
 
-func newAnalyticsPass(endpoint events.Endpoint, iid string, span Span, facts *analyticsFacts) *analyticsPass {
-	return &analyticsPass{endpoint: endpoint, iid: iid, facts: facts, todo: []Span{span}}
+func newAnalyticsPass(endpoint events.Endpoint, iid string, span Span, facts *analyticsFacts, density *Density) *analyticsPass {
+	p := &analyticsPass{endpoint: endpoint, iid: iid, facts: facts, density: density, todo: []Span{span}}
+	p.next()
+	return p
+}
+
+// next turns to the next window, or to as much of it as should fit on a page, from the end at which the list begins.
+func (p *analyticsPass) next() {
+	p.offset, p.seen, p.shifted, p.probing, p.restarts, p.lists = 0, nil, false, false, 0, [2]listSeen{}
+	if len(p.todo) == 0 {
+		return
+	}
+	p.span = p.todo[len(p.todo)-1]
+	if p.facts.keyset() {
+		const sure = 20 // rows; of fewer it is rather chance
+		more := (p.rows + sure) / (p.expected + sure)
+		p.span = p.density.Cut(p.span, keysetPage/more, p.facts.Lists.Order == orderDescending)
+	}
 }
 
 func (p *analyticsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {
-	span := p.todo[len(p.todo)-1]
 	if p.offset == 0 { // all pages of a window must ask for the same list, whatever is learned in between
-		p.to = span.To
+		p.to = p.span.To
 		if p.facts.Inclusive {
-			p.to = span.To.Add(-time.Second)
+			p.to = p.span.To.Add(-time.Second)
 		}
 	}
 	pg, err := fetch(ctx, kore.Query{
-		Endpoint: p.endpoint, IID: p.iid, From: span.From, To: p.to, Offset: p.offset, Limit: analyticsLimit,
+		Endpoint: p.endpoint, IID: p.iid, From: p.span.From, To: p.to, Offset: p.offset, Limit: analyticsLimit,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -116,22 +156,26 @@ func (p *analyticsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outc
 	p.learn(pg)
 	switch full := p.full(pg); {
 	case p.probing: // the window was whole already
-		p.finish(span)
+		p.finish(p.span)
 	case p.offset == 0 && !full && p.facts.Offset == offsetUnknown && len(pg.Rows) >= probeRows:
 		// One request now tells what windows to ask for from here on.
 		p.begin(pg)
 		p.probing = true
 	case p.offset == 0 && !full:
-		p.finish(span)
+		p.whole(pg, p.span)
 	case p.offset == 0:
-		p.begin(pg)
+		if part, ok := p.certain(pg); ok {
+			p.whole(pg, part)
+		} else {
+			p.begin(pg)
+		}
 	case p.facts.Offset == offsetPages:
-		p.nextPage(span, pg, full)
+		p.nextPage(pg, full)
 	default:
-		p.tailRecords(span, pg)
+		p.tailRecords(pg)
 	}
 	if len(p.todo) == 0 {
-		return pg, &outcome{Read: p.read, ReadAt: p.readAt, Capped: p.capped}, nil
+		return pg, &outcome{Read: joined(p.read), ReadAt: p.readAt, Capped: p.capped}, nil
 	}
 	return pg, nil, nil
 }
@@ -145,7 +189,15 @@ func (p *analyticsPass) learn(pg *Page) {
 		if r.Start.Equal(p.to) {
 			p.facts.Inclusive = true
 		}
+		switch {
+		case r.Start.IsZero():
+		case r.Start.Before(p.span.From.Add(-edge)):
+			p.facts.Filter = filterEnd
+		case p.facts.Filter == filterUnknown && !r.Open && r.End.After(p.span.To.Add(edge)):
+			p.facts.Filter = filterStart
+		}
 	}
+	p.facts.Lists.learn(pg)
 	if p.offset == 1 && p.facts.Offset == offsetUnknown {
 		again := 0
 		for _, r := range pg.Rows {
@@ -166,18 +218,48 @@ func (p *analyticsPass) full(pg *Page) bool {
 	if !p.facts.PerList {
 		return pg.records() >= analyticsLimit
 	}
-	bots := 0
-	for _, r := range pg.Rows {
-		if r.BotOnly {
-			bots++
-		}
-	}
-	// A record that could not be read may belong to either list.
-	dead := pg.records() - len(pg.Rows)
-	return bots+dead >= analyticsLimit || len(pg.Rows)-bots+dead >= analyticsLimit
+	cut := cutEach(pg)
+	return cut[conversations] || cut[botOnly]
 }
 
-// begin starts reading on in a window whose first page was full.
+// certain returns the part of the window of which a full page shows all rows. It is false if that is nothing, or too little to be
+// worth a request.
+func (p *analyticsPass) certain(pg *Page) (Span, bool) {
+	const worth = analyticsLimit / 3
+	if !p.facts.keyset() {
+		return Span{}, false
+	}
+	cut := p.facts.Lists.cut(pg)
+	if p.facts.PerList {
+		cut = cutEach(pg)
+	}
+	part := p.span
+	for list, hides := range cut {
+		if hides {
+			part = shown(pg, list, part)
+		}
+	}
+	return part, startsIn(pg, part) >= worth
+}
+
+// startsIn counts the rows of a page that start in span.
+func startsIn(pg *Page, span Span) (n int) {
+	for _, r := range pg.Rows {
+		if !r.Start.Before(span.From) && r.Start.Before(span.To) {
+			n++
+		}
+	}
+	return n
+}
+
+// whole closes a part of the window of which one page has shown all rows.
+func (p *analyticsPass) whole(pg *Page, part Span) {
+	p.rows += float64(startsIn(pg, part))
+	p.expected += p.density.Rows(part)
+	p.finish(part)
+}
+
+// begin starts reading on by offset in a window whose first page was full.
 func (p *analyticsPass) begin(pg *Page) {
 	p.seen = make(map[string]struct{}, len(pg.Rows))
 	p.shifted = false
@@ -194,11 +276,7 @@ func (p *analyticsPass) note(pg *Page) (fresh int) {
 		if _, ok := p.seen[r.ID]; !ok {
 			p.seen[r.ID] = struct{}{}
 			fresh++
-			list := 0
-			if r.BotOnly {
-				list = 1
-			}
-			p.lists[list].add(r.Start)
+			p.lists[listOf(&r)].add(r.Start)
 		}
 	}
 	return fresh
@@ -206,7 +284,7 @@ func (p *analyticsPass) note(pg *Page) (fresh int) {
 
 // nextPage handles page p.offset of a window where offset counts pages. Pages do not overlap, so a row that comes twice is
 // the sign of a list that moved.
-func (p *analyticsPass) nextPage(span Span, pg *Page, full bool) {
+func (p *analyticsPass) nextPage(pg *Page, full bool) {
 	if p.note(pg) < len(pg.Rows) {
 		p.shifted = true
 	}
@@ -214,51 +292,58 @@ func (p *analyticsPass) nextPage(span Span, pg *Page, full bool) {
 	case full && p.offset < analyticsMaxOffset:
 		p.offset++
 	case full:
-		p.split(span)
+		p.split()
 	case p.shifted && p.restarts < maxRestarts:
 		p.restarts++
 		p.offset = 0
 	case p.shifted:
-		p.split(span)
+		p.split()
 	default:
-		p.finish(span)
+		p.finish(p.span)
 	}
 }
 
 // tailRecords handles the last reachable page of a window where offset counts records: offset 10 shows rows 11 to 110.
-func (p *analyticsPass) tailRecords(span Span, pg *Page) {
+func (p *analyticsPass) tailRecords(pg *Page) {
 	if p.offset < analyticsMaxOffset { // the page that told the meaning
 		p.offset = analyticsMaxOffset
 		return
 	}
 	fresh := p.note(pg)
 	if p.full(pg) || fresh > analyticsMaxOffset || len(pg.Rows)-fresh != len(p.seen)-fresh-analyticsMaxOffset {
-		p.split(span)
+		p.split()
 		return
 	}
-	p.finish(span)
+	p.finish(p.span)
 }
 
-// finish closes the window in hand as wholly read.
-func (p *analyticsPass) finish(span Span) {
+// finish closes a part of the window as wholly read and turns to what is left of it.
+func (p *analyticsPass) finish(part Span) {
+	p.take(part)
+	p.read = append(p.read, part)
+	p.next()
+}
+
+// take takes a part out of the next window.
+func (p *analyticsPass) take(part Span) {
+	window := p.todo[len(p.todo)-1]
 	p.todo = p.todo[:len(p.todo)-1]
-	if n := len(p.read); n > 0 && p.read[n-1].To.Equal(span.From) {
-		p.read[n-1].To = span.To
-	} else {
-		p.read = append(p.read, span)
+	for _, left := range []Span{{part.To, window.To}, {window.From, part.From}} {
+		if left.From.Before(left.To) {
+			p.todo = append(p.todo, left)
+		}
 	}
-	p.reset()
 }
 
-// split replaces the window in hand by equal parts, the earliest to be read first: as many as should each be small enough to
+// split replaces what was asked for by equal parts, the earliest to be read first: as many as should each be small enough to
 // be read whole. A second is not split further.
-func (p *analyticsPass) split(span Span) {
-	parts := p.parts(span)
-	p.todo = p.todo[:len(p.todo)-1]
-	p.reset()
+func (p *analyticsPass) split() {
+	span, parts := p.span, p.parts()
+	p.take(span)
 	seconds := int(span.To.Sub(span.From) / time.Second)
 	if seconds <= 1 {
 		p.capped = append(p.capped, span)
+		p.next()
 		return
 	}
 	parts = min(parts, seconds)
@@ -268,68 +353,31 @@ func (p *analyticsPass) split(span Span) {
 		p.todo = append(p.todo, Span{begin, end})
 		end = begin
 	}
+	p.next()
 }
 
 // parts is how many windows the window in hand should be split into. Every split too few costs as many requests as a window
 // has pages, every one too many part of a page.
-func (p *analyticsPass) parts(span Span) int {
+func (p *analyticsPass) parts() int {
 	const most = 64
 	fits := 0.8 * analyticsLimit
 	if p.facts.Offset == offsetPages {
 		fits *= analyticsMaxOffset
 	}
-	rows := p.lists[0].expect(span) + p.lists[1].expect(span)
+	rows := p.lists[0].expect(p.span) + p.lists[1].expect(p.span)
 	return int(min(max(2, math.Ceil(rows/fits)), most))
 }
 
-func (p *analyticsPass) reset() {
-	p.offset, p.seen, p.shifted, p.probing, p.restarts, p.lists = 0, nil, false, false, 0, [2]listSeen{}
-}
-
-// scopePass finds out whether the server shows, of an account-wide endpoint, only the rows of the bot that is named in the
-// header iId. Rows of another bot prove that it does not. Where all rows are the named bot's, the same window is asked for
-// in the name of another: that shows either the same rows, or that each bot must be asked for by itself.
-//
-// Until some bot has rows nothing is known, and nothing counts as read.
-type scopePass struct {
-	endpoint events.Endpoint
-	bots     []string
-	scoped   *scoping
-	try      *int // which bot to ask in the name of
-	span     Span
-	second   bool
-}
-
-func newScopePass(e events.Endpoint, bots []string, scoped *scoping, try *int, now time.Time) *scopePass {
-	return &scopePass{endpoint: e, bots: bots, scoped: scoped, try: try, span: Span{now.Add(-6 * day), now}}
-}
-
-func (p *scopePass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {
-	iid := p.bots[*p.try%len(p.bots)]
-	pg, err := fetch(ctx, kore.Query{
-		Endpoint: p.endpoint, IID: iid, From: p.span.From, To: p.span.To, Limit: analyticsLimit,
-	})
-	if err != nil {
-		*p.try++ // a bot that is refused must not keep the others from being asked for
-		return nil, nil, err
+// joined orders spans and makes one of those that touch.
+func joined(spans []Span) []Span {
+	slices.SortFunc(spans, func(a, b Span) int { return a.From.Compare(b.From) })
+	out := spans[:0]
+	for _, s := range spans {
+		if n := len(out); n > 0 && out[n-1].To.Equal(s.From) {
+			out[n-1].To = s.To
+			continue
+		}
+		out = append(out, s)
 	}
-	named, foreign := false, false
-	for _, r := range pg.Rows {
-		named = named || r.BotID == iid
-		foreign = foreign || r.BotID != "" && r.BotID != iid
-	}
-	done := &outcome{ReadAt: pg.ReadAt}
-	switch {
-	case foreign:
-		*p.scoped = scopeAccount
-	case p.second:
-		*p.scoped = scopeBot
-	case named:
-		*p.try++
-		p.second = true
-		return pg, nil, nil
-	default:
-		*p.try++
-	}
-	return pg, done, nil
+	return out
 }

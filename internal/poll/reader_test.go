@@ -28,6 +28,9 @@ type listServer struct {
 	perList   bool
 	inclusive bool
 	hideMore  bool          // no hasMore
+	onEnd     bool          // analytics: rows are selected by their end
+	botsLast  bool          // and of the two lists bot-only sessions come last
+	shuffled  bool          // and in no order
 	zone      time.Duration // of calendar days
 	ids       idsForm
 
@@ -37,6 +40,7 @@ type listServer struct {
 type listRow struct {
 	id      string
 	start   time.Time
+	end     time.Time
 	visible time.Time
 	bot     bool
 }
@@ -44,14 +48,23 @@ type listRow struct {
 var epoch = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 
 func (s *listServer) add(start time.Time, bot bool) {
-	s.rows = append(s.rows, listRow{id: fmt.Sprint("r", len(s.rows)), start: start, visible: s.now, bot: bot})
+	end := start.Add(time.Duration(s.rnd.IntN(1200)) * time.Second)
+	s.rows = append(s.rows, listRow{id: fmt.Sprint("r", len(s.rows)), start: start, end: end, visible: s.now, bot: bot})
+}
+
+// basis is the time of a row that is compared with the bounds of a query.
+func (s *listServer) basis(r listRow) time.Time {
+	if s.onEnd {
+		return r.end
+	}
+	return r.start
 }
 
 // filter returns what a query over [from, to] shows, in the list's order.
 func (s *listServer) filter(from, to time.Time) []listRow {
 	var out []listRow
 	for _, r := range s.rows {
-		if !r.start.Before(from) && (r.start.Before(to) || s.inclusive && r.start.Equal(to)) {
+		if at := s.basis(r); !at.Before(from) && (at.Before(to) || s.inclusive && at.Equal(to)) {
 			out = append(out, r)
 		}
 	}
@@ -67,7 +80,7 @@ func (s *listServer) filter(from, to time.Time) []listRow {
 func (s *listServer) page(rows []listRow, more *bool, total int64) *Page {
 	p := &extract.Page{NumResults: int64(len(rows)), HasMore: more, Total: total, TotalPages: -1}
 	for _, r := range rows {
-		p.Rows = append(p.Rows, extract.Row{ID: r.id, ConversationID: r.id, Start: r.start, BotOnly: r.bot})
+		p.Rows = append(p.Rows, extract.Row{ID: r.id, ConversationID: r.id, Start: r.start, End: r.end, BotOnly: r.bot})
 	}
 	return &Page{Page: p, ReadAt: s.now}
 }
@@ -111,14 +124,24 @@ func (s *listServer) analytics(_ context.Context, q kore.Query) (*Page, error) {
 		}
 	}
 	slices.Reverse(convs)
+	first, second := bots, convs
+	if s.botsLast {
+		first, second = second, first
+	}
+	if s.shuffled {
+		rnd := rand.New(rand.NewPCG(s.seed, 2))
+		for _, list := range [][]listRow{first, second} {
+			rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		}
+	}
 	skip := q.Offset
 	if s.offsets == offsetPages {
 		skip *= q.Limit
 	}
 	if s.perList {
-		return s.page(append(slices.Clone(window(bots, skip, q.Limit)), window(convs, skip, q.Limit)...), nil, -1), nil
+		return s.page(append(slices.Clone(window(first, skip, q.Limit)), window(second, skip, q.Limit)...), nil, -1), nil
 	}
-	return s.page(window(append(bots, convs...), skip, q.Limit), nil, -1), nil
+	return s.page(window(append(first, second...), skip, q.Limit), nil, -1), nil
 }
 
 func (s *listServer) conversations(_ context.Context, q kore.Query) (*Page, error) {
@@ -163,12 +186,19 @@ func (s *listServer) requireSeen(t *testing.T, ids map[string]int, end *outcome)
 	t.Helper()
 	for _, r := range s.rows {
 		for _, span := range end.Read {
-			if !r.start.Before(span.From) && r.start.Before(span.To) && !r.visible.After(end.ReadAt) && ids[r.id] == 0 {
+			if at := s.basis(r); !at.Before(span.From) && at.Before(span.To) && !r.visible.After(end.ReadAt) && ids[r.id] == 0 {
 				t.Fatalf("seed %d: row %s of %v was readable since %v; the pass read %v as of %v and never showed it",
 					s.seed, r.id, r.start, r.visible, span, end.ReadAt)
 			}
 		}
 	}
+}
+
+func (s *listServer) starts() (out []time.Time) {
+	for _, r := range s.rows {
+		out = append(out, r.start)
+	}
+	return out
 }
 
 func newListServer(seed uint64, rows int, over time.Duration) *listServer {
@@ -211,7 +241,7 @@ func TestInteractionsPassLosesNothingWhilePagesShift(t *testing.T) {
 }
 
 func TestAnalyticsPassLosesNothingBehindTheCap(t *testing.T) {
-	var capped int
+	var capped, keyset int
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		over := time.Hour
 		if seed%10 == 0 {
@@ -219,21 +249,30 @@ func TestAnalyticsPassLosesNothingBehindTheCap(t *testing.T) {
 		}
 		s := newListServer(seed, int(seed%400), over)
 		s.churn = float64(seed%3) / 20
-		facts := &analyticsFacts{}
-		span := Span{epoch, epoch.Add(2 * over)}
-		ids, end := runPass(t, newAnalyticsPass("interaction-details", "st-1", span, facts), s.analytics)
-		s.requireSeen(t, ids, end)
-		covered := time.Duration(0)
-		for _, r := range slices.Concat(end.Read, end.Capped) {
-			covered += r.To.Sub(r.From)
+		s.onEnd, s.botsLast, s.shuffled = seed%4 == 1, seed%5 == 1, seed%7 == 1
+		facts, density := &analyticsFacts{}, &Density{}
+		for range 3 { // the later ones with what the first have learned
+			span := Span{epoch, epoch.Add(2 * over)}
+			ids, end := runPass(t, newAnalyticsPass("interaction-details", "st-1", span, facts, density), s.analytics)
+			s.requireSeen(t, ids, end)
+			covered := time.Duration(0)
+			for _, r := range slices.Concat(end.Read, end.Capped) {
+				covered += r.To.Sub(r.From)
+				density.Observe(r, s.starts())
+			}
+			require.Equal(t, span.To.Sub(span.From), covered, "every second is either read or said to be capped")
+			capped += len(end.Capped)
+			if facts.Offset != offsetUnknown {
+				require.Equal(t, s.offsets, facts.Offset)
+			}
 		}
-		require.Equal(t, span.To.Sub(span.From), covered, "every second is either read or said to be capped")
-		capped += len(end.Capped)
-		if facts.Offset != offsetUnknown {
-			require.Equal(t, s.offsets, facts.Offset)
+		if facts.keyset() {
+			keyset++
+			require.False(t, s.onEnd || s.shuffled, "seed %d", seed)
 		}
 	})
-	t.Logf("%d capped seconds", capped)
+	t.Logf("%d capped seconds; %d read on by time", capped, keyset)
+	require.Greater(t, keyset, 100)
 }
 
 func TestDayPassCountsEveryRow(t *testing.T) {

@@ -123,8 +123,11 @@ func (u *unit) refresh(now time.Time) {
 
 // apply tells the plan what was learned about the server.
 func (u *unit) apply() {
-	if f := u.state.Analytics; f != nil && f.Offset == offsetPages {
-		u.WindowPages = analyticsMaxOffset + 1
+	if f := u.state.Analytics; f != nil {
+		u.Keyset = f.keyset()
+		if f.Offset == offsetPages {
+			u.WindowPages = analyticsMaxOffset + 1
+		}
 	}
 	if f := u.state.Conversations; f != nil {
 		u.Zone, u.IDsIgnored = f.zone(), f.IDs == idsIgnored
@@ -142,7 +145,7 @@ func (u *unit) begin(w Work, now time.Time) pass {
 	case u.Endpoint.PerAccount() && u.scopeHidden():
 		return newScopePass(u.Endpoint, u.bots, &u.state.Scoped, &u.scopeTry, now)
 	case u.Endpoint.PerAccount():
-		return newAnalyticsPass(u.Endpoint, u.iid, span, u.state.Analytics)
+		return newAnalyticsPass(u.Endpoint, u.iid, span, u.state.Analytics, u.Density)
 	}
 	facts := u.state.Conversations
 	switch w.Kind {
@@ -228,6 +231,7 @@ func (u *unit) observe(h *events.Header, readAt time.Time) {
 
 // conclude applies the outcome of a pass to what is known of the unit.
 func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
+	u.apply()
 	through := end.ReadAt.Add(-edge)
 	marked := false
 	for _, span := range end.Read {
@@ -240,8 +244,8 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 		}
 		u.Read.Mark(span.From, span.To, end.ReadAt)
 		marked = true
-		if w.Kind != KindHot {
-			u.Density.Observe(span, starts)
+		if sample := (Span{maxTime(span.From, w.Sample.From), minTime(span.To, w.Sample.To)}); sample.From.Before(sample.To) {
+			u.Density.Observe(sample, starts)
 		}
 	}
 	for _, span := range end.Capped {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,10 +88,15 @@ func TestAppendAvroRefusesMissingTime(t *testing.T) {
 }
 
 func TestAppendAvroRepairsText(t *testing.T) {
-	e := &events.Search{Via: "a\xffb", Header: events.Header{EventTime: time.UnixMilli(1)}}
-	var got events.Search
-	require.NoError(t, events.DecodeAvro(events.TypeSearch, encode(t, e), &got))
-	require.Equal(t, "a\uFFFDb", got.Via)
+	for before := range 20 {
+		for after := range 20 {
+			a, b := strings.Repeat("a", before), strings.Repeat("b", after)
+			e := &events.Search{Via: a + "\xff" + b, Header: events.Header{EventTime: time.UnixMilli(1)}}
+			var got events.Search
+			require.NoError(t, events.DecodeAvro(events.TypeSearch, encode(t, e), &got))
+			require.Equal(t, a+"\uFFFD"+b, got.Via)
+		}
+	}
 }
 
 func TestZeroTimesAreTheDefault(t *testing.T) {

@@ -208,6 +208,11 @@ func (m *model) expire(account string) {
 	c := checkpoint.Changes{Account: account, Seen: m.now}
 	records, err := m.journals[account].Expire(days, &c)
 	require.NoError(m.t, err)
+	known := false
+	for _, day := range days {
+		known = known || m.want[account][fmt.Sprintf("day %d", day)] != ""
+	}
+	require.Equal(m.t, known, records != nil)
 	if records == nil {
 		return
 	}

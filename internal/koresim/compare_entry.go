@@ -292,13 +292,20 @@ func (c *comparison) sharedLast(views, required []View, f Fields) string {
 		var wants []any
 		for _, v := range views {
 			from := 0 // a view that need not have been read to its end may have been read at any time
-			if slices.ContainsFunc(required, func(r View) bool { return r.row == v.row }) {
+			due := slices.ContainsFunc(required, func(r View) bool { return r.row == v.row })
+			if due {
 				from = c.settledVersion(v)
 			}
+			_, had := v.Versions[from].Fields[k]
 			for _, version := range v.Versions[from:] {
-				if value, has := version.Fields[k]; has && !version.Visible.After(c.scope.Now) {
+				if version.Visible.After(c.scope.Now) {
+					break
+				}
+				if value, has := version.Fields[k]; has {
 					wants = append(wants, value)
 					ok = ok || same(value, f[k])
+				} else if due && had { // it may have been read already that the field is gone
+					ok = ok || empty(unwrap(f[k]))
 				}
 			}
 		}

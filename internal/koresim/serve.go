@@ -9,15 +9,6 @@ import (
 	"time"
 )
 
-// Demo returns the configuration of a contact centre so busy and so quick that twenty seconds show every type of event.
-// It has a history of a few minutes, and its budget is ample: what a minute allows must be visible in seconds.
-func Demo(seed uint64, now time.Time) Config {
-	return Config{
-		Seed: seed, Start: now.Add(-3 * time.Minute).UTC().Truncate(time.Second), Pace: Burst, SegmentsPerDay: 86_400,
-		RequestsPerMinute: 1200,
-	}
-}
-
 // Clock returns a clock that says from now on, and runs speed times as fast as the real one. A client that measures time
 // by the Date header only follows speeds near 1.
 func Clock(from time.Time, speed float64) func() time.Time {

@@ -105,17 +105,18 @@ func TestSpike(t *testing.T) {
 	require.Greater(t, rows, 1000)
 }
 
-// Within twenty seconds the demo shows every type of event, early enough to be read.
-func TestDemoShowsAllTypes(t *testing.T) {
+// At the pace of the demo, and half its volume, twenty seconds show every type of event, early enough to be read.
+func TestBurstShowsAllTypes(t *testing.T) {
 	seeds := uint64(5)
 	if testing.Short() {
 		seeds = 2
 	}
 	for seed := range seeds {
 		now := start
-		cfg := koresim.Demo(seed, now)
-		cfg.Clock = func() time.Time { return now }
-		s, err := koresim.New(cfg)
+		s, err := koresim.New(koresim.Config{
+			Seed: seed, Start: now.Add(-3 * time.Minute), Pace: koresim.Burst, SegmentsPerDay: 86_400, RequestsPerMinute: 1200,
+			Clock: func() time.Time { return now },
+		})
 		require.NoError(t, err)
 		seen := map[events.Type]int{}
 		negative := 0

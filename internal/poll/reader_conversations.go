@@ -45,6 +45,8 @@ const (
 type conversationFacts struct {
 	Order listOrder `json:"order,omitempty"`
 	IDs   idsForm   `json:"ids,omitempty"`
+	// IgnoredAt is when ids were found to be ignored.
+	IgnoredAt time.Time `json:"ignored_at,omitzero"`
 	// PageSize is the number of rows of a full page, where the server gives out fewer than the API documents.
 	PageSize int `json:"page_size,omitempty"`
 	// Counts holds the number of rows of each recent day that have been read.
@@ -404,10 +406,11 @@ type idsPass struct {
 	facts    *conversationFacts
 	others   int // rows that the same days hold without the filter, at least
 	form     idsForm
+	now      time.Time
 }
 
-func newIDsPass(bot string, ids []string, starts []time.Time, facts *conversationFacts) *idsPass {
-	p := &idsPass{bot: bot, facts: facts, form: facts.IDs}
+func newIDsPass(bot string, ids []string, starts []time.Time, facts *conversationFacts, now time.Time) *idsPass {
+	p := &idsPass{bot: bot, facts: facts, form: facts.IDs, now: now}
 	for i, t := range starts {
 		days := facts.days(t, t)
 		first, last := days[0], days[len(days)-1]
@@ -469,8 +472,16 @@ func (p *idsPass) nextForm() *outcome {
 		p.form = idsString
 		return nil
 	}
-	p.facts.IDs = idsIgnored
+	p.facts.IDs, p.facts.IgnoredAt = idsIgnored, p.now
 	return &outcome{}
+}
+
+// retryIDs has ids tried again once a day where they were ignored: a look that came at a bad moment, or an API that was mended
+// since, must not cost requests for ever.
+func (f *conversationFacts) retryIDs(now time.Time) {
+	if f.IDs == idsIgnored && now.Sub(f.IgnoredAt) >= day {
+		f.IDs = idsUnknown
+	}
 }
 
 func minTime(a, b time.Time) time.Time {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
 )
@@ -346,7 +347,7 @@ func TestIDsPassFindsOutWhatIsHonoured(t *testing.T) {
 			ids := []string{s.rows[3].id, s.rows[7].id}
 			starts := []time.Time{s.rows[3].start, s.rows[7].start}
 			for range 3 {
-				_, end := runPass(t, newIDsPass("st-1", ids, starts, facts), s.conversations)
+				_, end := runPass(t, newIDsPass("st-1", ids, starts, facts, s.now), s.conversations)
 				if facts.IDs == idsIgnored {
 					require.Empty(t, end.IDs)
 					break
@@ -360,6 +361,30 @@ func TestIDsPassFindsOutWhatIsHonoured(t *testing.T) {
 			require.Equal(t, form, facts.IDs)
 		})
 	}
+}
+
+// What was found to be ignored is tried again once a day: here the API was mended since.
+func TestIDsAreTriedAgain(t *testing.T) {
+	s := newListServer(1, 50, 20*time.Hour)
+	s.ids, s.zone = idsIgnored, 0
+	u, err := newUnit(events.Conversations, "st-1", time.Minute, &progress{Start: epoch})
+	require.NoError(t, err)
+	facts := u.state.Conversations
+	runPass(t, newDayPass("st-1", epoch, facts), s.conversations)
+	try := func() {
+		work := Work{Kind: KindHot, Refs: []HotRef{{ID: s.rows[3].id, Start: s.rows[3].start}}}
+		runPass(t, u.begin(work, s.now), s.conversations)
+	}
+	try()
+	require.Equal(t, idsIgnored, facts.IDs)
+	s.ids, s.now = idsString, s.now.Add(23*time.Hour)
+	u.refresh(s.now)
+	require.True(t, u.IDsIgnored)
+	s.now = s.now.Add(2 * time.Hour)
+	u.refresh(s.now)
+	require.False(t, u.IDsIgnored)
+	try()
+	require.Equal(t, idsString, facts.IDs)
 }
 
 func TestServerThatClaimsMoreButReturnsNothing(t *testing.T) {

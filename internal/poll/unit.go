@@ -118,6 +118,9 @@ func (u *unit) refresh(now time.Time) {
 		u.Hot = append(u.Hot, HotRef{ID: id, Start: h.start, Read: h.read})
 	}
 	slices.SortFunc(u.Hot, func(a, b HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
+	if f := u.state.Conversations; f != nil {
+		f.retryIDs(now)
+	}
 	u.apply()
 }
 
@@ -157,7 +160,7 @@ func (u *unit) begin(w Work, now time.Time) pass {
 		for _, r := range w.Refs {
 			ids, starts = append(ids, r.ID), append(starts, r.Start)
 		}
-		return newIDsPass(u.Bot, ids, starts, facts)
+		return newIDsPass(u.Bot, ids, starts, facts, now)
 	default:
 		return newDayPass(u.Bot, w.From.Add(facts.zone()).Truncate(day), facts)
 	}

@@ -318,7 +318,7 @@ func (a *Account) work(ctx context.Context, e events.Endpoint) error {
 			return err
 		}
 		if !more {
-			a.sleep(ctx, e, wait)
+			sleep(ctx, wait, a.wake[e])
 		}
 	}
 	return nil
@@ -562,18 +562,18 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err
 	return true, 0, nil
 }
 
-// sleep waits for d, for ctx, or until another endpoint sees activity that this one should look at.
-func (a *Account) sleep(ctx context.Context, e events.Endpoint, d time.Duration) {
+// sleep waits for d, for ctx, or for wake, which may be nil.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	case <-a.wake[e]:
+	case <-wake:
 	}
 }
 
-// nudge wakes the worker of an endpoint.
+// nudge has the worker of an endpoint look for work: another endpoint saw activity that it should look at.
 func (a *Account) nudge(e events.Endpoint) {
 	select {
 	case a.wake[e] <- struct{}{}:

@@ -280,7 +280,7 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 				len(batch.Events), err)
 		}
 		a.refused(err, failures)
-		a.pause(out, min(100*time.Millisecond<<min(failures, 9), 30*time.Second))
+		sleep(out, min(100*time.Millisecond<<min(failures, 9), 30*time.Second), nil)
 	}
 }
 
@@ -328,16 +328,6 @@ func (a *Account) draining(ctx context.Context) (context.Context, context.Cancel
 			stop()
 		}
 		cancel()
-	}
-}
-
-// pause waits for d or ctx.
-func (a *Account) pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }
 

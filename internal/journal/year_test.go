@@ -52,9 +52,9 @@ func (s *sizes) write(records []journal.Record, now time.Time) {
 // twice of what is alive, which is counted without any overhead of the journal: keys and values as the store has them.
 func TestYearOfChurn(t *testing.T) {
 	for name, c := range map[string]struct{ days, segments, batches int }{
-		"a thousand a day":   {365, 1000, 12},
-		"ten a day":          {365, 10, 2},
-		"ten thousand a day": {60, 10_000, 24},
+		"a thousand a day":     {365, 1000, 8},
+		"ten a day":            {365, 10, 2},
+		"three thousand a day": {60, 3_000, 8},
 	} {
 		t.Run(name, func(t *testing.T) { churn(t, c.days, c.segments, c.batches) })
 	}

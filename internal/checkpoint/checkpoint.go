@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ var (
 
 	keyFormat = []byte("format")
 	keyClean  = []byte("clean")
+	keyBoot   = []byte("boot") // in which run of the machine the file was open without syncing
 )
 
 // fillPercent is how full pages are left when they are split. Keys come nearly in order, so that room left free in the
@@ -48,7 +50,8 @@ const fillPercent = 0.9
 type Options struct {
 	// LockTimeout bounds the wait for another process to let go of the file. 0 means 5 seconds.
 	LockTimeout time.Duration
-	// NoSync leaves the syncing to the operating system. A loss of power can then damage the file.
+	// NoSync leaves the syncing to the operating system, for a file that can be made again. After the machine went down without
+	// Close, the file counts as damaged.
 	NoSync bool
 }
 
@@ -117,7 +120,7 @@ func open(path string, options Options, mayRename bool) (_ *Store, setAside stri
 		if err != nil {
 			return err
 		}
-		return s.prepare()
+		return s.prepare(options.NoSync)
 	})
 	if err == nil {
 		return s, "", nil
@@ -126,14 +129,17 @@ func open(path string, options Options, mayRename bool) (_ *Store, setAside stri
 }
 
 // prepare creates what a new file lacks, checks the format of an older one, and takes away the mark of a clean close.
-func (s *Store) prepare() error {
+func (s *Store) prepare(noSync bool) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
 			if name, _ := tx.Cursor().First(); name != nil {
 				return &Error{Op: "open", Path: s.path, Kind: ErrFormat, Err: errors.New("it is a database of another program")}
 			}
-			return create(tx)
+			if err := create(tx); err != nil {
+				return err
+			}
+			meta = tx.Bucket(bucketMeta)
 		}
 		if have, n := binary.Uvarint(meta.Get(keyFormat)); n <= 0 {
 			return damage("format version is missing")
@@ -143,8 +149,30 @@ func (s *Store) prepare() error {
 		if tx.Bucket(bucketIdentity) == nil || tx.Bucket(bucketAccounts) == nil {
 			return damage("bucket is missing")
 		}
-		return meta.Delete(keyClean)
+		boot := bootID()
+		if was := meta.Get(keyBoot); was != nil && meta.Get(keyClean) == nil && string(was) != boot {
+			return damage("the machine went down while the file was open without syncing")
+		}
+		if err := meta.Delete(keyClean); err != nil {
+			return err
+		}
+		if noSync {
+			return meta.Put(keyBoot, []byte(boot))
+		}
+		return meta.Delete(keyBoot)
 	})
+}
+
+var bootFile = "/proc/sys/kernel/random/boot_id"
+
+// bootID tells one run of the machine from the next. Where the system does not say, every run is like the other, and the check
+// of a file that was not closed must find the damage.
+func bootID() string {
+	id, err := os.ReadFile(bootFile)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
 }
 
 func create(tx *bolt.Tx) error {
@@ -165,6 +193,7 @@ func (s *Store) Close() error {
 		return s.abandon()
 	}
 	mark := s.guard("close", func() error {
+		s.db.NoSync = false // the mark must not reach the disk before what it speaks of
 		return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyClean, []byte{1}) })
 	})
 	return errors.Join(mark, s.abandon())

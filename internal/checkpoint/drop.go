@@ -39,6 +39,17 @@ func (s *Store) Forget(account string, days []uint32) error {
 	})
 }
 
+// Accounts returns those of which anything is remembered.
+func (s *Store) Accounts() (accounts []string, err error) {
+	err = s.view("list accounts", func(tx *bolt.Tx) error {
+		return tx.Bucket(bucketAccounts).ForEachBucket(func(name []byte) error {
+			accounts = append(accounts, string(name))
+			return nil
+		})
+	})
+	return accounts, err
+}
+
 // Drop forgets everything of the account: its days and its progress.
 func (s *Store) Drop(account string) error {
 	return s.update("drop account", func(tx *bolt.Tx) error {

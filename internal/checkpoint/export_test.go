@@ -10,3 +10,16 @@ func CheckOutlineOnly(t testing.TB) {
 }
 
 var Classify = classify
+
+// SetBootFile has the identity of the machine's run read from another file.
+func SetBootFile(t *testing.T, path string) {
+	before := bootFile
+	bootFile = path
+	t.Cleanup(func() { bootFile = before })
+}
+
+// Crash lets go of the file as a process does that is killed.
+func Crash(s *Store) error {
+	s.closed.Store(true)
+	return s.abandon()
+}

@@ -23,6 +23,12 @@ func partKey(account string, day uint32, slot checkpoint.Slot, n uint32) []byte 
 	return fmt.Appendf(nil, "s/%s/%d/%d/%d", account, day, slot, n)
 }
 
+// ManifestOf returns the account whose manifest a record with this key is.
+func ManifestOf(rawKey []byte) (account string, ok bool) {
+	k, err := parseKey(rawKey)
+	return k.account, err == nil && k.kind == 'm'
+}
+
 // key is a key taken apart. Of the fields behind account those count that the kind has.
 type key struct {
 	kind    byte // 'm', 'p', 'd', 's', or a letter that this version does not know

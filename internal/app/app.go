@@ -40,27 +40,36 @@ type App struct {
 	log     *slog.Logger
 	metrics *prometheus.Registry
 	observe *observer
-	store   *checkpoint.Store
 	http    *HTTPServer
 	started time.Time
+	seats   []*seat
 
-	mu        sync.Mutex // guards what Run adds
+	mu        sync.Mutex // guards what Run adds, and what seats hold
+	store     *checkpoint.Store
 	publisher *kafka.Publisher
 	trouble   *status.Error // why there is no publisher yet
-	accounts  []*poll.Account
+	watermark lastWatermarks
+}
+
+// A seat is where a configured account is read, once this instance is the one to read it.
+type seat struct {
+	*Account
+	partition int32         // of the checkpoint topic
+	account   *poll.Account // nil: not read here, or not yet
+	owner     *status.Owner // nil in at-least-once
 }
 
 // New opens the checkpoint and binds the address of the HTTP server. Close or Run must follow.
 func New(cfg *Config, o Options) (*App, error) {
 	a := &App{cfg: cfg, o: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
 	a.observe = newObserver(a.metrics, o.Version)
-	store, setAside, err := checkpoint.OpenOrSetAside(cfg.Checkpoint.Path, checkpoint.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("open checkpoint: %w", err)
+	for i := range cfg.Accounts {
+		c := &cfg.Accounts[i]
+		a.seats = append(a.seats, &seat{Account: c, partition: kafka.CheckpointPartition(c.AccountID)})
 	}
-	if setAside != "" {
-		a.log.Error("the checkpoint file was damaged and has been set aside; what was remembered is lost, "+
-			"so that time read again may be published again, with the same event ids", "file", setAside)
+	store, err := openStore(cfg, a.log)
+	if err != nil {
+		return nil, err
 	}
 	a.store = store
 	if cfg.Server.Listen != "" {
@@ -94,7 +103,7 @@ func (a *App) Addr() string {
 // Run reads and publishes until ctx ends, then delivers what is in hand, for at most the drain time, and closes everything.
 // It returns nil if it was asked to stop and could.
 func (a *App) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, a.store.Close()) }()
+	defer func() { err = errors.Join(err, a.memory().Close()) }()
 	g, ctx := errgroup.WithContext(ctx)
 	if a.http != nil {
 		g.Go(func() error { return a.http.Serve(ctx) })
@@ -119,20 +128,31 @@ func (a *App) read(ctx context.Context) error {
 			a.log.Warn("closed Kafka with records on their way; they will be published again", "err", err)
 		}
 	}()
-	accounts, err := a.newAccounts(ctx, publisher)
-	if err != nil {
-		return err
-	}
 	a.mu.Lock()
-	a.publisher, a.accounts, a.trouble = publisher, accounts, nil
+	a.publisher, a.trouble = publisher, nil
 	a.mu.Unlock()
-	a.log.Info("reading", "accounts", len(accounts), "version", a.o.Version)
+	if publisher.AtLeastOnce == nil {
+		return a.own(ctx, publisher)
+	}
+	for _, s := range a.seats {
+		if err := a.seat(ctx, s, publisher.AtLeastOnce, nil, nil); err != nil {
+			return err
+		}
+	}
+	a.log.Info("reading", "accounts", len(a.seats), "version", a.o.Version)
 	g, ctx := errgroup.WithContext(ctx)
-	for _, account := range accounts {
-		g.Go(func() error { return account.Run(ctx) })
+	for _, s := range a.seats {
+		g.Go(func() error { return s.account.Run(ctx) })
 	}
 	g.Go(func() error { return a.expire(ctx) })
 	return g.Wait()
+}
+
+// memory is the open checkpoint file.
+func (a *App) memory() *checkpoint.Store {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.store
 }
 
 // open brings Kafka and the registry up, and waits for them if they are merely not there. It returns nil and no error if
@@ -185,59 +205,74 @@ func (a *App) types() []events.Type {
 	return out
 }
 
-func (a *App) newAccounts(ctx context.Context, publisher *kafka.Publisher) ([]*poll.Account, error) {
-	watermarks, err := a.lastWatermarks(ctx)
+// seat builds the account that is read in a seat. It makes no request to the API.
+func (a *App) seat(ctx context.Context, s *seat, d kafka.Delivery, journal poll.Journal, allowed func() bool) error {
+	store := a.memory()
+	recorded, err := store.AllProgress(s.AccountID)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var out []*poll.Account
-	for i := range a.cfg.Accounts {
-		c := &a.cfg.Accounts[i]
-		options := []kore.Option{kore.WithObserver(a.observe.attempt(c.Name))}
-		if a.o.Transport != nil {
-			options = append(options, kore.WithTransport(a.o.Transport))
-		}
-		client, err := kore.New(c.Kore(), options...)
-		if err != nil {
-			return nil, fmt.Errorf("account %s: %w", c.Name, err)
-		}
-		o := accountOptions(a.cfg, c)
-		if err := a.checkStart(c, publisher.Topics, time.Now()); err != nil {
-			return nil, fmt.Errorf("account %s: %w", c.Name, err)
-		}
-		o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, a.store, publisher.Delivery, a.observe, a.o.Abort
-		o.Log = a.log.With("account", c.Name)
-		o.Resume = func(e events.Endpoint, bot string) *events.Watermark {
-			key := events.Watermark{Source: c.Name, Endpoint: string(e)}
-			if bot != "" {
-				key.BotID = &bot
-			}
-			if w := watermarks[kafka.WatermarkKey(&key)]; w != nil && w.AccountID == c.AccountID {
-				return w
-			}
-			return nil
-		}
-		account, err := poll.NewAccount(o)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, account)
+	o := accountOptions(a.cfg, s.Account)
+	if err := a.checkStart(s.Account, a.publisher.Topics, time.Now()); err != nil {
+		return fmt.Errorf("account %s: %w", s.Name, err)
 	}
-	return out, nil
+	if len(recorded) == 0 {
+		if o.Resume, err = a.watermark.of(ctx, a.publisher, s.Account); err != nil {
+			return err
+		}
+	}
+	client, err := a.client(s.Account, allowed)
+	if err != nil {
+		return fmt.Errorf("account %s: %w", s.Name, err)
+	}
+	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, store, d, a.observe, a.o.Abort
+	o.Journal, o.Allowed, o.Log = journal, allowed, a.log.With("account", s.Name)
+	account, err := poll.NewAccount(o)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.account = account
+	return nil
 }
 
-// lastWatermarks reads from Kafka how far the accounts have been published, if the checkpoint knows nothing of one of them.
-func (a *App) lastWatermarks(ctx context.Context) (map[string]*events.Watermark, error) {
-	for i := range a.cfg.Accounts {
-		records, err := a.store.AllProgress(a.cfg.Accounts[i].AccountID)
+// client is the way to the API of one account.
+func (a *App) client(c *Account, allowed func() bool) (*kore.Client, error) {
+	options := []kore.Option{kore.WithObserver(a.observe.attempt(c.Name))}
+	if a.o.Transport != nil {
+		options = append(options, kore.WithTransport(a.o.Transport))
+	}
+	return kore.New(c.Kore(), options...)
+}
+
+// lastWatermarks are those on Kafka, read once, when the checkpoint is found to know nothing of an account.
+type lastWatermarks struct {
+	mu   sync.Mutex
+	read map[string]*events.Watermark
+}
+
+// of returns how to find the last watermarks of an account.
+func (l *lastWatermarks) of(ctx context.Context, p *kafka.Publisher, c *Account) (func(events.Endpoint, string) *events.Watermark, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.read == nil {
+		read, err := p.LastWatermarks(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if len(records) == 0 {
-			return kafka.LastWatermarks(ctx, a.cfg.Kafka, a.log, a.o.KafkaClient...)
-		}
+		l.read = read
 	}
-	return nil, nil
+	return func(e events.Endpoint, bot string) *events.Watermark {
+		key := events.Watermark{Source: c.Name, Endpoint: string(e)}
+		if bot != "" {
+			key.BotID = &bot
+		}
+		if w := l.read[kafka.WatermarkKey(&key)]; w != nil && w.AccountID == c.AccountID {
+			return w
+		}
+		return nil
+	}, nil
 }
 
 // checkStart returns an error if Kafka would drop what the first read of an account brings. Once something is recorded, start no
@@ -247,7 +282,7 @@ func (a *App) checkStart(c *Account, topics *kafka.Topics, now time.Time) error 
 	if !start.Before(now.Add(-time.Hour)) {
 		return nil
 	}
-	recorded, err := a.store.AllProgress(c.AccountID)
+	recorded, err := a.memory().AllProgress(c.AccountID)
 	if err != nil || len(recorded) > 0 {
 		return err
 	}
@@ -302,7 +337,7 @@ func (a *App) expire(ctx context.Context) error {
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
 	for {
-		if expired, err := a.store.Expire(time.Now().Add(-a.cfg.Memory)); err != nil {
+		if expired, err := a.memory().Expire(time.Now().Add(-a.cfg.Memory)); err != nil {
 			a.log.Warn("forget old entities", "err", err)
 		} else if len(expired) > 0 {
 			a.log.Debug("forgot old entities", "days", len(expired))
@@ -319,23 +354,32 @@ func (a *App) expire(ctx context.Context) error {
 func (a *App) healthy() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, account := range a.accounts {
-		if err := account.Alive(); err != nil {
+	for _, s := range a.seats {
+		if s.account == nil {
+			continue
+		}
+		if err := s.account.Alive(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// ready says whether every account has been read once.
+// ready says whether every account that is read here has been read once.
 func (a *App) ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.publisher == nil {
 		return errors.New("the schema registry or Kafka is not ready")
 	}
-	for _, account := range a.accounts {
-		if err := account.Ready(); err != nil {
+	for _, s := range a.seats {
+		if s.owner != nil && !s.owner.Mine {
+			continue
+		}
+		if s.account == nil {
+			return fmt.Errorf("account %s is not read yet", s.Name)
+		}
+		if err := s.account.Ready(); err != nil {
 			return err
 		}
 	}
@@ -359,8 +403,15 @@ func (a *App) Status() status.Status {
 	} else if a.publisher == nil {
 		s.Delivery.State = status.Waiting
 	}
-	for _, account := range a.accounts {
-		described, delivery := account.Status()
+	for _, seat := range a.seats {
+		if seat.account == nil {
+			s.Accounts = append(s.Accounts, status.Account{
+				Name: seat.Name, AccountID: seat.AccountID, Owner: seat.owner, Budget: status.Budget{Limit: seat.RequestsPerMinute},
+			})
+			continue
+		}
+		described, delivery := seat.account.Status()
+		described.Owner = seat.owner
 		s.Accounts = append(s.Accounts, described)
 		s.Delivery.Published += delivery.Published
 		s.Delivery.DeadLetters += delivery.DeadLetters

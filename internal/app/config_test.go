@@ -160,7 +160,7 @@ accounts:
     bots: [{bot_id: bot-1}, {bot_id: st-2}]
     endpoints: {conversations: {enabled: false}}
     sweeps: []
-kafka: {brokers: ["localhost:9092"], group: pollers}
+kafka: {brokers: ["localhost:9092"], group: pollers, delivery: at-least-once}
 events: {message: {enabled: true}}
 `
 	_, warnings := parse(t, src)

@@ -79,6 +79,9 @@ func troubles(s status.Status) []trouble {
 	add("Kafka", s.Delivery.State, s.Delivery.LastError)
 	add("Checkpoint", s.Checkpoint.State, s.Checkpoint.LastError)
 	for _, a := range s.Accounts {
+		if a.Owner != nil {
+			add(a.Name, a.Owner.State, a.Owner.LastError)
+		}
 		for _, e := range a.Endpoints {
 			where := a.Name + ", " + e.Endpoint
 			if e.BotID != "" {

@@ -185,12 +185,13 @@ func exampleStatus() status.Status {
 	return status.Status{
 		Version: "1.0.0", Now: now, Started: now.Add(-50 * time.Hour), State: status.Stopped,
 		Delivery: status.Delivery{
-			State: status.OK, Mode: "at-least-once", Brokers: []string{"kafka-0:9092", "kafka-1:9092"}, Registry: "http://registry:8081",
+			State: status.OK, Mode: "exactly-once", Brokers: []string{"kafka-0:9092", "kafka-1:9092"}, Registry: "http://registry:8081",
 			Published: 1234567, DeadLetters: 3, LastAck: before(1200 * time.Millisecond),
 		},
 		Checkpoint: status.Checkpoint{State: status.OK, Path: "/var/lib/poller/poller.db", Bytes: 48 << 20, Entities: 987654, Oldest: before(35 * 24 * time.Hour)},
 		Accounts: []status.Account{{
 			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa",
+			Owner: &status.Owner{State: status.OK, Partition: 17, Instance: "poller-0", Mine: true},
 			Budget: status.Budget{Limit: 60, Used: 41, Lanes: []status.Lane{
 				{Name: "new", Share: 0.5, Used: 24}, {Name: "hot", Share: 0.25, Used: 9}, {Name: "sweep", Share: 0.15, Used: 8}, {Name: "backfill", Share: 0.1},
 			}, BlockedUntil: nil},

@@ -90,6 +90,6 @@ func (s *simServer) config(perMinute int) string {
 			fmt.Fprintf(&b, "      - {name: %s, bot_id: %s}\n", bot.Name, bot.ID)
 		}
 	}
-	b.WriteString("kafka: {brokers: [\"localhost:9092\"], delivery: at-least-once}\n")
+	b.WriteString("kafka: {brokers: [\"localhost:9092\"]}\n")
 	return b.String()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -43,6 +44,7 @@ func (s *setup) follow(t *testing.T) *consumer {
 		kgo.SeedBrokers(s.platform.broker), kgo.ConsumeTopics(c.topics()...), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(time.Second), kgo.UnknownTopicRetries(-1),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // the last offset of a partition may belong to one
 	)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -80,7 +82,15 @@ func (c *consumer) run(ctx context.Context, decoder *kafkaread.Decoder) {
 		}
 		var records []kafkaread.Record
 		var failed error
+		next := map[string]map[int32]int64{}
 		fetches.EachRecord(func(k *kgo.Record) {
+			if next[k.Topic] == nil {
+				next[k.Topic] = map[int32]int64{}
+			}
+			next[k.Topic][k.Partition] = k.Offset + 1
+			if k.Attrs.IsControl() {
+				return
+			}
 			r := kafkaread.Record{
 				Topic: k.Topic, Partition: k.Partition, Offset: k.Offset, Key: string(k.Key), Timestamp: k.Timestamp.UTC(),
 				Headers: map[string]string{},
@@ -96,11 +106,11 @@ func (c *consumer) run(ctx context.Context, decoder *kafkaread.Decoder) {
 		})
 		c.mu.Lock()
 		c.records = append(c.records, records...)
-		for _, r := range records {
-			if c.next[r.Topic] == nil {
-				c.next[r.Topic] = map[int32]int64{}
+		for topic, partitions := range next {
+			if c.next[topic] == nil {
+				c.next[topic] = map[int32]int64{}
 			}
-			c.next[r.Topic][r.Partition] = r.Offset + 1
+			maps.Copy(c.next[topic], partitions)
 		}
 		if c.err == nil {
 			c.err = failed
@@ -192,17 +202,17 @@ func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed,
 	return nil
 }
 
-// settle waits until the topics hold all that the centres did. It compares whenever nothing has come for a while.
-func (c *consumer) settle(t *testing.T, within time.Duration, centres ...*centre) {
+// settle waits until the topics hold all that the centres did. It compares whenever nothing has come for a while, and gives up
+// when nothing has come for very long.
+func (c *consumer) settle(t *testing.T, centres ...*centre) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	began := time.Now()
+	began, moved := time.Now(), time.Now()
 	for _, centre := range centres {
 		for seen := -1; ; <-tick.C {
-			late := time.Since(began) > within
-			if n := c.count(); n != seen && !late {
-				seen = n
+			if n := c.count(); n != seen {
+				seen, moved = n, time.Now()
 				continue
 			}
 			report, settled := c.compare(t, centre)
@@ -210,7 +220,7 @@ func (c *consumer) settle(t *testing.T, within time.Duration, centres ...*centre
 				t.Logf("%s, after %v: %v", centre.name, time.Since(began).Round(time.Second), report)
 				break
 			}
-			if late {
+			if time.Since(moved) > stillness {
 				require.FailNow(t, "the topics do not agree with the ledger", "%s: %v\n%+v", centre.name, report, report.ByType)
 			}
 		}

@@ -47,7 +47,7 @@ func TestKafkaBrokerKilled(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, broker.Restart(t.Context()))
-	c.settle(t, patience, centre)
+	c.settle(t, centre)
 	require.Equal(t, status.OK, run.status(t).Delivery.State)
 	run.stop(t)
 	centre.checkManners(t)
@@ -72,7 +72,7 @@ func TestKafkaRegistryGone(t *testing.T) {
 	})
 	require.NoError(t, registry.Kill())
 	before := c.count()
-	c.settle(t, patience, centre)
+	c.settle(t, centre)
 	require.Greater(t, c.count(), before)
 	run.stop(t)
 }

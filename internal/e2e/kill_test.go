@@ -8,28 +8,38 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kafka/kafkaread"
 	"agentassist-poller/internal/koresim"
 )
 
-// The real binary is killed at random moments and started again. Nothing is lost; what is repeated has the event_id that it had
-// before, and is of the one page whose delivery was cut off.
+// The real binary is killed at random moments and started again. Nothing is lost. Without transactions, what is repeated has the
+// event_id that it had before, and is of the one page whose delivery was cut off; with them, nothing is.
 func TestKafkaKilled(t *testing.T) {
-	t.Parallel()
-	killed(t, apache(t), 6)
+	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			killed(t, apache(t), delivery, 6)
+		})
+	}
 }
 
 func TestSmallKilled(t *testing.T) {
-	t.Parallel()
-	killed(t, embedded(t), 2)
+	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			killed(t, embedded(t), delivery, 2)
+		})
+	}
 }
 
-func killed(t *testing.T, p *platform, kills int) {
+func killed(t *testing.T, p *platform, delivery string, kills int) {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
 		Seed: 21, Start: now.Add(-10 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 100_000, Pace: koresim.Burst,
 	})
 	s := newSetup(t, p, live.yaml(quick("1h")))
+	s.delivery = delivery
 	c := s.follow(t)
 	poller := binary(t, "")
 	rnd := rand.New(rand.NewPCG(1, uint64(now.Unix())))
@@ -55,6 +65,10 @@ func killed(t *testing.T, p *platform, kills int) {
 		renumbered = renumber(once)
 		return settled(entries, pending, observed(once, live.account().ID), live)
 	})
+	if delivery == kafka.ExactlyOnce {
+		require.Zero(t, repeats)
+		require.Zero(t, renumbered)
+	}
 	last.stop(t)
 	live.checkManners(t)
 	t.Logf("%d kills, %d records repeated, %d revisions numbered again", kills, repeats, renumbered)

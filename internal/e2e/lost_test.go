@@ -12,20 +12,34 @@ import (
 	"agentassist-poller/internal/koresim"
 )
 
-// The checkpoint is lost. What can be lost with it is memory, never events: reading goes on from the last
-// watermark, and things that happened while nobody read are there.
+// The disk is lost. In transactions the checkpoint topic has all of it, and nothing comes twice.
+func TestSmallDiskLost(t *testing.T) {
+	t.Parallel()
+	run, once := diskLost(t, "")
+	require.True(t, once)
+	require.NotContains(t, run.tail(1000), "reading goes on from the last watermark")
+}
+
+// Without transactions the checkpoint is lost with the disk. What can be lost with it is memory, never events: reading goes on
+// from the last watermark, and things that happened while nobody read are there.
 func TestSmallCheckpointLost(t *testing.T) {
 	t.Parallel()
+	run, _ := diskLost(t, "at-least-once")
+	require.Contains(t, run.tail(1000), "reading goes on from the last watermark")
+}
+
+func diskLost(t *testing.T, delivery string) (run *inside, once bool) {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
 		Seed: 22, Start: now.Add(-15 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
 	})
 	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	s.delivery = delivery
 	c := s.follow(t)
-	run := s.begin(t)
+	run = s.begin(t)
 	eventually(t, time.Minute, func() error {
 		st := run.status(t)
-		if len(st.Accounts) == 0 {
+		if len(st.Accounts[0].Endpoints) == 0 {
 			return errNotYet
 		}
 		for _, e := range st.Accounts[0].Endpoints {
@@ -41,12 +55,13 @@ func TestSmallCheckpointLost(t *testing.T) {
 	run = s.begin(t)
 	eventually(t, patience, func() error {
 		_, pending := live.ledger(live.Now())
-		report, _ := c.compare(t, live)
+		report, settled := c.compare(t, live)
+		once = settled
 		if pending > 0 || report.Found != report.Expected {
 			return fmt.Errorf("found %d of %d, %d versions to come", report.Found, report.Expected, pending)
 		}
 		return nil
 	})
 	run.stop(t)
-	require.Contains(t, run.tail(1000), "reading goes on from the last watermark")
+	return run, once
 }

@@ -44,6 +44,7 @@ type setup struct {
 	prefix   string
 	dir      string
 	accounts string // the list in YAML
+	delivery string // empty: exactly-once
 	more     string // further settings of the section kafka
 }
 
@@ -64,14 +65,20 @@ accounts:
 %skafka:
   brokers: [%q]
   topic_prefix: %s
-  delivery: at-least-once
-%sschema_registry: {url: %q, retry_for: 5s}
+%s%sschema_registry: {url: %q, retry_for: 5s}
 checkpoint: {path: %q}
 events: {message: {enabled: true}}
 server: {listen: "127.0.0.1:0"}
 shutdown: {drain: 10s}
 log: {level: info, format: json}
-`, s.accounts, s.platform.broker, s.prefix, s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
+`, s.accounts, s.platform.broker, s.prefix, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
+}
+
+func (s *setup) mode() string {
+	if s.delivery != "" {
+		return "  delivery: " + s.delivery + "\n"
+	}
+	return ""
 }
 
 func (s *setup) kafka() string {

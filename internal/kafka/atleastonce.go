@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,7 +25,20 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	if err := d.publish(ctx, b); err != nil {
+	d.encode(b)
+	if err := ctx.Err(); err != nil {
+		return d.failed(b, err)
+	}
+	if err := d.drain(ctx, b); err != nil {
+		return err
+	}
+	if !b.outbox.closed {
+		if err := d.addWatermarks(b); err != nil {
+			return err
+		}
+		b.outbox.closed = true
+	}
+	if err := d.drain(ctx, b); err != nil {
 		return err
 	}
 	if _, err := b.checkpoint(); err != nil {
@@ -34,5 +48,46 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 		return err
 	}
 	d.metrics.delivered(start)
+	return nil
+}
+
+// drain sends what has not been sent and waits for all answers.
+func (d *atLeastOnce) drain(ctx context.Context, b *Batch) error {
+	o := b.outbox
+	for {
+		waitErr := d.produce(ctx, o, o.take())
+		if refused := o.refused(); waitErr == nil && len(refused) > 0 {
+			// The broker refuses whole batches of records: one by one, only the culprits are refused.
+			if err := d.sendAlone(ctx, o, refused); err != nil {
+				return d.failed(b, err)
+			}
+			continue
+		}
+		if err := errors.Join(waitErr, o.firstErr()); err != nil {
+			return d.failed(b, waitErr)
+		}
+		o.count(d.metrics)
+		return nil
+	}
+}
+
+// sendAlone sends records that were refused together with others, each by itself. One that is refused again becomes a dead
+// letter, which is left for the next round.
+func (d *atLeastOnce) sendAlone(ctx context.Context, o *outbox, refused []*letter) error {
+	for _, l := range refused {
+		o.retake(l)
+		if err := d.produce(ctx, o, []*letter{l}); err != nil {
+			return err
+		}
+		if l.err == nil {
+			continue
+		}
+		if classify(l.err) != Refused {
+			return l.err // what follows must not overtake it
+		}
+		if err := d.bury(o, l); err != nil {
+			return err
+		}
+	}
 	return nil
 }

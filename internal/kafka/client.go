@@ -48,11 +48,13 @@ func BuildOpts(c Config, tlsConfig *tls.Config, mechanism sasl.Mechanism) []kgo.
 
 		// Where Java's default partitioner and librdkafka's murmur2_random put a key, so that our topics join with
 		// topics that others write.
-		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(kgo.KafkaHasher(murmur2))),
+		kgo.RecordPartitioner(partitioner{
+			Partitioner: kgo.StickyKeyPartitioner(kgo.KafkaHasher(murmur2)), checkpoint: NewNames(c.TopicPrefix).Checkpoint(),
+		}),
 
 		kgo.ProducerBatchCompression(codec(c.Compression)),
 		kgo.ProducerLinger(c.Linger),
-		kgo.ProducerBatchMaxBytes(int32(c.MaxRecordBytes + batchOverhead)),
+		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(c.maxBatch(topic)) }),
 	}
 	if tlsConfig != nil {
 		opts = append(opts, kgo.DialTLSConfig(tlsConfig))
@@ -61,6 +63,19 @@ func BuildOpts(c Config, tlsConfig *tls.Config, mechanism sasl.Mechanism) []kgo.
 		opts = append(opts, kgo.SASL(mechanism))
 	}
 	return opts
+}
+
+// partitioner places records by key, but for those of the checkpoint, which say where they belong.
+type partitioner struct {
+	kgo.Partitioner
+	checkpoint string
+}
+
+func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
+	if topic == p.checkpoint {
+		return kgo.ManualPartitioner().ForTopic(topic)
+	}
+	return p.Partitioner.ForTopic(topic)
 }
 
 // NewClient returns a client that has not dialled anybody yet. It reads certificate and password files. Extra options

@@ -107,17 +107,26 @@ const (
 func (c *Config) SetDefaults() {
 	*c = Config{
 		TopicPrefix:     "agentassist",
-		Delivery:        AtLeastOnce,
+		Delivery:        ExactlyOnce,
 		Group:           "agentassist-poller",
 		ClientID:        "agentassist-poller",
 		Compression:     "snappy",
 		Linger:          5 * time.Millisecond,
-		DeliveryTimeout: 2 * time.Minute,
+		DeliveryTimeout: 30 * time.Second,
 		MaxRecordBytes:  1_000_000,
 		Topics:          TopicsConfig{Create: true, Partitions: 12, Retention: 30 * 24 * time.Hour},
 		Headers:         true,
 		Timestamp:       TimestampEvent,
 	}
+}
+
+// TransactionalID is the id of the producer that owns a partition of the checkpoint topic.
+func (c *Config) TransactionalID(partition int32) string {
+	name := c.Group
+	if name == "" {
+		name = c.TopicPrefix
+	}
+	return fmt.Sprintf("%s.%d", name, partition)
 }
 
 // DefaultConfig returns a configuration with every default filled in.
@@ -165,13 +174,7 @@ func (c *Config) Validate() []Problem {
 	if !topicName.MatchString(c.TopicPrefix) || len(c.TopicPrefix) > maxPrefix {
 		p.add("topic_prefix", "%q; want 1 to %d characters out of a-z, A-Z, 0-9, '.', '_' and '-'", c.TopicPrefix, maxPrefix)
 	}
-	switch c.Delivery {
-	case AtLeastOnce:
-	case ExactlyOnce:
-		p.add("delivery", "%s is not available in this version; want %s", ExactlyOnce, AtLeastOnce)
-	default:
-		p.oneOf("delivery", c.Delivery, ExactlyOnce, AtLeastOnce)
-	}
+	p.oneOf("delivery", c.Delivery, ExactlyOnce, AtLeastOnce)
 	c.TLS.validate(&p, "tls.")
 	c.SASL.validate(&p)
 	p.oneOf("compression", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")

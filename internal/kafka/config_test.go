@@ -42,10 +42,6 @@ func TestConfigProblems(t *testing.T) {
 			func(c *kafka.Config) { c.Delivery = "maybe" },
 			[]string{`delivery: "maybe"; want one of exactly-once, at-least-once`},
 		},
-		"delivery of the next version": {
-			func(c *kafka.Config) { c.Delivery = kafka.ExactlyOnce },
-			[]string{"delivery: exactly-once is not available in this version; want at-least-once"},
-		},
 		"half a certificate": {
 			func(c *kafka.Config) { c.TLS.CertFile = "x.pem" },
 			[]string{"tls.cert_file: a client certificate needs both tls.cert_file and tls.key_file"},

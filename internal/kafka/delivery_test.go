@@ -266,7 +266,7 @@ func TestBrokerGoneForMinutes(t *testing.T) {
 					require.ErrorContains(t, err, "deliver to Kafka for account retail-us: 20 of 20 records are not acknowledged yet")
 					attempts++
 				}
-				require.InDelta(t, 5, attempts, 1)
+				require.InDelta(t, 10*time.Minute/f.config.DeliveryTimeout, attempts, 1)
 				require.Zero(t, commits)
 				require.Nil(t, feed.Offsets)
 				broken.Remove()
@@ -345,6 +345,7 @@ func openVirtual(t *testing.T) *fixture {
 		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Client: []kgo.Opt{dial},
 	})
 	require.NoError(t, err)
+	f.delivery = f.AtLeastOnce
 	f.reader = readerOf(f.config, kafkaread.NewDecoder(nil), dial)
 	return f
 }

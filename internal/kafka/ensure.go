@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -36,8 +37,10 @@ type Topic struct {
 type Topics struct {
 	Names
 	Created []string
-	byName  map[string]Topic
-	specs   []topicSpec
+	// Cluster and CheckpointID tell whether a checkpoint was written for these topics, and not for others of their names.
+	Cluster, CheckpointID string
+	byName                map[string]Topic
+	specs                 []topicSpec
 	// timestamps is what records carry: event or observed.
 	timestamps string
 }
@@ -70,13 +73,13 @@ func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []eve
 		return nil, err
 	}
 	t := &Topics{Names: NewNames(c.TopicPrefix), byName: map[string]Topic{}, specs: specs(c, types), timestamps: c.Timestamp}
-	found, brokers, err := describe(ctx, client, t.specs)
+	found, err := describe(ctx, client, t.specs)
 	if err != nil {
 		return nil, err
 	}
 	missing := t.missing(found)
 	if len(missing) > 0 && c.Topics.Create {
-		if err := create(ctx, client, missing, t.sharedCount(found, c), brokers); err != nil {
+		if err := create(ctx, client, missing, t.sharedCount(found, c), found.brokers); err != nil {
 			return nil, err
 		}
 		for _, s := range missing {
@@ -85,6 +88,10 @@ func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []eve
 		if found, err = describeCreated(ctx, client, t.specs, missing); err != nil {
 			return nil, err
 		}
+	}
+	t.Cluster = found.cluster
+	if id := found.topics[t.Checkpoint()].id; id != [16]byte{} {
+		t.CheckpointID = hex.EncodeToString(id[:])
 	}
 	problems := t.check(found)
 	unread, err := t.readConfigs(ctx, client)
@@ -111,8 +118,16 @@ const (
 	visiblePoll    = 100 * time.Millisecond
 )
 
+// metadata is what a cluster says of itself and of topics.
+type metadata struct {
+	cluster string
+	brokers int
+	topics  map[string]described
+}
+
 // described is what metadata says of one topic.
 type described struct {
+	id         [16]byte
 	err        error
 	partitions int
 	allowed    []kadm.ACLOperation // empty where the broker does not say
@@ -124,7 +139,7 @@ func (d described) missing() bool {
 
 // describe asks for metadata in a request of its own: what the client has cached does not say what is allowed, and the
 // broker must not create what we ask about.
-func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (map[string]described, int, error) {
+func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (*metadata, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.AllowAutoTopicCreation = false
 	req.IncludeTopicAuthorizedOperations = true
@@ -135,34 +150,38 @@ func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (map[s
 	}
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return nil, 0, &requestError{"describe topics", err}
+		return nil, &requestError{"describe topics", err}
 	}
-	found := map[string]described{}
+	found := &metadata{brokers: len(resp.Brokers), topics: map[string]described{}}
+	if resp.ClusterID != nil {
+		found.cluster = *resp.ClusterID
+	}
 	for _, topic := range resp.Topics {
 		if topic.Topic == nil {
 			continue
 		}
-		found[*topic.Topic] = described{
+		found.topics[*topic.Topic] = described{
+			id:         topic.TopicID,
 			err:        kerr.ErrorForCode(topic.ErrorCode),
 			partitions: len(topic.Partitions),
 			allowed:    kadm.DecodeACLOperations(topic.AuthorizedOperations),
 		}
 	}
-	return found, len(resp.Brokers), nil
+	return found, nil
 }
 
 // describeCreated waits until the topics just made are known to the broker that answers.
-func describeCreated(ctx context.Context, client *kgo.Client, specs, created []topicSpec) (map[string]described, error) {
+func describeCreated(ctx context.Context, client *kgo.Client, specs, created []topicSpec) (*metadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, visibleTimeout)
 	defer cancel()
 	tick := time.NewTicker(visiblePoll)
 	defer tick.Stop()
 	for {
-		found, _, err := describe(ctx, client, specs)
+		found, err := describe(ctx, client, specs)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(created, func(s topicSpec) bool { return found[s.name].missing() }) {
+		if !slices.ContainsFunc(created, func(s topicSpec) bool { return found.topics[s.name].missing() }) {
 			return found, nil
 		}
 		select {
@@ -173,10 +192,10 @@ func describeCreated(ctx context.Context, client *kgo.Client, specs, created []t
 	}
 }
 
-func (t *Topics) missing(found map[string]described) []topicSpec {
+func (t *Topics) missing(found *metadata) []topicSpec {
 	var missing []topicSpec
 	for _, s := range t.specs {
-		if found[s.name].missing() {
+		if found.topics[s.name].missing() {
 			missing = append(missing, s)
 		}
 	}
@@ -185,9 +204,9 @@ func (t *Topics) missing(found map[string]described) []topicSpec {
 
 // sharedCount is the number of partitions for event topics: that of those there are, if they agree, so that one added
 // later joins with them; else the configured one.
-func (t *Topics) sharedCount(found map[string]described, c Config) int32 {
+func (t *Topics) sharedCount(found *metadata, c Config) int32 {
 	for _, s := range t.specs {
-		if n := found[s.name].partitions; n > 0 && s.kind.shared() {
+		if n := found.topics[s.name].partitions; n > 0 && s.kind.shared() {
 			return int32(n)
 		}
 	}
@@ -242,11 +261,11 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 }
 
 // check looks at what metadata says: is it there, may we write, do the numbers of partitions fit.
-func (t *Topics) check(found map[string]described) []error {
+func (t *Topics) check(found *metadata) []error {
 	var problems []error
 	counts := map[int][]string{}
 	for _, s := range t.specs {
-		d := found[s.name]
+		d := found.topics[s.name]
 		switch {
 		case d.missing():
 			problems = append(problems, &TopicError{
@@ -369,10 +388,14 @@ func checkConfig(s topicSpec, topic Topic, c Config) []error {
 			})
 		}
 	}
-	if need := c.MaxRecordBytes + batchOverhead; topic.MaxMessageBytes > 0 && topic.MaxMessageBytes < need {
+	if need := c.maxBatch(s.name); topic.MaxMessageBytes > 0 && topic.MaxMessageBytes < need {
+		hint := "raise it"
+		if s.kind != kindSharded {
+			hint += fmt.Sprintf(", or lower kafka.max_record_bytes to %d", topic.MaxMessageBytes-batchOverhead)
+		}
 		problems = append(problems, &TopicError{
 			Topic: s.name, Text: fmt.Sprintf("has max.message.bytes=%d; want at least %d", topic.MaxMessageBytes, need),
-			Hint: fmt.Sprintf("raise it, or lower kafka.max_record_bytes to %d", topic.MaxMessageBytes-batchOverhead),
+			Hint: hint,
 		})
 	}
 	return problems

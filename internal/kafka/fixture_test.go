@@ -21,10 +21,11 @@ import (
 // fixture is a publisher over a broker in memory.
 type fixture struct {
 	*kafka.Publisher
-	cluster *kfake.Cluster
-	config  kafka.Config
-	metrics *prometheus.Registry
-	reader  *kafkaread.Reader
+	delivery kafka.Delivery
+	cluster  *kfake.Cluster
+	config   kafka.Config
+	metrics  *prometheus.Registry
+	reader   *kafkaread.Reader
 }
 
 // types are enough to tell topics apart.
@@ -42,6 +43,7 @@ func configFor(cluster *kfake.Cluster) kafka.Config {
 	c := kafka.DefaultConfig()
 	c.Brokers = cluster.ListenAddrs()
 	c.Topics.Partitions = 3
+	c.Delivery = kafka.AtLeastOnce
 	c.Linger = 0
 	return c
 }
@@ -58,7 +60,7 @@ func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...fun
 		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Metrics: f.metrics, Client: client,
 	})
 	require.NoError(t, err)
-	f.Publisher = p
+	f.Publisher, f.delivery = p, p.AtLeastOnce
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -66,6 +68,10 @@ func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...fun
 	})
 	f.reader = readerOf(f.config, kafkaread.NewDecoder(nil), client...)
 	return f
+}
+
+func (f *fixture) Deliver(ctx context.Context, b *kafka.Batch) error {
+	return f.delivery.Deliver(ctx, b)
 }
 
 func readerOf(c kafka.Config, decoder *kafkaread.Decoder, client ...kgo.Opt) *kafkaread.Reader {

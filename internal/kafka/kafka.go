@@ -2,8 +2,8 @@
 // delivery of batches. It does not decide what is published, nor does it know the checkpoint: a batch carries the
 // function that records it.
 //
-// Where to look: delivery.go says what callers may rely on, atleastonce.go is the order in which it is kept, errors.go
-// says which of Kafka's errors may pass.
+// Where to look: delivery.go says what callers may rely on; atleastonce.go and exactlyonce.go are the order in which it is
+// kept; takeover.go is how a process comes to write in transactions; errors.go says which of Kafka's errors may pass.
 package kafka
 
 import (
@@ -23,17 +23,24 @@ type Options struct {
 	// Types are the event types that are switched on.
 	Types []events.Type
 	Log   *slog.Logger
+	// Instance names the process in what people read.
+	Instance string
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
 	// Client options that come last, for tests.
 	Client []kgo.Opt
 }
 
-// A Publisher is all that is needed to publish: topics made or verified, schemas known, a delivery ready.
+// A Publisher is all that is needed to publish: topics made or verified, schemas known.
 type Publisher struct {
-	Delivery
 	Topics *Topics
-	Client *kgo.Client
+	// AtLeastOnce is ready if that is the delivery that is configured. Else partitions are to be taken over.
+	AtLeastOnce Delivery
+
+	client  *kgo.Client
+	encoder *Encoder
+	metrics *Metrics
+	options Options
 }
 
 // Open brings a publisher up. It talks to Kafka and to the schema registry, and gives up on either after a bounded time.
@@ -65,10 +72,20 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 	if err != nil {
 		return nil, err
 	}
-	encoder := NewEncoder(o.Config, topics, schemas)
-	return &Publisher{
-		Delivery: NewAtLeastOnce(client, encoder, o.Config, NewMetrics(o.Metrics)),
-		Topics:   topics,
-		Client:   client,
-	}, nil
+	p := &Publisher{
+		Topics: topics, client: client, encoder: NewEncoder(o.Config, topics, schemas), metrics: NewMetrics(o.Metrics), options: o,
+	}
+	if o.Config.Delivery == AtLeastOnce {
+		p.AtLeastOnce = NewAtLeastOnce(client, p.encoder, o.Config, p.metrics)
+	}
+	return p, nil
+}
+
+// Close waits for what is on its way, but no longer than ctx, and closes the client. Shards are closed by themselves.
+func (p *Publisher) Close(ctx context.Context) error {
+	if p.AtLeastOnce != nil {
+		return p.AtLeastOnce.Close(ctx)
+	}
+	p.client.Close()
+	return nil
 }

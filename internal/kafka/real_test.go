@@ -55,6 +55,7 @@ type real struct {
 func (r *real) config(t *testing.T) kafka.Config {
 	c := kafka.DefaultConfig()
 	c.Brokers = []string{r.broker.Addr}
+	c.Delivery = kafka.AtLeastOnce
 	c.TopicPrefix = strings.NewReplacer("/", ".", "_", "-").Replace(t.Name())
 	c.Topics.Partitions = 3
 	return c
@@ -71,7 +72,7 @@ func (r *real) open(t *testing.T, c kafka.Config) *fixture {
 		defer cancel()
 		_ = p.Close(ctx)
 	})
-	return &fixture{Publisher: p, config: c, reader: readerOf(c, r.decoder(t))}
+	return &fixture{Publisher: p, delivery: p.AtLeastOnce, config: c, reader: readerOf(c, r.decoder(t))}
 }
 
 func (r *real) decoder(t *testing.T) *kafkaread.Decoder {

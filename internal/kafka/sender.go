@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -32,85 +31,52 @@ func newSender(client *kgo.Client, encoder *Encoder, timeout time.Duration, metr
 	return s
 }
 
-// publish brings the events, dead letters and watermarks of a batch to Kafka and moves the offsets of its feeds.
-// Called again with the same batch it does what is left.
-func (s *sender) publish(ctx context.Context, b *Batch) error {
+// encode makes the records of a batch, but for those of the watermarks and of the checkpoint, which hold offsets.
+func (s *sender) encode(b *Batch) {
 	if b.outbox == nil {
 		b.outbox = s.encoder.batch(b)
 	}
-	if err := ctx.Err(); err != nil {
-		return s.failed(b.Account, b.outbox, err)
-	}
-	if err := s.drain(ctx, b.Account, b.outbox); err != nil {
-		return err
-	}
-	if !b.outbox.closed {
-		b.outbox.raise()
-		for _, f := range b.Feeds {
-			if f.Watermark == nil {
-				continue
-			}
-			letter, err := s.encoder.watermark(f)
-			if err != nil {
-				return err
-			}
-			b.outbox.add(letter)
-		}
-		b.outbox.closed = true
-	}
-	return s.drain(ctx, b.Account, b.outbox)
 }
 
-// drain sends what has not been sent and waits for all answers.
-func (s *sender) drain(ctx context.Context, account string, o *outbox) error {
-	for {
-		for _, l := range o.take() {
-			s.client.Produce(s.ctx, &l.record, func(_ *kgo.Record, err error) { o.answered(l, err) })
-		}
-		waitErr := o.wait(ctx)
-		if refused := o.refused(); waitErr == nil && len(refused) > 0 {
-			// The broker refuses whole batches of records: one by one, only the culprits are refused.
-			if err := s.sendAlone(ctx, o, refused); err != nil {
-				return s.failed(account, o, err)
-			}
-			continue
-		}
-		if err := errors.Join(waitErr, o.firstErr()); err != nil {
-			return s.failed(account, o, waitErr)
-		}
-		o.count(s.metrics)
-		return nil
-	}
-}
-
-// sendAlone sends records that were refused together with others, each by itself. One that is refused again becomes a dead
-// letter, which is left for the next round.
-func (s *sender) sendAlone(ctx context.Context, o *outbox, refused []*letter) error {
-	for _, l := range refused {
-		o.retake(l)
+// produce hands the letters to the client and waits for all answers, or for ctx.
+func (s *sender) produce(ctx context.Context, o *outbox, letters []*letter) error {
+	for _, l := range letters {
 		s.client.Produce(s.ctx, &l.record, func(_ *kgo.Record, err error) { o.answered(l, err) })
-		if err := o.wait(ctx); err != nil {
-			return err
-		}
-		if l.err == nil {
+	}
+	return o.wait(ctx)
+}
+
+// addWatermarks moves the offsets of the feeds to what was acknowledged, and adds the watermarks that hold them.
+func (s *sender) addWatermarks(b *Batch) error {
+	b.outbox.raise()
+	for _, f := range b.Feeds {
+		if f.Watermark == nil {
 			continue
 		}
-		if classify(l.err) != Refused {
-			return l.err // what follows must not overtake it
-		}
-		replacement, err := s.encoder.refusedLetter(l, l.err)
+		letter, err := s.encoder.watermark(f)
 		if err != nil {
 			return err
 		}
-		o.replace(l, replacement)
+		letter.derived = true
+		b.outbox.add(letter)
 	}
 	return nil
 }
 
+// bury puts a dead letter in the place of a record that Kafka has refused.
+func (s *sender) bury(o *outbox, refused *letter) error {
+	replacement, err := s.encoder.refusedLetter(refused, refused.err)
+	if err != nil {
+		return err
+	}
+	o.replace(refused, replacement)
+	return nil
+}
+
 // failed makes the error that Deliver returns out of what the outbox knows.
-func (s *sender) failed(account string, o *outbox, err error) error {
-	e := o.report()
-	e.Account = account
+func (s *sender) failed(b *Batch, err error) error {
+	e := b.outbox.report()
+	e.Account = b.Account
 	if e.Err == nil {
 		e.Err = err
 	}
@@ -149,6 +115,9 @@ type letter struct {
 	feed  *Feed              // whose offsets it moves; nil for none
 	dead  *events.DeadLetter // what it carries
 	size  int
+
+	derived    bool // holds offsets of its batch, and is made again with every attempt
+	checkpoint bool
 }
 
 // An outbox holds the letters of one batch in order. The client's callbacks write to it while Deliver waits, or after it gave
@@ -158,7 +127,8 @@ type outbox struct {
 	letters []*letter
 	pending int
 	settled chan struct{} // closed when pending is 0
-	closed  bool          // the watermarks are in
+	closed  bool          // at-least-once: the watermarks are in
+	careful bool          // transactions: one by one, to learn which record is refused
 	counted int           // letters that the metrics know of
 	buried  []*Outgoing   // events that became dead letters because they were refused
 }
@@ -177,6 +147,30 @@ func (o *outbox) take() []*letter {
 		}
 	}
 	return taken
+}
+
+// takeOne is take for the first idle letter alone.
+func (o *outbox) takeOne() []*letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range o.letters {
+		if l.state == idle {
+			o.begin(l)
+			return []*letter{l}
+		}
+	}
+	return nil
+}
+
+// reset makes all letters of an aborted transaction idle, to be sent one by one.
+func (o *outbox) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.letters = slices.DeleteFunc(o.letters, func(l *letter) bool { return l.derived })
+	for _, l := range o.letters {
+		l.state, l.err = idle, nil
+	}
+	o.careful = true
 }
 
 func (o *outbox) retake(l *letter) {
@@ -305,7 +299,7 @@ func (o *outbox) count(m *Metrics) {
 			m.dead.WithLabelValues(l.dead.Stage).Inc()
 		case l.typ != "":
 			m.events.WithLabelValues(string(l.typ)).Inc()
-		case l.event == nil:
+		case l.event == nil && !l.checkpoint:
 			m.watermarks.Inc()
 		}
 	}

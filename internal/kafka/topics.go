@@ -22,6 +22,22 @@ const (
 // checkpointPartitions is part of the format: an account's partition follows from it.
 const checkpointPartitions = 64
 
+// CheckpointPartition returns the partition of the checkpoint topic that an account belongs to.
+func CheckpointPartition(account string) int32 {
+	return int32(PartitionOf(account, checkpointPartitions))
+}
+
+// minMessageBytes is Kafka's own default. Records of the checkpoint fit into half of it.
+const minMessageBytes = 1 << 20
+
+// maxBatch is how large a batch of records for a topic may get.
+func (c *Config) maxBatch(topic string) int {
+	if topic == NewNames(c.TopicPrefix).Checkpoint() {
+		return minMessageBytes
+	}
+	return c.MaxRecordBytes + batchOverhead
+}
+
 // suffixes returns every topic there can be, without the prefix.
 func suffixes() []string {
 	var all []string
@@ -55,6 +71,12 @@ func (n Names) Watermark() string { return n.of(suffixWatermark) }
 
 // DeadLetter returns the topic of dead letters.
 func (n Names) DeadLetter() string { return n.of(suffixDeadLetter) }
+
+// Checkpoint returns the topic of checkpoints.
+func (n Names) Checkpoint() string { return n.of(suffixCheckpoint) }
+
+// Control returns the topic of jobs.
+func (n Names) Control() string { return n.of(suffixControl) }
 
 func (n Names) of(suffix string) string { return n.prefix + "." + suffix }
 
@@ -115,7 +137,7 @@ func newSpec(c Config, suffix string, k kind, partitions int32) topicSpec {
 	s := topicSpec{
 		suffix: suffix, name: NewNames(c.TopicPrefix).of(suffix), kind: k,
 		partitions: partitions, replicas: c.Topics.ReplicationFactor,
-		config: map[string]string{"max.message.bytes": strconv.Itoa(max(1<<20, c.MaxRecordBytes+batchOverhead))},
+		config: map[string]string{"max.message.bytes": strconv.Itoa(max(minMessageBytes, c.maxBatch(NewNames(c.TopicPrefix).of(suffix))))},
 	}
 	if k.compacted() {
 		s.config["cleanup.policy"] = "compact"

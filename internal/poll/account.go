@@ -48,6 +48,8 @@ type Journal interface {
 	Append(c *checkpoint.Changes) ([]kafka.Record, error)
 	// Commit records the changes, once the transaction has ended; next is the offset after its records.
 	Commit(c checkpoint.Changes, next int64) error
+	// Expire returns a batch that forgets what was last seen before, nil if there is nothing to forget.
+	Expire(before time.Time) (*kafka.Batch, error)
 }
 
 // Observer is told what happens, for metrics. All methods must be quick and safe for concurrent use.
@@ -92,6 +94,8 @@ type Options struct {
 	API      API
 	Store    Memory
 	Journal  Journal // nil: what is recorded is recorded in Store only
+	// Allowed says whether the account may be asked for anything now. Nil: always.
+	Allowed  func() bool
 	Delivery kafka.Delivery
 	Observer Observer
 	Log      *slog.Logger
@@ -139,6 +143,9 @@ type running struct {
 
 // replanEvery is how often the budget is shared out anew.
 const replanEvery = 5 * time.Second
+
+// notAllowedWait is when to ask again whether requests are allowed.
+const notAllowedWait = time.Second
 
 // NewAccount loads what is recorded of the account. It makes no request.
 func NewAccount(o Options) (*Account, error) {
@@ -304,6 +311,9 @@ func (a *Account) Run(ctx context.Context) error {
 	for e := range a.lanes {
 		g.Go(func() error { return a.work(ctx, e) })
 	}
+	if a.Journal != nil {
+		g.Go(func() error { return a.expire(ctx) })
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return fmt.Errorf("account %s: %w", a.Name, err)
 	}
@@ -352,6 +362,9 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.Allowed != nil && !a.Allowed() {
+		return nil, SlotTaken{}, notAllowedWait
+	}
 	now := a.API.Now()
 	a.setBack(now)
 	a.replan(now)

@@ -275,6 +275,9 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 			a.acked(failures)
 			return nil
 		}
+		if _, lost := errors.AsType[*kafka.LostError](err); lost {
+			return err
+		}
 		if out.Err() != nil {
 			return fmt.Errorf("deliver a batch of %d events before the end: %w; it was not recorded and will be published again",
 				len(batch.Events), err)
@@ -376,5 +379,38 @@ func (a *Account) announce(ctx context.Context) error {
 		}
 		return nil
 	})
+	return a.deliver(ctx, batch)
+}
+
+// expireEvery is how often what is too old is forgotten.
+const expireEvery = time.Hour
+
+// expire forgets what was last seen too long ago.
+func (a *Account) expire(ctx context.Context) error {
+	ticker := time.NewTicker(expireEvery)
+	defer ticker.Stop()
+	for {
+		if err := a.expireOnce(ctx); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (a *Account) expireOnce(ctx context.Context) error {
+	select {
+	case a.publishing <- struct{}{}:
+		defer func() { <-a.publishing }()
+	case <-ctx.Done():
+		return nil
+	}
+	batch, err := a.Journal.Expire(a.API.Now().Add(-a.Memory))
+	if err != nil || batch == nil {
+		return err
+	}
 	return a.deliver(ctx, batch)
 }

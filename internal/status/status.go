@@ -42,11 +42,22 @@ type Status struct {
 type Account struct {
 	Name      string     `json:"name"`
 	AccountID string     `json:"account_id"`
+	Owner     *Owner     `json:"owner"` // null where there is only one instance
 	Budget    Budget     `json:"budget"`
 	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null until the API has been heard
 	Endpoints []Endpoint `json:"endpoints"`
 	// Notes are sentences for people about the plan as a whole: what the budget attains, and what more would buy.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Owner says which instance reads an account.
+type Owner struct {
+	// State is ok where this instance reads it, or another; waiting while this one takes it over; failing if it cannot.
+	State     State  `json:"state"`
+	Partition int32  `json:"partition"`          // of the checkpoint topic
+	Instance  string `json:"instance,omitempty"` // empty if nobody is known to
+	Mine      bool   `json:"mine"`
+	LastError *Error `json:"last_error"`
 }
 
 // Budget is how the requests of the last sliding minute were spent.
@@ -146,6 +157,9 @@ func (s *Status) Worst() State {
 	add(s.Delivery.State)
 	add(s.Checkpoint.State)
 	for _, a := range s.Accounts {
+		if a.Owner != nil {
+			add(a.Owner.State)
+		}
 		for _, e := range a.Endpoints {
 			add(e.State)
 		}

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"time"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/journal"
+	"agentassist-poller/internal/kafka"
+)
+
+// journaled records what one account does on the checkpoint topic and in the file, as poll.Journal.
+type journaled struct {
+	store   *checkpoint.Store
+	journal *journal.Journal
+	account string
+	next    string // name of the identity record that holds the next offset
+}
+
+// Append implements poll.Journal.
+func (j *journaled) Append(c *checkpoint.Changes) ([]kafka.Record, error) {
+	records, err := j.journal.Append(c)
+	return onKafka(records), err
+}
+
+// Commit implements poll.Journal.
+func (j *journaled) Commit(c checkpoint.Changes, next int64) error {
+	c.Identity = map[string][]byte{j.next: encodeOffset(next)}
+	if err := j.store.Commit(c); err != nil {
+		return err
+	}
+	j.journal.Committed()
+	return nil
+}
+
+// Expire implements poll.Journal.
+func (j *journaled) Expire(before time.Time) (*kafka.Batch, error) {
+	due, err := j.store.Due(before)
+	if err != nil {
+		return nil, err
+	}
+	var days []uint32
+	for _, d := range due {
+		if d.Account == j.account {
+			days = append(days, d.Day)
+		}
+	}
+	if len(days) == 0 {
+		return nil, nil
+	}
+	changes := checkpoint.Changes{Account: j.account, Seen: before, Progress: map[string][]byte{}}
+	batch := &kafka.Batch{Account: j.account}
+	batch.Checkpoint = func() ([]kafka.Record, error) {
+		records, err := j.journal.Expire(days, &changes)
+		return onKafka(records), err
+	}
+	batch.Commit = func() error {
+		if err := j.store.Forget(j.account, days); err != nil {
+			return err
+		}
+		return j.Commit(changes, batch.Next)
+	}
+	return batch, nil
+}
+
+func onKafka(records []journal.Record) []kafka.Record {
+	out := make([]kafka.Record, len(records))
+	for i, r := range records {
+		out[i] = kafka.Record(r)
+	}
+	return out
+}

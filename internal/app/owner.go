@@ -1,0 +1,246 @@
+package app
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/journal"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/status"
+)
+
+// own reads the accounts in transactions, as the one instance that there is.
+func (a *App) own(ctx context.Context, publisher *kafka.Publisher) error {
+	if err := a.matchStore(publisher.Topics); err != nil {
+		return fmt.Errorf("match checkpoint with Kafka: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for partition, seats := range a.partitions() {
+		g.Go(func() error { return a.newOwner(partition, seats).run(ctx) })
+	}
+	return g.Wait()
+}
+
+// partitions are those of the checkpoint topic that some account belongs to.
+func (a *App) partitions() map[int32][]*seat {
+	out := map[int32][]*seat{}
+	for _, s := range a.seats {
+		out[s.partition] = append(out[s.partition], s)
+	}
+	return out
+}
+
+// An owner reads the accounts of one partition of the checkpoint topic.
+type owner struct {
+	*App
+	partition int32
+	seats     []*seat
+	allowed   func() bool // nil: always
+}
+
+func (a *App) newOwner(partition int32, seats []*seat) *owner {
+	return &owner{App: a, partition: partition, seats: seats}
+}
+
+const (
+	// A term that lasted so long was a good one: the next failure is the first in a row.
+	goodTerm = time.Minute
+	// maxTermPause is the longest wait between two attempts at taking over.
+	maxTermPause = 30 * time.Second
+)
+
+// run takes the partition over and reads, again and again, until ctx ends. What is wrong with one partition does not stop
+// those of others, so that it is said in the log and in the status, and tried again.
+func (o *owner) run(ctx context.Context) error {
+	defer o.vacate(nil)
+	for failures := 0; ; failures++ {
+		began := time.Now()
+		err := o.term(ctx)
+		if ctx.Err() != nil {
+			if _, lost := errors.AsType[*kafka.LostError](err); lost {
+				err = nil // whoever is next finds out what became of it
+			}
+			return err
+		}
+		if lost, ok := errors.AsType[*kafka.LostError](err); ok && lost.Fenced && o.allowed == nil {
+			return fmt.Errorf("%w: %w; two instances without kafka.group share the topics", ErrFenced, err)
+		}
+		if time.Since(began) > goodTerm {
+			failures = 0
+		}
+		wait := min(100*time.Millisecond<<min(failures, 9), maxTermPause)
+		o.vacate(err)
+		o.log.Warn("reading stopped; its part of the checkpoint is taken over again", "partition", o.partition, "accounts", o.names(),
+			"err", err, "retry_in", wait)
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// term is one time of owning the partition, from taking it over until ctx ends or it is lost.
+func (o *owner) term(ctx context.Context) error {
+	began := time.Now()
+	shard, err := o.publisher.TakeOver(ctx, o.partition)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = shard.Close(closing) // what was on its way belongs to a transaction that is over, or is aborted
+	}()
+	replayed, err := o.replay(ctx, shard)
+	if err != nil {
+		return err
+	}
+	for _, s := range o.seats {
+		if err := o.occupy(ctx, s, shard); err != nil {
+			return err
+		}
+	}
+	o.log.Info("reading", "partition", o.partition, "accounts", o.names(), "replayed_records", replayed.Records,
+		"took", time.Since(began).Round(time.Millisecond), "version", o.o.Version)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range o.seats {
+		g.Go(func() error { return s.account.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// occupy makes the account of a seat ready to be read.
+func (o *owner) occupy(ctx context.Context, s *seat, shard *kafka.Shard) error {
+	store := o.memory()
+	j, err := journal.New(store, s.AccountID)
+	if err != nil {
+		return err
+	}
+	if err := o.seat(ctx, s, shard, &journaled{store, j, s.AccountID, o.nextName()}, o.allowed); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.owner = &status.Owner{State: status.OK, Partition: o.partition, Mine: true}
+	return nil
+}
+
+// vacate empties the seats; err says why, nil that they are not to be read here any more.
+func (o *owner) vacate(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.seats {
+		was := s.owner
+		s.account, s.owner = nil, &status.Owner{State: status.Waiting, Partition: o.partition, Mine: err != nil}
+		if err == nil {
+			continue
+		}
+		trouble := status.Error{Text: err.Error(), Class: "retry", Since: time.Now().UTC(), Count: 1}
+		if was != nil && was.LastError != nil {
+			trouble.Since, trouble.Count = was.LastError.Since, was.LastError.Count+1
+			s.owner.State = status.Failing
+		}
+		s.owner.LastError = &trouble
+	}
+}
+
+func (o *owner) names() (names []string) {
+	for _, s := range o.seats {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func (o *owner) nextName() string { return identityNext + strconv.Itoa(int(o.partition)) }
+
+// replay brings the checkpoint file up to date with the topic. If what the file holds does not fit, it is made again.
+func (o *owner) replay(ctx context.Context, shard *kafka.Shard) (journal.Summary, error) {
+	store := o.memory()
+	record, err := store.Identity(o.nextName())
+	if err != nil {
+		return journal.Summary{}, err
+	}
+	from, known := decodeOffset(record)
+	switch {
+	case !known:
+		if err := o.dropRecorded(ctx, shard); err != nil {
+			return journal.Summary{}, err
+		}
+		return o.replayFrom(ctx, shard, shard.Start)
+	case from < shard.Start || from > shard.End:
+		o.log.Warn("the checkpoint file does not fit the checkpoint topic; it is made again from it", "partition", o.partition,
+			"file_at", from, "topic_from", shard.Start, "topic_to", shard.End)
+	default:
+		summary, err := o.replayFrom(ctx, shard, from)
+		if _, incomplete := errors.AsType[*journal.IncompleteError](err); !incomplete {
+			return summary, err
+		}
+		o.log.Warn("the checkpoint file was left behind for too long; it is made again from the checkpoint topic",
+			"partition", o.partition, "err", err)
+	}
+	if err := o.drop(store, func(string) bool { return true }); err != nil {
+		return journal.Summary{}, err
+	}
+	return o.replayFrom(ctx, shard, shard.Start)
+}
+
+// replayFrom applies the topic from an offset on.
+func (o *owner) replayFrom(ctx context.Context, shard *kafka.Shard, from int64) (journal.Summary, error) {
+	r := journal.NewReplay(o.memory(), func(account string) bool { return kafka.CheckpointPartition(account) == o.partition })
+	if err := shard.Replay(ctx, from, r.Add); err != nil {
+		return journal.Summary{}, err
+	}
+	return r.Finish(map[string][]byte{o.nextName(): encodeOffset(shard.End + 1)})
+}
+
+// dropRecorded forgets what the file says of accounts of which the topic says something too, and more. The file was then
+// written before the partition was first taken over here. Others keep what they have, from reading without transactions.
+func (o *owner) dropRecorded(ctx context.Context, shard *kafka.Shard) error {
+	recorded := map[string]bool{}
+	err := shard.Replay(ctx, shard.Start, func(key, value []byte, _ int64) error {
+		if account, ok := journal.ManifestOf(key); ok && value != nil {
+			recorded[account] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.drop(o.memory(), func(account string) bool { return recorded[account] })
+}
+
+// drop forgets what the file says of the accounts of this partition that are chosen.
+func (o *owner) drop(store *checkpoint.Store, chosen func(account string) bool) error {
+	accounts, err := store.Accounts()
+	if err != nil {
+		return err
+	}
+	for _, account := range accounts {
+		if kafka.CheckpointPartition(account) != o.partition || !chosen(account) {
+			continue
+		}
+		if err := store.Drop(account); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func encodeOffset(next int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(next)) }
+
+func decodeOffset(record []byte) (int64, bool) {
+	if len(record) != 8 {
+		return 0, false
+	}
+	return int64(binary.BigEndian.Uint64(record)), true
+}

@@ -1,0 +1,175 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// transactionTimeout is how long the broker lets a transaction stay open. A dead owner without a successor holds up every
+// reader of committed records for as long.
+const transactionTimeout = 10 * time.Second
+
+// exactlyOnce is the delivery in transactions: events, watermarks and checkpoint of a batch are all in Kafka, or none.
+// What is on disk comes after, and can be made again from the checkpoint topic.
+type exactlyOnce struct {
+	*sender
+	partition int32
+	topic     string // of the checkpoint
+	// turn is held by the transaction under way: a producer has one at a time.
+	turn chan struct{}
+	lost *LostError // why there will be no other; guarded by turn
+}
+
+// A LostError ends a delivery in transactions: what became of the last batch is not known, or the disk does not hold it.
+// The partition must be taken over again, which tells, before anything is decided on what was recorded.
+type LostError struct {
+	Partition int32
+	// Fenced: another instance has taken the partition over.
+	Fenced bool
+	Err    error
+}
+
+func (e *LostError) Error() string {
+	if e.Fenced {
+		return fmt.Sprintf("another instance has taken over partition %d of the checkpoint: %v", e.Partition, e.Err)
+	}
+	return fmt.Sprintf("partition %d of the checkpoint must be taken over again: %v", e.Partition, e.Err)
+}
+
+func (e *LostError) Unwrap() error { return e.Err }
+
+// Deliver implements Delivery. Once it has returned a LostError it returns that for ever.
+func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the transaction before: %w", ctx.Err())
+	}
+	if d.lost != nil {
+		return d.lost
+	}
+	start := time.Now()
+	d.encode(b)
+	err := d.transact(ctx, b)
+	if err == nil {
+		if err = b.commit(); err != nil {
+			err = fmt.Errorf("record on disk what is in Kafka: %w", err)
+		}
+	}
+	if err != nil {
+		d.lost = &LostError{Partition: d.partition, Fenced: fenced(err, time.Since(start)), Err: err}
+		return d.lost
+	}
+	b.outbox.count(d.metrics)
+	d.metrics.delivered(start)
+	return nil
+}
+
+// transact publishes the batch in a transaction, or in the one after those that found out which records Kafka refuses.
+func (d *exactlyOnce) transact(ctx context.Context, b *Batch) error {
+	for {
+		begun := time.Now()
+		if err := d.client.BeginTransaction(); err != nil {
+			return fmt.Errorf("begin transaction: %w", err)
+		}
+		bounded, cancel := context.WithTimeout(ctx, transactionTimeout)
+		err := d.fill(bounded, b)
+		cancel()
+		if err == nil {
+			return d.commit(b)
+		}
+		refused := b.outbox.refused()
+		if len(refused) == 0 || time.Since(begun) > transactionTimeout {
+			return err
+		}
+		if err := d.abort(); err != nil {
+			return err
+		}
+		if b.outbox.careful || len(refused) == 1 {
+			for _, l := range refused {
+				if l.derived {
+					return err
+				}
+				if err := d.bury(b.outbox, l); err != nil {
+					return err
+				}
+			}
+		}
+		b.outbox.reset()
+	}
+}
+
+// fill puts the batch into the transaction.
+func (d *exactlyOnce) fill(ctx context.Context, b *Batch) error {
+	if err := d.send(ctx, b); err != nil {
+		return err
+	}
+	if err := d.addWatermarks(b); err != nil {
+		return err
+	}
+	records, err := b.checkpoint()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		b.outbox.add(&letter{derived: true, checkpoint: true, record: kgo.Record{
+			Topic: d.topic, Partition: d.partition, Key: r.Key, Value: r.Value,
+		}})
+	}
+	return d.send(ctx, b)
+}
+
+// send hands over what has not been sent and waits for all answers.
+func (d *exactlyOnce) send(ctx context.Context, b *Batch) error {
+	o := b.outbox
+	letters := o.take
+	if o.careful {
+		letters = o.takeOne
+	}
+	for next := letters(); len(next) > 0; next = letters() {
+		if err := errors.Join(d.produce(ctx, o, next), o.firstErr()); err != nil {
+			return d.failed(b, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// commit ends the transaction. When that fails, nobody knows whether the batch is in Kafka until the partition is taken
+// over; the client refuses to try again for the same reason. It is not given up when the caller is stopped.
+func (d *exactlyOnce) commit(b *Batch) error {
+	ctx, cancel := context.WithTimeout(d.ctx, transactionTimeout)
+	defer cancel()
+	if err := d.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		d.metrics.failures.WithLabelValues(classify(err).String()).Inc()
+		return fmt.Errorf("end transaction: %w", err)
+	}
+	for _, l := range b.outbox.letters {
+		if l.checkpoint {
+			b.Next = max(b.Next, l.record.Offset+1)
+		}
+	}
+	return nil
+}
+
+func (d *exactlyOnce) abort() error {
+	ctx, cancel := context.WithTimeout(d.ctx, transactionTimeout)
+	defer cancel()
+	if err := d.client.AbortBufferedRecords(ctx); err != nil {
+		return fmt.Errorf("abort what is on its way: %w", err)
+	}
+	if err := d.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		return fmt.Errorf("abort transaction: %w", err)
+	}
+	return nil
+}
+
+// fenced tells whether another instance has taken over. A broker that has timed a transaction out answers alike.
+func fenced(err error, since time.Duration) bool {
+	return since < transactionTimeout && (errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch))
+}

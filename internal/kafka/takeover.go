@@ -1,0 +1,150 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const (
+	// takeOverTimeout bounds the steps of a takeover that wait for Kafka: it must have let go of the owner before.
+	takeOverTimeout = 30 * time.Second
+	// replayFetch is how much of the checkpoint is asked for at once.
+	replayFetch = 8 << 20
+	// ownerKey is the key of the record that an owner begins with.
+	ownerKey = "owner"
+)
+
+// A Shard is the ownership of one partition of the checkpoint topic: the right to publish for the accounts that belong to
+// it, until somebody else takes it over.
+type Shard struct {
+	Delivery
+	Partition int32
+	// Start and End bound what the partition held when it was taken over.
+	Start, End int64
+
+	publisher *Publisher
+}
+
+// TakeOver makes this process the owner of a partition. Whoever was it before can publish nothing more; what that owner left
+// unfinished is aborted. Its errors say whether waiting may help, by a method Retryable.
+func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, err error) {
+	ctx, cancel := context.WithTimeout(ctx, takeOverTimeout)
+	defer cancel()
+	c := p.options.Config
+	client, err := NewClient(c, p.options.Log, nil, slices.Concat(p.options.Client, []kgo.Opt{
+		kgo.TransactionalID(c.TransactionalID(partition)), kgo.TransactionTimeout(transactionTimeout),
+	})...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			client.Close()
+			err = &requestError{fmt.Sprintf("take over partition %d of %s", partition, p.Topics.Checkpoint()), err}
+		}
+	}()
+	if _, _, err := client.ProducerID(ctx); err != nil {
+		return nil, err
+	}
+	end, err := p.sign(ctx, client, partition)
+	if err != nil {
+		return nil, err
+	}
+	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.Topics.Checkpoint())
+	if err == nil {
+		err = starts.Error()
+	}
+	if err != nil {
+		return nil, err
+	}
+	start, _ := starts.Lookup(p.Topics.Checkpoint(), partition)
+	return &Shard{
+		Delivery: &exactlyOnce{
+			sender: newSender(client, p.encoder, transactionTimeout, p.metrics), partition: partition,
+			topic: p.Topics.Checkpoint(), turn: make(chan struct{}, 1),
+		},
+		Partition: partition, Start: start.Offset, End: end, publisher: p,
+	}, nil
+}
+
+// owner is the value of an owner's record, for people who look.
+type owner struct {
+	Instance string    `json:"instance"`
+	Since    time.Time `json:"since"`
+}
+
+// sign writes who owns the partition now, in a transaction of its own, and returns its offset. All that comes before it is
+// decided, so that it is where a replay ends; and what an owner must be able to do has been done once.
+func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int32) (int64, error) {
+	value, err := json.Marshal(owner{Instance: p.options.Instance, Since: time.Now().UTC()})
+	if err != nil {
+		return 0, err
+	}
+	if err := client.BeginTransaction(); err != nil {
+		return 0, err
+	}
+	record, err := client.ProduceSync(ctx, &kgo.Record{
+		Topic: p.Topics.Checkpoint(), Partition: partition, Key: []byte(ownerKey), Value: value,
+	}).First()
+	if err != nil {
+		return 0, err
+	}
+	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return 0, err
+	}
+	return record.Offset, nil
+}
+
+// Replay reads the partition from an offset up to where it was taken over, in order. Next is the offset after the record.
+func (s *Shard) Replay(ctx context.Context, from int64, each func(key, value []byte, next int64) error) error {
+	var failed error
+	err := readTo(ctx, s.publisher.options, partitionRange{s.publisher.Topics.Checkpoint(), s.Partition, from, s.End + 1},
+		func(r *kgo.Record) {
+			if failed == nil && !r.Attrs.IsControl() && string(r.Key) != ownerKey {
+				failed = each(r.Key, r.Value, r.Offset+1)
+			}
+		})
+	if err == nil {
+		err = failed
+	}
+	return err
+}
+
+// partitionRange is what to read: records from one offset to before another.
+type partitionRange struct {
+	topic     string
+	partition int32
+	from, to  int64
+}
+
+// readTo reads the committed records of a range. A record right before its end must exist.
+func readTo(ctx context.Context, o Options, r partitionRange, each func(*kgo.Record)) error {
+	client, err := NewClient(o.Config, o.Log, nil, slices.Concat(o.Client, []kgo.Opt{
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: {r.partition: kgo.NewOffset().At(r.from)}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+		kgo.FetchMaxBytes(replayFetch), kgo.FetchMaxPartitionBytes(replayFetch),
+	})...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for next := r.from; next < r.to; {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return &requestError{fmt.Sprintf("read partition %d of %s from offset %d to %d", r.partition, r.topic, next, r.to), err}
+		}
+		fetches.EachRecord(func(record *kgo.Record) {
+			next = record.Offset + 1
+			if record.Offset < r.to {
+				each(record)
+			}
+		})
+	}
+	return nil
+}

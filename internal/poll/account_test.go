@@ -286,6 +286,9 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 		}
 	}
 	d.mu.Unlock()
+	if _, err := b.Checkpoint(); err != nil { // the offsets are known now
+		return err
+	}
 	return b.Commit()
 }
 

@@ -91,9 +91,9 @@ type Options struct {
 	// Abort ends when even that is too long. Nil: never.
 	Abort context.Context
 
-	API      API
-	Store    Memory
-	Journal  Journal // nil: what is recorded is recorded in Store only
+	API     API
+	Store   Memory
+	Journal Journal // nil: what is recorded is recorded in Store only
 	// Allowed says whether the account may be asked for anything now. Nil: always.
 	Allowed  func() bool
 	Delivery kafka.Delivery

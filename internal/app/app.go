@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -25,7 +27,9 @@ import (
 // Options are what an App needs beside its configuration.
 type Options struct {
 	Version string
-	Log     *slog.Logger
+	// Instance names this process among others. Empty: host name and port.
+	Instance string
+	Log      *slog.Logger
 	// Transport replaces the way to the API, KafkaClient is added to the client's options: for tests and the demo.
 	Transport   http.RoundTripper
 	KafkaClient []kgo.Opt
@@ -63,6 +67,9 @@ type seat struct {
 func New(cfg *Config, o Options) (*App, error) {
 	a := &App{cfg: cfg, o: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
 	a.observe = newObserver(a.metrics, o.Version)
+	if a.o.Instance == "" {
+		a.o.Instance = instanceName(cfg)
+	}
 	for i := range cfg.Accounts {
 		c := &cfg.Accounts[i]
 		a.seats = append(a.seats, &seat{Account: c, partition: kafka.CheckpointPartition(c.AccountID)})
@@ -82,6 +89,18 @@ func New(cfg *Config, o Options) (*App, error) {
 		}
 	}
 	return a, nil
+}
+
+// instanceName tells the processes of a group apart, for people.
+func instanceName(cfg *Config) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "poller"
+	}
+	if _, port, err := net.SplitHostPort(cfg.Server.Listen); err == nil && port != "0" {
+		host += ":" + port
+	}
+	return host
 }
 
 // Close frees what New took, for an App that is never run.
@@ -132,7 +151,13 @@ func (a *App) read(ctx context.Context) error {
 	a.publisher, a.trouble = publisher, nil
 	a.mu.Unlock()
 	if publisher.AtLeastOnce == nil {
-		return a.own(ctx, publisher)
+		if err := a.matchStore(publisher.Topics); err != nil {
+			return fmt.Errorf("match checkpoint with Kafka: %w", err)
+		}
+		if a.cfg.Kafka.Group == "" {
+			return a.own(ctx)
+		}
+		return a.share(ctx)
 	}
 	for _, s := range a.seats {
 		if err := a.seat(ctx, s, publisher.AtLeastOnce, nil, nil); err != nil {
@@ -162,7 +187,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 		// A failed attempt leaves nothing behind in the metrics.
 		reg := prometheus.NewRegistry()
 		publisher, err := kafka.Open(ctx, kafka.Options{
-			Config: a.cfg.Kafka, Registry: a.cfg.SchemaRegistry, Types: a.types(), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
+			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.types(), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
 		})
 		if err == nil {
 			return publisher, a.metrics.Register(reg)

@@ -172,7 +172,7 @@ accounts:
     allowed_lateness: 5s
 kafka:
   brokers: [%q]
-  delivery: exactly-once
+  group: ""
   topics: {partitions: 3, replication_factor: 1}
 schema_registry: {url: %q}
 checkpoint: {path: %q}

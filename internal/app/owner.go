@@ -17,10 +17,7 @@ import (
 )
 
 // own reads the accounts in transactions, as the one instance that there is.
-func (a *App) own(ctx context.Context, publisher *kafka.Publisher) error {
-	if err := a.matchStore(publisher.Topics); err != nil {
-		return fmt.Errorf("match checkpoint with Kafka: %w", err)
-	}
+func (a *App) own(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for partition, seats := range a.partitions() {
 		g.Go(func() error { return a.newOwner(partition, seats).run(ctx) })
@@ -61,6 +58,9 @@ const (
 func (o *owner) run(ctx context.Context) error {
 	defer o.vacate(nil)
 	for failures := 0; ; failures++ {
+		if !o.await(ctx) {
+			return nil
+		}
 		began := time.Now()
 		err := o.term(ctx)
 		if ctx.Err() != nil {
@@ -85,6 +85,25 @@ func (o *owner) run(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		case <-timer.C:
+		}
+	}
+}
+
+// await waits until the partition may be taken over: by then the group counts on this instance, or there is none.
+func (o *owner) await(ctx context.Context) bool {
+	if o.allowed == nil || o.allowed() {
+		return true
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+			if o.allowed() {
+				return true
+			}
 		}
 	}
 }
@@ -131,7 +150,7 @@ func (o *owner) occupy(ctx context.Context, s *seat, shard *kafka.Shard) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.owner = &status.Owner{State: status.OK, Partition: o.partition, Mine: true}
+	s.owner = &status.Owner{State: status.OK, Partition: o.partition, Instance: o.o.Instance, Mine: true}
 	return nil
 }
 

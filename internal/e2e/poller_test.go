@@ -45,6 +45,7 @@ type setup struct {
 	dir      string
 	accounts string // the list in YAML
 	delivery string // empty: exactly-once
+	group    string // empty: one instance alone
 	more     string // further settings of the section kafka
 }
 
@@ -65,13 +66,14 @@ accounts:
 %skafka:
   brokers: [%q]
   topic_prefix: %s
+  group: %q
 %s%sschema_registry: {url: %q, retry_for: 5s}
 checkpoint: {path: %q}
 events: {message: {enabled: true}}
 server: {listen: "127.0.0.1:0"}
 shutdown: {drain: 10s}
 log: {level: info, format: json}
-`, s.accounts, s.platform.broker, s.prefix, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
+`, s.accounts, s.platform.broker, s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
 }
 
 func (s *setup) mode() string {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/sasl"
@@ -24,3 +25,9 @@ func SchemasFor(t testing.TB, topics *Topics) *Schemas {
 
 // ClassOf is what an error code asks for.
 func ClassOf(err *kerr.Error) Class { return classify(err) }
+
+// Pulse is what a member knows of whether the group counts on it.
+type Pulse struct{ pulse }
+
+func (p *Pulse) Beat(sent time.Time)      { p.beat(sent) }
+func (p *Pulse) Alive(now time.Time) bool { return p.alive(now) }

@@ -161,6 +161,11 @@ func (r *Registry) register(ctx context.Context, subject string, schema sr.Schem
 		return 0, err
 	}
 	id, err := r.client.RegisterSchema(ctx, subject, schema, -1, -1)
+	if isStatus(err, http.StatusConflict) { // another instance may have been faster
+		if found, lookupErr := r.client.LookupSchema(ctx, subject, schema); lookupErr == nil {
+			id, err = found.ID, nil
+		}
+	}
 	if err != nil || !unknown {
 		return id, err
 	}
@@ -176,11 +181,22 @@ func (r *Registry) setCompatibility(ctx context.Context, subject string) error {
 		return err
 	}
 	for _, result := range r.client.SetCompatibility(ctx, sr.SetCompatibility{Level: level}, subject) {
-		if result.Err != nil {
+		if result.Err != nil && !(isStatus(result.Err, http.StatusConflict) && r.isCompatibility(ctx, subject, level)) {
 			return &compatibilityError{result.Err}
 		}
 	}
 	return nil
+}
+
+// isCompatibility reports whether a subject has the level already: another instance that starts at the same time may have been
+// faster, which some registries answer as a conflict.
+func (r *Registry) isCompatibility(ctx context.Context, subject string, level sr.CompatibilityLevel) bool {
+	for _, result := range r.client.Compatibility(ctx, subject) {
+		if result.Err != nil || result.Level != level {
+			return false
+		}
+	}
+	return true
 }
 
 // compatibilityError tells a refused setting from a refused schema.

@@ -202,3 +202,32 @@ func TestRegistryGoneAtRunTime(t *testing.T) {
 		require.Equal(t, binary.BigEndian.AppendUint32([]byte{0}, uint32(registered.ID)), r.Raw[:5])
 	}
 }
+
+// Two instances start at the same time: some registries answer the slower one with a conflict.
+func TestRegisteredByAnother(t *testing.T) {
+	fake := srfake.New()
+	defer fake.Close()
+	fake.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		switch {
+		case r.Method == http.MethodPut:
+			w.WriteHeader(http.StatusConflict)
+			_, _ = w.Write([]byte(`{"error_code": 40901, "message": "already exists"}`))
+		case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/config/"):
+			_, _ = w.Write([]byte(`{"compatibilityLevel": "FULL_TRANSITIVE"}`))
+		case strings.HasSuffix(r.URL.Path, "/versions"):
+			w.WriteHeader(http.StatusConflict)
+			_, _ = w.Write([]byte(`{"error_code": 409, "message": "already exists"}`))
+		case r.Method == http.MethodPost: // the lookup
+			_, _ = w.Write([]byte(`{"subject": "x", "version": 1, "id": 7, "schema": "\"string\""}`))
+		default:
+			return false
+		}
+		return true
+	})
+	c := configFor(newCluster(t))
+	rc := kafka.DefaultRegistryConfig()
+	rc.URL = fake.URL()
+	p, err := kafka.Open(t.Context(), kafka.Options{Config: c, Registry: rc, Types: types, Log: quiet})
+	require.NoError(t, err)
+	require.NoError(t, p.Close(t.Context()))
+}

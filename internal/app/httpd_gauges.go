@@ -21,6 +21,7 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 var (
 	perEndpoint = []string{"account", "endpoint", "bot"}
 
+	accountRead      = gauge("account_read", "1 while this instance reads the account. Over all instances the highest should be 1.", "account")
 	endpointUp       = gauge("endpoint_up", "1 while the endpoint is read or waits its turn, 0 while it fails or has stopped.", perEndpoint...)
 	endpointLag      = gauge("endpoint_lag_seconds", "Now less the time up to which everything has been read.", perEndpoint...)
 	endpointComplete = gauge("endpoint_complete_up_to_timestamp_seconds", "The time up to which the stream is declared complete.", perEndpoint...)
@@ -51,6 +52,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	send(checkpointBytes, float64(s.Checkpoint.Bytes))
 	send(checkpointThings, float64(s.Checkpoint.Entities))
 	for _, a := range s.Accounts {
+		read := 0.0
+		if len(a.Endpoints) > 0 {
+			read = 1
+		}
+		send(accountRead, read, a.Name)
 		send(budgetLimit, float64(a.Budget.Limit), a.Name)
 		for _, lane := range a.Budget.Lanes {
 			send(budgetUsed, float64(lane.Used), a.Name, lane.Name)

@@ -125,15 +125,15 @@ func TestEveryObjectIsWhatKubernetesKnows(t *testing.T) {
 	}
 }
 
-func TestPodIsHardenedAndAlone(t *testing.T) {
+func TestPodsAreHardened(t *testing.T) {
 	for _, name := range []string{"minimal", "everything", "ephemeral"} {
 		docs, _, err := render(t, values(t, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		set := decode[*appsv1.StatefulSet](t, docs, "StatefulSet")
-		if *set.Spec.Replicas != 1 {
-			t.Errorf("%s: %d replicas; two would spend the API's budget twice", name, *set.Spec.Replicas)
+		if want := map[string]int32{"everything": 3}[name]; *set.Spec.Replicas != max(want, 1) {
+			t.Errorf("%s: %d replicas", name, *set.Spec.Replicas)
 		}
 		pod := set.Spec.Template.Spec
 		c := pod.Containers[0]
@@ -263,7 +263,15 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		want   string
 	}{
 		{"no accounts", func(v map[string]any) { v["config"] = map[string]any{"accounts": []any{}} }, "config.accounts is empty: name at least one account"},
-		{"unknown key", func(v map[string]any) { v["replicas"] = 3 }, "replicas"},
+		{"unknown key", func(v map[string]any) { v["replica"] = 3 }, "replica"},
+		{"replicas without transactions", func(v map[string]any) {
+			v["replicas"] = 3
+			v["config"].(map[string]any)["kafka"].(map[string]any)["delivery"] = "at-least-once"
+		}, "budget twice"},
+		{"replicas without a group", func(v map[string]any) {
+			v["replicas"] = 3
+			v["config"].(map[string]any)["kafka"].(map[string]any)["group"] = ""
+		}, "config.kafka.group is empty"},
 		{"number as id", func(v map[string]any) {
 			v["config"].(map[string]any)["accounts"].([]any)[0].(map[string]any)["account_id"] = 1e9
 		}, "account_id"},

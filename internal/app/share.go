@@ -89,6 +89,9 @@ func (s *sharing) Revoked(partitions []int32) {
 		if stop := s.stop[partition]; stop != nil {
 			stopping.Go(stop)
 			delete(s.stop, partition)
+			for _, seat := range s.partitions()[partition] {
+				s.log.Info("no longer read here", "partition", partition, "account", seat.Name)
+			}
 		}
 	}
 	stopping.Wait()

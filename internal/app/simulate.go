@@ -89,6 +89,7 @@ func (s *simServer) config(perMinute int) string {
 		for _, bot := range a.Bots {
 			fmt.Fprintf(&b, "      - {name: %s, bot_id: %s}\n", bot.Name, bot.ID)
 		}
+		fmt.Fprintf(&b, "    endpoints: {interaction-details: {iid: %s}}\n", a.Bots[0].ID)
 	}
 	b.WriteString("kafka: {brokers: [\"localhost:9092\"]}\n")
 	return b.String()

@@ -79,11 +79,8 @@ func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []eve
 	}
 	missing := t.missing(found)
 	if len(missing) > 0 && c.Topics.Create {
-		if err := create(ctx, client, missing, t.sharedCount(found, c), found.brokers); err != nil {
+		if t.Created, err = create(ctx, client, missing, t.sharedCount(found, c), found.brokers); err != nil {
 			return nil, err
-		}
-		for _, s := range missing {
-			t.Created = append(t.Created, s.name)
 		}
 		if found, err = describeCreated(ctx, client, t.specs, missing); err != nil {
 			return nil, err
@@ -213,7 +210,8 @@ func (t *Topics) sharedCount(found *metadata, c Config) int32 {
 	return c.Topics.Partitions
 }
 
-func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared int32, brokers int) error {
+// create makes topics and returns the names of those that another instance has not made meanwhile.
+func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared int32, brokers int) (made []string, err error) {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 30_000
 	for _, s := range missing {
@@ -239,12 +237,16 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 	}
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return &requestError{"create topics", err}
+		return nil, &requestError{"create topics", err}
 	}
 	var failed TopicsError
 	for _, topic := range resp.Topics {
 		err := kerr.ErrorForCode(topic.ErrorCode)
-		if err == nil || errors.Is(err, kerr.TopicAlreadyExists) { // another instance was faster
+		switch {
+		case err == nil:
+			made = append(made, topic.Topic)
+			continue
+		case errors.Is(err, kerr.TopicAlreadyExists):
 			continue
 		}
 		e := &TopicError{Topic: topic.Topic, Err: err, Text: "could not be created"}
@@ -257,7 +259,7 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 		}
 		failed.Problems = append(failed.Problems, e)
 	}
-	return failed.orNil()
+	return made, failed.orNil()
 }
 
 // check looks at what metadata says: is it there, may we write, do the numbers of partitions fit.

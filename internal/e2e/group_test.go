@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,8 +13,9 @@ import (
 	"agentassist-poller/internal/koresim"
 )
 
-// Three replicas share the accounts. Every few seconds one is killed, or asked to stop, and comes back with or without its disk.
-// The accounts are read by whoever is there: nothing is lost, nothing comes twice, no budget is spent by two.
+// Three replicas share the accounts. Every few seconds one is killed, or stopped like a machine that sleeps, or asked to stop, and
+// comes back with or without its disk. The accounts are read by whoever is there: nothing is lost, nothing comes twice, no
+// budget is spent by two.
 func TestKafkaGroup(t *testing.T) {
 	t.Parallel()
 	group(t, apache(t), 20, 6)
@@ -53,18 +55,25 @@ func group(t *testing.T, p *platform, accounts, kills int) {
 	var unowned []time.Duration
 	for n := range kills {
 		watch.reset()
-		r := replicas[n%len(replicas)]
-		if n%3 == 2 {
-			r.run.stop(t)
-		} else {
+		r := slices.MaxFunc(replicas, func(a, b *replica) int { return a.reads(t) - b.reads(t) })
+		switch n % 3 {
+		case 0:
 			r.run.kill(t)
+		case 1:
+			require.NoError(t, r.run.cmd.Process.Signal(syscall.SIGSTOP))
+		case 2:
+			r.run.stop(t)
 		}
 		before := counts(centres)
-		if rnd.IntN(2) == 0 {
-			r.dir = t.TempDir()
-		}
 		eventually(t, patience, func() error { return allRead(centres, before) })
-		r.run = r.launch(t, poller)
+		if n%3 == 1 {
+			require.NoError(t, r.run.cmd.Process.Signal(syscall.SIGCONT))
+		} else {
+			if rnd.IntN(2) == 0 {
+				r.dir = t.TempDir()
+			}
+			r.run = r.launch(t, poller)
+		}
 		unowned = append(unowned, watch.longest())
 		before = counts(centres)
 		eventually(t, patience, func() error { return allRead(centres, before) })
@@ -86,6 +95,22 @@ func group(t *testing.T, p *platform, accounts, kills int) {
 type replica struct {
 	setup
 	run *outside
+}
+
+// reads returns how many accounts the replica reads.
+func (r *replica) reads(t *testing.T) (n int) {
+	t.Helper()
+	for _, e := range r.run.entries() {
+		if e.Addr == "" {
+			continue
+		}
+		for _, a := range statusAt(t, e.Addr).Accounts {
+			if len(a.Endpoints) > 0 {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func counts(centres []*centre) map[string]int64 {

@@ -108,6 +108,7 @@ type entry struct {
 	Msg      string `json:"msg"`
 	Err      string `json:"err"`
 	Endpoint string `json:"endpoint"`
+	Addr     string `json:"addr"`
 	Text     string `json:"-"` // the whole line
 }
 
@@ -153,13 +154,16 @@ type inside struct {
 }
 
 // begin starts the poller as poller run would.
-func (s *setup) begin(t *testing.T) *inside {
+func (s *setup) begin(t *testing.T) *inside { return s.beginWith(t, app.Options{}) }
+
+func (s *setup) beginWith(t *testing.T, o app.Options) *inside {
 	t.Helper()
 	cfg, _, err := app.Parse(app.LoadOptions{Path: "e2e.yaml"}, []byte(s.yaml()))
 	require.NoError(t, err)
 	p := &inside{done: make(chan struct{})}
 	log := slog.New(slog.NewJSONHandler(&p.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	p.app, err = app.New(cfg, app.Options{Version: "e2e", Log: log})
+	o.Version, o.Log = "e2e", log
+	p.app, err = app.New(cfg, o)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
@@ -192,8 +196,13 @@ func (p *inside) stop(t *testing.T) {
 // status asks for /status.
 func (p *inside) status(t *testing.T) status.Status {
 	t.Helper()
+	return statusAt(t, p.app.Addr())
+}
+
+func statusAt(t *testing.T, addr string) status.Status {
+	t.Helper()
 	client := http.Client{Timeout: 5 * time.Second}
-	resp, err := client.Get("http://" + p.app.Addr() + "/status")
+	resp, err := client.Get("http://" + addr + "/status")
 	require.NoError(t, err, "/status must answer at any time")
 	defer resp.Body.Close()
 	var s status.Status

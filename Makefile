@@ -23,7 +23,7 @@ test: ## what Go alone can show, with the race detector; what is random or large
 	@echo 'and Maven), the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
 
 seeds: ## full size where that takes a minute: 10,000 seeds of page shifts, splits, intervals and plans among it
-	.ci/test -timeout 20m $$(go list ./... | grep -v -e /internal/poll$$ -e /internal/e2e$$ -e /internal/bench$$)
+	.ci/test -timeout 20m $$(git grep -l 'testing.Short()' -- '*_test.go' ':!internal/poll' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 	.ci/test -timeout 20m ./internal/poll -run 'Pass|Tail|AgainstModel|^TestSimulation|^TestPlan'
 
 full: ## the same at full size, without the race detector; says what was skipped
@@ -33,7 +33,7 @@ demo: build ## see it at work
 	bin/poller demo
 
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
-	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 20m $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 lint: $(LINT)
 	$(LINT) run ./...

@@ -18,7 +18,7 @@ import (
 // budget is spent by two.
 func TestKafkaGroup(t *testing.T) {
 	t.Parallel()
-	group(t, apache(t), 20, 6)
+	group(t, apache(t), 20, 3)
 }
 
 func TestSmallGroup(t *testing.T) {

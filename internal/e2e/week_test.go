@@ -76,10 +76,12 @@ func week(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay int
 	again.stop(t)
 	require.Equal(t, before, c.ends(t, c.eventTopics()...), "a second run has nothing to publish")
 
-	newer := s.launch(t, binary(t, "-X agentassist-poller/internal/events.recipe=2"))
-	reread(t, history, live)
-	newer.stop(t)
-	require.Equal(t, before, c.ends(t, c.eventTopics()...), "a newer version has nothing to publish")
+	if profile.Name == koresim.Profiles()[0].Name { // what is hashed does not depend on the profile
+		newer := s.launch(t, binary(t, "-X agentassist-poller/internal/events.recipe=2"))
+		reread(t, history, live)
+		newer.stop(t)
+		require.Equal(t, before, c.ends(t, c.eventTopics()...), "a newer version has nothing to publish")
+	}
 	for _, centre := range []*centre{history, live} {
 		centre.checkManners(t)
 	}

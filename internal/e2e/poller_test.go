@@ -133,6 +133,12 @@ func (l *logs) loud() (out []entry) {
 	return out
 }
 
+func (l *logs) contains(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.buf.String(), text)
+}
+
 func (l *logs) tail(n int) string {
 	var out []string
 	for _, e := range l.entries() {

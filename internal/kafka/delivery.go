@@ -35,6 +35,9 @@ type Batch struct {
 	Dead   []events.DeadLetter
 	// Feeds whose offsets move, or whose watermarks are published, with this batch.
 	Feeds []*Feed
+	// Ended are the keys of watermarks that get a tombstone: of endpoints that are not read any more, which consumers would
+	// wait for without end.
+	Ended []string
 	// Checkpoint returns what the checkpoint topic is to say of the batch; only a delivery in transactions publishes it. It is
 	// called once the feeds hold the offsets after this batch, and again if the batch has to be published again.
 	Checkpoint func() ([]Record, error)

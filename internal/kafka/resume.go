@@ -29,8 +29,11 @@ func (p *Publisher) LastWatermarks(ctx context.Context) (map[string]*events.Wate
 	end, _ := ends.Lookup(topic, 0)
 	last := map[string]*events.Watermark{}
 	err = readTo(ctx, p.options, partitionRange{topic: topic, to: end.Offset}, func(r *kgo.Record) {
-		if w := watermarkOf(r); w != nil {
+		switch w := watermarkOf(r); {
+		case w != nil:
 			last[string(r.Key)] = w
+		case r.Value == nil:
+			delete(last, string(r.Key)) // it is not read any more
 		}
 	})
 	return last, err

@@ -53,12 +53,15 @@ func (s *sender) addWatermarks(b *Batch) error {
 		if f.Watermark == nil {
 			continue
 		}
-		letter, err := s.encoder.watermark(f)
+		mark, err := s.encoder.watermark(f)
 		if err != nil {
 			return err
 		}
-		letter.derived = true
-		b.outbox.add(letter)
+		mark.derived = true
+		b.outbox.add(mark)
+	}
+	for _, key := range b.Ended {
+		b.outbox.add(&letter{derived: true, record: kgo.Record{Topic: s.encoder.marks.topic, Key: []byte(key)}})
 	}
 	return nil
 }
@@ -299,7 +302,7 @@ func (o *outbox) count(m *Metrics) {
 			m.dead.WithLabelValues(l.dead.Stage).Inc()
 		case l.typ != "":
 			m.events.WithLabelValues(string(l.typ)).Inc()
-		case l.event == nil && !l.checkpoint:
+		case l.event == nil && !l.checkpoint && l.record.Value != nil:
 			m.watermarks.Inc()
 		}
 	}

@@ -138,6 +138,7 @@ type running struct {
 	pass pass
 	// starts are those of the rows read so far.
 	starts []time.Time
+	events int  // that it brought so far
 	unsure bool // some page of the pass came before the server's clock was known
 }
 
@@ -198,12 +199,13 @@ func (a *Account) load() error {
 // unitsOf makes the units of one endpoint: one for each bot, or one for the account.
 func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit, error) {
 	bots := a.Bots
+	var published kafka.Offsets // by the one unit, before it was known that each bot must have one
 	if e.PerAccount() {
 		bots = []Bot{{}}
 		if p, err := decodeRecord(records, e, ""); err != nil {
 			return nil, err
 		} else if p != nil && p.Scoped == scopeBot {
-			bots = a.Bots
+			bots, published = a.Bots, p.Offsets
 		}
 	}
 	var units []*unit
@@ -215,6 +217,7 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 		if p == nil {
 			p = a.newProgress(e, b.ID)
 		}
+		p.raise(published)
 		u, err := newUnit(e, b.ID, a.Endpoints[e].PollInterval, p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", progressName(e, b.ID), err)
@@ -259,6 +262,8 @@ func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 
 // rescope replaces the unit of an account-wide endpoint by one for each bot.
 func (a *Account) rescope(e events.Endpoint) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	records, err := a.Store.AllProgress(a.AccountID)
 	if err != nil {
 		return err

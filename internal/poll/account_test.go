@@ -244,6 +244,7 @@ type topics struct {
 	offsets    kafka.Offsets
 	dead       []events.DeadLetter
 	watermarks map[string]events.Watermark // the last one of each unit
+	ends       map[string]kafka.Offsets    // of each unit: the offsets after its last events
 	marks      int
 	late       int
 }
@@ -254,12 +255,13 @@ type record struct {
 	partition  int32
 	offset     int64
 	value      []byte
+	head       *events.Header
 }
 
 const partitions = 3
 
 func newTopics(t *testing.T) *topics {
-	d := &topics{t: t, schema: map[events.Type]*avro.Schema{}, offsets: kafka.Offsets{}, watermarks: map[string]events.Watermark{}}
+	d := &topics{t: t, schema: map[events.Type]*avro.Schema{}, offsets: kafka.Offsets{}, watermarks: map[string]events.Watermark{}, ends: map[string]kafka.Offsets{}}
 	for _, kind := range events.Types() {
 		s, err := avro.Parse(events.Schema(kind))
 		require.NoError(t, err)
@@ -280,6 +282,9 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 		d.publish(o)
 	}
 	d.dead = append(d.dead, b.Dead...)
+	for _, key := range b.Ended {
+		d.endMark(key)
+	}
 	for _, f := range b.Feeds {
 		if f.Watermark != nil {
 			d.mark(f)
@@ -313,8 +318,9 @@ func (d *topics) publish(o kafka.Outgoing) {
 		}
 		offset := d.offsets[topic][partition]
 		d.offsets[topic][partition]++
-		d.records = append(d.records, record{topic, o.Key, kind, partition, offset, value})
+		d.records = append(d.records, record{topic, o.Key, kind, partition, offset, value, o.Event.Head()})
 		o.Feed.Offsets.Raise(topic, partition, offset+1)
+		d.end(o.Event.Head()).Raise(topic, partition, offset+1)
 	}
 	h := o.Event.Head()
 	if h.Late {
@@ -332,9 +338,42 @@ func (d *topics) publish(o kafka.Outgoing) {
 	}
 }
 
+// endMark takes an endpoint's watermark away. What it spoke about is then spoken about by those of the bots.
+func (d *topics) endMark(key string) {
+	endpoint := key[strings.LastIndexByte(key, '/')+1:]
+	if !strings.Contains(key, "/-/") {
+		d.t.Errorf("the watermark of %s ends", key)
+	}
+	delete(d.watermarks, endpoint+"/")
+	for _, r := range d.records {
+		if h := r.head; h.Endpoint == endpoint {
+			d.end(h).Raise(r.topic, r.partition, r.offset+1)
+		}
+	}
+}
+
+// end returns the offsets after the last events of the unit that an event is from.
+func (d *topics) end(h *events.Header) kafka.Offsets {
+	name := h.Endpoint + "/"
+	if _, account := d.watermarks[name]; !account {
+		name += value0(h.BotID)
+	}
+	if d.ends[name] == nil {
+		d.ends[name] = kafka.Offsets{}
+	}
+	return d.ends[name]
+}
+
 func (d *topics) mark(f *kafka.Feed) {
 	w := *f.Watermark
 	name := w.Endpoint + "/" + value0(w.BotID)
+	for topic, ends := range d.ends[name] {
+		for p, end := range ends {
+			if have := f.Offsets[topic]; len(have) <= p || have[p] < end {
+				d.t.Errorf("%s: the watermark leaves out events of %s:%d up to %d, at %v", name, topic, p, end, have)
+			}
+		}
+	}
 	before := d.watermarks[name]
 	if before.CompleteUpTo != nil && (w.CompleteUpTo == nil || w.CompleteUpTo.Before(*before.CompleteUpTo)) {
 		d.t.Errorf("%s: the watermark went back from %v to %v", name, before.CompleteUpTo, w.CompleteUpTo)

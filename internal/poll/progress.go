@@ -3,6 +3,8 @@ package poll
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -57,6 +59,18 @@ func decodeProgress(b []byte) (*progress, error) {
 	return p, nil
 }
 
+// raise moves the offsets up to those of another.
+func (p *progress) raise(other kafka.Offsets) {
+	if p.Offsets == nil {
+		p.Offsets = kafka.Offsets{}
+	}
+	for topic, offsets := range other {
+		for partition, next := range offsets {
+			p.Offsets.Raise(topic, int32(partition), next)
+		}
+	}
+}
+
 func (p *progress) encode() ([]byte, error) {
 	p.Version = progressVersion
 	b, err := json.Marshal(p)
@@ -68,6 +82,19 @@ func (p *progress) encode() ([]byte, error) {
 
 // progressName is the key of a unit's record. Account-wide endpoints have no bot.
 func progressName(e events.Endpoint, bot string) string { return string(e) + "/" + bot }
+
+// watermarkKey is the key of the watermark of the unit that a record is of. It returns false for records that are none of a unit.
+func (a *Account) watermarkKey(record string) (string, bool) {
+	endpoint, bot, ok := strings.Cut(record, "/")
+	if !ok || !slices.Contains(events.Endpoints(), events.Endpoint(endpoint)) {
+		return "", false
+	}
+	w := events.Watermark{Source: a.Name, Endpoint: endpoint}
+	if bot != "" {
+		w.BotID = &bot
+	}
+	return kafka.WatermarkKey(&w), true
+}
 
 // feedsOf returns the event types that an endpoint is a source of.
 func feedsOf(e events.Endpoint) []events.Type {

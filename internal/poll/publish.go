@@ -36,15 +36,16 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 	if err := a.deliver(ctx, batch); err != nil {
 		return err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if pg != nil {
 		a.count(r.unit, pg, batch, decided)
 	}
-	if u := r.unit; end != nil && u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped == scopeBot {
-		return a.rescope(e)
+	if u := r.unit; end == nil || !u.Endpoint.PerAccount() || u.Bot != "" || u.state.Scoped != scopeBot {
+		return nil
 	}
-	return nil
+	if err := a.rescope(e); err != nil {
+		return err
+	}
+	return a.announce(ctx)
 }
 
 // prepare applies a step to what is known and makes the batch for it.
@@ -72,15 +73,16 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 			end = &outcome{Unstable: true, ReadAt: end.ReadAt}
 		}
 		u.conclude(r.work, end, r.starts)
-		a.declare(u)
 	}
+	r.events += len(batch.Events)
 	u.feed.Watermark = nil
-	if now := a.API.Now(); end != nil && (len(batch.Events) > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
+	if now := a.API.Now(); end != nil && (r.events > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
+		a.declare(u)
 		u.feed.Watermark = a.watermark(u)
 		u.lastWatermark = now
 	}
 	a.record(batch, &changes, func() error {
-		if end == nil {
+		if end == nil && len(batch.Events) == 0 { // else the offsets would be forgotten if the pass is never ended
 			return nil
 		}
 		return u.addRecord(changes.Progress)
@@ -336,6 +338,8 @@ func (a *Account) draining(ctx context.Context) (context.Context, context.Cancel
 
 // count notes what was published, for status and metrics.
 func (a *Account) count(u *unit, pg *Page, batch *kafka.Batch, decided *revise.Result) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.Observer.Page(a.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)
 	a.Observer.Unchanged(a.Name, u.Endpoint, decided.Unchanged, decided.MergeHits)
 	types := map[events.Type]int{}
@@ -360,17 +364,28 @@ func (a *Account) recovered(ctx context.Context, u *unit) {
 	}
 }
 
-// announce publishes a watermark for every unit at the start, so that consumers know of all endpoints before any event. With
-// it the units' starts are recorded, so that `now` stays what it was when reading first began.
+// announce publishes a watermark for every unit at the start, so that consumers know of all endpoints before any event, and ends
+// those of units that were read once and are not any more. With it the units' starts are recorded, so that `now` stays what it
+// was when reading first began.
 func (a *Account) announce(ctx context.Context) error {
+	recorded, err := a.Store.AllProgress(a.AccountID)
+	if err != nil {
+		return err
+	}
 	batch := &kafka.Batch{Account: a.Name}
 	changes := &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
 	a.mu.Lock()
 	for _, u := range a.units {
 		u.feed.Watermark = a.watermark(u)
 		batch.Feeds = append(batch.Feeds, u.feed)
+		delete(recorded, progressName(u.Endpoint, u.Bot))
 	}
 	a.mu.Unlock()
+	for name := range recorded {
+		if key, ok := a.watermarkKey(name); ok {
+			batch.Ended = append(batch.Ended, key)
+		}
+	}
 	a.record(batch, changes, func() error {
 		for _, u := range a.units {
 			if err := u.addRecord(changes.Progress); err != nil {

@@ -201,7 +201,7 @@ func (d *decision) fill(h *events.Header, revision int64, s *events.Sighting) {
 		h.EventTime = d.Latest
 		h.EventTimeBasis = "clamped:" + h.EventTimeBasis
 	}
-	declared := h.EventTime.After(d.CompleteFrom) && !h.EventTime.After(d.CompleteUpTo)
+	declared := !h.EventTime.Before(d.CompleteFrom) && !h.EventTime.After(d.CompleteUpTo)
 	h.Late = revision == 1 && declared && !d.Replay
 	if revision == 1 {
 		return

@@ -185,7 +185,8 @@ func TestLate(t *testing.T) {
 		"declared beyond it":               {upTo: noon, want: true},
 		"declared up to it":                {upTo: at, want: true},
 		"declared up to before it":         {upTo: at.Add(-time.Millisecond)},
-		"from before what was ever read":   {from: at, upTo: noon},
+		"from before what was ever read":   {from: at.Add(time.Millisecond), upTo: noon},
+		"where what was declared begins":   {from: at, upTo: noon, want: true},
 		"within what was declared":         {from: at.Add(-time.Millisecond), upTo: noon, want: true},
 		"on purpose, in what was declared": {upTo: noon, replay: true},
 	} {

@@ -98,9 +98,11 @@ func (c *consumer) run(ctx context.Context, decoder *kafkaread.Decoder) {
 			for _, h := range k.Headers {
 				r.Headers[h.Key] = string(h.Value)
 			}
-			var err error
-			if r.Value, err = decoder.Decode(ctx, k.Value); err != nil && failed == nil {
-				failed = fmt.Errorf("%s:%d@%d: %w", k.Topic, k.Partition, k.Offset, err)
+			if k.Value != nil {
+				var err error
+				if r.Value, err = decoder.Decode(ctx, k.Value); err != nil && failed == nil {
+					failed = fmt.Errorf("%s:%d@%d: %w", k.Topic, k.Partition, k.Offset, err)
+				}
 			}
 			records = append(records, r)
 		})

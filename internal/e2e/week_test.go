@@ -57,7 +57,7 @@ func week(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay int
 	if p.full {
 		require.GreaterOrEqual(t, history.things(events.TypeConversation), 2000)
 	}
-	s := newSetup(t, p, history.yaml(quick("1h")), live.yaml(quick("1h")))
+	s := newSetup(t, p, history.yaml(quick("1h")), live.yaml(quick("1h")+closeSoon))
 	c := s.follow(t)
 
 	first := s.begin(t)
@@ -68,9 +68,10 @@ func week(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay int
 		centre.SetFaults(koresim.Faults{Rate: 0.01, Seed: 2, Hang: time.Second})
 	}
 	checkRecords(t, c)
+	checkWindows(t, c, 1, history, live)
 	before := c.ends(t, c.eventTopics()...)
 
-	s.accounts = history.yaml(quick("3s")) + live.yaml(quick("3s"))
+	s.accounts = history.yaml(quick("3s")) + live.yaml(quick("3s")+closeSoon)
 	again := s.begin(t)
 	reread(t, history, live)
 	again.stop(t)

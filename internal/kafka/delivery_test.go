@@ -246,7 +246,7 @@ func TestBrokerGoneForMinutes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := openVirtual(t)
+				f := openVirtual(t, acknowledged)
 				broken := f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: fault, Count: -1})
 				feed := newFeed()
 				var commits int
@@ -287,7 +287,7 @@ func TestBrokerGoneForMinutes(t *testing.T) {
 // When its context ends, Deliver returns at once; what was sent is waited for by the next attempt.
 func TestContextEndsDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := openVirtual(t)
+		f := openVirtual(t, acknowledged)
 		f.cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 			f.cluster.SleepControl(func() { time.Sleep(10 * time.Second) })
 			return nil, nil, false
@@ -313,7 +313,7 @@ func TestClose(t *testing.T) {
 	}{"long enough": {time.Minute, 5}, "too short": {time.Second, 0}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				f := openVirtual(t)
+				f := openVirtual(t, acknowledged)
 				broken := f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -334,19 +334,20 @@ func TestClose(t *testing.T) {
 }
 
 // openVirtual brings up a publisher over a network in memory, so that hours pass at once.
-func openVirtual(t *testing.T) *fixture {
+func openVirtual(t *testing.T, change func(*kafka.Config), client ...kgo.Opt) *fixture {
 	t.Helper()
 	network := new(kfake.VirtualNetwork)
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(network.Listen))
+	cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093, 9094), kfake.ListenFn(network.Listen))
 	require.NoError(t, err)
 	f := &fixture{cluster: cluster, config: configFor(cluster)}
-	dial := kgo.Dialer(func(ctx context.Context, n, host string) (net.Conn, error) { return network.DialContext(ctx, n, host) })
+	change(&f.config)
+	client = append(client, kgo.Dialer(func(ctx context.Context, n, host string) (net.Conn, error) { return network.DialContext(ctx, n, host) }))
 	f.Publisher, err = kafka.Open(t.Context(), kafka.Options{
-		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Client: []kgo.Opt{dial},
+		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Client: client,
 	})
 	require.NoError(t, err)
 	f.delivery = f.AtLeastOnce
-	f.reader = readerOf(f.config, kafkaread.NewDecoder(nil), dial)
+	f.reader = readerOf(f.config, kafkaread.NewDecoder(nil), client...)
 	return f
 }
 
@@ -356,6 +357,8 @@ func closeVirtual(t *testing.T, f *fixture) {
 	require.NoError(t, f.Close(t.Context()))
 	f.cluster.Close()
 }
+
+func acknowledged(c *kafka.Config) { c.Delivery = kafka.AtLeastOnce }
 
 func TestTopicDeletedAtRunTime(t *testing.T) {
 	f := open(t, newCluster(t), fast())

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,7 +194,7 @@ func TestEveryProduceError(t *testing.T) {
 		kerr.IllegalSaslState: true, kerr.SecurityDisabled: true, kerr.InvalidTopicException: true, kerr.InvalidRequiredAcks: true,
 		kerr.PolicyViolation: true, kerr.UnsupportedVersion: true, kerr.UnsupportedForMessageFormat: true,
 		kerr.UnsupportedCompressionType: true, kerr.InvalidConfig: true, kerr.InvalidReplicationFactor: true,
-		kerr.InvalidPartitions: true, kerr.ProducerFenced: true,
+		kerr.InvalidPartitions: true, kerr.ProducerFenced: true, kerr.InvalidTransactionTimeout: true,
 	}
 	for code := int16(-1); code < 140; code++ {
 		fault, ok := errors.AsType[*kerr.Error](kerr.ErrorForCode(code))
@@ -336,12 +338,12 @@ func TestClose(t *testing.T) {
 // openVirtual brings up a publisher over a network in memory, so that hours pass at once.
 func openVirtual(t *testing.T, change func(*kafka.Config), client ...kgo.Opt) *fixture {
 	t.Helper()
-	network := new(kfake.VirtualNetwork)
+	network := new(virtualNetwork)
 	cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093, 9094), kfake.ListenFn(network.Listen))
 	require.NoError(t, err)
-	f := &fixture{cluster: cluster, config: configFor(cluster)}
+	f := &fixture{t: t, cluster: cluster, config: configFor(cluster), network: network}
 	change(&f.config)
-	client = append(client, kgo.Dialer(func(ctx context.Context, n, host string) (net.Conn, error) { return network.DialContext(ctx, n, host) }))
+	client = append(client, kgo.Dialer(network.dial))
 	f.Publisher, err = kafka.Open(t.Context(), kafka.Options{
 		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Client: client,
 	})
@@ -349,6 +351,32 @@ func openVirtual(t *testing.T, change func(*kafka.Config), client ...kgo.Opt) *f
 	f.delivery = f.AtLeastOnce
 	f.reader = readerOf(f.config, kafkaread.NewDecoder(nil), client...)
 	return f
+}
+
+// virtualNetwork is a network in memory. While it is away nothing gets through.
+type virtualNetwork struct {
+	kfake.VirtualNetwork
+	away atomic.Bool
+}
+
+func (n *virtualNetwork) dial(ctx context.Context, network, host string) (net.Conn, error) {
+	if n.away.Load() {
+		return nil, syscall.ECONNREFUSED
+	}
+	conn, err := n.DialContext(ctx, network, host)
+	return &virtualConn{conn, n}, err
+}
+
+type virtualConn struct {
+	net.Conn
+	network *virtualNetwork
+}
+
+func (c *virtualConn) Write(b []byte) (int, error) {
+	if c.network.away.Load() {
+		return 0, errors.Join(syscall.EPIPE, c.Close())
+	}
+	return c.Conn.Write(b)
 }
 
 // closeVirtual leaves no goroutine behind in the bubble.

@@ -69,6 +69,7 @@ var fatal = map[*kerr.Error]string{
 	kerr.InvalidConfig:                      "check kafka.topics.overrides",
 	kerr.InvalidReplicationFactor:           "check kafka.topics.replication_factor: there must be as many brokers",
 	kerr.InvalidPartitions:                  "check kafka.topics.partitions",
+	kerr.InvalidTransactionTimeout:          "raise transaction.max.timeout.ms of the brokers to 10000 at least",
 	kerr.ProducerFenced:                     "another instance has taken over",
 }
 

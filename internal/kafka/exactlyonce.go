@@ -76,7 +76,7 @@ func (d *exactlyOnce) transact(ctx context.Context, b *Batch) error {
 	for {
 		begun := time.Now()
 		if err := d.client.BeginTransaction(); err != nil {
-			return fmt.Errorf("begin transaction: %w", err)
+			return &requestError{"begin transaction", err}
 		}
 		bounded, cancel := context.WithTimeout(ctx, transactionTimeout)
 		err := d.fill(bounded, b)
@@ -147,7 +147,7 @@ func (d *exactlyOnce) commit(b *Batch) error {
 	defer cancel()
 	if err := d.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		d.metrics.failures.WithLabelValues(classify(err).String()).Inc()
-		return fmt.Errorf("end transaction: %w", err)
+		return &requestError{"end transaction", err}
 	}
 	for _, l := range b.outbox.letters {
 		if l.checkpoint {
@@ -161,10 +161,10 @@ func (d *exactlyOnce) abort() error {
 	ctx, cancel := context.WithTimeout(d.ctx, transactionTimeout)
 	defer cancel()
 	if err := d.client.AbortBufferedRecords(ctx); err != nil {
-		return fmt.Errorf("abort what is on its way: %w", err)
+		return &requestError{"abort what is on its way", err}
 	}
 	if err := d.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
-		return fmt.Errorf("abort transaction: %w", err)
+		return &requestError{"abort transaction", err}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,20 +24,22 @@ import (
 )
 
 // Whatever a broker answers to a step of a transaction, the batch is there once in the end, whole: events, watermark and
-// checkpoint. The table says what it takes: nothing, taking the partition over again, or a person who is told what to do.
+// checkpoint. The table says what that takes: nothing, taking the partition over again, or a person who is told what to do.
 func TestEveryTransactionError(t *testing.T) {
+	before4 := []kgo.Opt{kgo.MaxVersions(kversion.V3_8_0())} // brokers that are told of partitions before they get records
 	requests := []struct {
-		name string
-		kfake.Fault
-		client []kgo.Opt
+		name    string
+		key     kmsg.Key
+		topic   string
+		answers []*kerr.Error
+		client  []kgo.Opt
 	}{
-		{"InitProducerID", kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}}, nil},
-		{"Produce", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic}, nil},
-		{"Produce checkpoint", kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "agentassist.checkpoint"}, nil},
-		{"EndTxn", kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}}, nil},
-		// Brokers before 4.0 are told of partitions before they get records.
-		{"AddPartitionsToTxn", kfake.Fault{Keys: []kmsg.Key{kmsg.AddPartitionsToTxn}}, []kgo.Opt{kgo.MaxVersions(kversion.V3_8_0())}},
-		{"EndTxn before 4.0", kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}}, []kgo.Opt{kgo.MaxVersions(kversion.V3_8_0())}},
+		{"InitProducerID", kmsg.InitProducerID, "", slices.Concat(coordinator, []*kerr.Error{kerr.InvalidTransactionTimeout}), nil},
+		{"Produce", kmsg.Produce, topic, slices.Concat(leader, coordinator), nil},
+		{"Produce to the checkpoint", kmsg.Produce, "agentassist.checkpoint", slices.Concat(leader, coordinator), nil},
+		{"EndTxn", kmsg.EndTxn, "", coordinator, nil},
+		{"AddPartitionsToTxn before 4.0", kmsg.AddPartitionsToTxn, "", slices.Concat(coordinator, leader), before4},
+		{"EndTxn before 4.0", kmsg.EndTxn, "", coordinator, before4},
 	}
 	tables := make([]string, len(requests))
 	t.Run("", func(t *testing.T) {
@@ -45,11 +49,14 @@ func TestEveryTransactionError(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					f := openVirtual(t, transactional, r.client...)
 					defer closeVirtual(t, f)
-					tables[i] = "# " + r.name + "\n" + f.suffer(t, r.Fault)
+					tables[i] = "# " + r.name + "\n" + f.suffer(t, kfake.Fault{Keys: []kmsg.Key{r.key}, Topic: r.topic}, r.answers)
 				})
 			})
 		}
 	})
+	if t.Failed() {
+		return
+	}
 	golden := filepath.Join("testdata", "transactions.golden")
 	got := strings.Join(tables, "\n")
 	if *update {
@@ -60,30 +67,56 @@ func TestEveryTransactionError(t *testing.T) {
 	require.Equal(t, string(want), got)
 }
 
-// suffer delivers a batch through every code, once and several times, and returns the table of what came of it.
-func (f *fixture) suffer(t *testing.T, fault kfake.Fault) string {
+// What a coordinator of transactions may answer, and a leader of a partition. DUPLICATE_SEQUENCE_NUMBER is not among it: it says
+// that the records are there, and a broker that lies about that cannot be helped.
+var (
+	coordinator = []*kerr.Error{
+		kerr.UnknownServerError, kerr.CoordinatorLoadInProgress, kerr.CoordinatorNotAvailable, kerr.NotCoordinator,
+		kerr.ConcurrentTransactions, kerr.RequestTimedOut, kerr.NetworkException, kerr.InvalidRequest, kerr.UnsupportedVersion,
+		kerr.InvalidProducerEpoch, kerr.ProducerFenced, kerr.InvalidProducerIDMapping, kerr.InvalidTxnState, kerr.TransactionAbortable,
+		kerr.TransactionCoordinatorFenced, kerr.TransactionalIDNotFound, kerr.TransactionalIDAuthorizationFailed,
+		kerr.ClusterAuthorizationFailed, kerr.OperationNotAttempted, kerr.ThrottlingQuotaExceeded,
+	}
+	leader = []*kerr.Error{
+		kerr.CorruptMessage, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InconsistentTopicID, kerr.LeaderNotAvailable,
+		kerr.NotLeaderForPartition, kerr.ReplicaNotAvailable, kerr.BrokerNotAvailable, kerr.FencedLeaderEpoch, kerr.UnknownLeaderEpoch,
+		kerr.NotEnoughReplicas, kerr.NotEnoughReplicasAfterAppend, kerr.InvalidRequiredAcks, kerr.KafkaStorageError,
+		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.InvalidTimestamp, kerr.UnsupportedForMessageFormat,
+		kerr.UnsupportedCompressionType, kerr.PolicyViolation, kerr.InvalidTopicException, kerr.TopicAuthorizationFailed,
+		kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID,
+	}
+)
+
+// suffer delivers a batch through every code, once and several times, and returns the table of what came of it. At full size it
+// goes through all codes that Kafka has.
+func (f *fixture) suffer(t *testing.T, fault kfake.Fault, answers []*kerr.Error) string {
 	var table strings.Builder
 	delivered := map[string]bool{}
-	for code := int16(-1); code < 140; code++ {
+	deliver := func(err *kerr.Error, times int) string {
+		fault.Err, fault.Count = err, times
+		name := fmt.Sprintf("%d.%d", err.Code, times)
+		delivered[name] = true
+		return f.deliverThrough(t, name, int32(err.Code+1)%usedPartitions, fault)
+	}
+	for _, err := range answers {
+		once, often := deliver(err, 1), deliver(err, 4)
+		if once != often {
+			once += "; several times: " + often
+		}
+		fmt.Fprintf(&table, "%s: %s\n", err.Message, once)
+	}
+	for code := int16(1); code < 140 && !testing.Short(); code++ {
 		err, ok := errors.AsType[*kerr.Error](kerr.ErrorForCode(code))
-		if !ok || code == 0 || err == kerr.UnknownServerError && code != -1 {
-			continue
+		if ok && err != kerr.UnknownServerError && err != kerr.DuplicateSequenceNumber && !slices.Contains(answers, err) {
+			deliver(err, 1)
 		}
-		if err == kerr.DuplicateSequenceNumber && fault.Topic != "" {
-			continue // it says that the records are there: a broker that lies about that cannot be helped
-		}
-		fault.Err = err
-		var said []string
-		for _, fault.Count = range []int{1, 4} {
-			name := fmt.Sprintf("%d.%d", code, fault.Count)
-			delivered[name] = true
-			said = append(said, f.deliverThrough(t, name, int32(code+1)%64, fault))
-		}
-		fmt.Fprintf(&table, "%s: %s\n", err.Message, strings.Join(slices.Compact(said), "; several times: "))
 	}
 	f.checkOnce(t, delivered)
 	return table.String()
 }
+
+// usedPartitions of the checkpoint are enough.
+const usedPartitions = 8
 
 // deliverThrough delivers a batch through a fault, and takes the partition over as often as is needed. It returns what came first.
 func (f *fixture) deliverThrough(t *testing.T, name string, partition int32, fault kfake.Fault) (said string) {
@@ -173,7 +206,7 @@ func (f *fixture) checkOnce(t *testing.T, batches map[string]bool) {
 		marks[r.Field("source")]++
 	}
 	records := map[string]int{}
-	for partition := range int32(64) {
+	for partition := range int32(usedPartitions) {
 		shard, err := f.TakeOver(t.Context(), partition)
 		require.NoError(t, err)
 		keys, _ := replayed(t, shard, shard.Start)
@@ -190,4 +223,98 @@ func (f *fixture) checkOnce(t *testing.T, batches map[string]bool) {
 	require.Len(t, perBatch, len(batches))
 	require.Len(t, marks, len(batches))
 	require.Len(t, records, len(batches))
+}
+
+// What goes on for minutes, or moves, in the midst of transactions: the owner takes the partition over until it is there, once.
+func TestTransactionsThroughTrouble(t *testing.T) {
+	const minutes = 7 * time.Minute
+	for name, test := range map[string]struct {
+		// trouble begins in the midst of a transaction; what it returns ends it.
+		trouble func(f *fixture) func()
+		hold    time.Duration // of the transaction by ourselves
+		lost    bool          // the first attempt
+		least   time.Duration // until it is there
+	}{
+		"timed out by the broker": {hold: 11 * time.Second, lost: true, least: 11 * time.Second},
+		"too few replicas in sync": {trouble: func(f *fixture) func() {
+			return f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicas, Count: -1}).Remove
+		}, lost: true, least: minutes},
+		"written, answered as lost": {trouble: func(f *fixture) func() {
+			return f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend, Count: -1}).Remove
+		}, lost: true, least: minutes},
+		"no coordinator": {trouble: func(f *fixture) func() {
+			return f.cluster.Fault(kfake.Fault{
+				Keys: []kmsg.Key{kmsg.InitProducerID, kmsg.EndTxn, kmsg.FindCoordinator}, Err: kerr.CoordinatorNotAvailable, Count: -1,
+			}).Remove
+		}, lost: true, least: minutes},
+		"nobody answers": {trouble: func(f *fixture) func() {
+			f.network.away.Store(true)
+			return func() { f.network.away.Store(false) }
+		}, lost: true, least: minutes},
+		"leaders moved": {trouble: func(f *fixture) func() {
+			for i := range int32(9) {
+				f.cluster.ShufflePartitionLeaders()
+				require.NoError(f.t, f.cluster.MoveTopicPartition(f.Topics.Checkpoint(), shardPartition, i%3))
+			}
+			return nil
+		}},
+		"coordinator moved": {trouble: func(f *fixture) func() {
+			f.cluster.RehashCoordinators()
+			return nil
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := openVirtual(t, transactional)
+				defer closeVirtual(t, f)
+				shard, err := f.TakeOver(t.Context(), shardPartition)
+				require.NoError(t, err)
+				require.NoError(t, shard.Deliver(t.Context(), f.batchFor("before")))
+
+				batch := f.batchFor("through")
+				written := batch.Checkpoint
+				batch.Checkpoint = func() ([]kafka.Record, error) { // the events are on their way
+					time.Sleep(test.hold)
+					if test.trouble != nil {
+						if end := test.trouble(f); end != nil {
+							time.AfterFunc(minutes, end)
+						}
+					}
+					return written()
+				}
+				began := time.Now()
+				err = shard.Deliver(t.Context(), batch)
+				require.Equal(t, test.lost, err != nil, "%v", err)
+				if lost, ok := errors.AsType[*kafka.LostError](err); ok {
+					require.False(t, lost.Fenced, "nobody else is there: %v", err)
+				}
+				for attempt := 0; err != nil; attempt++ {
+					require.Less(t, attempt, 100, "%v", err)
+					time.Sleep(min(100*time.Millisecond<<attempt, 30*time.Second)) // as an owner does
+					closing, cancel := context.WithTimeout(t.Context(), time.Second)
+					_ = shard.Close(closing)
+					cancel()
+					var again *kafka.Shard
+					if again, err = f.TakeOver(t.Context(), shardPartition); err != nil {
+						retry, ok := errors.AsType[interface {
+							error
+							Retryable() bool
+						}](err)
+						require.True(t, ok && retry.Retryable(), "%v", err)
+						continue
+					}
+					shard = again
+					if keys, _ := replayed(t, shard, shard.Start); !slices.Contains(keys, "d/through") {
+						err = shard.Deliver(t.Context(), f.batchFor("through"))
+					}
+				}
+				took := time.Since(began)
+				require.GreaterOrEqual(t, took, test.least)
+				require.Less(t, took, test.least+time.Minute)
+				require.NoError(t, shard.Close(t.Context()))
+				f.checkOnce(t, map[string]bool{"before": true, "through": true})
+			})
+		})
+	}
 }

@@ -21,6 +21,8 @@ import (
 // fixture is a publisher over a broker in memory.
 type fixture struct {
 	*kafka.Publisher
+	t        testing.TB
+	network  *virtualNetwork // of openVirtual
 	delivery kafka.Delivery
 	cluster  *kfake.Cluster
 	config   kafka.Config
@@ -51,7 +53,7 @@ func configFor(cluster *kfake.Cluster) kafka.Config {
 // open brings up a publisher over a cluster. Changes apply to the configuration.
 func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...func(*kafka.Config)) *fixture {
 	t.Helper()
-	f := &fixture{cluster: cluster, config: configFor(cluster), metrics: prometheus.NewRegistry()}
+	f := &fixture{t: t, cluster: cluster, config: configFor(cluster), metrics: prometheus.NewRegistry()}
 	for _, change := range changes {
 		change(&f.config)
 	}

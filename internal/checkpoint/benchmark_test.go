@@ -21,21 +21,23 @@ const (
 	benchBatch = 1_000
 )
 
-// BenchmarkDedupe measures one batch, looked up and committed with a sync, with 10 million entities known: the 1,000 things
+// BenchmarkDedupe measures one batch, looked up and committed, with 10 million entities known: the 1,000 things
 // on a page of 100 segments. A page is a contiguous stretch of time, and all of a segment has the segment's minute. At the
-// volume that is known, a million a day, it spans 86 seconds; most of its cost is the disk's, so that "disk" stands beside it.
+// volume that is known, a million a day, it spans 86 seconds; most of the cost of a sync is the disk's, so that "disk" stands beside it.
 //
 //	new        all of the batch is new, and follows on the last one: history being read
 //	scattered  all of it is new, and ten bots take turns at the same time: each page spans 14 minutes, and most of the
 //	           minutes were written to by the nine batches before
 //	known      all of it is known and unchanged, as in most sweeps
+//	synced     new, and each commit synced to the disk, as in delivery at-least-once
 //	baseline   new, with keys that are nothing but hashes, in one bucket
 //	disk       no database: what the commit of a page writes, 24 pages here and there and then one, each time synced
 func BenchmarkDedupe(b *testing.B) {
 	if testing.Short() {
 		b.Skip("writes 1 GB of known entities first")
 	}
-	s := benchStore(b)
+	path := benchFile(b)
+	s := openBench(b, path, checkpoint.Options{NoSync: true})
 	stats, err := s.Stats()
 	if err != nil || stats.Entities != benchKnown {
 		b.Fatalf("%+v, %v", stats, err)
@@ -97,6 +99,20 @@ func BenchmarkDedupe(b *testing.B) {
 		before := cpuTime(b)
 		for b.Loop() {
 			dedupe(b, rand.New(rand.NewPCG(4, 4)), clock, page, true)
+		}
+		reportKeys(b, before)
+	})
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	s = openBench(b, path, checkpoint.Options{})
+	b.Run("synced", func(b *testing.B) {
+		b.ReportAllocs()
+		clock = clock.Add(24 * time.Hour)
+		before := cpuTime(b)
+		for b.Loop() {
+			dedupe(b, random, clock, page, false)
+			clock = clock.Add(page)
 		}
 		reportKeys(b, before)
 	})
@@ -172,9 +188,9 @@ func benchKey(random *rand.Rand, anchor time.Time) checkpoint.Key {
 }
 
 // benchStore returns a store of 10 million entities, the last of them at noon.
-func benchStore(b *testing.B) *checkpoint.Store {
+func benchFile(b *testing.B) (path string) {
 	b.Helper()
-	path := filepath.Join(b.TempDir(), "poller.db")
+	path = filepath.Join(b.TempDir(), "poller.db")
 	s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
 	if err != nil {
 		b.Fatal(err)
@@ -195,8 +211,14 @@ func benchStore(b *testing.B) *checkpoint.Store {
 		b.Fatal(err)
 	}
 	syncFile(b, path) // lest the first batches do it
+	return path
+}
+
+func openBench(b *testing.B, path string, o checkpoint.Options) *checkpoint.Store {
+	b.Helper()
 	start := time.Now()
-	if s, err = checkpoint.Open(path, checkpoint.Options{}); err != nil {
+	s, err := checkpoint.Open(path, o)
+	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { s.Close() })

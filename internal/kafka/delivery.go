@@ -33,6 +33,8 @@ type Batch struct {
 	// Events are published in order; those of equal key stay in order.
 	Events []Outgoing
 	Dead   []events.DeadLetter
+	// Control are records for the topic of jobs.
+	Control []Record
 	// Feeds whose offsets move, or whose watermarks are published, with this batch.
 	Feeds []*Feed
 	// Ended are the keys of watermarks that get a tombstone: of endpoints that are not read any more, which consumers would
@@ -63,7 +65,7 @@ func (b *Batch) commit() error {
 	return b.Commit()
 }
 
-// A Record is a record of the checkpoint topic. A nil value is a tombstone.
+// A Record is a record of the checkpoint topic or of the topic of jobs. A nil value is a tombstone.
 type Record struct{ Key, Value []byte }
 
 // Outgoing is one event on its way.

@@ -121,6 +121,7 @@ type letter struct {
 
 	derived    bool // holds offsets of its batch, and is made again with every attempt
 	checkpoint bool
+	control    bool
 }
 
 // An outbox holds the letters of one batch in order. The client's callbacks write to it while Deliver waits, or after it gave
@@ -302,7 +303,7 @@ func (o *outbox) count(m *Metrics) {
 			m.dead.WithLabelValues(l.dead.Stage).Inc()
 		case l.typ != "":
 			m.events.WithLabelValues(string(l.typ)).Inc()
-		case l.event == nil && !l.checkpoint && l.record.Value != nil:
+		case l.event == nil && !l.checkpoint && !l.control && l.record.Value != nil:
 			m.watermarks.Inc()
 		}
 	}

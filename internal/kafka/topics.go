@@ -126,6 +126,7 @@ func specs(c Config, types []events.Type) []topicSpec {
 	}
 	add(suffixWatermark, kindState, 1)
 	add(suffixDeadLetter, kindLog, 1)
+	add(suffixControl, kindState, 1)
 	if c.Delivery == ExactlyOnce {
 		add(suffixCheckpoint, kindSharded, checkpointPartitions)
 	}

@@ -50,6 +50,7 @@ func TestCreateTopics(t *testing.T) {
 		"feedback-negative": {3, map[string]string{"cleanup.policy": "delete", "retention.ms": "2592000000"}},
 		"feedback-latest":   {3, map[string]string{"cleanup.policy": "compact"}},
 		"watermark":         {1, map[string]string{"cleanup.policy": "compact", "segment.ms": "60000"}},
+		"control":           {1, map[string]string{"cleanup.policy": "compact"}},
 		"dead-letter":       {1, map[string]string{"cleanup.policy": "delete", "retention.ms": "2592000000"}},
 	} {
 		name := "agentassist." + suffix
@@ -150,6 +151,7 @@ func TestMissingTopicsAreNamed(t *testing.T) {
 		"topic agentassist.feedback-negative does not exist (UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition.); create it with 3 partitions and cleanup.policy=delete, or set kafka.topics.create: true",
 		"topic agentassist.watermark does not exist (UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition.); create it with 1 partition and cleanup.policy=compact, or set kafka.topics.create: true",
 		"topic agentassist.dead-letter does not exist (UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition.); create it with 1 partition and cleanup.policy=delete, or set kafka.topics.create: true",
+		"topic agentassist.control does not exist (UNKNOWN_TOPIC_OR_PARTITION: This server does not host this topic-partition.); create it with 1 partition and cleanup.policy=compact, or set kafka.topics.create: true",
 	}, strings.Split(err.Error(), "\n"))
 }
 

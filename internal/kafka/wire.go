@@ -107,6 +107,9 @@ func (e *Encoder) batch(b *Batch) *outbox {
 	for i := range b.Dead {
 		w.deadLetter(&b.Dead[i])
 	}
+	for _, r := range b.Control {
+		w.out.add(&letter{control: true, record: kgo.Record{Topic: e.topics.Control(), Key: r.Key, Value: r.Value}})
+	}
 	return w.out
 }
 

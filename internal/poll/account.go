@@ -124,6 +124,7 @@ type Account struct {
 	zone      *boundsZone
 	unsure    int // pages in a row that came while the server's clock was not known
 	delivered Delivered
+	jobs      accountJobs
 }
 
 // lanes are the passes in hand of one endpoint.
@@ -138,8 +139,9 @@ type running struct {
 	pass pass
 	// starts are those of the rows read so far.
 	starts []time.Time
-	events int  // that it brought so far
-	unsure bool // some page of the pass came before the server's clock was known
+	events int      // that it brought so far
+	job    *unitJob // that asked for it; nil for none
+	unsure bool     // some page of the pass came before the server's clock was known
 }
 
 // replanEvery is how often the budget is shared out anew.
@@ -154,6 +156,7 @@ func NewAccount(o Options) (*Account, error) {
 		Options: o, budget: NewBudget(o.RequestsPerMinute),
 		lanes: map[events.Endpoint]*lanes{}, wake: map[events.Endpoint]chan struct{}{},
 		latency: map[events.Endpoint]time.Duration{}, turned: map[events.Endpoint]time.Time{}, zone: &boundsZone{}, publishing: make(chan struct{}, 1),
+		jobs: newAccountJobs(),
 	}
 	a.API = &carefulClock{API: o.API}
 	for e := range o.Endpoints {
@@ -251,6 +254,12 @@ func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 	}
 	p.Start = maxTime(*w.CompleteUpTo, now.Add(-a.Memory)).UTC().Truncate(time.Second)
 	p.CompleteUpTo = *w.CompleteUpTo
+	p.MemoryFrom = now
+	if w.CompleteFrom != nil {
+		var past Set
+		past.Mark(*w.CompleteFrom, p.Start, p.Start)
+		p.Past = past.AppendBinary(nil)
+	}
 	p.Offsets = kafka.Offsets{}
 	for _, o := range w.Offsets {
 		p.Offsets.Raise(o.Topic, int32(o.Partition), o.Offset)
@@ -279,6 +288,7 @@ func (a *Account) rescope(e events.Endpoint) error {
 		a.lanes[lane].active = nil
 	}
 	a.plan = nil
+	a.jobs.again()
 	return nil
 }
 
@@ -313,6 +323,7 @@ func (a *Account) Run(ctx context.Context) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.takeJobs(ctx) })
 	for e := range a.lanes {
 		g.Go(func() error { return a.work(ctx, e) })
 	}
@@ -434,7 +445,13 @@ func (a *Account) resume(e events.Endpoint, w Work, now time.Time) *running {
 		u.LastLook = now
 	}
 	a.Log.Debug("pass begins", "endpoint", e, "bot", u.botName, "lane", w.Lane, "kind", w.Kind, "from", w.From, "to", w.To)
-	r := &running{work: w, unit: u, pass: u.begin(w, now)}
+	r := &running{work: w, unit: u}
+	if w.Asked {
+		if r.job, r.work.Replay = u.asked(w.From); r.job != nil {
+			r.work.Within = Span{r.job.From, r.job.To}
+		}
+	}
+	r.pass = u.begin(w, now)
 	r.work.Due = now
 	a.lanes[e].active = append(a.lanes[e].active, r)
 	return r

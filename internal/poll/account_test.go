@@ -247,6 +247,8 @@ type topics struct {
 	ends       map[string]kafka.Offsets    // of each unit: the offsets after its last events
 	marks      int
 	late       int
+	jobs       map[string]poll.JobProgress // the last word on each
+	words      []poll.JobProgress
 }
 
 type record struct {
@@ -261,7 +263,8 @@ type record struct {
 const partitions = 3
 
 func newTopics(t *testing.T) *topics {
-	d := &topics{t: t, schema: map[events.Type]*avro.Schema{}, offsets: kafka.Offsets{}, watermarks: map[string]events.Watermark{}, ends: map[string]kafka.Offsets{}}
+	d := &topics{t: t, schema: map[events.Type]*avro.Schema{}, offsets: kafka.Offsets{}, watermarks: map[string]events.Watermark{}, ends: map[string]kafka.Offsets{},
+		jobs: map[string]poll.JobProgress{}}
 	for _, kind := range events.Types() {
 		s, err := avro.Parse(events.Schema(kind))
 		require.NoError(t, err)
@@ -284,6 +287,15 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 	d.dead = append(d.dead, b.Dead...)
 	for _, key := range b.Ended {
 		d.endMark(key)
+	}
+	for _, r := range b.Control {
+		word, err := poll.DecodeJobRecord(r.Key, r.Value)
+		if err != nil || word.Progress == nil {
+			d.t.Errorf("word on a job: %s: %v", r.Value, err)
+			continue
+		}
+		d.jobs[word.ID] = *word.Progress
+		d.words = append(d.words, *word.Progress)
 	}
 	for _, f := range b.Feeds {
 		if f.Watermark != nil {
@@ -405,6 +417,13 @@ func (d *topics) observed() []koresim.Observed {
 		out[i] = koresim.Observed{Topic: r.topic, Key: r.key, Partition: r.partition, Offset: r.offset, Fields: fields}
 	}
 	return out
+}
+
+// job returns the last word on a job.
+func (d *topics) job(id string) poll.JobProgress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.jobs[id]
 }
 
 func (d *topics) published() int {

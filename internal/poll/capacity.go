@@ -183,7 +183,7 @@ func (p *Plan) unreadRequests(u *Unit, now time.Time, lane Lane) float64 {
 	pg := u.paging()
 	spans := p.gaps(u, now, lane)
 	if lane == LaneBackfill {
-		spans = append(spans, u.Backfills...)
+		spans = append(spans, u.unheld(u.Backfills, now)...)
 	}
 	var sum float64
 	for _, g := range spans {

@@ -101,6 +101,10 @@ type Work struct {
 	// Sample is the part of the window that Density may learn from: what was not chosen for the rows that are in it.
 	Sample   Span
 	Requests float64 // how many it is expected to take
+	// Asked is set for a range that somebody asked for: Within is all that is to be seen of it, and Replay says that what it shows
+	// is published again on purpose.
+	Asked, Replay bool
+	Within        Span
 	// Due is when it should begin. For a pass in hand it is the time of its last step.
 	Due time.Time
 }

@@ -107,8 +107,13 @@ func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candida
 		return c
 	}
 	for i, u := range units {
-		if u.Endpoint == e && len(u.Backfills) > 0 && !u.NotBefore.After(now) {
-			return candidate{p.window(units, i, u.Backfills[0], LaneBackfill, KindBackfill, now), now, true}
+		if u.Endpoint != e || u.NotBefore.After(now) {
+			continue
+		}
+		if asked := u.unheld(u.Backfills, now); len(asked) > 0 {
+			w := p.window(units, i, asked[0], LaneBackfill, KindBackfill, now)
+			w.Asked = true
+			return candidate{w, now, true}
 		}
 	}
 	return candidate{}
@@ -148,8 +153,12 @@ func (p *Plan) gaps(u *Unit, now time.Time, lane Lane) []Span {
 	if !from.Before(to) {
 		return nil
 	}
-	var out []Span
-	for _, g := range u.Read.Gaps(from, to) {
+	return u.unheld(u.Read.Gaps(from, to), now)
+}
+
+// unheld takes held time out of spans.
+func (u *Unit) unheld(spans []Span, now time.Time) (out []Span) {
+	for _, g := range spans {
 		for _, h := range u.Held {
 			if h.Until.After(now) && h.From.Before(g.To) && h.To.After(g.From) {
 				if g.From.Before(h.From) {

@@ -22,6 +22,11 @@ type progress struct {
 	Lateness []byte `json:"lateness,omitempty"`
 	Density  []byte `json:"density,omitempty"`
 
+	// Past is what was read of the time before Start, MemoryFrom when the memory of what was published was lost, if it ever was.
+	Past       []byte     `json:"past,omitempty"`
+	MemoryFrom time.Time  `json:"memory_from,omitzero"`
+	Jobs       []*unitJob `json:"jobs,omitempty"`
+
 	CompleteUpTo time.Time     `json:"complete_up_to"`
 	PassesStable int64         `json:"passes_stable"`
 	Capped       []Span        `json:"capped,omitempty"`

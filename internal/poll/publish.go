@@ -59,10 +59,10 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 	batch := &kafka.Batch{Account: a.Name, Feeds: []*kafka.Feed{u.feed}}
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
 	var decided *revise.Result
+	var err error
 	if pg != nil {
 		r.unsure = r.unsure || pg.Unsure
 		a.seen(u, r, pg)
-		var err error
 		if decided, err = a.decide(u, r, pg, batch, &changes); err != nil {
 			return nil, nil, err
 		}
@@ -75,6 +75,9 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 		u.conclude(r.work, end, r.starts)
 	}
 	r.events += len(batch.Events)
+	if batch.Control, err = a.jobSteps(r, len(batch.Events), end != nil); err != nil {
+		return nil, nil, err
+	}
 	u.feed.Watermark = nil
 	if now := a.API.Now(); end != nil && (r.events > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
 		a.declare(u)
@@ -132,7 +135,11 @@ func (a *Account) seen(u *unit, r *running, pg *Page) {
 		if !row.End.IsZero() {
 			last = row.End
 		}
-		if last.Before(u.Start) && !row.Open {
+		from := u.Start
+		if r.job != nil {
+			from = r.job.From
+		}
+		if last.Before(from) && !row.Open || r.job != nil && !row.Start.Before(r.job.To) {
 			row.Sightings = nil
 		}
 	}
@@ -171,10 +178,8 @@ func (a *Account) decide(u *unit, r *running, pg *Page, batch *kafka.Batch, chan
 	decided, err := revise.Decide(revise.Input{
 		Source: a.Name, Sightings: sightings, ReadAt: pg.ShownAt,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
-		LastRead: func(s *events.Sighting) time.Time {
-			read, _ := u.Read.LastRead(s.Anchor)
-			return read
-		},
+		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Anchor) },
+		Replay:     r.work.Replay,
 		KeepSights: a.bothRead(u.Endpoint),
 	}, lookup{a.Store, a.AccountID})
 	if err != nil {

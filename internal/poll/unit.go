@@ -24,6 +24,8 @@ const (
 	maxHot = 5_000
 	// maxStretches bounds the set of intervals that is written with every pass.
 	maxStretches = 128
+	// maxPast bounds what is kept of the time before reading began.
+	maxPast = 32
 	// fruitless is when to look again after a look that could not be concluded.
 	fruitless = 5 * time.Second
 	// capRetry is when a second that was still full is asked for again.
@@ -44,6 +46,7 @@ type unit struct {
 	late     *Lateness
 	feed     *kafka.Feed
 	hot      map[string]*hotRow
+	past     *Set // what was read of the time before Start
 
 	forgotten     time.Time // what was read before is no longer remembered
 	lastWatermark time.Time
@@ -65,7 +68,7 @@ type hotRow struct {
 func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress) (*unit, error) {
 	u := &unit{
 		Unit:  Unit{Endpoint: e, Bot: bot, Start: p.Start, PollInterval: interval, Read: &Set{}, Density: &Density{}},
-		state: p, late: &Lateness{}, hot: map[string]*hotRow{}, published: map[string]int64{},
+		state: p, late: &Lateness{}, past: &Set{}, hot: map[string]*hotRow{}, published: map[string]int64{},
 		feed: &kafka.Feed{Types: feedsOf(e), Offsets: p.Offsets},
 	}
 	if u.feed.Offsets == nil {
@@ -74,6 +77,11 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 	var err error
 	if len(p.Read) > 0 {
 		if u.Read, err = DecodeSet(p.Read); err != nil {
+			return nil, err
+		}
+	}
+	if len(p.Past) > 0 {
+		if u.past, err = DecodeSet(p.Past); err != nil {
 			return nil, err
 		}
 	}
@@ -122,6 +130,7 @@ func (u *unit) refresh(now time.Time) {
 		f.retryIDs(now)
 	}
 	u.apply()
+	u.queue()
 }
 
 // apply tells the plan what was learned about the server.
@@ -241,8 +250,13 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 		if span.From.IsZero() { // a look for new rows: it went on from where the last one ended
 			span.From = w.From
 		}
-		span.From, span.To = maxTime(span.From, u.Start), minTime(span.To, through)
-		if !span.From.Before(span.To) || u.scopeHidden() {
+		span.To = minTime(span.To, through)
+		if u.scopeHidden() {
+			continue
+		}
+		u.readForJobs(w, span, end.ReadAt)
+		span.From = maxTime(span.From, u.Start)
+		if !span.From.Before(span.To) {
 			continue
 		}
 		u.Read.Mark(span.From, span.To, end.ReadAt)
@@ -251,6 +265,7 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 			u.Density.Observe(sample, starts)
 		}
 	}
+	u.cappedForJobs(w, end.Capped)
 	for _, span := range end.Capped {
 		u.Held = append(u.Held, Held{span, end.ReadAt.Add(capRetry)})
 		u.state.Capped = append(u.state.Capped, span)
@@ -285,7 +300,12 @@ func (u *unit) forget(reach time.Time) {
 		return
 	}
 	u.forgotten = reach
+	before := u.Start
 	u.Start = maxTime(u.Start, minTime(u.Read.ReadThrough(u.Start), reach)).Truncate(time.Second)
+	for _, s := range u.Read.Stretches(before, u.Start) { // lest somebody asks for it
+		u.past.Mark(s.From, s.To, s.ReadAt)
+	}
+	u.past.Coalesce(maxPast, reach)
 	u.state.Start = u.Start
 	u.Read.Drop(u.Start)
 }
@@ -300,6 +320,9 @@ func (u *unit) scopeHidden() bool {
 func (u *unit) addRecord(records map[string][]byte) (err error) {
 	p := u.state
 	p.Read = u.Read.AppendBinary(nil)
+	if p.Past = nil; !u.past.Empty() {
+		p.Past = u.past.AppendBinary(nil)
+	}
 	p.Density = u.Density.AppendBinary(nil)
 	p.Lateness = u.late.AppendBinary(nil)
 	p.Offsets = u.feed.Offsets

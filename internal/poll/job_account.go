@@ -1,0 +1,373 @@
+package poll
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/kafka"
+)
+
+const (
+	// jobWordEvery is how often the progress of a job is published while it runs.
+	jobWordEvery = time.Second
+	// marginPart is the part of the memory that counts as forgotten before it is: a job takes its time.
+	marginPart = 32
+	// maxFinished is how many finished jobs a unit remembers, so that a job that is offered once more is not done once more.
+	maxFinished = 32
+)
+
+// accountJobs are the jobs that an account was offered, and what it last said of those that it took.
+type accountJobs struct {
+	offered map[string]Job // not final, as far as is known here
+	news    chan struct{}
+	said    map[string]time.Time
+	state   map[string]JobState
+}
+
+func newAccountJobs() accountJobs {
+	return accountJobs{
+		offered: map[string]Job{}, news: make(chan struct{}, 1), said: map[string]time.Time{}, state: map[string]JobState{},
+	}
+}
+
+// again has the offers looked through once more.
+func (j *accountJobs) again() {
+	select {
+	case j.news <- struct{}{}:
+	default:
+	}
+}
+
+// Offer hands a job to the account, which takes or refuses it as soon as it can. It does not wait for that. To offer a job again
+// does no harm.
+func (a *Account) Offer(job Job) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, known := a.jobs.offered[job.ID]; known {
+		return
+	}
+	a.jobs.offered[job.ID] = job
+	a.jobs.again()
+}
+
+// takeJobs takes what is offered, until ctx ends.
+func (a *Account) takeJobs(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.jobs.news:
+		}
+		if err := a.takeOffers(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// takeOffers takes or refuses the jobs that were offered and are not taken by all units that they are for. What is remembered of
+// them and what is said of them go out as one batch.
+func (a *Account) takeOffers(ctx context.Context) error {
+	select {
+	case a.publishing <- struct{}{}:
+		defer func() { <-a.publishing }()
+	case <-ctx.Done():
+		return nil
+	}
+	a.mu.Lock()
+	batch := &kafka.Batch{Account: a.Name}
+	changes := &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
+	var changed []*unit
+	jobs := make([]Job, 0, len(a.jobs.offered))
+	for _, job := range a.jobs.offered {
+		jobs = append(jobs, job)
+	}
+	slices.SortFunc(jobs, func(x, y Job) int { return cmp.Or(x.Requested.Compare(y.Requested), cmp.Compare(x.ID, y.ID)) })
+	var err error
+	for _, job := range jobs {
+		units, reason := a.take(&job)
+		changed = append(changed, units...)
+		word := a.jobProgress(job.ID)
+		if reason != "" {
+			word.State, word.Reason = JobRefused, reason
+			a.Log.Warn("job refused", "job", job.ID, "reason", reason)
+		} else if len(units) > 0 {
+			a.Log.Info("job taken", "job", job.ID, "from", job.From, "to", job.To, "units", len(units), "republish", job.Republish)
+		}
+		if word.State.Final() {
+			delete(a.jobs.offered, job.ID)
+		}
+		var record kafka.Record
+		if record.Key, record.Value, err = word.Encode(); err != nil {
+			break
+		}
+		batch.Control = append(batch.Control, record)
+	}
+	a.mu.Unlock()
+	if err != nil || len(batch.Control) == 0 {
+		return err
+	}
+	a.record(batch, changes, func() error {
+		for _, u := range changed {
+			if err := u.addRecord(changes.Progress); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := a.deliver(ctx, batch); err != nil {
+		return err
+	}
+	for e := range a.lanes {
+		a.nudge(e)
+	}
+	return nil
+}
+
+// take gives a job to the units that it is for and that do not have it yet, or says why it is refused.
+func (a *Account) take(job *Job) (units []*unit, reason string) {
+	if reason := a.unknown(job); reason != "" {
+		return nil, reason
+	}
+	now := a.API.Now()
+	job.To = minTime(job.To, now).Truncate(time.Second)
+	job.From = job.From.Truncate(time.Second)
+	if !job.From.Before(job.To) {
+		return nil, "it asks for time that has not come yet"
+	}
+	reach := a.remembered(now)
+	taken := map[*unit]*unitJob{}
+	var forgotten []string
+	for _, u := range a.units {
+		if !job.wants(u) || u.job(job.ID) != nil {
+			continue
+		}
+		j := &unitJob{ID: job.ID, From: job.From, To: job.To, Left: u.spansOf(job.From, job.To, reach)}
+		for _, s := range j.Left {
+			if s.Replay && !job.Republish {
+				forgotten = append(forgotten, fmt.Sprintf("%s from %s to %s", u, s.From.Format(time.RFC3339), s.To.Format(time.RFC3339)))
+			}
+		}
+		taken[u] = j
+		units = append(units, u)
+	}
+	if len(forgotten) > 0 {
+		const most = 3
+		if n := len(forgotten) - most; n > 0 {
+			forgotten = append(forgotten[:most], fmt.Sprintf("%d more", n))
+		}
+		return nil, "this was read before and what it showed is no longer remembered, so that it would be published again: " +
+			strings.Join(forgotten, "; ") + "; ask for other time, or with --republish, which marks the events as replay"
+	}
+	for u, j := range taken {
+		u.addJob(j)
+	}
+	a.plan = nil // there is more to do
+	return units, ""
+}
+
+// remembered is since when what was seen is remembered for long enough.
+func (a *Account) remembered(now time.Time) time.Time { return now.Add(a.Memory/marginPart - a.Memory) }
+
+// unknown says which name in a job is none here.
+func (a *Account) unknown(job *Job) string {
+	for _, e := range job.Endpoints {
+		if _, ok := a.Endpoints[e]; !ok {
+			return fmt.Sprintf("endpoint %s is not read for account %s", e, a.Name)
+		}
+	}
+	for _, name := range job.Bots {
+		if !slices.ContainsFunc(a.Bots, func(b Bot) bool { return b.ID == name || b.Name == name }) {
+			return fmt.Sprintf("account %s has no bot %s", a.Name, name)
+		}
+	}
+	if !slices.ContainsFunc(a.units, job.wants) {
+		return fmt.Sprintf("account %s reads nothing that it asks for", a.Name)
+	}
+	return ""
+}
+
+// jobSteps counts a step of a pass that a job asked for, and returns what is to be said of jobs with its batch: that one is
+// done, in the batch that makes it so, and how the one that runs is getting on, every now and then.
+func (a *Account) jobSteps(r *running, published int, ended bool) (words []kafka.Record, err error) {
+	if r.job != nil {
+		r.job.Requests++
+		r.job.Events += int64(published)
+	}
+	now := a.API.Now()
+	var ids []string
+	for _, j := range r.unit.state.Jobs {
+		if ended && len(j.Left) == 0 && j.Finished.IsZero() {
+			j.Finished = now
+			r.unit.extend(a.remembered(now))
+			ids = append(ids, j.ID)
+		} else if j == r.job && now.Sub(a.jobs.said[j.ID]).Abs() >= jobWordEvery {
+			ids = append(ids, j.ID)
+		}
+	}
+	if ended {
+		r.unit.queue()
+	}
+	for _, id := range ids {
+		word := a.jobProgress(id)
+		if word.State == JobDone {
+			a.Log.Info("job done", "job", id, "requests", word.Requests, "events", word.Events)
+			delete(a.jobs.offered, id)
+		}
+		key, value, err := word.Encode()
+		if err != nil {
+			return nil, err
+		}
+		words = append(words, kafka.Record{Key: key, Value: value})
+		a.jobs.said[id] = now
+	}
+	return words, nil
+}
+
+// jobProgress adds up what the units say of a job.
+func (a *Account) jobProgress(id string) *JobProgress {
+	p := &JobProgress{ID: id, Account: a.Name, State: JobAccepted, Updated: a.API.Now().UTC().Truncate(time.Millisecond)}
+	finished := 0
+	for _, u := range a.units {
+		j := u.job(id)
+		if j == nil {
+			continue
+		}
+		p.Units = append(p.Units, JobUnit{
+			Endpoint: u.Endpoint, Bot: u.botName, Fraction: j.fraction(), Requests: j.Requests, Events: j.Events, Capped: j.Capped,
+		})
+		p.Fraction += j.fraction()
+		p.Requests += j.Requests
+		p.Events += j.Events
+		if !j.Finished.IsZero() {
+			finished++
+		}
+	}
+	switch n := len(p.Units); {
+	case n == 0:
+		return p
+	case finished == n:
+		p.State = JobDone
+	case p.Requests > 0 || finished > 0:
+		p.State = JobRunning
+	}
+	p.Fraction /= float64(len(p.Units))
+	return p
+}
+
+// job returns what the unit remembers of a job, nil if it has not taken it.
+func (u *unit) job(id string) *unitJob {
+	for _, j := range u.state.Jobs {
+		if j.ID == id {
+			return j
+		}
+	}
+	return nil
+}
+
+func (u *unit) addJob(j *unitJob) {
+	finished := 0
+	for _, old := range u.state.Jobs {
+		if !old.Finished.IsZero() {
+			finished++
+		}
+	}
+	u.state.Jobs = slices.DeleteFunc(u.state.Jobs, func(old *unitJob) bool { // the oldest come first
+		if old.Finished.IsZero() || finished < maxFinished {
+			return false
+		}
+		finished--
+		return true
+	})
+	u.state.Jobs = append(u.state.Jobs, j)
+	u.queue()
+}
+
+// queue tells the plan what is left of the first job that is not finished.
+func (u *unit) queue() {
+	u.Backfills = nil
+	for _, j := range u.state.Jobs {
+		if !j.Finished.IsZero() {
+			continue
+		}
+		for _, s := range j.Left {
+			u.Backfills = append(u.Backfills, s.Span)
+		}
+		return
+	}
+}
+
+// asked returns the job that asks for the time from t on, and whether what was published of it is to be published again.
+func (u *unit) asked(t time.Time) (*unitJob, bool) {
+	for _, j := range u.state.Jobs {
+		if s := j.at(t); s != nil && j.Finished.IsZero() {
+			return j, s.Replay
+		}
+	}
+	return nil, false
+}
+
+// readForJobs notes that a pass has read a span. What lies before Start was looked at only if it was asked for.
+func (u *unit) readForJobs(w Work, span Span, readAt time.Time) {
+	seen := Span{u.Start, span.To}
+	if w.Asked {
+		seen = w.Within
+	}
+	span = Span{maxTime(span.From, seen.From), minTime(span.To, seen.To)}
+	for _, j := range u.state.Jobs {
+		part := Span{maxTime(span.From, j.From), minTime(span.To, j.To)}
+		if part.From.Before(part.To) && j.subtract(part, w.Replay) && part.From.Before(u.Start) {
+			u.past.Mark(part.From, minTime(part.To, u.Start), readAt)
+		}
+	}
+}
+
+// cappedForJobs gives up seconds that hold more rows than the API gives out: they would be asked for for ever.
+func (u *unit) cappedForJobs(w Work, capped []Span) {
+	for _, span := range capped {
+		for _, j := range u.state.Jobs {
+			if j.subtract(span, w.Replay) {
+				j.Capped += int64(span.To.Sub(span.From) / time.Second)
+			}
+		}
+	}
+}
+
+// extend has reading begin where a job has read from, as far back as what it read is remembered: sweeps then look for late edits
+// there too, and watermarks speak of it.
+func (u *unit) extend(reach time.Time) {
+	reach = maxTime(reach, u.state.MemoryFrom)
+	start := u.Start
+	stretches := u.past.Stretches(reach, start)
+	for _, s := range slices.Backward(stretches) {
+		if s.To.Before(start) || s.ReadAt.Before(reach) {
+			break
+		}
+		u.Read.Mark(s.From, s.To, s.ReadAt)
+		start = s.From
+	}
+	if start = ceilSecond(start); start.Before(u.Start) {
+		u.Start, u.state.Start = start, start
+	}
+}
+
+func ceilSecond(t time.Time) time.Time {
+	if s := t.Truncate(time.Second); s.Before(t) {
+		return s.Add(time.Second)
+	}
+	return t
+}
+
+// lastRead returns when the time t was last read; zero if it never was.
+func (u *unit) lastRead(t time.Time) time.Time {
+	set := u.Read
+	if t.Before(u.Start) {
+		set = u.past
+	}
+	read, _ := set.LastRead(t)
+	return read
+}

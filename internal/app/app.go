@@ -53,6 +53,7 @@ type App struct {
 	publisher *kafka.Publisher
 	trouble   *status.Error // why there is no publisher yet
 	watermark lastWatermarks
+	jobs      jobs
 }
 
 // A seat is where a configured account is read, once this instance is the one to read it.
@@ -150,6 +151,16 @@ func (a *App) read(ctx context.Context) error {
 	a.mu.Lock()
 	a.publisher, a.trouble = publisher, nil
 	a.mu.Unlock()
+	following, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		a.followJobs(following)
+	}()
+	defer func() {
+		end()
+		<-ended
+	}()
 	if publisher.AtLeastOnce == nil {
 		if err := a.matchStore(publisher.Topics); err != nil {
 			return fmt.Errorf("match checkpoint with Kafka: %w", err)
@@ -220,10 +231,12 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 }
 
 // types are the event types that are switched on.
-func (a *App) types() []events.Type {
+func (a *App) types() []events.Type { return eventTypes(a.cfg) }
+
+func eventTypes(c *Config) []events.Type {
 	var out []events.Type
 	for _, t := range events.Types() {
-		if t != events.TypeMessage || a.cfg.Events.Message.Enabled {
+		if t != events.TypeMessage || c.Events.Message.Enabled {
 			out = append(out, t)
 		}
 	}
@@ -257,8 +270,13 @@ func (a *App) seat(ctx context.Context, s *seat, d kafka.Delivery, journal poll.
 		return err
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	s.account = account
+	a.mu.Unlock()
+	for _, job := range a.jobs.open() {
+		if job.Account == s.Name {
+			account.Offer(job)
+		}
+	}
 	return nil
 }
 
@@ -432,11 +450,12 @@ func (a *App) Status() status.Status {
 		if seat.account == nil {
 			s.Accounts = append(s.Accounts, status.Account{
 				Name: seat.Name, AccountID: seat.AccountID, Owner: seat.owner, Budget: status.Budget{Limit: seat.RequestsPerMinute},
+				Jobs: a.jobs.of(seat.Name),
 			})
 			continue
 		}
 		described, delivery := seat.account.Status()
-		described.Owner = seat.owner
+		described.Owner, described.Jobs = seat.owner, a.jobs.of(seat.Name)
 		s.Accounts = append(s.Accounts, described)
 		s.Delivery.Published += delivery.Published
 		s.Delivery.DeadLetters += delivery.DeadLetters

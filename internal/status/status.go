@@ -46,8 +46,23 @@ type Account struct {
 	Budget    Budget     `json:"budget"`
 	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null until the API has been heard
 	Endpoints []Endpoint `json:"endpoints"`
+	Jobs      []Job      `json:"jobs,omitempty"` // backfills, the newest first
 	// Notes are sentences for people about the plan as a whole: what the budget attains, and what more would buy.
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Job is a range of time that somebody asked for.
+type Job struct {
+	ID        string    `json:"id"`
+	State     string    `json:"state"` // requested, accepted, running, done or refused
+	Reason    string    `json:"reason,omitempty"`
+	From      time.Time `json:"from"`
+	To        time.Time `json:"to"`
+	Republish bool      `json:"republish,omitempty"`
+	Fraction  float64   `json:"fraction"` // 0 to 1
+	Requests  int64     `json:"requests"`
+	Events    int64     `json:"events"`
+	Updated   time.Time `json:"updated"`
 }
 
 // Owner says which instance reads an account.

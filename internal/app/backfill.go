@@ -1,0 +1,231 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll"
+)
+
+// BackfillOptions are the flags of poller backfill.
+type BackfillOptions struct {
+	Account         string
+	From, To        string // RFC 3339, or a day; empty To: now
+	Endpoints, Bots []string
+	Republish       bool
+	Detach          bool
+}
+
+// ErrJobRefused is wrapped by what Backfill returns if the owner of the account refuses the job.
+var ErrJobRefused = errors.New("refused")
+
+const (
+	// nobodyAfter is how long a job may lie there before it is said that nobody takes it.
+	nobodyAfter = 15 * time.Second
+	// plainEvery is how often progress is printed where there is no terminal.
+	plainEvery = 10 * time.Second
+	// forgetJobs is when finished jobs are taken off the topic.
+	forgetJobs = 90 * 24 * time.Hour
+)
+
+// Backfill writes a job for the owner of an account and follows its progress until it is done. When ctx ends before, the job goes
+// on.
+func Backfill(ctx context.Context, c *Config, out Output, o BackfillOptions) error {
+	job, err := newJob(c, &o, time.Now())
+	if err != nil {
+		return &UsageError{err}
+	}
+	control, err := kafka.OpenControl(ctx, kafka.Options{Config: c.Kafka, Log: out.Log}, eventTypes(c))
+	if err != nil {
+		return err
+	}
+	defer control.Close()
+	if err := control.Topics.CheckRetention(job.From, time.Now()); err != nil {
+		return err
+	}
+	key, value, err := job.Encode()
+	if err != nil {
+		return &UsageError{err}
+	}
+	if err := control.Write(ctx, kafka.Record{Key: key, Value: value}); err != nil {
+		return err
+	}
+	fmt.Fprintf(out.Err, "backfill %s: %s from %s to %s\n", job.ID, job.Account, job.From.Format(time.RFC3339), job.To.Format(time.RFC3339))
+	if o.Detach {
+		_, err := fmt.Fprintln(out.Out, job.ID)
+		return err
+	}
+	return follow(ctx, control, job.ID, newProgressView(out.Err))
+}
+
+// newJob makes a job of the flags. What the configuration already tells to be wrong is not asked of anybody.
+func newJob(c *Config, o *BackfillOptions, now time.Time) (*poll.Job, error) {
+	i := slices.IndexFunc(c.Accounts, func(a Account) bool { return a.Name == o.Account })
+	if i < 0 {
+		var names []string
+		for _, a := range c.Accounts {
+			names = append(names, a.Name)
+		}
+		return nil, fmt.Errorf("--account %q: there is no such account; want one of %s", o.Account, strings.Join(names, ", "))
+	}
+	account := &c.Accounts[i]
+	var id [3]byte
+	_, _ = rand.Read(id[:]) // never fails
+	job := &poll.Job{
+		ID: strings.ToLower(now.UTC().Format("20060102t150405")) + "-" + hex.EncodeToString(id[:]), Account: account.Name,
+		AccountID: account.AccountID, Bots: o.Bots, Republish: o.Republish, Requested: now.UTC(), To: now.UTC().Truncate(time.Second),
+	}
+	var err error
+	if job.From, err = parseTime("--from", o.From); err != nil {
+		return nil, err
+	}
+	if o.To != "" {
+		if job.To, err = parseTime("--to", o.To); err != nil {
+			return nil, err
+		}
+	}
+	if job.To.After(now) {
+		return nil, fmt.Errorf("--to %s has not come yet", o.To)
+	}
+	for _, name := range o.Endpoints {
+		e := events.Endpoint(name)
+		if !slices.Contains(events.Endpoints(), e) {
+			return nil, fmt.Errorf("--endpoint %q: there is no such endpoint; want one of %s", name, strings.Join(EndpointNames(), ", "))
+		}
+		if !account.Endpoints.Of(e).Enabled {
+			return nil, fmt.Errorf("--endpoint %s: it is switched off for account %s", name, account.Name)
+		}
+		job.Endpoints = append(job.Endpoints, e)
+	}
+	for _, name := range o.Bots {
+		if !slices.ContainsFunc(account.Bots, func(b Bot) bool { return b.Name == name || b.BotID == name }) {
+			return nil, fmt.Errorf("--bot %q: account %s has no such bot", name, account.Name)
+		}
+	}
+	return job, job.Validate()
+}
+
+// EndpointNames are those of all endpoints that can be read.
+func EndpointNames() (names []string) {
+	for _, e := range events.Endpoints() {
+		names = append(names, string(e))
+	}
+	return names
+}
+
+// parseTime reads a time, or the beginning of a day.
+func parseTime(flag, text string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC().Truncate(time.Second), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%s %q is no time; want one like 2026-11-01T00:00:00Z, or a day like 2026-11-01", flag, text)
+}
+
+// follow shows the progress of a job until it is finished.
+func follow(ctx context.Context, control *kafka.Control, id string, view *progressView) error {
+	tailing, stop := context.WithCancel(ctx)
+	defer stop()
+	nobody := time.AfterFunc(nobodyAfter, view.nobody)
+	defer nobody.Stop()
+	var known jobs
+	var last *poll.JobProgress
+	err := control.Tail(tailing, func(key, value []byte) {
+		if _, err := known.note(key, value); err != nil {
+			return // somebody else's
+		}
+		if e := known.all[id]; e != nil && e.progress != last {
+			nobody.Stop()
+			last = e.progress
+			view.show(last)
+			if last.State.Final() {
+				stop()
+			}
+		}
+	}, func() { cleanUp(tailing, control, &known, time.Now()) })
+	view.end()
+	switch {
+	case err != nil:
+		return fmt.Errorf("follow backfill %s, which goes on without: %w", id, err)
+	case last == nil || !last.State.Final():
+		fmt.Fprintf(view.w, "backfill %s goes on without this command; /status shows how far it is\n", id)
+		return nil
+	case last.State == poll.JobRefused:
+		return fmt.Errorf("backfill %s %w: %s", id, ErrJobRefused, last.Reason)
+	}
+	fmt.Fprintf(view.w, "backfill %s done: %s, %s\n", id, plural(int(last.Requests), "request"), plural(int(last.Events), "event"))
+	for _, u := range last.Units {
+		if u.Capped > 0 {
+			fmt.Fprintf(view.w, "%s %s: %s more rows than the API gives out\n", u.Endpoint, u.Bot, plural(int(u.Capped), "second")+" held")
+		}
+	}
+	return nil
+}
+
+// cleanUp takes jobs off the topic that were finished long ago. It is no harm if it fails.
+func cleanUp(ctx context.Context, control *kafka.Control, known *jobs, now time.Time) {
+	var old []kafka.Record
+	for id, e := range known.all {
+		if e.progress != nil && e.progress.State.Final() && now.Sub(e.progress.Updated) > forgetJobs {
+			for _, prefix := range []string{"progress/", "backfill/"} {
+				old = append(old, kafka.Record{Key: []byte(prefix + id)})
+			}
+		}
+	}
+	if len(old) > 0 {
+		_ = control.Write(ctx, old...)
+	}
+}
+
+// progressView shows progress: a bar on a terminal, lines elsewhere.
+type progressView struct {
+	w        io.Writer
+	terminal bool
+	printed  time.Time
+	state    poll.JobState
+}
+
+func newProgressView(w io.Writer) *progressView {
+	f, ok := w.(*os.File)
+	return &progressView{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+func (v *progressView) show(p *poll.JobProgress) {
+	if v.terminal {
+		const width = 30
+		full := int(p.Fraction * width)
+		fmt.Fprintf(v.w, "\r\x1b[K[%s%s] %3.0f %%  %s, %s", strings.Repeat("█", full), strings.Repeat("·", width-full), 100*p.Fraction,
+			plural(int(p.Requests), "request"), plural(int(p.Events), "event"))
+		v.printed = time.Now()
+		return
+	}
+	if p.State == v.state && time.Since(v.printed) < plainEvery {
+		return
+	}
+	v.state, v.printed = p.State, time.Now()
+	fmt.Fprintf(v.w, "%s: %.0f %%, %s, %s\n", p.State, 100*p.Fraction, plural(int(p.Requests), "request"), plural(int(p.Events), "event"))
+}
+
+// nobody says that the job was not taken so far.
+func (v *progressView) nobody() {
+	fmt.Fprintln(v.w, "no poller has taken it so far; it stays on the topic of jobs until one that reads the account runs")
+}
+
+func (v *progressView) end() {
+	if v.terminal && !v.printed.IsZero() {
+		fmt.Fprintln(v.w)
+	}
+}

@@ -1,0 +1,124 @@
+package e2e_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/koresim"
+)
+
+// run runs a command of the real binary to its end.
+func (s *setup) run(t *testing.T, binary string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := s.command(t, binary, args...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	_ = cmd.Run()
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+func (s *setup) command(t *testing.T, binary string, args ...string) *exec.Cmd {
+	t.Helper()
+	config := filepath.Join(s.dir, "poller.yaml")
+	require.NoError(t, os.WriteFile(config, []byte(s.yaml()), 0o600))
+	return exec.CommandContext(t.Context(), binary, append(args, "--config", config)...)
+}
+
+func TestSmallBackfill(t *testing.T) {
+	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
+		t.Run(delivery, func(t *testing.T) {
+			t.Parallel()
+			backfilled(t, embedded(t), delivery)
+		})
+	}
+}
+
+func TestKafkaBackfill(t *testing.T) {
+	t.Parallel()
+	backfilled(t, apache(t), kafka.ExactlyOnce)
+}
+
+// The real command has the real poller read what lay before its beginning. It is killed in the midst of it and started again, and
+// reads everything once; the command sees the end of it.
+func backfilled(t *testing.T, p *platform, delivery string) {
+	now := time.Now().UTC().Truncate(time.Second)
+	live := serve(t, "live", koresim.Config{
+		Seed: 71, Start: now.Add(-2 * time.Hour), End: now.Add(5 * time.Second), SegmentsPerDay: 4_000, Pace: koresim.Burst,
+	})
+	world := live.start
+	live.start = now.Add(-10 * time.Minute) // of reading
+	s := newSetup(t, p, live.yaml(quick("1h")))
+	s.delivery = delivery
+	c := s.follow(t)
+	poller := binary(t, "")
+
+	code, _, said := s.run(t, poller, "backfill", "--account", "dead", "--from", "2026-01-01")
+	require.Equal(t, 2, code)
+	require.Contains(t, said, `--account "dead": there is no such account; want one of live`)
+	code, _, said = s.run(t, poller, "backfill", "--account", "live", "--from", now.Add(-100*24*time.Hour).Format(time.RFC3339))
+	require.Equal(t, 1, code)
+	require.Contains(t, said, "would drop events of")
+
+	first := s.launch(t, poller)
+	cmd := s.command(t, poller, "backfill", "--account", "live", "--from", world.Format(time.RFC3339), "--to", live.start.Format(time.RFC3339))
+	var told logs
+	cmd.Stderr = &told
+	require.NoError(t, cmd.Start())
+	eventually(t, time.Minute, func() error {
+		if !strings.Contains(told.text(), "running: ") {
+			return fmt.Errorf("it is not begun: %s", told.text())
+		}
+		return nil
+	})
+	first.kill(t)
+	second := s.launch(t, poller)
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case err := <-done:
+		require.NoError(t, err, told.text())
+	case <-time.After(patience):
+		require.FailNow(t, "the backfill does not end", told.text())
+	}
+	require.Contains(t, told.text(), " done: ")
+
+	live.start = world
+	c.settle(t, live)
+	live.checkManners(t)
+
+	// Another one over the same time brings nothing, and is watched for a while only.
+	records := c.count()
+	watch := s.command(t, poller, "backfill", "--account", "live", "--from", world.Format(time.RFC3339), "--endpoint", "interactions")
+	var seen logs
+	watch.Stderr = &seen
+	require.NoError(t, watch.Start())
+	eventually(t, time.Minute, func() error {
+		if !strings.Contains(seen.text(), "backfill ") {
+			return errNotYet
+		}
+		return nil
+	})
+	_ = watch.Process.Signal(syscall.SIGINT)
+	require.NoError(t, watch.Wait(), seen.text())
+	require.Regexp(t, "goes on without this command|done: ", seen.text())
+	code, _, said = s.run(t, poller, "backfill", "--account", "live", "--from", world.Format(time.RFC3339), "--bot", live.account().Bots[0].ID)
+	require.Zero(t, code, said)
+	require.Equal(t, records, c.count())
+	second.stop(t)
+}
+
+func (l *logs) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}

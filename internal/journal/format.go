@@ -9,7 +9,7 @@ import (
 // version is what this build writes, and oldest the oldest build that can read it. A new kind of section or of key means a
 // new version; oldest moves only when skipping what it does not know would make an older build go wrong.
 const (
-	version = 1
+	version = 2 // 1: no cluster in the manifest
 	oldest  = 1
 )
 

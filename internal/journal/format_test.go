@@ -13,9 +13,9 @@ import (
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
 
-// later makes of a value what version 2 might write: more sections, of which version 1 knows nothing.
+// later makes of a value what version 3 might write: more sections, of which version 2 knows nothing.
 func later(value []byte, oldest byte) []byte {
-	value = append([]byte{2, oldest}, value[2:]...)
+	value = append([]byte{3, oldest}, value[2:]...)
 	return appendSection(appendSection(value, 40, []byte("news")), 1<<40, []byte{1, 2, 3})
 }
 
@@ -50,7 +50,7 @@ func examples(t testing.TB) []Record {
 	return append(all, records...)
 }
 
-// A roll-back works: what version 2 adds, version 1 passes over, unless version 2 says that it must not.
+// A roll-back works: what version 3 adds, version 2 passes over, unless version 3 says that it must not.
 func TestLaterVersionIsRead(t *testing.T) {
 	records := examples(t)
 	read := func(change func([]byte) []byte) (map[string][]byte, error) {
@@ -84,9 +84,9 @@ func TestLaterVersionIsRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ours, theirs)
 
-	_, err = read(func(value []byte) []byte { return later(value, 2) })
+	_, err = read(func(value []byte) []byte { return later(value, 3) })
 	require.ErrorIs(t, err, ErrTooNew)
-	require.ErrorContains(t, err, "it needs a reader of version 2, and this is version 1: written by a later version of this program; run that version")
+	require.ErrorContains(t, err, "it needs a reader of version 3, and this is version 2: written by a later version of this program; run that version")
 }
 
 func TestGarbageIsRefused(t *testing.T) {

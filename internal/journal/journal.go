@@ -15,6 +15,7 @@
 //
 //	manifest  1 first and next live delta, delta that the round goes up to, bytes from there on
 //	          2 number of progress records, sum of the hashes of their names   3 the same of snapshots
+//	          4 id of the cluster that the topic is on, since version 2
 //	progress  1 the record
 //	delta     1 hour of reading   2 days forgotten, before the rest   3 entities: distance from the day before, minute + 1 or 0
 //	          if shared, hash, length, value   4 days seen unchanged   5 dead letters: day, hash
@@ -79,6 +80,12 @@ func New(store *checkpoint.Store, account string) (*Journal, error) {
 
 // Exists reports whether a manifest was ever committed.
 func (j *Journal) Exists() bool { return j.state.exists }
+
+// Cluster returns the id of the Kafka cluster that the account was written for, empty if that was never said.
+func (j *Journal) Cluster() string { return j.state.manifest.cluster }
+
+// SetCluster says which cluster the account is written for from the next transaction on.
+func (j *Journal) SetCluster(id string) { j.state.manifest.cluster = id }
 
 // Append returns the records that the transaction for c must carry, in order. It adds to c.Progress what the store must
 // record with c. The store must hold all that was committed before. Only the last call before Committed counts, so that a

@@ -14,6 +14,7 @@ type manifest struct {
 	bytes       uint64 // of the deltas from round on, as they lie in the topic
 	members     tally  // of names of progress records
 	slots       tally  // of snapshots: day, slot, number of parts, delta they were written with
+	cluster     string // of the topic that it was written for; empty if it was not said
 }
 
 var emptyManifest = manifest{first: 1, next: 1, round: 1}
@@ -46,6 +47,7 @@ const (
 	manifestDeltas  = 1
 	manifestMembers = 2
 	manifestSlots   = 3
+	manifestCluster = 4
 )
 
 func (m *manifest) encode() []byte {
@@ -56,7 +58,8 @@ func (m *manifest) encode() []byte {
 	}
 	value := appendSection(newValue(80), manifestDeltas, deltas)
 	value = appendSection(value, manifestMembers, m.members.append(body[:0]))
-	return appendSection(value, manifestSlots, m.slots.append(body[:0]))
+	value = appendSection(value, manifestSlots, m.slots.append(body[:0]))
+	return appendSection(value, manifestCluster, []byte(m.cluster))
 }
 
 func (t tally) append(b []byte) []byte {
@@ -75,7 +78,7 @@ func (r *reader) tally() tally {
 }
 
 func decodeManifest(value []byte) (m manifest, err error) {
-	err = readValue(value, manifestSlots, func(tag uint64, r *reader) {
+	err = readValue(value, manifestCluster, func(tag uint64, r *reader) {
 		switch tag {
 		case manifestDeltas:
 			m.first, m.next, m.round, m.bytes = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
@@ -83,6 +86,8 @@ func decodeManifest(value []byte) (m manifest, err error) {
 			m.members = r.tally()
 		case manifestSlots:
 			m.slots = r.tally()
+		case manifestCluster:
+			m.cluster = string(r.bytes(uint64(len(r.rest))))
 		}
 	})
 	if err == nil && (m.first == 0 || m.first > m.round || m.round > m.next) {

@@ -1,0 +1,44 @@
+package journal
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/checkpoint/checkpointtest"
+)
+
+// A manifest says which cluster it was written for, and a replay brings that along.
+func TestCluster(t *testing.T) {
+	store := checkpointtest.Open(t)
+	j, err := New(store.Store, "a1")
+	require.NoError(t, err)
+	require.Empty(t, j.Cluster())
+	j.SetCluster("mirror")
+	c := checkpoint.Changes{Account: "a1", Seen: time.Unix(1e9, 0), Progress: map[string][]byte{"x": {1}}}
+	records, err := j.Append(&c)
+	require.NoError(t, err)
+
+	other := checkpointtest.Open(t)
+	r := NewReplay(other.Store, func(string) bool { return true })
+	for i, record := range records {
+		require.NoError(t, r.Add(record.Key, record.Value, int64(i+1)))
+	}
+	_, err = r.Finish(nil)
+	require.NoError(t, err)
+	again, err := New(other.Store, "a1")
+	require.NoError(t, err)
+	require.Equal(t, "mirror", again.Cluster())
+}
+
+// What version 1 wrote names no cluster.
+func TestManifestOfVersion1(t *testing.T) {
+	m := manifest{first: 1, next: 3, round: 1, bytes: 7, members: tally{2, 5}}
+	value := m.encode()
+	value[0] = 1
+	got, err := decodeManifest(value)
+	require.NoError(t, err)
+	require.Equal(t, m, got)
+}

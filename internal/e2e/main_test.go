@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,10 +44,13 @@ func TestMain(m *testing.M) {
 
 // platform is a Kafka cluster and a schema registry.
 type platform struct {
-	broker   string
+	broker   string // several: with commas between them
 	registry string
 	full     bool // the real ones: scenarios are played in full
 }
+
+// seeds are the brokers as a list in YAML.
+func (p *platform) seeds() string { return `"` + strings.ReplaceAll(p.broker, ",", `", "`) + `"` }
 
 // shared is what the whole suite starts at most once.
 var shared struct {

@@ -64,7 +64,7 @@ func (s *setup) yaml() string {
 	return fmt.Sprintf(`
 accounts:
 %skafka:
-  brokers: [%q]
+  brokers: [%s]
   topic_prefix: %s
   group: %q
 %s%sschema_registry: {url: %q, retry_for: 5s}
@@ -73,7 +73,7 @@ events: {message: {enabled: true}}
 server: {listen: "127.0.0.1:0"}
 shutdown: {drain: 10s}
 log: {level: info, format: json}
-`, s.accounts, s.platform.broker, s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
+`, s.accounts, s.platform.seeds(), s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
 }
 
 func (s *setup) mode() string {

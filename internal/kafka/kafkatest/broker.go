@@ -26,7 +26,7 @@ type KafkaOptions struct {
 	Users map[string]string
 }
 
-// A Broker is a Kafka cluster of one node.
+// A Broker is a node of a Kafka cluster, by default the only one.
 type Broker struct {
 	Addr     string
 	SASLAddr string // empty without users
@@ -44,11 +44,23 @@ func (b *Broker) Restart(ctx context.Context) error { return b.start(ctx) }
 
 // StartKafka installs Kafka where needed, starts a broker and waits until it serves. The caller stops it.
 func StartKafka(ctx context.Context, o KafkaOptions) (*Broker, error) {
-	installed, err := Install(ctx)
+	ports, err := freePorts(3)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(3)
+	b, err := prepare(ctx, o, ports)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.start(ctx); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// prepare makes a broker that is yet to be started. Its ports are for clients, for controllers, and for users.
+func prepare(ctx context.Context, o KafkaOptions, ports []int) (*Broker, error) {
+	installed, err := Install(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -76,9 +88,6 @@ func StartKafka(ctx context.Context, o KafkaOptions) (*Broker, error) {
 		name:  "Kafka",
 		build: func() *exec.Cmd { return java("kafka.Kafka", props) },
 		ready: func(ctx context.Context) error { return ping(ctx, b.Addr) },
-	}
-	if err := b.start(ctx); err != nil {
-		return nil, err
 	}
 	return b, nil
 }

@@ -23,7 +23,7 @@ func TestKafkaCluster(t *testing.T) {
 	brokers := kafkatest.KafkaCluster(t)
 	centre := busy(t, 51, 30*time.Second)
 	s := newSetup(t, &platform{broker: fmt.Sprintf("%s,%s,%s", brokers[0].Addr, brokers[1].Addr, brokers[2].Addr), registry: registry}, centre.yaml(quick("1h")+closeSoon))
-	s.more = "  topics: {partitions: 3, replication_factor: 3}\n"
+	s.more = "  topics: {partitions: 3, replication_factor: 3}\n" + latest
 	c := s.follow(t)
 	run := s.begin(t)
 	goesOn := func() {
@@ -61,6 +61,7 @@ func TestKafkaCluster(t *testing.T) {
 	run.stop(t)
 	centre.checkManners(t)
 	checkWindows(t, c, 20, centre)
+	c.checkLatest(t, s)
 }
 
 // restart starts brokers that need each other.

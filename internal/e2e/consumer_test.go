@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func (s *setup) follow(t *testing.T) *consumer {
 	require.NoError(t, err)
 	c := &consumer{names: kafka.NewNames(s.prefix), done: make(chan struct{}), next: map[string]map[int32]int64{}}
 	c.client, err = kgo.NewClient(
-		kgo.SeedBrokers(strings.Split(s.platform.broker, ",")...), kgo.ConsumeTopics(c.topics()...), kgo.FetchMaxWait(200*time.Millisecond),
+		kgo.SeedBrokers(s.platform.list()...), kgo.ConsumeTopics(c.topics()...), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(time.Second), kgo.UnknownTopicRetries(-1),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // the last offset of a partition may belong to one

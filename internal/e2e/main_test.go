@@ -50,7 +50,9 @@ type platform struct {
 }
 
 // seeds are the brokers as a list in YAML.
-func (p *platform) seeds() string { return `"` + strings.ReplaceAll(p.broker, ",", `", "`) + `"` }
+func (p *platform) seeds() string { return `"` + strings.Join(p.list(), `", "`) + `"` }
+
+func (p *platform) list() []string { return strings.Split(p.broker, ",") }
 
 // shared is what the whole suite starts at most once.
 var shared struct {

@@ -34,7 +34,7 @@ func TestSmallWindows(t *testing.T) {
 				Profile: profile, LateEdits: 0.2, Faults: koresim.Faults{Rate: 0.03, Seed: 6, Hang: time.Second, Slow: 300 * time.Millisecond},
 			})
 			s := newSetup(t, embedded(t), live.yaml(quick("1h")+closeSoon))
-			s.delivery = delivery
+			s.delivery, s.more = delivery, s.kafka()+latest
 			c := s.follow(t)
 			poller := binary(t, "")
 			for range 2 {
@@ -58,6 +58,7 @@ func TestSmallWindows(t *testing.T) {
 			})
 			run.stop(t)
 			checkWindows(t, c, 3, live)
+			c.checkLatest(t, s)
 		})
 	}
 }

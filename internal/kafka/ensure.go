@@ -130,6 +130,11 @@ type described struct {
 	allowed    []kadm.ACLOperation // empty where the broker does not say
 }
 
+// allows reports whether an operation is allowed, as far as the broker says.
+func (d described) allows(op kmsg.ACLOperation) bool {
+	return len(d.allowed) == 0 || slices.Contains(d.allowed, op) || slices.Contains(d.allowed, kmsg.ACLOperationAll)
+}
+
 func (d described) missing() bool {
 	return errors.Is(d.err, kerr.UnknownTopicOrPartition)
 }
@@ -282,8 +287,11 @@ func (t *Topics) check(found *metadata) []error {
 			problems = append(problems, &TopicError{Topic: s.name, Err: d.err, Text: "cannot be described", Hint: hintFor(d.err)})
 			continue
 		}
-		if len(d.allowed) > 0 && !slices.Contains(d.allowed, kmsg.ACLOperationWrite) && !slices.Contains(d.allowed, kmsg.ACLOperationAll) {
+		if !d.allows(kmsg.ACLOperationWrite) {
 			problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Write"))
+		}
+		if s.kind.reread() && !d.allows(kmsg.ACLOperationRead) {
+			problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Read"))
 		}
 		t.byName[s.name] = Topic{Name: s.name, Partitions: d.partitions}
 		switch {

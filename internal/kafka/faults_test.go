@@ -23,8 +23,8 @@ import (
 	"agentassist-poller/internal/kafka"
 )
 
-// Whatever a broker answers to a step of a transaction, the batch is there once in the end, whole: events, watermark and
-// checkpoint. The table says what that takes: nothing, taking the partition over again, or a person who is told what to do.
+// Whatever a broker answers to a step of a transaction, the batch is there once in the end, whole: events, the
+// compacted copies, watermark and checkpoint. The table says what that takes: nothing, taking the partition over again, or a person who is told what to do.
 func TestEveryTransactionError(t *testing.T) {
 	before4 := []kgo.Opt{kgo.MaxVersions(kversion.V3_8_0())} // brokers that are told of partitions before they get records
 	requests := []struct {
@@ -47,7 +47,7 @@ func TestEveryTransactionError(t *testing.T) {
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
-					f := openVirtual(t, transactional, r.client...)
+					f := openVirtual(t, withLatest, r.client...)
 					defer closeVirtual(t, f)
 					tables[i] = "# " + r.name + "\n" + f.suffer(t, kfake.Fault{Keys: []kmsg.Key{r.key}, Topic: r.topic}, r.answers)
 				})
@@ -179,12 +179,18 @@ func (f *fixture) deliverThrough(t *testing.T, name string, partition int32, fau
 
 const eventsOfBatch = 5
 
+func withLatest(c *kafka.Config) { c.Delivery, c.Latest = kafka.ExactlyOnce, []string{"search"} }
+
 func (f *fixture) batchFor(name string) *kafka.Batch {
 	feed := newFeed()
 	feed.Watermark.Source = name
 	batch := journaled(feed, name, searches(feed, eventsOfBatch))
 	for i, o := range batch.Events {
-		o.Event.Head().Source, o.Event.Head().EventID = name, fmt.Sprintf("%s/%d", name, i)
+		h := o.Event.Head()
+		h.Source, h.EventID, h.EntityID = name, fmt.Sprintf("%s/%d", name, i), fmt.Sprintf("%s/%d", name, i)
+		if i == 0 {
+			h.SupersededBy = ptr("another")
+		}
 	}
 	return batch
 }
@@ -200,6 +206,15 @@ func (f *fixture) checkOnce(t *testing.T, batches map[string]bool) {
 	}
 	for _, r := range f.read(t, f.Topics.DeadLetter()) { // of records that were refused again when sent alone
 		perBatch[r.Field("source")]++
+	}
+	latest, ended := map[string]int{}, map[string]int{}
+	for _, r := range f.read(t, topic+"-latest") {
+		name, n, _ := strings.Cut(r.Key, "/")
+		latest[name]++
+		if r.Value == nil {
+			require.Equal(t, "0", n)
+			ended[name]++
+		}
 	}
 	marks := map[string]int{}
 	for _, r := range f.read(t, f.Topics.Watermark()) {
@@ -218,7 +233,8 @@ func (f *fixture) checkOnce(t *testing.T, batches map[string]bool) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(batches)) {
-		require.Equal(t, []int{eventsOfBatch, 1, 1}, []int{perBatch[name], marks[name], records[name]}, "%s: events, watermarks, records of the checkpoint", name)
+		require.Equal(t, []int{eventsOfBatch, eventsOfBatch, 1, 1, 1}, []int{perBatch[name], latest[name], ended[name], marks[name], records[name]},
+			"%s: events, latest ones, tombstones, watermarks, records of the checkpoint", name)
 	}
 	require.Len(t, perBatch, len(batches))
 	require.Len(t, marks, len(batches))
@@ -266,7 +282,7 @@ func TestTransactionsThroughTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				f := openVirtual(t, transactional)
+				f := openVirtual(t, withLatest)
 				defer closeVirtual(t, f)
 				shard, err := f.TakeOver(t.Context(), shardPartition)
 				require.NoError(t, err)

@@ -135,12 +135,6 @@ func (r *real) wrongTopics(t *testing.T) {
 	}
 }
 
-// spelled are operations as Kafka's tools spell them.
-var spelled = map[kmsg.ACLOperation]string{
-	kmsg.ACLOperationDescribe: "Describe", kmsg.ACLOperationCreate: "Create", kmsg.ACLOperationWrite: "Write",
-	kmsg.ACLOperationDescribeConfigs: "DescribeConfigs",
-}
-
 // eventually repeats until the error says what is wanted, or until there is none where nothing is.
 func eventually(t *testing.T, want string, do func() error) {
 	t.Helper()
@@ -157,36 +151,113 @@ func eventually(t *testing.T, want string, do func() error) {
 	}
 }
 
-// The operations that a user needs are those that are named one after the other until all is well.
+// The permissions that a user needs are those that are named one after the other until all is well; nothing else is needed to
+// publish, to take a partition over, and to share the work out.
 func (r *real) permissions(t *testing.T) {
+	for _, delivery := range []string{kafka.AtLeastOnce, kafka.ExactlyOnce} {
+		t.Run(delivery, func(t *testing.T) { r.permissionsOf(t, delivery) })
+	}
+}
+
+func (r *real) permissionsOf(t *testing.T, delivery string) {
 	admin := r.admin(t)
 	c := r.config(t)
-	c.Brokers = []string{r.broker.SASLAddr}
+	c.Brokers, c.Delivery, c.Group = []string{r.broker.SASLAddr}, delivery, c.TopicPrefix
 	c.SASL = kafka.SASLConfig{Mechanism: "PLAIN", Username: "poller", Password: secret.New("right")}
-	grant := func(op kmsg.ACLOperation) {
-		acl := kadm.NewACLs().Topics(c.TopicPrefix + ".").ResourcePatternType(kmsg.ACLResourcePatternTypePrefixed).
-			Operations(op).Allow("User:poller").AllowHosts()
-		results, err := admin.CreateACLs(t.Context(), acl)
+	grant := func(acl *kadm.ACLBuilder) {
+		results, err := admin.CreateACLs(t.Context(), acl.Allow("User:poller").AllowHosts())
 		require.NoError(t, err)
+		require.NotEmpty(t, results)
 		for _, result := range results {
 			require.NoError(t, result.Err)
 		}
 	}
-	try := func() error {
-		_, err := ensure(t, c, types)
-		return err
+	topics := func(op kmsg.ACLOperation) *kadm.ACLBuilder {
+		return kadm.NewACLs().Topics(c.TopicPrefix + ".").ResourcePatternType(kmsg.ACLResourcePatternTypePrefixed).Operations(op)
 	}
-	for _, op := range []kmsg.ACLOperation{
-		kmsg.ACLOperationDescribe, kmsg.ACLOperationCreate, kmsg.ACLOperationWrite, kmsg.ACLOperationDescribeConfigs,
-	} {
-		eventually(t, "grant the poller's user "+spelled[op]+" on it", try)
-		grant(op)
+	read := func(topic string) *kadm.ACLBuilder {
+		return kadm.NewACLs().Topics(topic).ResourcePatternType(kmsg.ACLResourcePatternTypeLiteral).Operations(kmsg.ACLOperationRead)
 	}
-	eventually(t, "", try)
-	// Nothing else is needed to publish.
+	names := kafka.NewNames(c.TopicPrefix)
+	steps := []struct {
+		want string
+		acl  *kadm.ACLBuilder
+	}{
+		{"grant the poller's user Describe on it", topics(kmsg.ACLOperationDescribe)},
+		{"grant the poller's user Create on it", topics(kmsg.ACLOperationCreate)},
+		{"grant the poller's user Write on it", topics(kmsg.ACLOperationWrite)},
+		{"grant the poller's user DescribeConfigs on it", topics(kmsg.ACLOperationDescribeConfigs)},
+		{"topic " + names.Watermark() + " may not be used: Read is not allowed", read(names.Watermark())},
+	}
+	if delivery == kafka.ExactlyOnce {
+		ids := kadm.NewACLs().TransactionalIDs(c.Group+".").ResourcePatternType(kmsg.ACLResourcePatternTypePrefixed).
+			Operations(kmsg.ACLOperationDescribe, kmsg.ACLOperationWrite)
+		group := kadm.NewACLs().Groups(c.Group).ResourcePatternType(kmsg.ACLResourcePatternTypeLiteral).Operations(kmsg.ACLOperationRead)
+		steps = append(steps, []struct {
+			want string
+			acl  *kadm.ACLBuilder
+		}{
+			{"topic " + names.Checkpoint() + " may not be used: Read is not allowed", read(names.Checkpoint())},
+			{"grant the poller's user Describe and Write on the transactional ids of kafka.group", ids},
+			{"grant the poller's user Read on the group of kafka.group", group},
+		}...)
+	}
+	for _, step := range steps {
+		eventually(t, step.want, func() error { return r.begin(t, c) })
+		grant(step.acl)
+	}
+	eventually(t, "", func() error { return r.begin(t, c) })
 	f := r.open(t, c)
+	marks, err := f.LastWatermarks(t.Context())
+	require.NoError(t, err)
+	want := 0
+	if delivery == kafka.ExactlyOnce {
+		f.takeOver(t)
+		want = 1
+	}
+	require.Len(t, marks, want)
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 3)}))
 }
+
+// begin does what a start does, up to a first transaction.
+func (r *real) begin(t *testing.T, c kafka.Config) error {
+	rc := kafka.DefaultRegistryConfig()
+	rc.URL = r.registry.URL
+	p, err := kafka.Open(t.Context(), kafka.Options{Config: c, Registry: rc, Types: types, Log: quiet, Instance: "one"})
+	if err != nil {
+		return err
+	}
+	defer p.Close(t.Context())
+	if _, err := p.LastWatermarks(t.Context()); err != nil || c.Delivery == kafka.AtLeastOnce {
+		return err
+	}
+	shard, err := p.TakeOver(t.Context(), shardPartition)
+	if err != nil {
+		return err
+	}
+	defer shard.Close(t.Context())
+	if err := shard.Replay(t.Context(), shard.Start, func([]byte, []byte, int64) error { return nil }); err != nil {
+		return err
+	}
+	feed := newFeed()
+	if err := shard.Deliver(t.Context(), journaled(feed, "1", searches(feed, 3))); err != nil {
+		return err
+	}
+	joining := make(joining, 100)
+	member, err := p.Join(joining)
+	if err != nil {
+		return err
+	}
+	defer member.Leave(t.Context())
+	return <-joining
+}
+
+// joining tells what came of it: nil once partitions are assigned.
+type joining chan error
+
+func (j joining) Assigned(*kafka.Member, []int32) { j <- nil }
+func (j joining) Revoked([]int32)                 {}
+func (j joining) Trouble(err error)               { j <- err }
 
 func (r *real) wrongPassword(t *testing.T) {
 	c := r.config(t)

@@ -3,11 +3,13 @@ package kafka
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -136,7 +138,9 @@ func readTo(ctx context.Context, o Options, r partitionRange, each func(*kgo.Rec
 	defer client.Close()
 	for next := r.from; next < r.to; {
 		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
+		if err := fetches.Err(); errors.Is(err, kerr.TopicAuthorizationFailed) {
+			return denied(r.topic, err, "Read")
+		} else if err != nil {
 			return &requestError{fmt.Sprintf("read partition %d of %s from offset %d to %d", r.partition, r.topic, next, r.to), err}
 		}
 		fetches.EachRecord(func(record *kgo.Record) {

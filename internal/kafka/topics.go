@@ -96,6 +96,9 @@ func (k kind) compacted() bool { return k == kindLatest || k == kindState || k =
 // shared reports whether the topic has as many partitions as every other that is keyed like it.
 func (k kind) shared() bool { return k == kindEvents || k == kindLatest }
 
+// reread reports whether we read the topic ourselves, to know where we were.
+func (k kind) reread() bool { return k == kindState || k == kindSharded }
+
 // topicSpec is what a topic should be.
 type topicSpec struct {
 	suffix     string

@@ -172,17 +172,19 @@ func TestMissingPermissions(t *testing.T) {
 		configs  = kmsg.ACLOperationDescribeConfigs
 		write    = kmsg.ACLOperationWrite
 		create   = kmsg.ACLOperationCreate
+		read     = kmsg.ACLOperationRead
 	)
 	for name, tt := range map[string]struct {
 		acls   []kfake.ACL
 		exists bool
 		want   string // operation; empty if all is well
 	}{
-		"all":             {grant(describe, configs, write, create), false, ""},
-		"all but Create":  {grant(describe, configs, write), true, ""},
-		"Create":          {grant(describe, configs, write), false, "Create"},
-		"Write":           {grant(describe, configs), true, "Write"},
-		"DescribeConfigs": {grant(describe, write), true, "DescribeConfigs"},
+		"all":             {grant(describe, configs, write, create, read), false, ""},
+		"all but Create":  {grant(describe, configs, write, read), true, ""},
+		"Create":          {grant(describe, configs, write, read), false, "Create"},
+		"Write":           {grant(describe, configs, read), true, "Write"},
+		"Read":            {grant(describe, configs, write), true, "Read"},
+		"DescribeConfigs": {grant(describe, write, read), true, "DescribeConfigs"},
 		"Describe":        {grant(configs), true, "Describe"},
 	} {
 		t.Run(name, func(t *testing.T) {

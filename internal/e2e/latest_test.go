@@ -1,0 +1,53 @@
+package e2e_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka/kafkaread"
+)
+
+// latest switches compacted topics on, of types that have many revisions, and of one whose things may become others.
+const latest = "  latest: [feedback, conversation, segment]\n"
+
+// checkLatest holds the compacted topics against the event topics: what is left of each entity is its last revision, or nothing once
+// another has taken its place. What transactions that were aborted wrote is nowhere.
+func (c *consumer) checkLatest(t *testing.T, s *setup) {
+	t.Helper()
+	registry, err := sr.NewClient(sr.URLs(s.platform.registry))
+	require.NoError(t, err)
+	reader := kafkaread.NewReader(kafkaread.NewDecoder(registry), kgo.SeedBrokers(s.platform.list()...))
+	all := c.read(t)
+	ended := 0
+	for _, typ := range []events.Type{events.TypeFeedback, events.TypeConversation, events.TypeSegment} {
+		want, published := map[string]string{}, 0
+		for i := range all {
+			if r := &all[i]; r.Topic == c.names.Event(typ) {
+				published++
+				want[r.Field("entity_id")] = r.Field("event_id")
+				if r.Field("superseded_by") != "" {
+					want[r.Field("entity_id")] = ""
+				}
+			}
+		}
+		records, err := reader.All(t.Context(), c.names.Latest(typ))
+		require.NoError(t, err)
+		require.Len(t, records, published, "%s: a record for each event", typ)
+		have := map[string]string{}
+		for i := range records {
+			r := &records[i]
+			have[r.Key] = r.Field("event_id")
+			if r.Value == nil {
+				ended++
+				continue
+			}
+			require.Equal(t, r.Key, r.Field("entity_id"))
+		}
+		require.Equal(t, want, have, typ)
+	}
+	t.Logf("%d things were replaced by others", ended)
+}

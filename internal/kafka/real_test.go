@@ -248,7 +248,7 @@ func (r *real) begin(t *testing.T, c kafka.Config) error {
 	if err != nil {
 		return err
 	}
-	defer member.Leave(t.Context())
+	defer func() { _ = member.Leave(t.Context()) }()
 	return <-joining
 }
 

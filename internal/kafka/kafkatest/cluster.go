@@ -117,6 +117,6 @@ func (b *Broker) FillDisk(ctx context.Context) error {
 	case <-exited:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("Kafka goes on with a full disk: %w", ctx.Err()) //nolint:staticcheck // a name
+		return fmt.Errorf("Kafka goes on with a full disk: %w", ctx.Err())
 	}
 }

@@ -95,7 +95,7 @@ func (r *real) topics(t *testing.T) {
 	c.Latest = []string{"feedback"}
 	topics, err := ensure(t, c, events.Types())
 	require.NoError(t, err)
-	require.Len(t, topics.Created, 12+1+1+2)
+	require.Len(t, topics.Created, 12+1+1+3)
 	require.Equal(t, 3, topics.Partitions(topics.Event(events.TypeMessage)))
 	require.Equal(t, 1, topics.Partitions(topics.Watermark()))
 	search := topics.Topic(topics.Event(events.TypeSearch))
@@ -188,6 +188,7 @@ func (r *real) permissionsOf(t *testing.T, delivery string) {
 		{"grant the poller's user Write on it", topics(kmsg.ACLOperationWrite)},
 		{"grant the poller's user DescribeConfigs on it", topics(kmsg.ACLOperationDescribeConfigs)},
 		{"topic " + names.Watermark() + " may not be used: Read is not allowed", read(names.Watermark())},
+		{"topic " + names.Control() + " may not be used: Read is not allowed", read(names.Control())},
 	}
 	if delivery == kafka.ExactlyOnce {
 		ids := kadm.NewACLs().TransactionalIDs(c.Group+".").ResourcePatternType(kmsg.ACLResourcePatternTypePrefixed).

@@ -36,7 +36,7 @@ func TestCreateTopics(t *testing.T) {
 	}
 	topics, err := ensure(t, c, events.Types())
 	require.NoError(t, err)
-	require.Len(t, topics.Created, 12+1+1+2)
+	require.Len(t, topics.Created, 12+1+1+3)
 
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers...))
 	require.NoError(t, err)

@@ -56,6 +56,10 @@ var edges = []struct{ from, to, why string }{
 	{"internal/kafka/kafkaread", "internal/events", "decodes what consumers see"},
 	{"internal/kafka/kafkaread", "internal/kafka", "reads its wire format"},
 
+	{"internal/kafka", "internal/faultpoint", "is killed there by tests"},
+	{"internal/checkpoint", "internal/faultpoint", "is killed there by tests"},
+	{"internal/journal", "internal/faultpoint", "is killed there by tests"},
+
 	{"internal/revise", "internal/events", "compares and merges them"},
 	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
 	{"internal/journal", "internal/checkpoint", "writes out what the store remembers, and brings a store up to date"},

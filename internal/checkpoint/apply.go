@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
+
+	"agentassist-poller/internal/faultpoint"
 )
 
 // Recorded is what was recorded of an account elsewhere, for Apply.
@@ -61,6 +63,7 @@ func (s *Store) Apply(recorded []Recorded, identity map[string][]byte) error {
 				return err
 			}
 		}
+		faultpoint.Reach(faultpoint.TakeoverApply)
 		return nil
 	})
 }

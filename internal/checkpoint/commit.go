@@ -8,6 +8,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"agentassist-poller/internal/faultpoint"
 )
 
 // Changes is what one batch of reading adds to what is known. Applying it again changes nothing more, so that a commit
@@ -75,6 +77,7 @@ func (s *Store) Commit(c Changes) error {
 		if !changed {
 			return errUnchanged
 		}
+		faultpoint.Reach(faultpoint.DuringDisk)
 		return nil
 	})
 }

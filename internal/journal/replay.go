@@ -61,7 +61,7 @@ type slotOfDay struct {
 func NewReplay(store *checkpoint.Store, accounts func(account string) bool) *Replay {
 	return &Replay{
 		store: store, wanted: accounts, accounts: make(map[string]*replayed),
-		maxEntities: 50_000, maxBytes: 8 << 20,
+		maxEntities: replayEntities, maxBytes: replayBytes,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/faultpoint"
 )
 
 // limits say when rounds begin, and how much goes into a record and a transaction.
@@ -23,6 +24,9 @@ var defaultLimits = limits{
 	snapshots:  1 << 20,
 	tombstones: 512,
 }
+
+// What a replay gathers before it writes.
+var replayEntities, replayBytes = 50_000, 8 << 20
 
 // roundDue tells whether the deltas since the last round are worth another: when they are half as large as what it would
 // write, so that a byte is written three times in the long run and the deltas add at most half to the topic.
@@ -85,6 +89,7 @@ func (j *Journal) snapshot(d *draft, day uint32, slot checkpoint.Slot) ([]Record
 	if err != nil {
 		return nil, err
 	}
+	faultpoint.Near(faultpoint.Snapshot)
 	var records []Record
 	for n, value := range values {
 		record := Record{partKey(j.account, day, slot, uint32(n)), value}

@@ -53,13 +53,13 @@ func (s *Store) Apply(recorded []Recorded, identity map[string][]byte) error {
 				}
 			}
 			for name, record := range r.Progress {
-				if err := writeRecord(acc.Bucket(bucketProgress), name, record); err != nil {
+				if err := writeRecord(acc.Bucket(bucketProgress), r.Account, name, record); err != nil {
 					return err
 				}
 			}
 		}
 		for name, record := range identity {
-			if err := writeRecord(tx.Bucket(bucketIdentity), name, record); err != nil {
+			if err := writeRecord(tx.Bucket(bucketIdentity), "", name, record); err != nil {
 				return err
 			}
 		}
@@ -92,7 +92,7 @@ func (s *Step) apply(days *bolt.Bucket) error {
 	}
 	bucket.FillPercent = fillPercent
 	info := unpackDayInfo(bucket.Sequence())
-	added, err := putSorted(bucket, entries)
+	added, err := putSorted(bucket, s.Day, entries)
 	if err != nil {
 		return err
 	}
@@ -104,6 +104,10 @@ func (s *Step) apply(days *bolt.Bucket) error {
 type storedEntry struct {
 	key   storedKey
 	value []byte
+}
+
+func (e storedEntry) put(bucket *bolt.Bucket, day uint32) error {
+	return bucket.Put(e.key[:], seal(make([]byte, 0, sealSize+len(e.value)), day, e.key, e.value))
 }
 
 // sorted returns what is put in the order of the keys, each once.
@@ -131,7 +135,7 @@ func (s *Step) sorted() []storedEntry {
 
 // putSorted reports how many of the entries are new. Where nothing lies between the first and the last of them, as when a
 // store is built anew, all are, and none needs to be looked for.
-func putSorted(bucket *bolt.Bucket, entries []storedEntry) (added uint32, err error) {
+func putSorted(bucket *bolt.Bucket, day uint32, entries []storedEntry) (added uint32, err error) {
 	if len(entries) == 0 {
 		return 0, nil
 	}
@@ -146,7 +150,7 @@ func putSorted(bucket *bolt.Bucket, entries []storedEntry) (added uint32, err er
 			}
 		}
 		added++
-		if err := bucket.Put(key, entries[i].value); err != nil {
+		if err := entries[i].put(bucket, day); err != nil {
 			return 0, err
 		}
 	}

@@ -28,7 +28,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-const format = 2
+const format = 3
 
 var (
 	bucketMeta     = []byte("meta")

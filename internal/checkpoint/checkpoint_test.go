@@ -401,7 +401,7 @@ func TestOpenRefuses(t *testing.T) {
 		"a later format": {func(t *testing.T, path string) {
 			require.NoError(t, checkpointtest.OpenAt(t, path).Close())
 			edit(t, path, func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{9}) })
-		}, checkpoint.ErrFormat, "format 9, this build reads 2"},
+		}, checkpoint.ErrFormat, "format 9, this build reads 3"},
 		"a database of another program": {func(t *testing.T, path string) {
 			edit(t, path, func(tx *bolt.Tx) error { _, err := tx.CreateBucket([]byte("theirs")); return err })
 		}, checkpoint.ErrFormat, "another program"},

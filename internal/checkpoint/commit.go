@@ -64,13 +64,13 @@ func (s *Store) Commit(c Changes) error {
 				changed = true
 			}
 			for name, record := range c.Progress {
-				if err := writeRecord(acc.Bucket(bucketProgress), name, record); err != nil {
+				if err := writeRecord(acc.Bucket(bucketProgress), c.Account, name, record); err != nil {
 					return err
 				}
 			}
 		}
 		for name, record := range c.Identity {
-			if err := writeRecord(tx.Bucket(bucketIdentity), name, record); err != nil {
+			if err := writeRecord(tx.Bucket(bucketIdentity), "", name, record); err != nil {
 				return err
 			}
 		}
@@ -143,6 +143,7 @@ func writeDay(days *bolt.Bucket, puts []put, seen uint32) error {
 	info := unpackDayInfo(bucket.Sequence())
 	info.touched = max(info.touched, seen)
 	cursor := bucket.Cursor()
+	sealed := make([]byte, 0, len(puts)*sealSize+sizeOf(puts))
 	var next []byte // the first key in the bucket that is not before the one looked up last; empty if there is none
 	for i, p := range puts {
 		if i == 0 || len(next) > 0 && bytes.Compare(p.key[:], next) >= 0 { // what lies before next was not there
@@ -153,11 +154,20 @@ func writeDay(days *bolt.Bucket, puts []put, seen uint32) error {
 		if !again && !bytes.Equal(next, p.key[:]) {
 			info.entities++
 		}
-		if err := bucket.Put(p.key[:], p.value); err != nil {
+		start := len(sealed) // bbolt refers to it until the commit
+		sealed = seal(sealed, p.day, p.key, p.value)
+		if err := bucket.Put(p.key[:], sealed[start:]); err != nil {
 			return err
 		}
 	}
 	return bucket.SetSequence(info.pack())
+}
+
+func sizeOf(puts []put) (size int) {
+	for i := range puts {
+		size += len(puts[i].value)
+	}
+	return size
 }
 
 // touchDays notes that the days were seen, and reports whether that was news: within the same hour it is not.

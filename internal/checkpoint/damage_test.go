@@ -48,8 +48,30 @@ func sample(t testing.TB, clean bool) ([]byte, []checkpoint.Key) {
 	return content, keys
 }
 
+// remembered returns the entities that a sample remembers.
+func remembered(t testing.TB, content []byte, keys []checkpoint.Key) []checkpoint.Found {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sound.db")
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
+	require.NoError(t, err)
+	defer s.Close()
+	found := make([]checkpoint.Found, len(keys))
+	require.NoError(t, s.Lookup(account, probesOf(keys), found))
+	return found
+}
+
+func probesOf(keys []checkpoint.Key) []checkpoint.Probe {
+	probes := make([]checkpoint.Probe, len(keys))
+	for i, key := range keys {
+		probes[i] = checkpoint.Probe{Key: key, Slack: 3}
+	}
+	return probes
+}
+
 // exercise uses every verb on the file. Damage must come out as ErrDamaged or do no harm; a panic fails the test by itself.
-func exercise(t testing.TB, path string, keys []checkpoint.Key) (found bool) {
+// What is looked up is as it was; only where the file was not read whole may it be gone.
+func exercise(t testing.TB, path string, keys []checkpoint.Key, was []checkpoint.Found, whole bool) (found bool) {
 	t.Helper()
 	s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
 	if err != nil {
@@ -57,14 +79,24 @@ func exercise(t testing.TB, path string, keys []checkpoint.Key) (found bool) {
 		return true
 	}
 	defer s.Close()
-	probes := make([]checkpoint.Probe, len(keys))
 	puts := make([]checkpoint.Entry, len(keys))
 	for i, key := range keys {
-		probes[i] = checkpoint.Probe{Key: key, Slack: 3}
 		puts[i] = checkpoint.Entry{Key: key, Value: []byte("another value")}
 	}
 	steps := []func() error{
-		func() error { return s.Lookup(account, probes, make([]checkpoint.Found, len(probes))) },
+		func() error {
+			is := make([]checkpoint.Found, len(keys))
+			if err := s.Lookup(account, probesOf(keys), is); err != nil {
+				return err
+			}
+			for i := range was {
+				if is[i].Known && was[i].Known {
+					require.Equal(t, was[i].Value, is[i].Value, "entity %d has changed", i)
+				}
+				require.True(t, is[i].Known || !was[i].Known || !whole, "entity %d is gone", i)
+			}
+			return nil
+		},
 		func() error { _, err := s.AllProgress(account); return err },
 		func() error { _, err := s.Identity("cluster"); return err },
 		func() error { _, err := s.Stats(); return err },
@@ -92,10 +124,11 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 				checkpoint.CheckOutlineOnly(t)
 			}
 			content, keys := sample(t, mode.clean)
+			was := remembered(t, content, keys)
 			path := filepath.Join(t.TempDir(), "poller.db")
 			try := func(damaged []byte) bool {
 				require.NoError(t, os.WriteFile(path, damaged, 0o600))
-				return exercise(t, path, keys)
+				return exercise(t, path, keys, was, !mode.clean || !mode.outline)
 			}
 			require.False(t, try(content), "the file as it was")
 
@@ -111,7 +144,7 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 1))
 			for page := 0; page < len(content); page += pageSize {
 				header, entries := []int{0, 8, 10, 12}[r.IntN(4)], 16+r.IntN(64)
-				for _, offset := range []int{header, entries, r.IntN(pageSize)} {
+				for _, offset := range []int{header, entries, r.IntN(pageSize), r.IntN(pageSize), r.IntN(pageSize), r.IntN(pageSize)} {
 					damaged := append([]byte{}, content...)
 					damaged[page+offset] ^= 1 << r.IntN(8)
 					count(try(damaged))
@@ -189,6 +222,6 @@ func FuzzOpen(f *testing.F) {
 		copy(damaged[int(offset)%len(damaged):], patch)
 		path := filepath.Join(t.TempDir(), "poller.db")
 		require.NoError(t, os.WriteFile(path, damaged, 0o600))
-		exercise(t, path, keys)
+		exercise(t, path, keys, nil, false)
 	})
 }

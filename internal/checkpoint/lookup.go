@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -32,9 +31,13 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 		days := readDays(tx, account)
 		values := make([]byte, 0, 16*len(probes))
 		for i, probe := range probes {
-			key, value := days.find(probe)
-			if value == nil {
+			key, stored := days.find(probe)
+			if stored == nil {
 				continue
+			}
+			value, err := unseal(key.Day, key.stored(), stored)
+			if err != nil {
+				return err
 			}
 			start := len(values)
 			values = append(values, value...)
@@ -136,7 +139,7 @@ func (d *daysReader) find(p Probe) (Key, []byte) {
 func (s *Store) Progress(account, name string) (record []byte, err error) {
 	err = s.view("read progress", func(tx *bolt.Tx) error {
 		if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil {
-			record, err = readRecord(acc.Bucket(bucketProgress), name)
+			record, err = readRecord(acc.Bucket(bucketProgress), account, name)
 		}
 		return err
 	})
@@ -152,7 +155,7 @@ func (s *Store) AllProgress(account string) (map[string][]byte, error) {
 			return nil
 		}
 		return acc.Bucket(bucketProgress).ForEach(func(name, _ []byte) (err error) {
-			records[string(name)], err = readRecord(acc.Bucket(bucketProgress), string(name))
+			records[string(name)], err = readRecord(acc.Bucket(bucketProgress), account, string(name))
 			return err
 		})
 	})
@@ -162,30 +165,8 @@ func (s *Store) AllProgress(account string) (map[string][]byte, error) {
 // Identity returns the record about the file as a whole that was last committed under the name, nil if there is none.
 func (s *Store) Identity(name string) (record []byte, err error) {
 	err = s.view("read identity", func(tx *bolt.Tx) error {
-		record, err = readRecord(tx.Bucket(bucketIdentity), name)
+		record, err = readRecord(tx.Bucket(bucketIdentity), "", name)
 		return err
 	})
 	return record, err
-}
-
-// Records carry a checksum: a wrong interval of reading would lose events, while a wrong entity can only repeat one.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func readRecord(bucket *bolt.Bucket, name string) ([]byte, error) {
-	stored := bucket.Get([]byte(name))
-	if stored == nil {
-		return nil, nil
-	}
-	if len(stored) < 4 || binary.BigEndian.Uint32(stored) != crc32.Checksum(stored[4:], castagnoli) {
-		return nil, damage("checksum of record %q does not match", name)
-	}
-	return append([]byte{}, stored[4:]...), nil
-}
-
-func writeRecord(bucket *bolt.Bucket, name string, record []byte) error {
-	if record == nil {
-		return bucket.Delete([]byte(name))
-	}
-	stored := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(record)), crc32.Checksum(record, castagnoli))
-	return bucket.Put([]byte(name), append(stored, record...))
 }

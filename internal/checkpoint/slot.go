@@ -93,11 +93,15 @@ func (s *Store) Scan(account string, day uint32, slot Slot, fn func(minute uint1
 			if len(k) != storedKeySize {
 				return damage("key of %d bytes", len(k))
 			}
+			value, err := unseal(day, storedKey(k), v)
+			if err != nil {
+				return err
+			}
 			minute := uint16(0)
 			if slot < SlotShared {
 				minute = binary.BigEndian.Uint16(k)
 			}
-			if err := fn(minute, Hash(k[2:]), v); err != nil {
+			if err := fn(minute, Hash(k[2:]), value); err != nil {
 				if errors.Is(err, ErrStop) {
 					return nil
 				}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 )
 
 // damageError is what is wrong with a damaged file.
@@ -93,7 +94,7 @@ func checkPages(f *os.File, whole bool) error {
 		if p.flags != flagLeaf {
 			return damage("page %d is no leaf", leaf.id)
 		}
-		if err := c.leaf(p, leaf.keys, entityDepth, ""); err != nil {
+		if err := c.leaf(p, leaf.keys, entityDepth, leaf.path); err != nil {
 			return err
 		}
 	}
@@ -244,19 +245,20 @@ type keyRange struct{ first, end []byte }
 type child struct {
 	id   uint64
 	keys keyRange
+	path string // of the bucket
 }
 
 // tree checks the tree of a bucket that lies depth buckets below the root.
-func (c *checker) tree(root uint64, depth int, name string) error {
+func (c *checker) tree(root uint64, depth int, path string) error {
 	if err := c.mark(root, 1); err != nil {
 		return err
 	}
-	_, err := c.subtree(child{id: root}, depth, name, maxHeight)
+	_, err := c.subtree(child{id: root}, depth, path, maxHeight)
 	return err
 }
 
 // subtree checks what is below a page that is marked, and reports whether the page is a leaf.
-func (c *checker) subtree(top child, depth int, name string, height int) (isLeaf bool, err error) {
+func (c *checker) subtree(top child, depth int, path string, height int) (isLeaf bool, err error) {
 	if height == 0 {
 		return false, damage("tree is too high at page %d", top.id)
 	}
@@ -269,7 +271,7 @@ func (c *checker) subtree(top child, depth int, name string, height int) (isLeaf
 	}
 	switch p.flags {
 	case flagLeaf:
-		return true, c.leaf(p, top.keys, depth, name)
+		return true, c.leaf(p, top.keys, depth, path)
 	case flagBranch:
 		children, err := p.children(top.keys)
 		if err != nil {
@@ -282,10 +284,11 @@ func (c *checker) subtree(top child, depth int, name string, height int) (isLeaf
 				return false, err
 			}
 			if leaves && depth == entityDepth && !c.whole {
+				child.path = path
 				c.unread = append(c.unread, child)
 				continue
 			}
-			childIsLeaf, err := c.subtree(child, depth, name, height-1)
+			childIsLeaf, err := c.subtree(child, depth, path, height-1)
 			if err != nil {
 				return false, err
 			}
@@ -319,21 +322,21 @@ func (p page) children(keys keyRange) ([]child, error) {
 }
 
 // leaf checks a leaf page, and the trees of the buckets that it holds.
-func (c *checker) leaf(p page, keys keyRange, depth int, name string) error {
+func (c *checker) leaf(p page, keys keyRange, depth int, path string) error {
 	return p.elements(keys, func(at int) (pos, keySize, valueSize uint32) {
 		return order.Uint32(p.data[at+4:]), order.Uint32(p.data[at+8:]), order.Uint32(p.data[at+12:])
 	}, func(at int, key, value []byte) error {
-		if depth == 1 && name == string(bucketMeta) && bytes.Equal(key, keyClean) {
+		if path == "/"+string(bucketMeta) && bytes.Equal(key, keyClean) {
 			c.clean = true
 		}
 		switch flags := order.Uint32(p.data[at:]); {
 		case flags == 0:
-			return nil
+			return checkValue(depth, path, key, value)
 		case flags != 1 || len(value) < bucketSize || depth >= entityDepth:
 			return damage("entry of page %d is neither value nor bucket", p.id)
 		}
 		if root := order.Uint64(value); root != 0 {
-			return c.tree(root, depth+1, string(key))
+			return c.tree(root, depth+1, path+"/"+string(key))
 		}
 		if len(value) < bucketSize+headerSize {
 			return damage("bucket inside page %d is cut off", p.id)
@@ -342,7 +345,7 @@ func (c *checker) leaf(p page, keys keyRange, depth int, name string) error {
 		if inline.flags != flagLeaf {
 			return damage("bucket inside page %d is no leaf", p.id)
 		}
-		return c.leaf(inline, keyRange{}, depth+1, string(key))
+		return c.leaf(inline, keyRange{}, depth+1, path+"/"+string(key))
 	})
 }
 
@@ -375,6 +378,23 @@ func (p page) elements(
 		if err := fn(at, key, p.data[start+uint64(keySize):end]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkValue checks what is stored in the bucket at a path, depth buckets below the root.
+func checkValue(depth int, path string, key, value []byte) error {
+	account, isProgress := strings.CutSuffix(strings.TrimPrefix(path, "/"+string(bucketAccounts)+"/"), "/"+string(bucketProgress))
+	switch {
+	case depth == entityDepth && len(key) == storedKeySize && len(path) > len(dayName(0)):
+		_, err := unseal(binary.BigEndian.Uint32([]byte(path[len(path)-len(dayName(0)):])), storedKey(key), value)
+		return err
+	case depth == entityDepth:
+		return damage("key of %d bytes", len(key))
+	case depth == entityDepth-1 && isProgress:
+		return checkRecord(account, string(key), value)
+	case path == "/"+string(bucketIdentity):
+		return checkRecord("", string(key), value)
 	}
 	return nil
 }

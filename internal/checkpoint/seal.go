@@ -1,0 +1,67 @@
+package checkpoint
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Everything that is stored carries a checksum of what it is, and of where it belongs: the day of an entity, the account of a
+// record. A wrong interval of reading would lose events, and a wrong entity would
+// repeat one; where the file is a cache, it would find its way into what the file is made again from.
+const sealSize = 4
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// seal appends an entity's value as it is stored.
+func seal(dst []byte, day uint32, key storedKey, value []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, entitySum(day, key, value))
+	return append(dst, value...)
+}
+
+func unseal(day uint32, key storedKey, stored []byte) (value []byte, err error) {
+	if len(stored) < sealSize || binary.BigEndian.Uint32(stored) != entitySum(day, key, stored[sealSize:]) {
+		return nil, damage("checksum of entity %x of day %d does not match", key, day)
+	}
+	return stored[sealSize:], nil
+}
+
+func entitySum(day uint32, key storedKey, value []byte) uint32 {
+	var place [4 + storedKeySize]byte
+	binary.BigEndian.PutUint32(place[:], day)
+	copy(place[4:], key[:])
+	return crc32.Update(crc32.Checksum(place[:], castagnoli), castagnoli, value)
+}
+
+// readRecord returns a copy of the record of that name, nil if there is none. A record of no account is about the file.
+func readRecord(bucket *bolt.Bucket, account, name string) ([]byte, error) {
+	stored := bucket.Get([]byte(name))
+	if stored == nil {
+		return nil, nil
+	}
+	if err := checkRecord(account, name, stored); err != nil {
+		return nil, err
+	}
+	return append([]byte{}, stored[sealSize:]...), nil
+}
+
+func checkRecord(account, name string, stored []byte) error {
+	if len(stored) < sealSize || binary.BigEndian.Uint32(stored) != recordSum(account, name, stored[sealSize:]) {
+		return damage("checksum of record %q of account %q does not match", name, account)
+	}
+	return nil
+}
+
+func writeRecord(bucket *bolt.Bucket, account, name string, record []byte) error {
+	if record == nil {
+		return bucket.Delete([]byte(name))
+	}
+	stored := binary.BigEndian.AppendUint32(make([]byte, 0, sealSize+len(record)), recordSum(account, name, record))
+	return bucket.Put([]byte(name), append(stored, record...))
+}
+
+func recordSum(account, name string, record []byte) uint32 {
+	place := append(append([]byte(account), 0), name...)
+	return crc32.Update(crc32.Checksum(place, castagnoli), castagnoli, record)
+}

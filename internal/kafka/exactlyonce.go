@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/faultpoint"
 )
 
 // transactionTimeout is how long the broker lets a transaction stay open. A dead owner without a successor holds up every
@@ -23,6 +24,9 @@ type exactlyOnce struct {
 	// turn is held by the transaction under way: a producer has one at a time.
 	turn chan struct{}
 	lost *LostError // why there will be no other; guarded by turn
+	next int64      // the offset after the last record that is known to be this owner's; guarded by turn
+	// signed tells whether an owner has signed from an offset on.
+	signed func(ctx context.Context, from int64) (bool, error)
 }
 
 // A LostError ends a delivery in transactions: what became of the last batch is not known, or the disk does not hold it.
@@ -58,14 +62,16 @@ func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 	d.encode(b)
 	err := d.transact(ctx, b)
 	if err == nil {
+		faultpoint.Reach(faultpoint.BeforeDisk)
 		if err = b.commit(); err != nil {
 			err = fmt.Errorf("record on disk what is in Kafka: %w", err)
 		}
 	}
 	if err != nil {
-		d.lost = &LostError{Partition: d.partition, Fenced: fenced(err, time.Since(start)), Err: err}
+		d.lost = &LostError{Partition: d.partition, Fenced: d.succeeded(ctx), Err: err}
 		return d.lost
 	}
+	d.next = max(d.next, b.Next)
 	b.outbox.count(d.metrics)
 	d.metrics.delivered(start)
 	return nil
@@ -75,6 +81,7 @@ func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 func (d *exactlyOnce) transact(ctx context.Context, b *Batch) error {
 	for {
 		begun := time.Now()
+		faultpoint.Reach(faultpoint.BeforeBegin)
 		if err := d.client.BeginTransaction(); err != nil {
 			return &requestError{"begin transaction", err}
 		}
@@ -110,6 +117,7 @@ func (d *exactlyOnce) fill(ctx context.Context, b *Batch) error {
 	if err := d.send(ctx, b); err != nil {
 		return err
 	}
+	faultpoint.Reach(faultpoint.AfterProduce)
 	if err := d.addWatermarks(b); err != nil {
 		return err
 	}
@@ -145,6 +153,8 @@ func (d *exactlyOnce) send(ctx context.Context, b *Batch) error {
 func (d *exactlyOnce) commit(b *Batch) error {
 	ctx, cancel := context.WithTimeout(d.ctx, transactionTimeout)
 	defer cancel()
+	faultpoint.Reach(faultpoint.BeforeEnd)
+	faultpoint.Near(faultpoint.DuringEnd)
 	if err := d.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		d.metrics.failures.WithLabelValues(classify(err).String()).Inc()
 		return &requestError{"end transaction", err}
@@ -169,7 +179,14 @@ func (d *exactlyOnce) abort() error {
 	return nil
 }
 
-// fenced tells whether another instance has taken over. A broker that has timed a transaction out answers alike.
-func fenced(err error, since time.Duration) bool {
-	return since < transactionTimeout && (errors.Is(err, kerr.ProducerFenced) || errors.Is(err, kerr.InvalidProducerEpoch))
+// succeeded tells whether another instance has taken over, by what it has written. Kafka's word for it is no proof: it answers
+// alike to the owner whose transaction it has timed out, and at times to one that has just taken over a transaction that it is
+// about to time out. If it cannot be told, taking over again tells: of two owners, the last to sign has nobody after it.
+func (d *exactlyOnce) succeeded(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, succeededTimeout)
+	defer cancel()
+	signed, err := d.signed(ctx, d.next)
+	return err == nil && signed
 }
+
+const succeededTimeout = 5 * time.Second

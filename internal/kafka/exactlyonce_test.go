@@ -110,6 +110,22 @@ func TestTransactionOfFencedOwner(t *testing.T) {
 	require.Len(t, young.read(t, topic), 7)
 }
 
+// An epoch that Kafka calls old means that the partition must be taken over again, not that anybody else has: Kafka says the same
+// of a transaction that it has timed out, and has been seen to say it to an owner of two seconds.
+func TestTransactionOfOldEpochWithoutAnotherOwner(t *testing.T) {
+	f := open(t, newCluster(t), fast(), transactional)
+	f.takeOver(t)
+	feed := newFeed()
+	require.NoError(t, f.Deliver(t.Context(), journaled(feed, "1", searches(feed, 5))))
+	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidProducerEpoch, Count: 1})
+	lost, ok := errors.AsType[*kafka.LostError](f.Deliver(t.Context(), journaled(feed, "2", searches(feed, 7)[5:])))
+	require.True(t, ok)
+	require.False(t, lost.Fenced, "%v", lost)
+	f.takeOver(t)
+	require.NoError(t, f.Deliver(t.Context(), journaled(feed, "2", searches(feed, 7)[5:])))
+	require.Len(t, f.read(t, topic), 7)
+}
+
 // What the broker refuses is found in transactions that are aborted, and becomes a dead letter in the one that is not.
 func TestTransactionWithRefusedRecords(t *testing.T) {
 	f := open(t, newCluster(t), fast(), transactional, func(c *kafka.Config) { c.Compression = "none" })

@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/faultpoint"
 )
 
 const (
@@ -54,10 +56,12 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	if _, _, err := client.ProducerID(ctx); err != nil {
 		return nil, err
 	}
+	faultpoint.Reach(faultpoint.TakeoverFenced)
 	end, err := p.sign(ctx, client, partition)
 	if err != nil {
 		return nil, err
 	}
+	faultpoint.Reach(faultpoint.TakeoverSigned)
 	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.Topics.Checkpoint())
 	if err == nil {
 		err = starts.Error()
@@ -69,7 +73,8 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	return &Shard{
 		Delivery: &exactlyOnce{
 			sender: newSender(client, p.encoder, transactionTimeout, p.metrics), partition: partition,
-			topic: p.Topics.Checkpoint(), turn: make(chan struct{}, 1),
+			topic: p.Topics.Checkpoint(), turn: make(chan struct{}, 1), next: end + 1,
+			signed: func(ctx context.Context, from int64) (bool, error) { return p.signed(ctx, partition, from) },
 		},
 		Partition: partition, Start: start.Offset, End: end, publisher: p,
 	}, nil
@@ -103,12 +108,30 @@ func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int3
 	return record.Offset, nil
 }
 
+// signed tells whether the partition holds an owner's record from an offset on.
+func (p *Publisher) signed(ctx context.Context, partition int32, from int64) (signed bool, err error) {
+	topic := p.Topics.Checkpoint()
+	ends, err := kadm.NewClient(p.client).ListCommittedOffsets(ctx, topic)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return false, err
+	}
+	end, _ := ends.Lookup(topic, partition)
+	err = readTo(ctx, p.options, partitionRange{topic, partition, from, end.Offset}, func(r *kgo.Record) {
+		signed = signed || !r.Attrs.IsControl() && string(r.Key) == ownerKey
+	})
+	return signed, err
+}
+
 // Replay reads the partition from an offset up to where it was taken over, in order. Next is the offset after the record.
 func (s *Shard) Replay(ctx context.Context, from int64, each func(key, value []byte, next int64) error) error {
 	var failed error
 	err := readTo(ctx, s.publisher.options, partitionRange{s.publisher.Topics.Checkpoint(), s.Partition, from, s.End + 1},
 		func(r *kgo.Record) {
 			if failed == nil && !r.Attrs.IsControl() && string(r.Key) != ownerKey {
+				faultpoint.Reach(faultpoint.TakeoverReplay)
 				failed = each(r.Key, r.Value, r.Offset+1)
 			}
 		})

@@ -264,6 +264,9 @@ func (a *App) seat(ctx context.Context, s *seat, d kafka.Delivery, journal poll.
 		return fmt.Errorf("account %s: %w", s.Name, err)
 	}
 	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, store, d, a.observe, a.o.Abort
+	if shard, ok := d.(*kafka.Shard); ok && allowed == nil {
+		o.Owned = shard.Owned
+	}
 	o.Journal, o.Allowed, o.Log = journal, allowed, a.log.With("account", s.Name)
 	account, err := poll.NewAccount(o)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -27,6 +28,8 @@ type exactlyOnce struct {
 	next int64      // the offset after the last record that is known to be this owner's; guarded by turn
 	// signed tells whether an owner has signed from an offset on.
 	signed func(ctx context.Context, from int64) (bool, error)
+	// confirmed is when the last transaction was ended that Kafka took.
+	confirmed atomic.Pointer[time.Time]
 }
 
 // A LostError ends a delivery in transactions: what became of the last batch is not known, or the disk does not hold it.
@@ -155,9 +158,13 @@ func (d *exactlyOnce) commit(b *Batch) error {
 	defer cancel()
 	faultpoint.Reach(faultpoint.BeforeEnd)
 	faultpoint.Near(faultpoint.DuringEnd)
+	asked := time.Now()
 	if err := d.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		d.metrics.failures.WithLabelValues(classify(err).String()).Inc()
 		return &requestError{"end transaction", err}
+	}
+	if len(b.outbox.letters) > 0 { // else there was nothing to ask Kafka for
+		d.confirmed.Store(&asked)
 	}
 	for _, l := range b.outbox.letters {
 		if l.checkpoint {

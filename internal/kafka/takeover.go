@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -33,7 +34,15 @@ type Shard struct {
 	Start, End int64
 
 	publisher *Publisher
+	confirmed *atomic.Pointer[time.Time]
 }
+
+// OwnedFor is how long an owner may go on as if it were one after Kafka has shown it that it is.
+const OwnedFor = transactionTimeout
+
+// Owned reports whether Kafka has shown within OwnedFor that nobody else had taken the partition over. If not, a transaction
+// that succeeds shows it. Time when the process or the machine stood still counts.
+func (s *Shard) Owned() bool { return silence(*s.confirmed.Load(), time.Now()) < OwnedFor }
 
 // TakeOver makes this process the owner of a partition. Whoever was it before can publish nothing more; what that owner left
 // unfinished is aborted. Its errors say whether waiting may help, by a method Retryable.
@@ -57,6 +66,7 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 		return nil, err
 	}
 	faultpoint.Reach(faultpoint.TakeoverFenced)
+	asked := time.Now()
 	end, err := p.sign(ctx, client, partition)
 	if err != nil {
 		return nil, err
@@ -70,13 +80,14 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 		return nil, err
 	}
 	start, _ := starts.Lookup(p.Topics.Checkpoint(), partition)
+	delivery := &exactlyOnce{
+		sender: newSender(client, p.encoder, transactionTimeout, p.metrics), partition: partition,
+		topic: p.Topics.Checkpoint(), turn: make(chan struct{}, 1), next: end + 1,
+		signed: func(ctx context.Context, from int64) (bool, error) { return p.signed(ctx, partition, from) },
+	}
+	delivery.confirmed.Store(&asked)
 	return &Shard{
-		Delivery: &exactlyOnce{
-			sender: newSender(client, p.encoder, transactionTimeout, p.metrics), partition: partition,
-			topic: p.Topics.Checkpoint(), turn: make(chan struct{}, 1), next: end + 1,
-			signed: func(ctx context.Context, from int64) (bool, error) { return p.signed(ctx, partition, from) },
-		},
-		Partition: partition, Start: start.Offset, End: end, publisher: p,
+		Delivery: delivery, Partition: partition, Start: start.Offset, End: end, publisher: p, confirmed: &delivery.confirmed,
 	}, nil
 }
 

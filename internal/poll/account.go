@@ -95,7 +95,10 @@ type Options struct {
 	Store   Memory
 	Journal Journal // nil: what is recorded is recorded in Store only
 	// Allowed says whether the account may be asked for anything now. Nil: always.
-	Allowed  func() bool
+	Allowed func() bool
+	// Owned says whether it has been shown within kafka.OwnedFor that nobody else reads the account. If not, a delivery shows it
+	// before the next request. Nil: always.
+	Owned    func() bool
 	Delivery kafka.Delivery
 	Observer Observer
 	Log      *slog.Logger
@@ -356,6 +359,12 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 	r, slot, wait := a.next(e)
 	if r == nil {
 		return false, wait, nil
+	}
+	for a.Owned != nil && !a.Owned() && ctx.Err() == nil {
+		if err := a.recordSpent(ctx); err != nil {
+			slot.Done(time.Now())
+			return false, 0, err
+		}
 	}
 	// What a pass learns of the server, it learns from the answer: from then on others must not look.
 	fetch, locked := a.fetcher(r, slot), false

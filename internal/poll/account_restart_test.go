@@ -2,11 +2,13 @@ package poll_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/status"
@@ -176,5 +178,41 @@ func TestAccountHoldsWhatCannotBeDelivered(t *testing.T) {
 		r.caughtUp(20 * time.Minute)
 		r.runFor(30*time.Minute, time.Minute, nil)
 		r.compare(koresim.Scope{Settled: time.Now().Add(-20 * time.Minute)})
+	})
+}
+
+// A process that was stopped while another one took the account over learns of that before its first request.
+func TestAccountAsksNothingOnceItIsOwnedByAnother(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		var stopped, fenced atomic.Bool
+		r := newRig(t, small(24), quickSweeps)
+		r.options.Owned = func() bool { return !stopped.Load() }
+		r.topics.fail = func() error {
+			if fenced.Load() {
+				return &kafka.LostError{Fenced: true, Err: errors.New("old epoch")}
+			}
+			stopped.Store(false)
+			return nil
+		}
+		r.start()
+		r.runFor(5*time.Minute, time.Minute, nil)
+		requests := func() int64 { return r.sim.Stats().ByAccount[r.options.AccountID] }
+		before := requests()
+		stopped.Store(true)
+		r.runFor(time.Minute, time.Minute, nil)
+		require.Greater(t, requests(), before, "a delivery has shown that the account is still ours")
+		r.stop()
+
+		r.start()
+		r.runFor(time.Minute, time.Minute, nil)
+		before = requests()
+		fenced.Store(true)
+		stopped.Store(true)
+		time.Sleep(time.Minute)
+		require.Equal(t, before, requests())
+		lost, ok := errors.AsType[*kafka.LostError](<-r.done)
+		require.True(t, ok && lost.Fenced)
+		r.stop = func() {}
 	})
 }

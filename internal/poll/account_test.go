@@ -39,7 +39,8 @@ type rig struct {
 	latency func(events.Endpoint) time.Duration // of a request
 
 	account *poll.Account
-	began   time.Time // when the account that runs was started
+	began   time.Time    // when the account that runs was started
+	done    <-chan error // what Run has returned
 	stop    func()
 }
 
@@ -115,6 +116,7 @@ func (r *rig) start() {
 	r.began = time.Now()
 	ctx, cancel := context.WithCancel(r.t.Context())
 	done := make(chan error, 1)
+	r.done = done
 	go func() { done <- r.account.Run(ctx) }()
 	r.stop = func() {
 		cancel()

@@ -49,7 +49,7 @@ func (a *Account) recordSpent(ctx context.Context) error {
 }
 
 // chargeSpent takes the slots that the process before may have left taken: those recorded, and one for each endpoint,
-// which may have sent one more request before the process ended.
+// which may have sent one more request before the process ended, or before it learns that it does not own the account any more.
 func (a *Account) chargeSpent(record []byte) error {
 	if record == nil {
 		return nil
@@ -59,7 +59,11 @@ func (a *Account) chargeSpent(record []byte) error {
 		return fmt.Errorf("read record of the budget spent: %w", err)
 	}
 	now := time.Now()
-	a.budget.Precharge(len(a.Endpoints), now.Add(holdFor))
+	unaware := time.Duration(0)
+	if a.Owned != nil {
+		unaware = kafka.OwnedFor
+	}
+	a.budget.Precharge(len(a.Endpoints), now.Add(unaware+holdFor))
 	if until := s.Time.Add(holdFor); until.After(now) { // our clock may have been set back since
 		a.budget.Precharge(s.Slots, minTime(until, now.Add(holdFor)))
 	}

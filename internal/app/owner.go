@@ -61,7 +61,7 @@ func (o *owner) run(ctx context.Context) error {
 		if !o.await(ctx) {
 			return nil
 		}
-		began := time.Now()
+		began, store := time.Now(), o.memory()
 		err := o.term(ctx)
 		if ctx.Err() != nil {
 			if _, lost := errors.AsType[*kafka.LostError](err); lost {
@@ -71,6 +71,11 @@ func (o *owner) run(ctx context.Context) error {
 		}
 		if lost, ok := errors.AsType[*kafka.LostError](err); ok && lost.Fenced && o.allowed == nil {
 			return fmt.Errorf("%w: %w; two instances without kafka.group share the topics", ErrFenced, err)
+		}
+		if errors.Is(err, checkpoint.ErrDamaged) {
+			if err := o.replaceStore(store, "it is damaged: "+err.Error()); err != nil {
+				return err
+			}
 		}
 		if time.Since(began) > goodTerm {
 			failures = 0

@@ -54,28 +54,35 @@ func (a *App) matchStore(topics *kafka.Topics) error {
 	if err != nil {
 		return err
 	}
-	is := map[string]string{identityCluster: topics.Cluster, identityTopic: topics.CheckpointID}
-	for name, want := range is {
-		if was[name] == "" || was[name] == want {
-			continue
+	for name, is := range identityOf(topics) {
+		if was[name] != "" && was[name] != string(is) {
+			return a.replaceStore(store, fmt.Sprintf("it was written for another Kafka: its %s is %s, not %s", name, was[name], is))
 		}
-		file, err := store.SetAside()
-		if err != nil {
-			return err
-		}
-		a.log.Warn("the checkpoint file was written for another Kafka and has been set aside; it is made again from the checkpoint topic",
-			"file", file, "differs", name, "is", was[name], "want", want)
-		if store, err = openStore(a.cfg, a.log); err != nil {
-			return err
-		}
-		a.mu.Lock()
-		a.store = store
-		a.mu.Unlock()
-		break
 	}
-	return store.Commit(checkpoint.Changes{Identity: map[string][]byte{
-		identityCluster: []byte(topics.Cluster), identityTopic: []byte(topics.CheckpointID),
-	}})
+	return store.Commit(checkpoint.Changes{Identity: identityOf(topics)})
+}
+
+func identityOf(topics *kafka.Topics) map[string][]byte {
+	return map[string][]byte{identityCluster: []byte(topics.Cluster), identityTopic: []byte(topics.CheckpointID)}
+}
+
+// replaceStore sets the checkpoint file aside and begins a new one, unless that has been done since the store was asked for.
+func (a *App) replaceStore(store *checkpoint.Store, why string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.store != store {
+		return nil
+	}
+	file, err := store.SetAside()
+	if err != nil {
+		return err
+	}
+	a.log.Warn("the checkpoint file has been set aside; it is made again from the checkpoint topic", "file", file, "because", why)
+	if store, err = openStore(a.cfg, a.log); err != nil {
+		return err
+	}
+	a.store = store
+	return store.Commit(checkpoint.Changes{Identity: identityOf(a.publisher.Topics)})
 }
 
 func identities(store *checkpoint.Store, names ...string) (map[string]string, error) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,29 @@ func TestSmallDiskLost(t *testing.T) {
 	run, once := diskLost(t, "")
 	require.True(t, once)
 	require.NotContains(t, run.tail(1000), "reading goes on from the last watermark")
+}
+
+// The file is cut short under a poller that goes on: it is set aside and made again, and nothing comes twice.
+func TestSmallDiskDamagedInUse(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Second)
+	live := serve(t, "live", koresim.Config{
+		Seed: 23, Start: now.Add(-10 * time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
+	})
+	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	c := s.follow(t)
+	run := s.begin(t)
+	eventually(t, time.Minute, func() error { return some(c) })
+	require.NoError(t, os.Truncate(filepath.Join(s.dir, "poller.db"), int64(2*os.Getpagesize())))
+	eventually(t, patience, func() error {
+		if !strings.Contains(run.tail(1000), "has been set aside") {
+			return errNotYet
+		}
+		return nil
+	})
+	c.settle(t, live)
+	run.stop(t)
+	live.checkManners(t)
 }
 
 // Without transactions the checkpoint is lost with the disk. What can be lost with it is memory, never events: reading goes on

@@ -1,6 +1,6 @@
 // Package faultpoint names the instants at which a kill would hurt most, so that tests can end the process there. Built with
 // the tag faultpoints, the process reads POLLER_FAULTPOINT=name:n and ends itself by SIGKILL when it reaches that point for
-// the n-th time. Built without it, which is how it is released, nothing of this is left.
+// the n-th time; name:n:stop only stops it, as SIGSTOP does. Built without it, which is how it is released, nothing of this is left.
 package faultpoint
 
 // The steps of a delivery in transactions and of taking a partition over, in their order.

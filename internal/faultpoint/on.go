@@ -13,17 +13,28 @@ import (
 	"time"
 )
 
-// chosen is the point to die at, and after how many times.
-var chosen, left = func() (string, *atomic.Int64) {
-	name, times, _ := strings.Cut(os.Getenv("POLLER_FAULTPOINT"), ":")
-	n, err := strconv.ParseInt(times, 10, 64)
-	if name != "" && (err != nil || n < 1) {
-		panic("POLLER_FAULTPOINT is not name:n")
+// chosen is the point to end at, after how many times, and by which signal.
+var (
+	chosen string
+	left   atomic.Int64
+	signal = syscall.SIGKILL
+)
+
+func init() {
+	parts := strings.Split(os.Getenv("POLLER_FAULTPOINT"), ":")
+	if len(parts) < 2 {
+		return
 	}
-	count := new(atomic.Int64)
-	count.Store(n)
-	return name, count
-}()
+	n, err := strconv.ParseInt(parts[1], 10, 64)
+	if err != nil || n < 1 {
+		panic("POLLER_FAULTPOINT is not name:n or name:n:stop")
+	}
+	chosen = parts[0]
+	left.Store(n)
+	if len(parts) > 2 {
+		signal = syscall.SIGSTOP
+	}
+}
 
 // Reach ends the process if it is at the chosen point for the n-th time.
 func Reach(name string) {
@@ -44,7 +55,9 @@ func Near(name string) {
 
 // die leaves no time for anything: neither deferred functions nor other threads. What it says is for the test's log.
 func die(name string) {
-	fmt.Fprintf(os.Stderr, "killed at %s\n", name)
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
+	fmt.Fprintf(os.Stderr, "%v at %s\n", signal, name)
+	_ = syscall.Kill(os.Getpid(), signal)
+	if signal == syscall.SIGKILL {
+		select {}
+	}
 }

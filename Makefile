@@ -4,10 +4,11 @@ LINT_VERSION := v2.15.0
 CACHE        := $(CURDIR)/.cache
 LINT         := $(CACHE)/bin/golangci-lint-$(LINT_VERSION)
 FUZZTIME     ?= 10s
+KILLS        ?= 1000
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test seeds demo full kafka-test lint tidy generate chart fuzz bench ci clean
+.PHONY: build test seeds demo full kafka-test lint tidy generate chart fuzz bench prove ci clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
@@ -59,7 +60,10 @@ fuzz: ## every fuzz target for FUZZTIME
 bench: ## every benchmark briefly, with ratios to baselines; docs/performance.md says what they are
 	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-ci: build tidy lint generate test seeds kafka-test chart ## all of it but make full and make bench, which take longer
+prove: ## KILLS kills of the poller at every step of its delivery, on Apache Kafka, and what a reader has seen of them
+	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 12h -run '^TestKafkaKilled$$/^exactly-once$$' ./internal/e2e -kills $(KILLS)
+
+ci: build tidy lint generate test seeds kafka-test chart ## all of it but make full, make bench and make prove, which take longer
 	$(MAKE) fuzz FUZZTIME=2000x # a number of inputs, not a time: the same everywhere
 	bin/poller demo --duration 20s --json
 

@@ -23,6 +23,7 @@ type centre struct {
 	name  string
 	url   string
 	start time.Time // when the first contact begins
+	limit int       // of requests per minute
 
 	// over holds the ledger, once nothing more will happen: it takes a while to work out.
 	over []*koresim.Entry
@@ -47,7 +48,7 @@ func serve(t *testing.T, name string, cfg koresim.Config) *centre {
 			t.Error(err)
 		}
 	})
-	return &centre{Server: server, name: name, url: "http://" + listener.Addr().String(), start: cfg.Start}
+	return &centre{Server: server, name: name, url: "http://" + listener.Addr().String(), start: cfg.Start, limit: cfg.RequestsPerMinute}
 }
 
 func (c *centre) account() *koresim.Account { return c.Accounts()[0] }
@@ -103,7 +104,7 @@ func (c *centre) yaml(more string) string {
     requests_per_minute: %d
     start: %s
     bots:
-%s%s`, c.name, c.url, a.ID, a.ClientID, a.ClientSecret, perMinute, c.start.Format(time.RFC3339), bots.String(), more)
+%s%s`, c.name, c.url, a.ID, a.ClientID, a.ClientSecret, c.limit, c.start.Format(time.RFC3339), bots.String(), more)
 }
 
 // checkManners says what the client must never do.

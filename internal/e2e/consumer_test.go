@@ -208,23 +208,29 @@ func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed,
 // when nothing has come for very long.
 func (c *consumer) settle(t *testing.T, centres ...*centre) {
 	t.Helper()
+	began := time.Now()
+	for _, centre := range centres {
+		report, settled := c.await(t, centre)
+		if !settled {
+			require.FailNow(t, "the topics do not agree with the ledger", "%s: %v\n%+v", centre.name, report, report.ByType)
+		}
+		t.Logf("%s, after %v: %v", centre.name, time.Since(began).Round(time.Second), report)
+	}
+}
+
+// await is settle for one centre, and leaves it to the caller what to make of the outcome.
+func (c *consumer) await(t *testing.T, centre *centre) (report *koresim.Report, settled bool) {
+	t.Helper()
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
-	began, moved := time.Now(), time.Now()
-	for _, centre := range centres {
-		for seen := -1; ; <-tick.C {
-			if n := c.count(); n != seen {
-				seen, moved = n, time.Now()
-				continue
-			}
-			report, settled := c.compare(t, centre)
-			if settled {
-				t.Logf("%s, after %v: %v", centre.name, time.Since(began).Round(time.Second), report)
-				break
-			}
-			if time.Since(moved) > stillness {
-				require.FailNow(t, "the topics do not agree with the ledger", "%s: %v\n%+v", centre.name, report, report.ByType)
-			}
+	moved := time.Now()
+	for seen := -1; ; <-tick.C {
+		if n := c.count(); n != seen {
+			seen, moved = n, time.Now()
+			continue
+		}
+		if report, settled = c.compare(t, centre); settled || time.Since(moved) > stillness {
+			return report, settled
 		}
 	}
 }

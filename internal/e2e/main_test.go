@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -88,7 +89,9 @@ func apache(t *testing.T) *platform {
 		if shared.err = os.MkdirAll(dir, 0o755); shared.err != nil {
 			return
 		}
-		if shared.broker, shared.err = kafkatest.StartKafka(context.Background(), kafkatest.KafkaOptions{Dir: dir}); shared.err == nil {
+		if shared.broker, shared.err = kafkatest.StartKafka(context.Background(), kafkatest.KafkaOptions{
+			Dir: dir, Properties: map[string]string{"log.cleaner.backoff.ms": "500"}, // compaction is not to wait for a long test
+		}); shared.err == nil {
 			shared.registry, shared.err = kafkatest.StartRegistry(context.Background(), shared.dir)
 		}
 	})
@@ -108,21 +111,25 @@ func sharedStop() {
 }
 
 // binary builds the poller, once for each set of linker flags.
-func binary(t *testing.T, ldflags string) string {
+func binary(t *testing.T, ldflags string) string { return build(t, "-ldflags", ldflags) }
+
+// build builds the poller, once for each set of flags.
+func build(t *testing.T, flags ...string) string {
 	t.Helper()
+	key := strings.Join(flags, " ")
 	shared.build.Lock()
 	defer shared.build.Unlock()
-	if path, ok := shared.builds[ldflags]; ok {
+	if path, ok := shared.builds[key]; ok {
 		return path
 	}
 	path := filepath.Join(shared.dir, fmt.Sprintf("poller-%d", len(shared.builds)))
-	cmd := exec.Command("go", "build", "-ldflags", ldflags, "-o", path, "agentassist-poller/cmd/poller")
+	cmd := exec.Command("go", slices.Concat([]string{"build"}, flags, []string{"-o", path, "agentassist-poller/cmd/poller"})...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the poller: %v\n%s", err, out)
 	}
 	if shared.builds == nil {
 		shared.builds = map[string]string{}
 	}
-	shared.builds[ldflags] = path
+	shared.builds[key] = path
 	return path
 }

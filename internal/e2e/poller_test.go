@@ -224,14 +224,15 @@ type outside struct {
 	err  error
 }
 
-// launch starts the real binary.
-func (s *setup) launch(t *testing.T, binary string) *outside {
+// launch starts the real binary, with more in its environment.
+func (s *setup) launch(t *testing.T, binary string, environ ...string) *outside {
 	t.Helper()
 	config := filepath.Join(s.dir, "poller.yaml")
 	require.NoError(t, os.WriteFile(config, []byte(s.yaml()), 0o600))
 	p := &outside{cmd: exec.Command(binary, "run", "--config", config), done: make(chan struct{})}
 	p.cmd.Stderr = &p.logs
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, app.EnvPrefix) }) // no settings
+	p.cmd.Env = append(p.cmd.Env, environ...)
 	require.NoError(t, p.cmd.Start())
 	go func() {
 		defer close(p.done)

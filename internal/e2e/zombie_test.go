@@ -1,0 +1,126 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/app"
+	"agentassist-poller/internal/faultpoint"
+	"agentassist-poller/internal/koresim"
+)
+
+// A poller without a group stops in its tracks, for longer than a transaction may last or than the server's minute, while another
+// one with the same configuration takes over; then it goes on. It finds out before it asks the API for anything: it publishes
+// nothing, spends nothing of the budget, which the other one uses up, and ends with exit code 3.
+func TestKafkaZombie(t *testing.T) {
+	p := apache(t)
+	for _, test := range []struct {
+		point string
+		stop  time.Duration
+	}{
+		{faultpoint.BeforeBegin, 12 * time.Second},
+		{faultpoint.AfterProduce, 12 * time.Second},
+		{faultpoint.BeforeEnd, 3 * time.Second},
+		{faultpoint.BeforeDisk, 12 * time.Second},
+		{anyInstant, 80 * time.Second},
+	} {
+		t.Run(fmt.Sprintf("%s-%v", test.point, test.stop), func(t *testing.T) {
+			t.Parallel()
+			centre, s := scarce(t, p, test.stop)
+			c := s.follow(t)
+			zombie := s.launch(t, build(t, "-tags", "faultpoints"), "POLLER_FAULTPOINT="+test.point+":12:stop")
+			if test.point == anyInstant {
+				eventually(t, time.Minute, func() error { return some(c) })
+				require.NoError(t, zombie.cmd.Process.Signal(syscall.SIGSTOP))
+			}
+			eventually(t, time.Minute, zombie.stopped)
+			other := *s
+			other.dir = t.TempDir()
+			young := other.launch(t, binary(t, ""))
+			time.Sleep(test.stop)
+			require.NoError(t, zombie.cmd.Process.Signal(syscall.SIGCONT))
+			zombie.endsFenced(t)
+			c.settle(t, centre)
+			checkRecords(t, c)
+			young.stop(t)
+			centre.checkManners(t)
+			t.Logf("at most %d requests a minute of %d", centre.Stats().MaxPerMinute, centre.limit)
+		})
+	}
+}
+
+// Of two pollers with the same configuration and no group, one stays and one ends with exit code 3, whoever starts first and
+// however many partitions the accounts are in.
+func TestKafkaTwoInstances(t *testing.T) {
+	p := apache(t)
+	for name, apart := range map[string]time.Duration{"together": 0, "one after the other": 5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			first, s := scarce(t, p, 10*time.Second)
+			s.prefix = strings.ReplaceAll(s.prefix, " ", "-")
+			now := time.Now().UTC().Truncate(time.Second)
+			second := serve(t, "second", koresim.Config{
+				Seed: 62, Start: now.Add(-time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
+			})
+			s.accounts += second.yaml(quick("1h"))
+			c := s.follow(t)
+			other := *s
+			other.dir = t.TempDir()
+			one := s.launch(t, binary(t, ""))
+			time.Sleep(apart)
+			two := other.launch(t, binary(t, ""))
+			stays, ends := one, two
+			select {
+			case <-one.done:
+				stays, ends = two, one
+			case <-two.done:
+			case <-time.After(time.Minute):
+				require.FailNow(t, "both go on")
+			}
+			ends.endsFenced(t)
+			c.settle(t, first, second)
+			stays.stop(t)
+			first.checkManners(t)
+			second.checkManners(t)
+		})
+	}
+}
+
+// scarce is a centre whose budget is used up all the time, and a setup that reads it.
+func scarce(t *testing.T, p *platform, length time.Duration) (*centre, *setup) {
+	t.Helper()
+	now := time.Now().UTC().Truncate(time.Second)
+	c := serve(t, "scarce", koresim.Config{
+		Seed: 61, Start: now.Add(-time.Minute), End: now.Add(length + 10*time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
+		RequestsPerMinute: 40,
+	})
+	return c, newSetup(t, p, c.yaml(quick("1h")))
+}
+
+// stopped returns nil if the process stands still.
+func (p *outside) stopped() error {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return err
+	}
+	if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+		return fmt.Errorf("the process is in state %.1s", state)
+	}
+	return nil
+}
+
+func (p *outside) endsFenced(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.done:
+		require.Equal(t, app.ExitFenced, p.cmd.ProcessState.ExitCode(), "%s", p.tail(20))
+	case <-time.After(time.Minute):
+		require.FailNow(t, "it goes on, although another one has taken over", "%s", p.tail(20))
+	}
+}

@@ -32,7 +32,7 @@ func execute(ctx context.Context, hurry <-chan struct{}, args []string, stdout, 
 		PersistentPreRun:  func(*cobra.Command, []string) { began = true },
 		CompletionOptions: cobra.CompletionOptions{},
 	}
-	root.AddCommand(runCommand(hurry), backfillCommand(), demoCommand(), simulateCommand(), planCommand(), checkCommand(), schemasCommand(), versionCommand())
+	root.AddCommand(runCommand(hurry), backfillCommand(), checkpointCommand(), demoCommand(), simulateCommand(), planCommand(), checkCommand(), schemasCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -309,16 +309,23 @@ func (l *lastWatermarks) of(ctx context.Context, p *kafka.Publisher, c *Account)
 		}
 		l.read = read
 	}
+	return watermarksOf(l.read, c), nil
+}
+
+// resume finds the last watermark of a unit of an account.
+type resume = func(e events.Endpoint, bot string) *events.Watermark
+
+func watermarksOf(read map[string]*events.Watermark, c *Account) resume {
 	return func(e events.Endpoint, bot string) *events.Watermark {
 		key := events.Watermark{Source: c.Name, Endpoint: string(e)}
 		if bot != "" {
 			key.BotID = &bot
 		}
-		if w := l.read[kafka.WatermarkKey(&key)]; w != nil && w.AccountID == c.AccountID {
+		if w := read[kafka.WatermarkKey(&key)]; w != nil && w.AccountID == c.AccountID {
 			return w
 		}
 		return nil
-	}, nil
+	}
 }
 
 // checkStart returns an error if Kafka would drop what the first read of an account brings. Once something is recorded, start no

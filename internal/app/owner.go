@@ -40,6 +40,10 @@ type owner struct {
 	partition int32
 	seats     []*seat
 	allowed   func() bool // nil: always
+
+	lost   error            // what the witness says is gone of the partition
+	broken map[string]error // accounts of which the topic does not hold all
+	shard  *kafka.Shard     // of the last term
 }
 
 func (a *App) newOwner(partition int32, seats []*seat) *owner {
@@ -51,6 +55,8 @@ const (
 	goodTerm = time.Minute
 	// maxTermPause is the longest wait between two attempts at taking over.
 	maxTermPause = 30 * time.Second
+	// commandPause leaves a command that mends the checkpoint the time that it needs.
+	commandPause = 10 * time.Second
 )
 
 // run takes the partition over and reads, again and again, until ctx ends. What is wrong with one partition does not stop
@@ -69,7 +75,10 @@ func (o *owner) run(ctx context.Context) error {
 			}
 			return err
 		}
-		if lost, ok := errors.AsType[*kafka.LostError](err); ok && lost.Fenced && o.allowed == nil {
+		wait := min(100*time.Millisecond<<min(failures, 9), maxTermPause)
+		if _, refused := errors.AsType[*CheckpointError](err); refused || byCommand(ctx, o.shard, err) {
+			wait = commandPause
+		} else if lost, ok := errors.AsType[*kafka.LostError](err); ok && lost.Fenced && o.allowed == nil {
 			return fmt.Errorf("%w: %w; two instances without kafka.group share the topics", ErrFenced, err)
 		}
 		if errors.Is(err, checkpoint.ErrDamaged) {
@@ -80,7 +89,6 @@ func (o *owner) run(ctx context.Context) error {
 		if time.Since(began) > goodTerm {
 			failures = 0
 		}
-		wait := min(100*time.Millisecond<<min(failures, 9), maxTermPause)
 		o.vacate(err)
 		o.log.Warn("reading stopped; its part of the checkpoint is taken over again", "partition", o.partition, "accounts", o.names(),
 			"err", err, "retry_in", wait)
@@ -125,22 +133,45 @@ func (o *owner) term(ctx context.Context) error {
 		defer cancel()
 		_ = shard.Close(closing) // what was on its way belongs to a transaction that is over, or is aborted
 	}()
+	o.shard, o.broken = shard, map[string]error{}
+	o.hear(ctx, shard)
 	replayed, err := o.replay(ctx, shard)
 	if err != nil {
 		return err
 	}
+	var taken []*seat
+	var refused []error
 	for _, s := range o.seats {
-		if err := o.occupy(ctx, s, shard); err != nil {
+		err := o.occupy(ctx, s, shard)
+		if refusal, ok := errors.AsType[*CheckpointError](err); ok {
+			o.refuse(s, refusal)
+			refused = append(refused, refusal)
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		taken = append(taken, s)
+	}
+	if len(taken) == 0 {
+		return errors.Join(refused...)
 	}
 	o.log.Info("reading", "partition", o.partition, "accounts", o.names(), "replayed_records", replayed.Records,
 		"took", time.Since(began).Round(time.Millisecond), "version", o.o.Version)
 	g, ctx := errgroup.WithContext(ctx)
-	for _, s := range o.seats {
+	for _, s := range taken {
 		g.Go(func() error { return s.account.Run(ctx) })
 	}
-	return g.Wait()
+	telling, end := context.WithCancel(ctx)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		o.tell(telling)
+	}()
+	err = g.Wait()
+	end()
+	<-told
+	return err
 }
 
 // occupy makes the account of a seat ready to be read.
@@ -148,6 +179,9 @@ func (o *owner) occupy(ctx context.Context, s *seat, shard *kafka.Shard) error {
 	store := o.memory()
 	j, err := journal.New(store, s.AccountID)
 	if err != nil {
+		return err
+	}
+	if err := o.trust(ctx, s, j); err != nil {
 		return err
 	}
 	if err := o.seat(ctx, s, shard, &journaled{store, j, s.AccountID, o.nextName()}, o.allowed); err != nil {
@@ -165,6 +199,9 @@ func (o *owner) vacate(err error) {
 	defer o.mu.Unlock()
 	for _, s := range o.seats {
 		was := s.owner
+		if _, refused := errors.AsType[*CheckpointError](err); refused && was != nil && was.LastError != nil {
+			continue // it was said of each
+		}
 		s.account, s.owner = nil, &status.Owner{State: status.Waiting, Partition: o.partition, Mine: err != nil}
 		if err == nil {
 			continue
@@ -185,6 +222,8 @@ func (o *owner) names() (names []string) {
 	return names
 }
 
+func (o *owner) startName() string { return identityStart + strconv.Itoa(int(o.partition)) }
+
 func (o *owner) nextName() string { return identityNext + strconv.Itoa(int(o.partition)) }
 
 // replay brings the checkpoint file up to date with the topic. If what the file holds does not fit, it is made again.
@@ -195,13 +234,20 @@ func (o *owner) replay(ctx context.Context, shard *kafka.Shard) (journal.Summary
 		return journal.Summary{}, err
 	}
 	from, known := decodeOffset(record)
+	if record, err = store.Identity(o.startName()); err != nil {
+		return journal.Summary{}, err
+	}
+	began, ok := decodeOffset(record)
+	if !ok {
+		began = -1
+	}
 	switch {
 	case !known:
 		if err := o.dropRecorded(ctx, shard); err != nil {
 			return journal.Summary{}, err
 		}
-		return o.replayFrom(ctx, shard, shard.Start)
-	case from < shard.Start || from > shard.End:
+		return o.rebuild(ctx, shard)
+	case from < shard.Start || from > shard.End || began >= 0 && shard.Start > began:
 		o.log.Warn("the checkpoint file does not fit the checkpoint topic; it is made again from it", "partition", o.partition,
 			"file_at", from, "topic_from", shard.Start, "topic_to", shard.End)
 	default:
@@ -215,16 +261,33 @@ func (o *owner) replay(ctx context.Context, shard *kafka.Shard) (journal.Summary
 	if err := o.drop(store, func(string) bool { return true }); err != nil {
 		return journal.Summary{}, err
 	}
-	return o.replayFrom(ctx, shard, shard.Start)
+	return o.rebuild(ctx, shard)
+}
+
+// rebuild replays the partition from its start. Accounts of which it does not hold all are left out.
+func (o *owner) rebuild(ctx context.Context, shard *kafka.Shard) (journal.Summary, error) {
+	for {
+		summary, err := o.replayFrom(ctx, shard, shard.Start)
+		incomplete, ok := errors.AsType[*journal.IncompleteError](err)
+		if !ok {
+			return summary, err
+		}
+		if err := o.memory().Drop(incomplete.Account); err != nil {
+			return summary, err
+		}
+		o.broken[incomplete.Account] = incomplete
+	}
 }
 
 // replayFrom applies the topic from an offset on.
 func (o *owner) replayFrom(ctx context.Context, shard *kafka.Shard, from int64) (journal.Summary, error) {
-	r := journal.NewReplay(o.memory(), func(account string) bool { return kafka.CheckpointPartition(account) == o.partition })
+	r := journal.NewReplay(o.memory(), func(account string) bool {
+		return kafka.CheckpointPartition(account) == o.partition && o.broken[account] == nil
+	})
 	if err := shard.Replay(ctx, from, r.Add); err != nil {
 		return journal.Summary{}, err
 	}
-	return r.Finish(map[string][]byte{o.nextName(): encodeOffset(shard.End + 1)})
+	return r.Finish(map[string][]byte{o.nextName(): encodeOffset(shard.End + 1), o.startName(): encodeOffset(shard.Start)})
 }
 
 // dropRecorded forgets what the file says of accounts of which the topic says something too, and more. The file was then

@@ -44,6 +44,7 @@ const (
 	identityCluster = "cluster" // which Kafka it was written for
 	identityTopic   = "topic"   // and which topic there, by its id: a new one of the same name is another
 	identityNext    = "next/"   // and the partition: the offset up to which the file holds what the topic says
+	identityStart   = "start/"  // where the topic began then: if it begins later, somebody deleted records
 )
 
 // matchStore sets the checkpoint file aside if it was written for another topic than the one it is to be brought up to date

@@ -29,6 +29,12 @@ func ManifestOf(rawKey []byte) (account string, ok bool) {
 	return k.account, err == nil && k.kind == 'm'
 }
 
+// AccountOf returns the account that a record with this key is about.
+func AccountOf(rawKey []byte) (account string, ok bool) {
+	k, err := parseKey(rawKey)
+	return k.account, err == nil
+}
+
 // key is a key taken apart. Of the fields behind account those count that the kind has.
 type key struct {
 	kind    byte // 'm', 'p', 'd', 's', or a letter that this version does not know

@@ -17,6 +17,12 @@ type manifest struct {
 	cluster     string // of the topic that it was written for; empty if it was not said
 }
 
+// ClusterOf returns the id of the cluster that a manifest names, empty if it names none.
+func ClusterOf(value []byte) (string, error) {
+	m, err := decodeManifest(value)
+	return m.cluster, err
+}
+
 var emptyManifest = manifest{first: 1, next: 1, round: 1}
 
 // tally proves a set without listing it: how many there are, and the sum of their hashes, which knows no order.

@@ -25,6 +25,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Instance names the process in what people read.
 	Instance string
+	// Command is set where a person's command takes partitions over for a moment, and not a poller that is to stay.
+	Command string
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
 	// Client options that come last, for tests.

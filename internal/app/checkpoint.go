@@ -1,0 +1,463 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/journal"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll"
+)
+
+// CheckpointOptions are the flags of poller checkpoint.
+type CheckpointOptions struct {
+	Account string
+	All     bool
+	Rewind  time.Duration // of adopt
+}
+
+// bench is what a command needs to work on the checkpoints of accounts: Kafka, and a store that is thrown away.
+type bench struct {
+	cfg       *Config
+	publisher *kafka.Publisher
+	store     *checkpoint.Store
+	out       Output
+	close     func()
+}
+
+func newBench(ctx context.Context, c *Config, out Output, command string) (*bench, error) {
+	if c.Kafka.Delivery != kafka.ExactlyOnce {
+		return nil, &UsageError{fmt.Errorf("kafka.delivery is %s: what it remembers is in the file %s only", c.Kafka.Delivery, c.Checkpoint.Path)}
+	}
+	host, _ := os.Hostname()
+	publisher, err := kafka.Open(ctx, kafka.Options{
+		Config: c.Kafka, Registry: c.SchemaRegistry, Types: eventTypes(c), Log: out.Log, Instance: host, Command: command,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{cfg: c, publisher: publisher, out: out}
+	dir, err := os.MkdirTemp("", "poller-checkpoint-")
+	if err == nil {
+		b.store, err = checkpoint.Open(filepath.Join(dir, "poller.db"), checkpoint.Options{NoSync: true})
+	}
+	b.close = func() {
+		if b.store != nil {
+			_ = b.store.Close()
+		}
+		_ = os.RemoveAll(dir)
+		_ = publisher.Close(context.WithoutCancel(ctx))
+	}
+	if err != nil {
+		b.close()
+		return nil, fmt.Errorf("make room for what is read: %w", err)
+	}
+	return b, nil
+}
+
+// chosen returns the accounts that the flags name, by partition.
+func (o *CheckpointOptions) chosen(c *Config) (map[int32][]*Account, error) {
+	if (o.Account == "") != o.All {
+		return nil, &UsageError{errors.New("name an account with --account, or all of them with --all")}
+	}
+	chosen := map[int32][]*Account{}
+	for i := range c.Accounts {
+		if a := &c.Accounts[i]; o.All || a.Name == o.Account {
+			partition := kafka.CheckpointPartition(a.AccountID)
+			chosen[partition] = append(chosen[partition], a)
+		}
+	}
+	if len(chosen) == 0 {
+		return nil, &UsageError{fmt.Errorf("--account %q: there is no such account", o.Account)}
+	}
+	return chosen, nil
+}
+
+// holds is what a partition has of one account.
+type holds struct {
+	keys   [][]byte // in the order of the topic, each once
+	whole  error    // what is missing, nil for nothing
+	exists bool
+	info   kafka.CheckpointPartitionInfo
+}
+
+// look replays an account into the store, and notes all keys that the topic has of it.
+func (b *bench) look(ctx context.Context, partition int32, account string) (*holds, error) {
+	h := &holds{}
+	alive := map[string]bool{}
+	if err := b.store.Drop(account); err != nil {
+		return nil, err
+	}
+	replay := journal.NewReplay(b.store, func(name string) bool { return name == account })
+	var err error
+	h.info, err = b.publisher.Inspect(ctx, partition, 0, func(key, value []byte, next int64) error {
+		if of, ok := journal.AccountOf(key); !ok || of != account {
+			return nil
+		}
+		alive[string(key)] = value != nil
+		return replay.Add(key, value, next)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for key, there := range alive {
+		if there {
+			h.keys = append(h.keys, []byte(key))
+		}
+		h.exists = h.exists || there && strings.HasPrefix(key, "m/")
+	}
+	slices.SortFunc(h.keys, func(x, y []byte) int { return strings.Compare(string(x), string(y)) })
+	_, err = replay.Finish(nil)
+	if _, incomplete := errors.AsType[*journal.IncompleteError](err); incomplete {
+		h.whole, err = err, nil
+	}
+	if !h.exists && h.whole == nil {
+		h.whole = errors.New("there is no manifest")
+	}
+	return h, err
+}
+
+// write takes a partition over for a moment, checks that nobody has written of the account since it was looked at, and publishes
+// records of the checkpoint in one transaction.
+func (b *bench) write(ctx context.Context, partition int32, account string, h *holds, batches ...*kafka.Batch) error {
+	shard, err := b.publisher.TakeOver(ctx, partition)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = shard.Close(context.WithoutCancel(ctx)) }()
+	written := false
+	err = shard.Replay(ctx, h.info.End, func(key, _ []byte, _ int64) error {
+		of, ok := journal.AccountOf(key)
+		written = written || ok && of == account
+		return nil
+	})
+	if err == nil && written {
+		err = errors.New("the poller wrote to it meanwhile")
+	}
+	for _, batch := range batches {
+		if err == nil {
+			err = shard.Deliver(ctx, batch)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("write to partition %d of %s: %w; nothing is half done: run the command again, with the poller stopped if it stays so",
+			partition, b.publisher.Topics.Checkpoint(), err)
+	}
+	return b.publisher.Witness().Saw(ctx, partition, shard.End+1)
+}
+
+// CheckpointRecover has accounts whose checkpoint is lost go on from their last watermarks.
+func CheckpointRecover(ctx context.Context, c *Config, out Output, o CheckpointOptions) error {
+	chosen, err := o.chosen(c)
+	if err != nil {
+		return err
+	}
+	b, err := newBench(ctx, c, out, "checkpoint recover")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	last, err := b.publisher.LastWatermarks(ctx)
+	if err != nil {
+		return err
+	}
+	for partition, accounts := range chosen {
+		info, err := b.publisher.Inspect(ctx, partition, 0, nil)
+		if err != nil {
+			return err
+		}
+		var lost *kafka.LostRecordsError
+		if err := b.publisher.Witness().Check(ctx, partition, info.End); err != nil && !errors.As(err, &lost) {
+			out.Log.Warn("the second witness cannot be asked", "err", err)
+		}
+		if lost != nil { // what is lost is lost for all of the partition
+			accounts = nil
+			for i := range c.Accounts {
+				if kafka.CheckpointPartition(c.Accounts[i].AccountID) == partition {
+					accounts = append(accounts, &c.Accounts[i])
+				}
+			}
+		}
+		for _, a := range accounts {
+			err := undisturbed(func() error { return b.recover(ctx, partition, a, lost != nil, watermarksOf(last, a)) })
+			if err != nil {
+				return fmt.Errorf("account %s: %w", a.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// undisturbed does something once more if the poller has taken the partition back meanwhile, which it then leaves alone for a while.
+func undisturbed(do func() error) (err error) {
+	const attempts = 3
+	for range attempts {
+		err = do()
+		if lost, ok := errors.AsType[*kafka.LostError](err); !ok || !lost.Fenced {
+			break
+		}
+	}
+	return err
+}
+
+// recover writes the checkpoint of one account anew.
+func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost bool, resume resume) error {
+	h, err := b.look(ctx, partition, a.AccountID)
+	if err != nil {
+		return err
+	}
+	if h.whole == nil && !lost {
+		fmt.Fprintf(b.out.Out, "%s: its checkpoint is whole; nothing is done\n", a.Name)
+		return nil
+	}
+	if err := b.store.Drop(a.AccountID); err != nil {
+		return err
+	}
+	account, err := b.account(a, resume)
+	if err != nil {
+		return err
+	}
+	records, restarts, err := account.Records()
+	if err != nil {
+		return err
+	}
+	j, err := journal.New(b.store, a.AccountID)
+	if err != nil {
+		return err
+	}
+	j.SetCluster(b.publisher.Topics.Cluster)
+	journaled := &journaled{b.store, j, a.AccountID, identityNext}
+	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: records}
+	batch := &kafka.Batch{Account: a.Name}
+	batch.Checkpoint = func() ([]kafka.Record, error) {
+		written, err := journaled.Append(&changes)
+		return append(tombstones(h.keys), written...), err
+	}
+	batch.Commit = func() error { return journaled.Commit(changes, batch.Next) }
+	if err := b.write(ctx, partition, a.AccountID, h, batch); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out.Out, "%s: recovered. What was published since then is published again, with the same event ids; things that have changed since "+
+		"they were published come as revision 1\n", a.Name)
+	for _, r := range restarts {
+		fmt.Fprintf(b.out.Out, "  %s goes on from %s\n", r.Unit, r.From.Format(time.RFC3339))
+	}
+	return nil
+}
+
+func tombstones(keys [][]byte) (out []kafka.Record) {
+	for _, key := range keys {
+		out = append(out, kafka.Record{Key: key})
+	}
+	return out
+}
+
+// account is one that is not run: it works out progress.
+func (b *bench) account(a *Account, resume resume) (*poll.Account, error) {
+	o := accountOptions(b.cfg, a)
+	o.API, o.Store, o.Resume, o.Log = offline{}, b.store, resume, slog.New(slog.DiscardHandler)
+	return poll.NewAccount(o)
+}
+
+// offline is the API of an account that is not run.
+type offline struct{}
+
+var errOffline = errors.New("this command does not ask the API")
+
+func (offline) Fetch(context.Context, kore.Query) (*kore.Response, error) { return nil, errOffline }
+func (offline) Skew() (time.Duration, bool)                               { return 0, false }
+func (offline) Now() time.Time                                            { return time.Now() }
+
+// CheckpointAdopt has accounts go on from a checkpoint that was written for another cluster: one that was mirrored, or that got a
+// new id. Their last time is read again, as the events of it may not have come along.
+func CheckpointAdopt(ctx context.Context, c *Config, out Output, o CheckpointOptions) error {
+	chosen, err := o.chosen(c)
+	if err != nil {
+		return err
+	}
+	if o.Rewind <= 0 || o.Rewind > c.Memory {
+		return &UsageError{fmt.Errorf("--rewind %s: want more than 0 and at most the memory of %s", o.Rewind, c.Memory)}
+	}
+	b, err := newBench(ctx, c, out, "checkpoint adopt")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	ends, err := b.publisher.EventEnds(ctx)
+	if err != nil {
+		return err
+	}
+	for partition, accounts := range chosen {
+		for _, a := range accounts {
+			err := undisturbed(func() error { return b.adopt(ctx, partition, a, o.Rewind, ends) })
+			if err != nil {
+				return fmt.Errorf("account %s: %w", a.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.Duration, ends kafka.Offsets) error {
+	h, err := b.look(ctx, partition, a.AccountID)
+	if err != nil {
+		return err
+	}
+	if h.whole != nil {
+		return fmt.Errorf("its checkpoint is not whole, so that it cannot be adopted: %w; run: poller checkpoint recover", h.whole)
+	}
+	j, err := journal.New(b.store, a.AccountID)
+	if err != nil {
+		return err
+	}
+	was, is := j.Cluster(), b.publisher.Topics.Cluster
+	if was == is {
+		fmt.Fprintf(b.out.Out, "%s: its checkpoint was written for this cluster; nothing is done\n", a.Name)
+		return nil
+	}
+	records, err := b.store.AllProgress(a.AccountID)
+	if err != nil {
+		return err
+	}
+	progress, to, err := poll.Rewind(records, by, ends)
+	if err != nil {
+		return err
+	}
+	infos, err := b.store.Days(a.AccountID)
+	if err != nil {
+		return err
+	}
+	var days []uint32
+	for _, info := range infos {
+		if !to.IsZero() && int64(info.Day) >= to.Unix()/int64(day/time.Second) {
+			days = append(days, info.Day)
+		}
+	}
+	journaled := &journaled{b.store, j, a.AccountID, identityNext}
+	// First what is remembered, then what was read, then the name of the cluster: a command that dies in between is run again.
+	forget := &kafka.Batch{Account: a.Name}
+	forgotten := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: map[string][]byte{}}
+	forget.Checkpoint = func() ([]kafka.Record, error) {
+		records, err := j.Expire(days, &forgotten)
+		return onKafka(records), err
+	}
+	forget.Commit = func() error {
+		if err := b.store.Forget(a.AccountID, days); err != nil {
+			return err
+		}
+		return journaled.Commit(forgotten, forget.Next)
+	}
+	rewind := &kafka.Batch{Account: a.Name}
+	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: progress}
+	rewind.Checkpoint = func() ([]kafka.Record, error) {
+		j.SetCluster(is)
+		return journaled.Append(&changes)
+	}
+	rewind.Commit = func() error { return journaled.Commit(changes, rewind.Next) }
+	batches := []*kafka.Batch{forget, rewind}
+	if len(days) == 0 {
+		batches = batches[1:]
+	}
+	if err := b.write(ctx, partition, a.AccountID, h, batches...); err != nil {
+		return err
+	}
+	fmt.Fprintf(b.out.Out, "%s: adopted from cluster %q for %q, rewound to %s. What is read again since then is published again, with the same event ids "+
+		"where it has not changed\n", a.Name, was, is, to.Format(time.RFC3339))
+	return nil
+}
+
+// CheckpointShow prints a line for every account that is configured or that the topic knows.
+func CheckpointShow(ctx context.Context, c *Config, out Output) error {
+	b, err := newBench(ctx, c, out, "checkpoint show")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	names := map[string]string{}
+	for _, a := range c.Accounts {
+		names[a.AccountID] = a.Name
+	}
+	w := tabwriter.NewWriter(out.Out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ACCOUNT\tID\tPARTITION\tOWNER\tSINCE\tMANIFEST\tDELTAS\tSNAPSHOTS\tBYTES")
+	for partition := range int32(b.publisher.Topics.Partitions(b.publisher.Topics.Checkpoint())) {
+		if err := b.show(ctx, w, partition, names); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// tally is what the topic holds of one account.
+type tally struct {
+	values  map[string]int // sizes by key
+	cluster string
+}
+
+func (b *bench) show(ctx context.Context, w io.Writer, partition int32, names map[string]string) error {
+	accounts := map[string]*tally{}
+	for id := range names {
+		if kafka.CheckpointPartition(id) == partition {
+			accounts[id] = &tally{values: map[string]int{}}
+		}
+	}
+	info, err := b.publisher.Inspect(ctx, partition, 0, func(key, value []byte, _ int64) error {
+		id, ok := journal.AccountOf(key)
+		if !ok {
+			return nil
+		}
+		a := accounts[id]
+		if a == nil {
+			a = &tally{values: map[string]int{}}
+			accounts[id] = a
+		}
+		if value == nil {
+			delete(a.values, string(key))
+			return nil
+		}
+		a.values[string(key)] = len(key) + len(value)
+		if key[0] == 'm' {
+			a.cluster, _ = journal.ClusterOf(value)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(accounts)) {
+		kinds, bytes := map[byte]int{}, 0
+		for key, size := range accounts[id].values {
+			kinds[key[0]]++
+			bytes += size
+		}
+		if names[id] == "" && len(accounts[id].values) == 0 {
+			continue // it was moved away
+		}
+		manifest := "missing"
+		if kinds['m'] > 0 {
+			manifest = cmp.Or(accounts[id].cluster, "no cluster")
+		}
+		owner, since := cmp.Or(info.Instance, "-"), "-"
+		if info.Command != "" {
+			owner += " (" + info.Command + ")"
+		}
+		if !info.Since.IsZero() {
+			since = info.Since.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%d\t%d\t%s\n", cmp.Or(names[id], "(not configured)"), id, partition, owner, since, manifest,
+			kinds['d'], kinds['s'], bytesOf(int64(bytes)))
+	}
+	return nil
+}

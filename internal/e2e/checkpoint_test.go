@@ -1,0 +1,212 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/status"
+)
+
+// quiet is a centre in which little happens, and nothing more soon.
+func quiet(t *testing.T, name string, seed uint64) *centre {
+	now := time.Now().UTC().Truncate(time.Second)
+	return serve(t, name, koresim.Config{
+		Seed: seed, Start: now.Add(-10 * time.Minute), End: now.Add(3 * time.Second), SegmentsPerDay: 4_000, Pace: koresim.Burst,
+	})
+}
+
+// all waits until the consumer has all that the centre did, however often.
+func (c *consumer) all(t *testing.T, centre *centre) {
+	t.Helper()
+	eventually(t, patience, func() error {
+		_, pending := centre.ledger(centre.Now())
+		report, _ := c.compare(t, centre)
+		if pending > 0 || report.Found != report.Expected {
+			return fmt.Errorf("found %d of %d, %d versions to come", report.Found, report.Expected, pending)
+		}
+		return nil
+	})
+}
+
+// refused waits until an account is red, and returns what is said of it.
+func (p *inside) refused(t *testing.T, account string) *status.Error {
+	t.Helper()
+	var said *status.Error
+	eventually(t, time.Minute, func() error {
+		st := p.status(t)
+		for _, a := range st.Accounts {
+			if a.Name == account && a.Owner != nil && a.Owner.LastError != nil && a.Owner.State.Red() && strings.Contains(a.Owner.LastError.Hint, "checkpoint") {
+				said = a.Owner.LastError
+				require.True(t, st.State.Red())
+				return nil
+			}
+		}
+		return errNotYet
+	})
+	return said
+}
+
+// reads waits until an account is read.
+func (p *inside) reads(t *testing.T, account string) {
+	t.Helper()
+	eventually(t, time.Minute, func() error {
+		for _, a := range p.status(t).Accounts {
+			if a.Name == account && a.Owner != nil && a.Owner.State == status.OK && len(a.Endpoints) > 0 {
+				return nil
+			}
+		}
+		return errNotYet
+	})
+}
+
+// The checkpoint topic is deleted, cut off, or of an account there is nothing left: it is found, said with the command that helps, no
+// other account stops, and after the command reading goes on, with nothing lost. The disk may be there or not.
+func TestSmallCheckpointTopicLost(t *testing.T) {
+	for name, test := range map[string]struct {
+		damage func(t *testing.T, admin *kadm.Client, topic string, partition int32)
+		other  bool // the other account goes on
+		said   string
+	}{
+		"deleted": {func(t *testing.T, admin *kadm.Client, topic string, _ int32) {
+			deleted, err := admin.DeleteTopics(t.Context(), topic)
+			require.NoError(t, err)
+			require.NoError(t, deleted.Error())
+		}, false, "it was deleted and made anew|has no manifest of it"},
+		"cut to its end": {func(t *testing.T, admin *kadm.Client, topic string, partition int32) {
+			cut(t, admin, topic, partition, 0)
+		}, true, "has no manifest of it"},
+		"all but the manifest": {func(t *testing.T, admin *kadm.Client, topic string, partition int32) {
+			cut(t, admin, topic, partition, 2)
+		}, true, "it is not whole"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			live, other := quiet(t, "live", 31), quiet(t, "other", 32)
+			s := newSetup(t, embedded(t), live.yaml(quick("1h")), other.yaml(quick("1h")))
+			c := s.follow(t)
+			run := s.begin(t)
+			c.all(t, live)
+			run.stop(t)
+
+			client, err := kgo.NewClient(kgo.SeedBrokers(s.platform.broker))
+			require.NoError(t, err)
+			defer client.Close()
+			topic := kafka.NewNames(s.prefix).Checkpoint()
+			partition := kafka.CheckpointPartition(live.account().ID)
+			require.NotEqual(t, partition, kafka.CheckpointPartition(other.account().ID))
+			test.damage(t, kadm.NewClient(client), topic, partition)
+
+			run = s.begin(t)
+			said := run.refused(t, "live")
+			require.Regexp(t, test.said, said.Text)
+			require.Contains(t, said.Text, "poller checkpoint recover --config poller.yaml --account live")
+			if test.other {
+				run.reads(t, "other")
+			}
+			poller := binary(t, "")
+			code, shown, errs := s.run(t, poller, "checkpoint", "show")
+			require.Zero(t, code, errs)
+			require.Regexp(t, `live +`+live.account().ID+fmt.Sprintf(" +%d +", partition), shown)
+			code, told, errs := s.run(t, poller, "checkpoint", "recover", "--all")
+			require.Zero(t, code, errs)
+			require.Contains(t, told, "live: recovered.")
+			if test.other {
+				require.Contains(t, told, "other: its checkpoint is whole; nothing is done")
+			}
+			t.Logf("%s\n%s%s", said.Text, shown, told)
+			run.reads(t, "live")
+			run.reads(t, "other")
+			c.all(t, live)
+			c.all(t, other)
+			run.stop(t)
+		})
+	}
+}
+
+// cut deletes the records of a partition but for the last ones.
+func cut(t *testing.T, admin *kadm.Client, topic string, partition int32, left int64) {
+	t.Helper()
+	ends, err := admin.ListEndOffsets(t.Context(), topic)
+	require.NoError(t, err)
+	end, ok := ends.Lookup(topic, partition)
+	require.True(t, ok)
+	var upTo kadm.Offsets
+	upTo.Add(kadm.Offset{Topic: topic, Partition: partition, At: end.Offset - left})
+	deleted, err := admin.DeleteRecords(t.Context(), upTo)
+	require.NoError(t, err)
+	require.NoError(t, deleted.Error())
+}
+
+// The topics are mirrored to another cluster, the events not all of them. What is remembered is not trusted there until somebody says
+// how far to go back; then all that was read since is read again.
+func TestSmallCheckpointAdopted(t *testing.T) {
+	t.Parallel()
+	live := quiet(t, "live", 33)
+	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	c := s.follow(t)
+	run := s.begin(t)
+	c.all(t, live)
+	run.stop(t)
+
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("mirror"))
+	require.NoError(t, err)
+	t.Cleanup(cluster.Close)
+	mirror := newSetup(t, &platform{broker: cluster.ListenAddrs()[0], registry: s.platform.registry}, live.yaml(quick("1h")))
+	mirror.prefix = s.prefix
+	names := kafka.NewNames(s.prefix)
+	copyTopic(t, s.platform.broker, mirror.platform.broker, names.Checkpoint(), 64)
+	copyTopic(t, s.platform.broker, mirror.platform.broker, names.Watermark(), 1)
+
+	c = mirror.follow(t)
+	run = mirror.begin(t)
+	said := run.refused(t, "live")
+	require.Contains(t, said.Text, "was written for Kafka cluster")
+	require.Contains(t, said.Text, "and this is cluster mirror; run: poller checkpoint adopt --rewind 24h --config poller.yaml --account live")
+	poller := binary(t, "")
+	code, told, errs := mirror.run(t, poller, "checkpoint", "adopt", "--rewind", "24h", "--account", "live")
+	require.Zero(t, code, errs)
+	require.Contains(t, told, `for "mirror", rewound to`)
+	t.Logf("%s\n%s", said.Text, told)
+	run.reads(t, "live")
+	c.settle(t, live) // all of it, each once: nothing had come along
+	code, told, errs = mirror.run(t, poller, "checkpoint", "adopt", "--all")
+	require.Zero(t, code, errs)
+	require.Contains(t, told, "nothing is done")
+	run.stop(t)
+}
+
+// copyTopic copies what a consumer sees of a compacted topic.
+func copyTopic(t *testing.T, from, to, topic string, partitions int32) {
+	t.Helper()
+	compact := "compact"
+	target, err := kgo.NewClient(kgo.SeedBrokers(to), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	require.NoError(t, err)
+	defer target.Close()
+	_, err = kadm.NewClient(target).CreateTopic(t.Context(), partitions, 1, map[string]*string{"cleanup.policy": &compact}, topic)
+	require.NoError(t, err)
+	source, err := kgo.NewClient(kgo.SeedBrokers(from), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	require.NoError(t, err)
+	defer source.Close()
+	for { // until nothing comes for a while
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		fetches := source.PollFetches(ctx)
+		cancel()
+		if fetches.Empty() || fetches.NumRecords() == 0 {
+			return
+		}
+		for _, r := range fetches.Records() {
+			require.NoError(t, target.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: r.Partition, Key: r.Key, Value: r.Value}).FirstErr())
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package kafka
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// A Witness remembers how far the partitions of the checkpoint topic had come, outside of that topic: as offsets committed by a
+// group, with the topic's id. A checkpoint that ends before what its witness saw, or that is another topic of that name, is not the
+// one that was written.
+//
+// The group has no members, so that offsets can be committed for it by whoever owns a partition, with or without a group that shares
+// the partitions out. Kafka keeps such offsets for a week after the last one (offsets.retention.minutes), so that they are
+// committed now and then.
+type Witness struct {
+	admin  *kadm.Client
+	topics *Topics
+	group  string
+}
+
+// witnessTimeout bounds each of its requests.
+const witnessTimeout = 10 * time.Second
+
+// WitnessGroup is the group that holds the witness's offsets.
+func (c *Config) WitnessGroup() string {
+	name := c.Group
+	if name == "" {
+		name = c.TopicPrefix
+	}
+	return name + ".checkpoint"
+}
+
+// Witness returns that of the publisher's checkpoint topic. It must not be used once the publisher is closed.
+func (p *Publisher) Witness() *Witness {
+	return &Witness{kadm.NewClient(p.client), p.Topics, p.options.Config.WitnessGroup()}
+}
+
+// testimony is the metadata of a committed offset.
+type testimony struct {
+	Topic   string `json:"topic"` // its id
+	Cluster string `json:"cluster"`
+}
+
+// Saw notes that the partition has come to an offset: that after a record that is committed.
+func (w *Witness) Saw(ctx context.Context, partition int32, offset int64) error {
+	ctx, cancel := context.WithTimeout(ctx, witnessTimeout)
+	defer cancel()
+	metadata, err := json.Marshal(testimony{w.topics.CheckpointID, w.topics.Cluster})
+	if err != nil {
+		return err
+	}
+	var offsets kadm.Offsets
+	offsets.Add(kadm.Offset{Topic: w.topics.Checkpoint(), Partition: partition, At: offset, LeaderEpoch: -1, Metadata: string(metadata)})
+	committed, err := w.admin.CommitOffsets(ctx, w.group, offsets)
+	if err = errors.Join(err, committed.Error()); err != nil {
+		return &requestError{fmt.Sprintf("commit an offset of group %s", w.group), err}
+	}
+	return nil
+}
+
+// Check returns a *LostRecordsError if the partition, which ends at end, is not what the witness saw.
+func (w *Witness) Check(ctx context.Context, partition int32, end int64) error {
+	ctx, cancel := context.WithTimeout(ctx, witnessTimeout)
+	defer cancel()
+	committed, err := w.admin.FetchOffsets(ctx, w.group)
+	if err == nil {
+		err = committed.Error()
+	}
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return nil
+	}
+	if err != nil {
+		return &requestError{fmt.Sprintf("look up the offsets of group %s", w.group), err}
+	}
+	seen, ok := committed.Lookup(w.topics.Checkpoint(), partition)
+	if !ok || seen.At < 0 {
+		return nil
+	}
+	var said testimony
+	if json.Unmarshal([]byte(seen.Metadata), &said) != nil || said.Cluster != w.topics.Cluster {
+		return nil // somebody else's, or of a mirror
+	}
+	lost := &LostRecordsError{Topic: w.topics.Checkpoint(), Partition: partition, Seen: seen.At, End: end}
+	if lost.Recreated = said.Topic != w.topics.CheckpointID; lost.Recreated || seen.At > end {
+		return lost
+	}
+	return nil
+}
+
+// LostRecordsError says that records of the checkpoint are gone.
+type LostRecordsError struct {
+	Topic     string
+	Partition int32
+	Recreated bool  // the topic was deleted and made anew
+	Seen, End int64 // where it had come to, and where it ends
+}
+
+func (e *LostRecordsError) Error() string {
+	if e.Recreated {
+		return fmt.Sprintf("topic %s is not the one that was written to: it was deleted and made anew", e.Topic)
+	}
+	return fmt.Sprintf("partition %d of %s ends at offset %d and had come to %d: records of it are lost", e.Partition, e.Topic, e.End, e.Seen)
+}
+
+// Retryable is false: a person has to say how to go on.
+func (e *LostRecordsError) Retryable() bool { return false }

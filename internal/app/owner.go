@@ -76,7 +76,7 @@ func (o *owner) run(ctx context.Context) error {
 			return err
 		}
 		wait := min(100*time.Millisecond<<min(failures, 9), maxTermPause)
-		if _, refused := errors.AsType[*CheckpointError](err); refused || byCommand(ctx, o.shard, err) {
+		if _, refused := errors.AsType[*CheckpointError](err); refused || o.byCommand(ctx, err) {
 			wait = commandPause
 		} else if lost, ok := errors.AsType[*kafka.LostError](err); ok && lost.Fenced && o.allowed == nil {
 			return fmt.Errorf("%w: %w; two instances without kafka.group share the topics", ErrFenced, err)

@@ -126,11 +126,16 @@ func (o *owner) tell(ctx context.Context) {
 }
 
 // byCommand reports whether the partition was lost to a command of a person, which is done in a moment.
-func byCommand(ctx context.Context, shard *kafka.Shard, err error) bool {
+func (o *owner) byCommand(ctx context.Context, err error) bool {
 	lost, ok := errors.AsType[*kafka.LostError](err)
-	if !ok || !lost.Fenced || shard == nil || ctx.Err() != nil {
+	if !ok || !lost.Fenced || o.shard == nil || ctx.Err() != nil {
 		return false
 	}
-	command, err := shard.TakenByCommand(ctx)
+	record, err := o.memory().Identity(o.nextName())
+	if err != nil {
+		return false
+	}
+	since, _ := decodeOffset(record)
+	command, err := o.shard.TakenByCommand(ctx, since)
 	return err == nil && command != ""
 }

@@ -55,10 +55,10 @@ func (p *Publisher) Inspect(ctx context.Context, partition int32, from int64, ea
 	return info, errors.Join(err, failed)
 }
 
-// TakenByCommand returns the command that has taken the partition over since this shard was, empty if it was none: it will be done
-// in a moment.
-func (s *Shard) TakenByCommand(ctx context.Context) (string, error) {
-	info, err := s.publisher.Inspect(ctx, s.Partition, s.End+1, nil)
+// TakenByCommand returns the command that has taken the partition over since it was at an offset, empty if it was none: it will be
+// done in a moment.
+func (s *Shard) TakenByCommand(ctx context.Context, since int64) (string, error) {
+	info, err := s.publisher.Inspect(ctx, s.Partition, max(since, s.End+1), nil)
 	if err != nil {
 		return "", fmt.Errorf("look who has taken partition %d over: %w", s.Partition, err)
 	}

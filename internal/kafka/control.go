@@ -80,7 +80,7 @@ func (c *Control) Tail(ctx context.Context, each func(key, value []byte), caught
 		}
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to end
+			return nil // it was told to end
 		}
 		if err := fetches.Err(); err != nil {
 			return &requestError{"read " + topic, err}

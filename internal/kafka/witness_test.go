@@ -55,7 +55,7 @@ func TestInspect(t *testing.T) {
 	require.Zero(t, info.Start)
 	require.Greater(t, info.End, shard.End)
 	require.False(t, info.Since.IsZero())
-	command, err := shard.TakenByCommand(t.Context())
+	command, err := shard.TakenByCommand(t.Context(), 0)
 	require.NoError(t, err)
 	require.Empty(t, command)
 

@@ -39,9 +39,9 @@ type point struct {
 }
 
 var points = []point{
-	{faultpoint.TakeoverFenced, 1}, {faultpoint.TakeoverSigned, 1}, {faultpoint.TakeoverReplay, 60}, {faultpoint.TakeoverApply, 4},
-	{faultpoint.BeforeBegin, 6}, {faultpoint.Snapshot, 4}, {faultpoint.AfterProduce, 6}, {faultpoint.BeforeEnd, 6},
-	{faultpoint.DuringEnd, 6}, {faultpoint.BeforeDisk, 6}, {faultpoint.DuringDisk, 6},
+	{faultpoint.TakeoverFenced, 1}, {faultpoint.TakeoverSigned, 1}, {faultpoint.TakeoverReplay, 8}, {faultpoint.TakeoverApply, 2},
+	{faultpoint.BeforeBegin, 3}, {faultpoint.Snapshot, 2}, {faultpoint.AfterProduce, 3}, {faultpoint.BeforeEnd, 3},
+	{faultpoint.DuringEnd, 3}, {faultpoint.BeforeDisk, 3}, {faultpoint.DuringDisk, 3},
 	{anyInstant, 0},
 }
 

@@ -462,6 +462,9 @@ func (a *App) Status() status.Status {
 				Name: seat.Name, AccountID: seat.AccountID, Owner: seat.owner, Budget: status.Budget{Limit: seat.RequestsPerMinute},
 				Jobs: a.jobs.of(seat.Name),
 			})
+			if o := seat.owner; o != nil && o.State == status.Failing { // it is not read because nothing can be delivered
+				s.Delivery.State, s.Delivery.LastError = status.Failing, o.LastError
+			}
 			continue
 		}
 		described, delivery := seat.account.Status()

@@ -75,6 +75,9 @@ func (o *owner) run(ctx context.Context) error {
 			}
 			return err
 		}
+		if time.Since(began) > goodTerm {
+			failures = 0
+		}
 		wait := min(100*time.Millisecond<<min(failures, 9), maxTermPause)
 		if _, refused := errors.AsType[*CheckpointError](err); refused || o.byCommand(ctx, err) {
 			wait = commandPause
@@ -85,9 +88,6 @@ func (o *owner) run(ctx context.Context) error {
 			if err := o.replaceStore(store, "it is damaged: "+err.Error()); err != nil {
 				return err
 			}
-		}
-		if time.Since(began) > goodTerm {
-			failures = 0
 		}
 		o.vacate(err)
 		o.log.Warn("reading stopped; its part of the checkpoint is taken over again", "partition", o.partition, "accounts", o.names(),
@@ -207,6 +207,12 @@ func (o *owner) vacate(err error) {
 			continue
 		}
 		trouble := status.Error{Text: err.Error(), Class: "retry", Since: time.Now().UTC(), Count: 1}
+		if r, ok := errors.AsType[interface {
+			error
+			Retryable() bool
+		}](err); ok && !r.Retryable() {
+			trouble.Class = "permanent"
+		}
 		if was != nil && was.LastError != nil {
 			trouble.Since, trouble.Count = was.LastError.Since, was.LastError.Count+1
 			s.owner.State = status.Failing

@@ -181,7 +181,10 @@ func (r *Registry) setCompatibility(ctx context.Context, subject string) error {
 		return err
 	}
 	for _, result := range r.client.SetCompatibility(ctx, sr.SetCompatibility{Level: level}, subject) {
-		if result.Err != nil && !(isStatus(result.Err, http.StatusConflict) && r.isCompatibility(ctx, subject, level)) {
+		if isStatus(result.Err, http.StatusConflict) && r.isCompatibility(ctx, subject, level) {
+			continue
+		}
+		if result.Err != nil {
 			return &compatibilityError{result.Err}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"agentassist-poller/internal/poll"
 )
@@ -48,6 +49,11 @@ func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 	if err != nil {
 		return err
 	}
+	tending, stop := context.WithCancel(ctx)
+	var tended sync.WaitGroup
+	tended.Go(func() { tendHeap(tending) })
+	defer tended.Wait()
+	defer stop()
 	return a.Run(ctx)
 }
 

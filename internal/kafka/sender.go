@@ -18,6 +18,7 @@ type sender struct {
 	encoder *Encoder
 	timeout time.Duration
 	metrics *Metrics
+	alone   bool // it has the client to itself: once a batch is handed over, nothing more is to be waited for
 
 	// What is handed to the client lives as long as the sender, not as long as the call that handed it over:
 	// cancelling one batch would fail those of others that share a partition with it.
@@ -42,6 +43,9 @@ func (s *sender) encode(b *Batch) {
 func (s *sender) produce(ctx context.Context, o *outbox, letters []*letter) error {
 	for _, l := range letters {
 		s.client.Produce(s.ctx, &l.record, func(_ *kgo.Record, err error) { o.answered(l, err) })
+	}
+	if s.alone {
+		_ = s.client.Flush(ctx) // without it the client lingers; it ends as ctx does
 	}
 	return o.wait(ctx)
 }

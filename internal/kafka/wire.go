@@ -100,7 +100,10 @@ func NewEncoder(c Config, t *Topics, s *Schemas) *Encoder {
 // batch encodes everything but the watermarks, whose offsets are not known yet. It cannot fail: what cannot be encoded
 // becomes a dead letter.
 func (e *Encoder) batch(b *Batch) *outbox {
-	w := &writer{Encoder: e, out: &outbox{}, arena: newArena(len(b.Events))}
+	w := &writer{
+		Encoder: e, out: &outbox{letters: make([]*letter, 0, len(b.Events)+len(b.Dead))}, arena: newArena(len(b.Events)),
+		letters: make([]letter, len(b.Events)),
+	}
 	for i := range b.Events {
 		w.event(&b.Events[i])
 	}
@@ -119,6 +122,7 @@ type writer struct {
 	out     *outbox
 	arena   arena
 	headers headerArena
+	letters []letter // one for each event, not used yet
 }
 
 // event adds the records of one event: its own, and the copies.
@@ -140,7 +144,9 @@ func (w *writer) event(o *Outgoing) {
 		return
 	}
 	h := o.Event.Head()
-	l := &letter{event: o, typ: o.Event.EventType(), feed: o.Feed}
+	l := &w.letters[0]
+	w.letters = w.letters[1:]
+	*l = letter{event: o, typ: o.Event.EventType(), feed: o.Feed}
 	l.record = kgo.Record{
 		Topic: r.main.topic, Key: w.arena.text(o.Key), Value: body, Timestamp: h.EventTime,
 		Headers: w.eventHeaders(r.main.headers, h),

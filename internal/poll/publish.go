@@ -167,7 +167,11 @@ func (a *Account) wakeBot(bot string, at time.Time) {
 
 // decide turns a page into the events of the batch and the changes to what is remembered.
 func (a *Account) decide(u *unit, r *running, pg *Page, batch *kafka.Batch, changes *checkpoint.Changes) (*revise.Result, error) {
-	var sightings []events.Sighting
+	n := 0
+	for i := range pg.Rows {
+		n += len(pg.Rows[i].Sightings)
+	}
+	sightings := make([]events.Sighting, 0, n)
 	for i := range pg.Rows {
 		for _, s := range pg.Rows[i].Sightings {
 			if s.Event.EventType() != events.TypeMessage || a.Messages {
@@ -185,6 +189,7 @@ func (a *Account) decide(u *unit, r *running, pg *Page, batch *kafka.Batch, chan
 	if err != nil {
 		return nil, err
 	}
+	batch.Events = make([]kafka.Outgoing, 0, len(decided.Events))
 	for _, o := range decided.Events {
 		h := o.Event.Head()
 		if h.Revision == 1 {

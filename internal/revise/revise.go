@@ -116,7 +116,9 @@ type entity struct {
 
 // recall asks the memory for every entity of the page, and for those that are replaced by one.
 func (d *decision) recall(memory Memory) error {
-	var probes []checkpoint.Probe
+	probes := make([]checkpoint.Probe, 0, len(d.Sightings))
+	d.order = make([]string, 0, len(d.Sightings))
+	all := make([]entity, 0, len(d.Sightings)) // superseded ones come on top
 	add := func(id string, s *events.Sighting) error {
 		if d.entities[id] != nil {
 			return nil
@@ -126,7 +128,11 @@ func (d *decision) recall(memory Memory) error {
 			return fmt.Errorf("look up %s: %w", s.Event.EventType(), err)
 		}
 		const day = 24 * time.Hour
-		e := &entity{place: checkpoint.KeyAt(s.Anchor, s.Shared, h)}
+		if len(all) == cap(all) {
+			all = make([]entity, 0, 16)
+		}
+		all = append(all, entity{place: checkpoint.KeyAt(s.Anchor, s.Shared, h)})
+		e := &all[len(all)-1]
 		d.entities[id] = e
 		d.order = append(d.order, id)
 		probes = append(probes, checkpoint.Probe{Key: e.place, Slack: uint32((s.Slack + day - 1) / day)})

@@ -1,8 +1,11 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -29,19 +32,30 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 	clear(out)
 	return s.view("look up entities", func(tx *bolt.Tx) error {
 		days := readDays(tx, account)
-		values := make([]byte, 0, 16*len(probes))
+		if days.root == nil {
+			return nil
+		}
+		var elsewhere []int // those that may be remembered under another day
 		for i, probe := range probes {
-			key, stored := days.find(probe)
-			if stored == nil {
+			if value := days.get(probe.Key.Day, probe.Key.stored()); value != nil {
+				out[i] = Found{Known: true, Key: probe.Key, Value: value}
+			} else if probe.Key.Shared && probe.Slack > 0 {
+				elsewhere = append(elsewhere, i)
+			}
+		}
+		days.findNearby(probes, elsewhere, out)
+		values := make([]byte, 0, 16*len(probes))
+		for i := range out { // what they refer to is gone with the transaction
+			if !out[i].Known {
 				continue
 			}
-			value, err := unseal(key.Day, key.stored(), stored)
+			value, err := unseal(out[i].Key.Day, out[i].Key.stored(), out[i].Value)
 			if err != nil {
 				return err
 			}
 			start := len(values)
 			values = append(values, value...)
-			out[i] = Found{Known: true, Key: key, Value: values[start:len(values):len(values)]}
+			out[i].Value = values[start:len(values):len(values)]
 		}
 		return nil
 	})
@@ -107,32 +121,28 @@ func (d *daysReader) get(day uint32, key storedKey) []byte {
 	return nil
 }
 
-// find returns where the entity is stored and what; nil if it is not known.
-func (d *daysReader) find(p Probe) (Key, []byte) {
-	if d.root == nil {
-		return p.Key, nil
+// findNearby looks for probes under other days than their own. What is new is under none of them, and a page may hold hundreds
+// of such things, so that each day is gone through once, in the order of its keys: its pages are then at hand.
+func (d *daysReader) findNearby(probes []Probe, which []int, out []Found) {
+	slices.SortFunc(which, func(a, b int) int { return bytes.Compare(probes[a].Key.Hash[:], probes[b].Key.Hash[:]) })
+	distance := func(day uint32, p Probe) uint32 { return max(day, p.Key.Day) - min(day, p.Key.Day) }
+	first, last := uint32(math.MaxUint32), uint32(0)
+	for _, i := range which {
+		first = min(first, probes[i].Key.Day-min(probes[i].Slack, probes[i].Key.Day))
+		last = max(last, probes[i].Key.Day+probes[i].Slack)
 	}
-	key, stored := p.Key, p.Key.stored()
-	if v := d.get(key.Day, stored); v != nil || !key.Shared {
-		return key, v
-	}
-	hint := int64(key.Day)
-	for distance := int64(1); distance <= int64(p.Slack); distance++ {
-		before, after := hint-distance, hint+distance
-		if before < int64(d.first) && after > int64(d.last) {
-			break
-		}
-		for _, day := range [2]int64{after, before} {
-			if day < int64(d.first) || day > int64(d.last) {
+	for day := max(first, d.first); day <= min(last, d.last); day++ {
+		for _, i := range which {
+			p := probes[i]
+			if away := distance(day, p); away == 0 || away > p.Slack || out[i].Known && away > distance(out[i].Key.Day, p) {
 				continue
 			}
-			if v := d.get(uint32(day), stored); v != nil {
-				key.Day = uint32(day)
-				return key, v
+			if value := d.get(day, p.Key.stored()); value != nil {
+				out[i] = Found{Known: true, Key: p.Key, Value: value}
+				out[i].Key.Day = day
 			}
 		}
 	}
-	return key, nil
 }
 
 // Progress returns the record that was last committed under the name, nil if there is none.

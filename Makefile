@@ -8,7 +8,7 @@ KILLS        ?= 1000
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test seeds demo full kafka-test lint tidy generate chart fuzz bench prove ci clean
+.PHONY: build test seeds demo full kafka-test lint tidy generate chart fuzz bench microbench prove ci clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
@@ -57,7 +57,10 @@ chart: ## the Helm chart, rendered and read back
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## every benchmark briefly, with ratios to baselines; docs/performance.md says what they are
+bench: ## what poller run costs, as processes beside Apache Kafka: one table, in ten minutes; docs/performance.md explains it
+	go test ./internal/bench -count=1 -run '^TestCost$$' -v -timeout 30m -args -cost $(BENCH)
+
+microbench: ## every benchmark of a part briefly, with ratios to baselines; docs/performance.md says what they are
 	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 prove: ## KILLS kills of the poller at every step of its delivery, on Apache Kafka, and what a reader has seen of them

@@ -1,33 +1,25 @@
 package bench_test
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/json"
 	"flag"
-	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kafka/kafkatest"
-	"agentassist-poller/internal/status"
 )
 
 var (
-	year     = flag.Duration("year", 0, "read so much simulated history and print the peak of memory: 8760h for a year")
-	perDay   = flag.Int("segments-per-day", 1000, "volume of that history")
-	yearFor  = flag.Duration("year-timeout", 30*time.Minute, "give up after this long")
-	yearKeep = flag.String("year-heap", "", "write the heap profile of the largest moment to this file")
+	year         = flag.Duration("year", 0, "read so much simulated history and print the peak of memory: 8760h for a year")
+	perDay       = flag.Int("segments-per-day", 1000, "volume of that history")
+	yearFor      = flag.Duration("year-timeout", 30*time.Minute, "give up after this long")
+	yearDelivery = flag.String("year-delivery", kafka.AtLeastOnce, "and how it is delivered")
+	yearKeep     = flag.String("year-heap", "", "write the heap profile of the largest moment to this file")
 )
 
 // maxAnon is what a poller may take beside the pages of its checkpoint file, however long the history.
@@ -40,73 +32,26 @@ func TestYear(t *testing.T) {
 	if *year == 0 {
 		t.Skip("takes many minutes: ask for it with -args -year 8760h")
 	}
-	dir := t.TempDir()
-	poller := filepath.Join(dir, "poller")
-	build := exec.Command("go", "build", "-o", poller, "agentassist-poller/cmd/poller")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-
+	binary := buildPoller(t)
 	broker := kafkatest.Kafka(t, kafkatest.KafkaOptions{})
-	accounts := simulate(t, poller)
-	listen := freeAddress(t)
-	config := filepath.Join(dir, "poller.yaml")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `%skafka:
-  brokers: [%q]
-  delivery: at-least-once
-  timestamp: observed
-  topics: {partitions: 3, replication_factor: 1}
-checkpoint: {path: %q}
-server: {listen: %q, pprof: true}
-log: {format: text}
-`, accounts, broker.Addr, filepath.Join(dir, "poller.db"), listen), 0o600))
-
-	run := exec.Command(poller, "run", "--config", config)
-	run.Stderr = os.Stderr
-	require.NoError(t, run.Start())
-	t.Cleanup(func() { _ = run.Process.Kill() })
+	s := setup{
+		binary: binary, broker: broker.Addr, dir: t.TempDir(), delivery: *yearDelivery,
+		accounts: simulate(t, binary, world{history: *year, perDay: *perDay}),
+	}
+	p := s.start(t)
 	began := time.Now()
-	peak, published := watch(t, run.Process.Pid, "http://"+listen)
+	peak, published := watch(t, p)
 	took := time.Since(began)
-	require.NoError(t, run.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, run.Wait())
-	cpu := run.ProcessState.UserTime() + run.ProcessState.SystemTime()
-	file, err := os.Stat(filepath.Join(dir, "poller.db"))
+	cpu := p.stop()
+	file, err := os.Stat(s.file())
 	require.NoError(t, err)
 	t.Logf("peak of RssAnon %.1f MiB; %d events in %v and %v of CPU time, %.0f per CPU second; checkpoint of %d MiB", float64(peak)/(1<<20),
 		published, took.Round(time.Second), cpu.Round(time.Second), float64(published)/cpu.Seconds(), file.Size()>>20)
 	require.Less(t, peak, maxAnon)
 }
 
-// simulate starts the simulator and returns the accounts of the configuration that it prints.
-func simulate(t *testing.T, poller string) string {
-	t.Helper()
-	sim := exec.Command(poller, "simulate", "--listen", freeAddress(t), "--history", year.String(),
-		"--segments-per-day", strconv.Itoa(*perDay), "--requests-per-minute", "6000")
-	sim.Stderr = os.Stderr
-	stdout, err := sim.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, sim.Start())
-	t.Cleanup(func() {
-		_ = sim.Process.Signal(syscall.SIGTERM)
-		_ = sim.Wait()
-	})
-	var accounts strings.Builder
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		switch line := lines.Text(); {
-		case strings.HasPrefix(line, "kafka:"):
-			return accounts.String()
-		case strings.TrimSpace(line) == "bots:":
-			fmt.Fprintf(&accounts, "    start: %s\n%s\n", time.Now().Add(-*year).UTC().Format(time.RFC3339), line)
-		default:
-			fmt.Fprintln(&accounts, line)
-		}
-	}
-	t.Fatal("the simulator printed no configuration")
-	return ""
-}
-
 // watch waits until everything is read. It returns the peak of the process's anonymous memory, and how many events it published.
-func watch(t *testing.T, pid int, url string) (peak int, published int64) {
+func watch(t *testing.T, p *poller) (peak int, published int64) {
 	t.Helper()
 	const quiet = 100 // events in ten seconds: those of now, and late edits
 	began := time.Now()
@@ -114,21 +59,24 @@ func watch(t *testing.T, pid int, url string) (peak int, published int64) {
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		<-tick.C
-		if now := rssAnon(t, pid); now > peak {
+		if now := p.anon(); now > peak {
 			if *yearKeep != "" && now > peak+peak/20 {
-				keepHeap(t, url)
+				keepHeap(t, p.url)
 			}
 			peak = max(peak, now)
 		}
 		if n%100 != 0 {
 			continue
 		}
-		s := readStatus(t, url)
+		s := p.status()
+		if s == nil {
+			continue // not up yet
+		}
 		line, even := progress(s)
 		done := even && n > 100 && s.Delivery.Published-published < quiet
 		published = s.Delivery.Published
 		t.Logf("%4.0fs  RssAnon %3d MiB, peak %3d MiB; checkpoint %d entities, %d MiB; %d events published%s",
-			time.Since(began).Seconds(), rssAnon(t, pid)>>20, peak>>20, s.Checkpoint.Entities, s.Checkpoint.Bytes>>20, s.Delivery.Published, line)
+			time.Since(began).Seconds(), p.anon()>>20, peak>>20, s.Checkpoint.Entities, s.Checkpoint.Bytes>>20, s.Delivery.Published, line)
 		if done {
 			return peak, published
 		}
@@ -137,33 +85,6 @@ func watch(t *testing.T, pid int, url string) (peak int, published int64) {
 			return peak, published
 		}
 	}
-}
-
-// progress says how far every endpoint is, and whether none of them knows of time that is still to be read. Status does not
-// speak of history before what is remembered.
-func progress(s *status.Status) (line string, done bool) {
-	done = len(s.Accounts) > 0
-	for _, a := range s.Accounts {
-		for _, e := range a.Endpoints {
-			read := "-"
-			if e.ReadThrough != nil {
-				read = e.ReadThrough.Format(time.DateOnly)
-			}
-			line += fmt.Sprintf("; %s %s to %s, %d gaps, %d rows", e.Endpoint, e.BotName, read, len(e.Gaps), e.Rows)
-			done = done && len(e.Gaps) == 0 && e.Lag != nil && time.Duration(*e.Lag) < 5*time.Minute
-		}
-	}
-	return line, done
-}
-
-func readStatus(t *testing.T, url string) *status.Status {
-	t.Helper()
-	response, err := http.Get(url + "/status")
-	require.NoError(t, err)
-	defer response.Body.Close()
-	s := new(status.Status)
-	require.NoError(t, json.NewDecoder(response.Body).Decode(s))
-	return s
 }
 
 func keepHeap(t *testing.T, url string) {
@@ -177,23 +98,4 @@ func keepHeap(t *testing.T, url string) {
 	_, err = heap.ReadFrom(response.Body)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(*yearKeep, heap.Bytes(), 0o600))
-}
-
-// rssAnon is the memory of a process that no file stands behind, in bytes.
-func rssAnon(t *testing.T, pid int) int {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	require.NoError(t, err)
-	_, rest, _ := strings.Cut(string(text), "RssAnon:")
-	kib, err := strconv.Atoi(strings.Fields(rest)[0])
-	require.NoError(t, err)
-	return kib << 10
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -1,0 +1,272 @@
+package bench_test
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kafka/kafkatest"
+	"agentassist-poller/internal/status"
+)
+
+var (
+	cost        = flag.Bool("cost", false, "measure what poller run costs, with simulator and Kafka as processes beside it")
+	costHistory = flag.Duration("cost-history", 4*time.Hour, "how much history each run reads")
+	costPerDay  = flag.Int("cost-segments-per-day", 100_000, "volume of that history")
+	costRounds  = flag.Int("cost-rounds", 3, "how often each delivery reads it; medians count")
+	costKnown   = flag.Int("cost-known", 10_000_000, "known entities for the comparison with none; 0 leaves it out")
+	costIdle    = flag.Int("cost-idle", 299, "accounts where nearly nothing happens, for the comparison with none; 0 leaves it out")
+	costProfile = flag.String("cost-profile", "", "write a CPU profile of each run of the first part into this directory")
+)
+
+// interactionsOnly leaves the endpoint with the fullest pages: 100 segments, a thousand events.
+const interactionsOnly = "{conversations: {enabled: false}, interaction-details: {enabled: false}}"
+
+// TestCost prints what poller run costs: the same history, read from nothing by each delivery in turn, with nothing known
+// before and with much, alone and among idle accounts.
+//
+//	go test ./internal/bench -run TestCost -v -timeout 30m -args -cost
+func TestCost(t *testing.T) {
+	if !*cost {
+		t.Skip("takes minutes: ask for it with -args -cost, or run make bench")
+	}
+	binary := buildPoller(t)
+	broker := kafkatest.Kafka(t, kafkatest.KafkaOptions{})
+	b := &costBench{
+		base: setup{binary: binary, broker: broker.Addr}, runs: map[string][]reading{},
+		full: simulate(t, binary, world{history: *costHistory, perDay: *costPerDay, endpoints: interactionsOnly}),
+	}
+	deliveries := []string{kafka.AtLeastOnce, kafka.ExactlyOnce}
+	for range *costRounds {
+		for _, d := range deliveries {
+			b.measure(t, "pages of 100", b.setup(t, d, b.full), *costProfile)
+		}
+	}
+	b.everything(t, deliveries)
+	for _, d := range deliveries {
+		b.freshness(t, d)
+	}
+	if *costIdle > 0 {
+		b.idle(t, deliveries)
+	}
+	if *costKnown > 0 {
+		b.known(t)
+	}
+	b.print(t)
+}
+
+// costBench is what the parts of the benchmark share.
+type costBench struct {
+	base   setup
+	full   string // accounts with full pages
+	setups int
+	order  []string
+	runs   map[string][]reading // by name and delivery
+	notes  []string
+}
+
+// setup returns how a poller runs that knows nothing, with topics of its own.
+func (b *costBench) setup(t *testing.T, delivery, accounts string) *setup {
+	s := b.base
+	b.setups++
+	s.dir, s.delivery, s.accounts, s.prefix = t.TempDir(), delivery, accounts, fmt.Sprintf("cost%d", b.setups)
+	return &s
+}
+
+// measure has a poller read the history of the busy account, and keeps what that took.
+func (b *costBench) measure(t *testing.T, name string, s *setup, profileTo string) {
+	p := s.start(t)
+	p.profileTo = profileTo
+	r := p.read()
+	p.stop()
+	b.keep(t, name, s.delivery, r)
+}
+
+func (b *costBench) keep(t *testing.T, name, delivery string, r reading) {
+	key := name + ", " + delivery
+	if b.runs[key] == nil {
+		b.order = append(b.order, key)
+	}
+	b.runs[key] = append(b.runs[key], r)
+	t.Logf("%s: %.0f events in %v and %v of CPU time", key, r.events, r.took.Round(time.Millisecond), r.cpu)
+}
+
+func (b *costBench) note(t *testing.T, format string, args ...any) {
+	b.notes = append(b.notes, fmt.Sprintf(format, args...))
+	t.Log(b.notes[len(b.notes)-1])
+}
+
+// everything reads all endpoints as they are read by default: those of analytics have pages of 20.
+func (b *costBench) everything(t *testing.T, deliveries []string) {
+	accounts := simulate(t, b.base.binary, world{history: *costHistory / 8, perDay: *costPerDay})
+	for _, d := range deliveries {
+		b.measure(t, "all endpoints", b.setup(t, d, accounts), "")
+	}
+}
+
+// idle reads the same history while nearly nothing happens in many other accounts, and then looks at what these take.
+func (b *costBench) idle(t *testing.T, deliveries []string) {
+	idle := simulate(t, b.base.binary, world{history: time.Hour, perDay: 24, accounts: *costIdle, seed: 2, endpoints: interactionsOnly})
+	idle = strings.ReplaceAll(idle, "name: account-", "name: idle-")
+	for _, d := range deliveries {
+		alone := b.rest(t, d, b.full, "")
+		among := b.rest(t, d, b.full+idle, fmt.Sprintf("among %d idle accounts", *costIdle))
+		n := float64(*costIdle)
+		b.note(t, "an idle account, %s: %.0f KiB that live, %.1f ms of CPU time a minute", d, (among.alive-alone.alive)/n/(1<<10),
+			(among.cpu-alone.cpu).Seconds()*1e3/n)
+	}
+}
+
+// minute is what a poller takes that has nothing left to read.
+type minute struct {
+	cpu   time.Duration
+	alive float64 // bytes
+}
+
+// rest reads the history and returns what the next minute takes.
+func (b *costBench) rest(t *testing.T, delivery, accounts, name string) (m minute) {
+	const watched = 20 * time.Second
+	p := b.setup(t, delivery, accounts).start(t)
+	r := p.read()
+	if name != "" {
+		b.keep(t, name, delivery, r)
+	}
+	p.until(func(s *status.Status) bool {
+		for _, a := range s.Accounts {
+			if !caughtUp(a) {
+				return false
+			}
+		}
+		return true
+	})
+	before := p.cpu()
+	p.sleep(watched)
+	m.cpu = (p.cpu() - before) * (time.Minute / watched)
+	m.alive = p.alive()
+	p.stop()
+	return m
+}
+
+// reading is what it took to read a history.
+type reading struct {
+	events, batches, requests, bytes float64
+	took, cpu                        time.Duration
+	peak                             int
+}
+
+// read waits until the history of the busy account is read, and returns what that took.
+func (p *poller) read() (r reading) {
+	p.t.Helper()
+	p.until(func(s *status.Status) bool { return caughtUp(s.Accounts[0]) })
+	m := p.metrics()
+	return reading{
+		events: m["poller_kafka_events_published_total"], batches: m["poller_kafka_delivery_seconds_count"],
+		requests: m["poller_api_requests_total"], bytes: m["poller_kafka_published_bytes_total"],
+		took: time.Since(p.began), cpu: p.cpu(), peak: p.peak,
+	}
+}
+
+// caughtUp says whether the account is read to now, and that without gaps.
+func caughtUp(a status.Account) bool {
+	for _, e := range a.Endpoints {
+		if len(e.Gaps) > 0 || e.Lag == nil || time.Duration(*e.Lag) > 5*time.Minute {
+			return false
+		}
+	}
+	return len(a.Endpoints) > 0
+}
+
+// until waits for something in the status, and keeps the peak of memory from when it is called.
+func (p *poller) until(done func(*status.Status) bool) {
+	p.t.Helper()
+	const patience = 10 * time.Minute
+	p.peak = 0
+	began := time.Now()
+	for n := 0; ; n++ {
+		p.sleep(250 * time.Millisecond)
+		s := p.status()
+		if s == nil || len(s.Accounts) == 0 {
+			continue
+		}
+		if s.Delivery.Published > 0 {
+			p.startProfile()
+		}
+		if done(s) {
+			return
+		}
+		require.Less(p.t, time.Since(began), patience, "the poller does not get there")
+	}
+}
+
+// sleep lets it work, and watches its memory.
+func (p *poller) sleep(d time.Duration) {
+	p.t.Helper()
+	const often = 50 * time.Millisecond
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	for range d / often {
+		<-tick.C
+		p.peak = max(p.peak, p.anon())
+	}
+}
+
+// startProfile fetches ten seconds of CPU profile, once, if that was asked for.
+func (p *poller) startProfile() {
+	if p.profileTo == "" {
+		return
+	}
+	path := filepath.Join(p.profileTo, filepath.Base(p.cmd.Args[len(p.cmd.Args)-1])+fmt.Sprint(p.cmd.Process.Pid)+".pprof")
+	p.profileTo = ""
+	go func() {
+		response, err := http.Get(p.url + "/debug/pprof/profile?seconds=10")
+		if err != nil {
+			return
+		}
+		defer response.Body.Close()
+		if f, err := os.Create(path); err == nil {
+			_, _ = f.ReadFrom(response.Body)
+			_ = f.Close()
+		}
+	}()
+}
+
+// print writes the table that docs/performance.md shows.
+func (b *costBench) print(t *testing.T) {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(w, "| run\t| events/CPU s\t| events/s\t| RssAnon MiB\t| transactions/s\t| bytes/event\t| events/request\t| CPU µs/event\t|")
+	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
+	for _, key := range b.order {
+		of := func(f func(r reading) float64) float64 { return median(b.runs[key], f) }
+		fmt.Fprintf(w, "| %s\t| %.0f\t| %.0f\t| %.1f\t| %.1f\t| %.0f\t| %.0f\t| %.1f\t|\n", key,
+			of(func(r reading) float64 { return r.events / r.cpu.Seconds() }),
+			of(func(r reading) float64 { return r.events / r.took.Seconds() }),
+			of(func(r reading) float64 { return float64(r.peak) / (1 << 20) }),
+			of(func(r reading) float64 { return r.batches / r.took.Seconds() }),
+			of(func(r reading) float64 { return r.bytes / r.events }),
+			of(func(r reading) float64 { return r.events / r.requests }),
+			of(func(r reading) float64 { return r.cpu.Seconds() * 1e6 / r.events }))
+	}
+	require.NoError(t, w.Flush())
+	t.Logf("\n%s\n%s", out.String(), strings.Join(b.notes, "\n"))
+}
+
+func median[T any](of []T, f func(T) float64) float64 {
+	values := make([]float64, len(of))
+	for i, v := range of {
+		values[i] = f(v)
+	}
+	slices.SortFunc(values, cmp.Compare)
+	return values[len(values)/2]
+}

@@ -136,7 +136,7 @@ type minute struct {
 
 // rest reads the history and returns what the next minute takes.
 func (b *costBench) rest(t *testing.T, delivery, accounts, name string) (m minute) {
-	const watched = 20 * time.Second
+	const seconds = 20
 	p := b.setup(t, delivery, accounts).start(t)
 	r := p.read()
 	if name != "" {
@@ -151,8 +151,8 @@ func (b *costBench) rest(t *testing.T, delivery, accounts, name string) (m minut
 		return true
 	})
 	before := p.cpu()
-	p.sleep(watched)
-	m.cpu = (p.cpu() - before) * (time.Minute / watched)
+	p.sleep(seconds * time.Second)
+	m.cpu = (p.cpu() - before) * (60 / seconds)
 	m.alive = p.alive()
 	p.stop()
 	return m

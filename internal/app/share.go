@@ -21,10 +21,11 @@ const (
 // share reads, in transactions, the accounts of those partitions that the group assigns to this instance.
 func (a *App) share(ctx context.Context) error {
 	s := &sharing{App: a, ctx: ctx, stop: map[int32]func(){}}
-	for partition, seats := range a.partitions() {
+	owned := a.partitions()
+	for partition, seats := range owned {
 		a.newOwner(partition, seats).vacate(nil)
 	}
-	member, err := a.publisher.Join(s)
+	member, err := a.publisher.Join(s, func(partition int32) int { return len(owned[partition]) })
 	if err != nil {
 		return err
 	}

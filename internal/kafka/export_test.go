@@ -31,3 +31,6 @@ type Pulse struct{ pulse }
 
 func (p *Pulse) Beat(sent time.Time)      { p.beat(sent) }
 func (p *Pulse) Alive(now time.Time) bool { return p.alive(now) }
+
+// Share is how members share partitions out.
+var Share = share

@@ -41,8 +41,9 @@ type Assignment interface {
 	Trouble(err error)
 }
 
-// Join joins the group. It returns at once: what is assigned is told to to.
-func (p *Publisher) Join(to Assignment) (*Member, error) {
+// Join joins the group. It returns at once: what is assigned is told to to. The members share the accounts out evenly; accounts
+// says how many belong to a partition.
+func (p *Publisher) Join(to Assignment, accounts func(partition int32) int) (*Member, error) {
 	c := p.options.Config
 	m := &Member{topic: p.Topics.Checkpoint(), group: c.Group, done: make(chan struct{})}
 	told := func(tell func([]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
@@ -54,7 +55,7 @@ func (p *Publisher) Join(to Assignment) (*Member, error) {
 	}
 	client, err := NewClient(c, p.options.Log, nil, append([]kgo.Opt{
 		kgo.ClientID(p.options.Instance), kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(m.topic), kgo.DisableAutoCommit(),
-		kgo.Balancers(kgo.CooperativeStickyBalancer()), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
+		kgo.Balancers(newBalancer(m.topic, accounts)), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.OnPartitionsAssigned(told(func(partitions []int32) { to.Assigned(m, partitions) })), kgo.OnPartitionsRevoked(told(to.Revoked)), kgo.OnPartitionsLost(told(to.Revoked)),
 		kgo.WithHooks(&m.pulse),
 	}, p.options.Client...)...)

@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -57,19 +58,56 @@ func (a *assignments) count() int {
 	return len(a.own)
 }
 
+// odd counts the partitions that have an account in these tests.
+func (a *assignments) odd() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.own {
+		n += int(p % 2)
+	}
+	return n
+}
+
+// However members come and go, each has as many accounts as any other, or one more, and nothing moves without need.
+func TestShare(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		weights := make([]int, 64)
+		accounts, total := func(p int32) int { return weights[p] }, 0
+		for range rnd.IntN(100) {
+			weights[rnd.IntN(64)]++
+			total++
+		}
+		owners := make([]int, 64)
+		n := 1 + rnd.IntN(6)
+		for p := range owners {
+			owners[p] = rnd.IntN(n+1) - 1
+		}
+		shared := kafka.Share(owners, n, accounts)
+		loads := make([]int, n)
+		heaviest := 1
+		for p, member := range shared {
+			loads[member] += weights[p]
+			heaviest = max(heaviest, weights[p])
+		}
+		require.LessOrEqual(t, slices.Max(loads)-slices.Min(loads), heaviest, "%v", loads)
+		require.Equal(t, shared, kafka.Share(shared, n, accounts), "what is even stays")
+	}
+}
+
 // Members share the partitions; one that leaves hands its own over.
 func TestGroup(t *testing.T) {
 	f := open(t, newCluster(t), append(fast(), kgo.ClientID("x")), transactional)
 	join := func() (*kafka.Member, *assignments) {
 		a := &assignments{}
-		m, err := f.Join(a)
+		m, err := f.Join(a, func(p int32) int { return int(p % 2) })
 		require.NoError(t, err)
 		return m, a
 	}
 	first, one := join()
 	require.Eventually(t, func() bool { return one.count() == 64 && first.Alive() }, 20*time.Second, 10*time.Millisecond)
 	second, two := join()
-	require.Eventually(t, func() bool { return one.count() == 32 && two.count() == 32 && second.Alive() }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return one.odd() == 16 && two.odd() == 16 && second.Alive() }, 30*time.Second, 10*time.Millisecond)
 	owners, err := second.Owners(t.Context())
 	require.NoError(t, err)
 	require.Len(t, owners, 64)

@@ -245,7 +245,7 @@ func (r *real) begin(t *testing.T, c kafka.Config) error {
 		return err
 	}
 	joining := make(joining, 100)
-	member, err := p.Join(joining)
+	member, err := p.Join(joining, func(int32) int { return 1 })
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Probe asks for one entity. A shared entity may be remembered under another day than the one hinted at in Key, by up to
-// Slack days; the nearest days are looked at first, and only days of which anything is remembered.
+// Slack days. Its own day counts most, then the nearest.
 type Probe struct {
 	Key   Key
 	Slack uint32

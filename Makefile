@@ -34,7 +34,7 @@ demo: build ## see it at work
 	bin/poller demo
 
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
-	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -parallel 4 -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 lint: $(LINT)
 	$(LINT) run ./...

@@ -33,7 +33,9 @@ func (s *setup) command(t *testing.T, binary string, args ...string) *exec.Cmd {
 	if was, err := os.ReadFile(config); err != nil || string(was) != s.yaml() { // one that starts may just be reading it
 		require.NoError(t, os.WriteFile(config, []byte(s.yaml()), 0o600))
 	}
-	return exec.CommandContext(t.Context(), binary, append(args, "--config", config)...)
+	cmd := exec.CommandContext(t.Context(), binary, append(args, "--config", config)...)
+	cmd.Env = noSettings()
+	return cmd
 }
 
 func TestSmallBackfill(t *testing.T) {

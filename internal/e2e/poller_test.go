@@ -231,7 +231,7 @@ func (s *setup) launch(t *testing.T, binary string, environ ...string) *outside 
 	require.NoError(t, os.WriteFile(config, []byte(s.yaml()), 0o600))
 	p := &outside{cmd: exec.Command(binary, "run", "--config", config), done: make(chan struct{})}
 	p.cmd.Stderr = &p.logs
-	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, app.EnvPrefix) }) // no settings
+	p.cmd.Env = noSettings()
 	p.cmd.Env = append(p.cmd.Env, environ...)
 	require.NoError(t, p.cmd.Start())
 	go func() {
@@ -246,6 +246,11 @@ func (s *setup) launch(t *testing.T, binary string, environ ...string) *outside 
 		}
 	})
 	return p
+}
+
+// noSettings is the environment without what would be a setting.
+func noSettings() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, app.EnvPrefix) })
 }
 
 func (p *outside) kill(t *testing.T) {

@@ -142,7 +142,6 @@ type running struct {
 	pass pass
 	// starts are those of the rows read so far.
 	starts []time.Time
-	events int      // that it brought so far
 	job    *unitJob // that asked for it; nil for none
 	unsure bool     // some page of the pass came before the server's clock was known
 }

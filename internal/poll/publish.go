@@ -74,15 +74,15 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 		}
 		u.conclude(r.work, end, r.starts)
 	}
-	r.events += len(batch.Events)
+	u.unmarked += len(batch.Events)
 	if batch.Control, err = a.jobSteps(r, len(batch.Events), end != nil); err != nil {
 		return nil, nil, err
 	}
 	u.feed.Watermark = nil
-	if now := a.API.Now(); end != nil && (r.events > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
+	if now := a.API.Now(); end != nil && (u.unmarked > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
 		a.declare(u)
 		u.feed.Watermark = a.watermark(u)
-		u.lastWatermark = now
+		u.lastWatermark, u.unmarked = now, 0
 	}
 	a.record(batch, &changes, func() error {
 		if end == nil && len(batch.Events) == 0 { // else the offsets would be forgotten if the pass is never ended

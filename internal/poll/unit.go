@@ -50,6 +50,7 @@ type unit struct {
 
 	forgotten     time.Time // what was read before is no longer remembered
 	lastWatermark time.Time
+	unmarked      int // events published since
 	failures      int
 	lastError     *status.Error
 	longestLook   time.Duration

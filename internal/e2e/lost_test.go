@@ -31,7 +31,7 @@ func TestSmallDiskDamagedInUse(t *testing.T) {
 	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
 	c := s.follow(t)
 	run := s.begin(t)
-	eventually(t, time.Minute, func() error { return some(c) })
+	eventually(t, patience, func() error { return some(c) })
 	require.NoError(t, os.Truncate(filepath.Join(s.dir, "poller.db"), int64(2*os.Getpagesize())))
 	eventually(t, patience, func() error {
 		if !strings.Contains(run.tail(1000), "has been set aside") {
@@ -61,7 +61,7 @@ func diskLost(t *testing.T, delivery string) (run *inside, once bool) {
 	s.delivery = delivery
 	c := s.follow(t)
 	run = s.begin(t)
-	eventually(t, time.Minute, func() error {
+	eventually(t, patience, func() error {
 		st := run.status(t)
 		if len(st.Accounts[0].Endpoints) == 0 {
 			return errNotYet

@@ -79,8 +79,9 @@ func classify(e events.Endpoint, a answer) *Error {
 	case status/100 == 5 && a.header.Get("Retry-After") != "":
 		return wait(ReasonServer)
 
-	// Tokens. A wrong date and a repeated jti pass with the next token, which has neither.
-	case status == http.StatusUnauthorized && a.off != 0:
+	// Tokens. A wrong date and a repeated jti pass with the next token, which has neither. Dates are in whole seconds: less
+	// than one is no reason.
+	case status == http.StatusUnauthorized && a.off.Abs() >= time.Second:
 		return fail(Retry, ReasonClock, fmt.Sprintf("the server's clock differs from ours by %v or more; "+
 			"the next token allows for it, but set this machine's clock", a.off.Round(time.Second)))
 	case status == http.StatusUnauthorized && strings.Contains(strings.ToLower(f.message), "replay"):

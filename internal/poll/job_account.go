@@ -26,13 +26,10 @@ type accountJobs struct {
 	offered map[string]Job // not final, as far as is known here
 	news    chan struct{}
 	said    map[string]time.Time
-	state   map[string]JobState
 }
 
 func newAccountJobs() accountJobs {
-	return accountJobs{
-		offered: map[string]Job{}, news: make(chan struct{}, 1), said: map[string]time.Time{}, state: map[string]JobState{},
-	}
+	return accountJobs{offered: map[string]Job{}, news: make(chan struct{}, 1), said: map[string]time.Time{}}
 }
 
 // again has the offers looked through once more.
@@ -72,12 +69,11 @@ func (a *Account) takeJobs(ctx context.Context) error {
 // takeOffers takes or refuses the jobs that were offered and are not taken by all units that they are for. What is remembered of
 // them and what is said of them go out as one batch.
 func (a *Account) takeOffers(ctx context.Context) error {
-	select {
-	case a.publishing <- struct{}{}:
-		defer func() { <-a.publishing }()
-	case <-ctx.Done():
+	done := a.turn(ctx)
+	if done == nil {
 		return nil
 	}
+	defer done()
 	a.mu.Lock()
 	batch := &kafka.Batch{Account: a.Name}
 	changes := &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
@@ -111,14 +107,7 @@ func (a *Account) takeOffers(ctx context.Context) error {
 	if err != nil || len(batch.Control) == 0 {
 		return err
 	}
-	a.record(batch, changes, func() error {
-		for _, u := range changed {
-			if err := u.addRecord(changes.Progress); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	a.record(batch, changes, changed)
 	if err := a.deliver(ctx, batch); err != nil {
 		return err
 	}

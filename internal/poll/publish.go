@@ -23,12 +23,11 @@ import (
 // One batch at a time is decided and delivered, so that two endpoints never call the same thing new at the same time, and so
 // that while Kafka is away no requests are spent on pages that could not be published.
 func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg *Page, end *outcome) error {
-	select {
-	case a.publishing <- struct{}{}:
-		defer func() { <-a.publishing }()
-	case <-ctx.Done(): // as if it had not been read
+	done := a.turn(ctx)
+	if done == nil { // as if it had not been read
 		return nil
 	}
+	defer done()
 	batch, decided, err := a.prepare(ctx, e, r, pg, end)
 	if err != nil {
 		return err
@@ -46,6 +45,16 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 		return err
 	}
 	return a.announce(ctx)
+}
+
+// turn waits until nobody else decides, publishes and records, and returns what ends the turn; nil if ctx ended first.
+func (a *Account) turn(ctx context.Context) (done func()) {
+	select {
+	case a.publishing <- struct{}{}:
+		return func() { <-a.publishing }
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // prepare applies a step to what is known and makes the batch for it.
@@ -84,23 +93,24 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 		u.feed.Watermark = a.watermark(u)
 		u.lastWatermark, u.unmarked = now, 0
 	}
-	a.record(batch, &changes, func() error {
-		if end == nil && len(batch.Events) == 0 { // else the offsets would be forgotten if the pass is never ended
-			return nil
-		}
-		return u.addRecord(changes.Progress)
-	})
+	var moved []*unit
+	if end != nil || len(batch.Events) > 0 { // events: their offsets would be forgotten if the pass is never ended
+		moved = []*unit{u}
+	}
+	a.record(batch, &changes, moved)
 	return batch, decided, nil
 }
 
-// record has the batch recorded as changes. Progress is added once the offsets of the batch are known, which are part of it,
-// and again if it is published again.
-func (a *Account) record(batch *kafka.Batch, changes *checkpoint.Changes, progress func() error) {
+// record has the batch recorded as changes, with the progress of the units that it moves. That is added once the offsets of the
+// batch are known, which are part of it, and again if it is published again.
+func (a *Account) record(batch *kafka.Batch, changes *checkpoint.Changes, moved []*unit) {
 	batch.Checkpoint = func() ([]kafka.Record, error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if err := progress(); err != nil {
-			return nil, err
+		for _, u := range moved {
+			if err := u.addRecord(changes.Progress); err != nil {
+				return nil, err
+			}
 		}
 		if err := a.addSpent(changes.Progress); err != nil {
 			return nil, err
@@ -385,7 +395,8 @@ func (a *Account) announce(ctx context.Context) error {
 	batch := &kafka.Batch{Account: a.Name}
 	changes := &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
 	a.mu.Lock()
-	for _, u := range a.units {
+	units := a.units
+	for _, u := range units {
 		u.feed.Watermark = a.watermark(u)
 		batch.Feeds = append(batch.Feeds, u.feed)
 		delete(recorded, progressName(u.Endpoint, u.Bot))
@@ -396,14 +407,7 @@ func (a *Account) announce(ctx context.Context) error {
 			batch.Ended = append(batch.Ended, key)
 		}
 	}
-	a.record(batch, changes, func() error {
-		for _, u := range a.units {
-			if err := u.addRecord(changes.Progress); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	a.record(batch, changes, units)
 	return a.deliver(ctx, batch)
 }
 
@@ -427,12 +431,11 @@ func (a *Account) expire(ctx context.Context) error {
 }
 
 func (a *Account) expireOnce(ctx context.Context) error {
-	select {
-	case a.publishing <- struct{}{}:
-		defer func() { <-a.publishing }()
-	case <-ctx.Done():
+	done := a.turn(ctx)
+	if done == nil {
 		return nil
 	}
+	defer done()
 	batch, err := a.Journal.Expire(a.API.Now().Add(-a.Memory))
 	if err != nil || batch == nil {
 		return err

@@ -37,14 +37,13 @@ func (a *Account) addSpent(records map[string][]byte) error {
 
 // recordSpent writes the record by itself, after a request that brought nothing to publish.
 func (a *Account) recordSpent(ctx context.Context) error {
-	select {
-	case a.publishing <- struct{}{}:
-		defer func() { <-a.publishing }()
-	case <-ctx.Done(): // who starts next allows for one request of each endpoint
+	done := a.turn(ctx)
+	if done == nil { // who starts next allows for one request of each endpoint
 		return nil
 	}
+	defer done()
 	batch := &kafka.Batch{Account: a.Name}
-	a.record(batch, &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}, func() error { return nil })
+	a.record(batch, &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}, nil)
 	return a.deliver(ctx, batch)
 }
 

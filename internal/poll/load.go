@@ -1,0 +1,157 @@
+package poll
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+)
+
+// load makes the units from the configuration and what is recorded of them.
+func (a *Account) load() error {
+	records, err := a.Store.AllProgress(a.AccountID)
+	if err != nil {
+		return err
+	}
+	if err := a.chargeSpent(records[spentName]); err != nil {
+		return err
+	}
+	for _, e := range events.Endpoints() {
+		if _, ok := a.Endpoints[e]; !ok {
+			continue
+		}
+		units, err := a.unitsOf(e, records)
+		if err != nil {
+			return err
+		}
+		a.units = append(a.units, units...)
+	}
+	for _, u := range a.units {
+		if u.Endpoint == events.Interactions {
+			if p := u.state.Bounds; p != nil && p.Known {
+				*a.zone = *p
+			}
+			u.state.Bounds, u.zone = a.zone, a.zone
+		}
+	}
+	return nil
+}
+
+// unitsOf makes the units of one endpoint: one for each bot, or one for the account.
+func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit, error) {
+	bots := a.Bots
+	var published kafka.Offsets // by the one unit, before it was known that each bot must have one
+	if e.PerAccount() {
+		bots = []Bot{{}}
+		if p, err := decodeRecord(records, e, ""); err != nil {
+			return nil, err
+		} else if p != nil && p.Scoped == scopeBot {
+			bots, published = a.Bots, p.Offsets
+		}
+	}
+	var units []*unit
+	for _, b := range bots {
+		p, err := decodeRecord(records, e, b.ID)
+		if err != nil {
+			return nil, err
+		}
+		if p == nil {
+			p = a.newProgress(e, b.ID)
+		}
+		p.raise(published)
+		u, err := newUnit(e, b.ID, a.Endpoints[e].PollInterval, p)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", progressName(e, b.ID), err)
+		}
+		u.botName = b.Name
+		if e.PerAccount() {
+			u.iid = a.iidOf(a.Endpoints[e], b)
+			for _, bot := range a.Bots {
+				u.bots = append(u.bots, bot.ID)
+			}
+			if len(a.Bots) <= 1 || b.ID != "" {
+				p.Scoped = scopeAccount // there is nothing that could be hidden
+			}
+		}
+		units = append(units, u)
+	}
+	return units, nil
+}
+
+// newProgress is that of a unit of which nothing is recorded: it begins where it is configured to, or where the last watermark
+// says that a lost checkpoint had come to.
+func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
+	now := a.API.Now()
+	p := &progress{Start: a.Start(now).UTC().Truncate(time.Second)}
+	if a.Resume == nil {
+		return p
+	}
+	w := a.Resume(e, bot)
+	if w == nil || w.CompleteUpTo == nil {
+		return p
+	}
+	p.Start = maxTime(*w.CompleteUpTo, now.Add(-a.Memory)).UTC().Truncate(time.Second)
+	p.CompleteUpTo = *w.CompleteUpTo
+	p.MemoryFrom = now
+	if w.CompleteFrom != nil {
+		var past Set
+		past.Mark(*w.CompleteFrom, p.Start, p.Start)
+		p.Past = past.AppendBinary(nil)
+	}
+	p.Offsets = kafka.Offsets{}
+	for _, o := range w.Offsets {
+		p.Offsets.Raise(o.Topic, int32(o.Partition), o.Offset)
+	}
+	a.Log.Warn("nothing is recorded of what was read; reading goes on from the last watermark, and what was published since "+
+		"is published again with the same event ids", "endpoint", e, "bot", bot, "from", p.Start)
+	return p
+}
+
+// rescope replaces the unit of an account-wide endpoint by one for each bot.
+func (a *Account) rescope(e events.Endpoint) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	records, err := a.Store.AllProgress(a.AccountID)
+	if err != nil {
+		return err
+	}
+	units, err := a.unitsOf(e, records)
+	if err != nil {
+		return err
+	}
+	a.Log.Info("the API shows only the rows of the bot that is asked for; the endpoint is read once for each bot", "endpoint", e)
+	a.units = slices.DeleteFunc(a.units, func(u *unit) bool { return u.Endpoint == e })
+	a.units = append(a.units, units...)
+	for lane := range a.lanes { // work refers to units by their place
+		a.lanes[lane].active = nil
+	}
+	a.plan = nil
+	a.jobs.again()
+	return nil
+}
+
+func decodeRecord(records map[string][]byte, e events.Endpoint, bot string) (*progress, error) {
+	b, ok := records[progressName(e, bot)]
+	if !ok {
+		return nil, nil
+	}
+	p, err := decodeProgress(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", progressName(e, bot), err)
+	}
+	return p, nil
+}
+
+func (a *Account) iidOf(opts EndpointOptions, b Bot) string {
+	switch {
+	case b.ID != "":
+		return b.ID
+	case opts.IID != "":
+		return opts.IID
+	case len(a.Bots) > 0:
+		return a.Bots[0].ID
+	}
+	return ""
+}

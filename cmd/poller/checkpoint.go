@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,52 +30,37 @@ func checkpointShowCommand() *cobra.Command {
 }
 
 func checkpointRecoverCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "recover (--account NAME | --all)",
-		Short: "Go on from the last watermarks where the checkpoint is lost",
-		Long: "Writes the checkpoint of accounts anew whose own is lost or not whole; a checkpoint that is whole is left alone. What was published since\n" +
-			"the last watermarks is published again, with the same event ids. The poller may run; it goes on by itself.",
-		Args: cobra.NoArgs,
-	}
-	o := chosen(c)
-	from, load := configured(c)
-	from.SkipFiles = true
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
-		return app.CheckpointRecover(c.Context(), config, output(c), *o)
-	}
+	c, _ := mendingCommand(app.CheckpointRecover)
+	c.Use = "recover (--account NAME | --all)"
+	c.Short = "Go on from the last watermarks where the checkpoint is lost"
+	c.Long = "Writes the checkpoint of accounts anew whose own is lost or not whole; a checkpoint that is whole is left alone. What was published since\n" +
+		"the last watermarks is published again, with the same event ids. The poller may run; it goes on by itself."
 	return c
 }
 
 func checkpointAdoptCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "adopt (--account NAME | --all) --rewind 24h",
-		Short: "Go on from a checkpoint that was written for another cluster",
-		Long: "For topics that were mirrored, or a cluster that got a new id: forgets what was read and published of the last time, back to the beginning of\n" +
-			"a day, so that it is read again, and writes the id of this cluster. The poller may run; it goes on by itself.",
-		Args: cobra.NoArgs,
-	}
-	o := chosen(c)
+	c, o := mendingCommand(app.CheckpointAdopt)
+	c.Use = "adopt (--account NAME | --all) --rewind 24h"
+	c.Short = "Go on from a checkpoint that was written for another cluster"
+	c.Long = "For topics that were mirrored, or a cluster that got a new id: forgets what was read and published of the last time, back to the beginning of\n" +
+		"a day, so that it is read again, and writes the id of this cluster. The poller may run; it goes on by itself."
+	c.Flags().DurationVar(&o.Rewind, "rewind", 24*time.Hour, "how much of the last time is read again: more than the mirror may be behind")
+	return c
+}
+
+// mendingCommand returns a command that does something to the checkpoints of the accounts that its flags name.
+func mendingCommand(mend func(context.Context, *app.Config, app.Output, app.CheckpointOptions) error) (*cobra.Command, *app.CheckpointOptions) {
+	c, o := &cobra.Command{Args: cobra.NoArgs}, &app.CheckpointOptions{}
+	c.Flags().StringVar(&o.Account, "account", "", "name of the account")
+	c.Flags().BoolVar(&o.All, "all", false, "all accounts of the configuration")
 	from, load := configured(c)
 	from.SkipFiles = true
-	c.Flags().DurationVar(&o.Rewind, "rewind", 24*time.Hour, "how much of the last time is read again: more than the mirror may be behind")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		config, err := load()
 		if err != nil {
 			return err
 		}
-		return app.CheckpointAdopt(c.Context(), config, output(c), *o)
+		return mend(c.Context(), config, output(c), *o)
 	}
-	return c
-}
-
-// chosen adds the flags that name accounts.
-func chosen(c *cobra.Command) *app.CheckpointOptions {
-	o := &app.CheckpointOptions{}
-	c.Flags().StringVar(&o.Account, "account", "", "name of the account")
-	c.Flags().BoolVar(&o.All, "all", false, "all accounts of the configuration")
-	return o
+	return c, o
 }

@@ -52,7 +52,6 @@ type App struct {
 	store     *checkpoint.Store
 	publisher *kafka.Publisher
 	trouble   *status.Error // why there is no publisher yet
-	watermark lastWatermarks
 	jobs      jobs
 }
 
@@ -170,8 +169,9 @@ func (a *App) read(ctx context.Context) error {
 		}
 		return a.share(ctx)
 	}
+	last := a.lastWatermarks(ctx)
 	for _, s := range a.seats {
-		if err := a.seat(ctx, s, publisher.AtLeastOnce, nil, nil); err != nil {
+		if err := a.seat(s, seating{delivery: publisher.AtLeastOnce, last: last}); err != nil {
 			return err
 		}
 	}
@@ -198,7 +198,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 		// A failed attempt leaves nothing behind in the metrics.
 		reg := prometheus.NewRegistry()
 		publisher, err := kafka.Open(ctx, kafka.Options{
-			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.types(), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
+			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: eventTypes(a.cfg), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
 		})
 		if err == nil {
 			return publisher, a.metrics.Register(reg)
@@ -206,10 +206,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 		if ctx.Err() != nil {
 			return nil, nil //nolint:nilerr // that it was interrupted is no failure
 		}
-		if r, ok := errors.AsType[interface {
-			error
-			Retryable() bool
-		}](err); !ok || !r.Retryable() {
+		if may, _ := kafka.Retryable(err); !may {
 			return nil, err
 		}
 		wait := min(time.Second<<min(failures, 5), 30*time.Second)
@@ -220,19 +217,25 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 		a.trouble.Text, a.trouble.Count = err.Error(), failures+1
 		a.mu.Unlock()
 		a.log.Warn("Kafka is not ready; nothing is read before it is", "err", err, "retry_in", wait)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, wait) {
 			return nil, nil
-		case <-timer.C:
 		}
 	}
 }
 
-// types are the event types that are switched on.
-func (a *App) types() []events.Type { return eventTypes(a.cfg) }
+// pause waits for d. It returns false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
 
+// eventTypes are those that are switched on.
 func eventTypes(c *Config) []events.Type {
 	var out []events.Type
 	for _, t := range events.Types() {
@@ -243,8 +246,16 @@ func eventTypes(c *Config) []events.Type {
 	return out
 }
 
+// seating is what an account is read with.
+type seating struct {
+	delivery kafka.Delivery
+	journal  poll.Journal    // nil in at-least-once
+	allowed  func() bool     // whether the API may be asked; nil: always
+	last     watermarkReader // where to go on from if nothing is recorded; nil: from the start
+}
+
 // seat builds the account that is read in a seat. It makes no request to the API.
-func (a *App) seat(ctx context.Context, s *seat, d kafka.Delivery, journal poll.Journal, allowed func() bool) error {
+func (a *App) seat(s *seat, with seating) error {
 	store := a.memory()
 	recorded, err := store.AllProgress(s.AccountID)
 	if err != nil {
@@ -254,20 +265,22 @@ func (a *App) seat(ctx context.Context, s *seat, d kafka.Delivery, journal poll.
 	if err := a.checkStart(s.Account, a.publisher.Topics, time.Now()); err != nil {
 		return fmt.Errorf("account %s: %w", s.Name, err)
 	}
-	if len(recorded) == 0 {
-		if o.Resume, err = a.watermark.of(ctx, a.publisher, s.Account); err != nil {
+	if len(recorded) == 0 && with.last != nil {
+		last, err := with.last()
+		if err != nil {
 			return err
 		}
+		o.Resume = watermarksOf(last, s.Account)
 	}
-	client, err := a.client(s.Account, allowed)
+	client, err := a.client(s.Account)
 	if err != nil {
 		return fmt.Errorf("account %s: %w", s.Name, err)
 	}
-	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, store, d, a.observe, a.o.Abort
-	if shard, ok := d.(*kafka.Shard); ok && allowed == nil {
+	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, store, with.delivery, a.observe, a.o.Abort
+	if shard, ok := with.delivery.(*kafka.Shard); ok && with.allowed == nil {
 		o.Owned = shard.Owned
 	}
-	o.Journal, o.Allowed, o.Log = journal, allowed, a.log.With("account", s.Name)
+	o.Journal, o.Allowed, o.Log = with.journal, with.allowed, a.log.With("account", s.Name)
 	account, err := poll.NewAccount(o)
 	if err != nil {
 		return err
@@ -284,7 +297,7 @@ func (a *App) seat(ctx context.Context, s *seat, d kafka.Delivery, journal poll.
 }
 
 // client is the way to the API of one account.
-func (a *App) client(c *Account, allowed func() bool) (*kore.Client, error) {
+func (a *App) client(c *Account) (*kore.Client, error) {
 	options := []kore.Option{kore.WithObserver(a.observe.attempt(c.Name))}
 	if a.o.Transport != nil {
 		options = append(options, kore.WithTransport(a.o.Transport))
@@ -292,24 +305,12 @@ func (a *App) client(c *Account, allowed func() bool) (*kore.Client, error) {
 	return kore.New(c.Kore(), options...)
 }
 
-// lastWatermarks are those on Kafka, read once, when the checkpoint is found to know nothing of an account.
-type lastWatermarks struct {
-	mu   sync.Mutex
-	read map[string]*events.Watermark
-}
+// watermarkReader returns the last watermarks on Kafka.
+type watermarkReader func() (map[string]*events.Watermark, error)
 
-// of returns how to find the last watermarks of an account.
-func (l *lastWatermarks) of(ctx context.Context, p *kafka.Publisher, c *Account) (func(events.Endpoint, string) *events.Watermark, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.read == nil {
-		read, err := p.LastWatermarks(ctx)
-		if err != nil {
-			return nil, err
-		}
-		l.read = read
-	}
-	return watermarksOf(l.read, c), nil
+// lastWatermarks reads them when it is first asked for them, and only then.
+func (a *App) lastWatermarks(ctx context.Context) watermarkReader {
+	return sync.OnceValues(func() (map[string]*events.Watermark, error) { return a.publisher.LastWatermarks(ctx) })
 }
 
 // resume finds the last watermark of a unit of an account.

@@ -73,17 +73,23 @@ func (o *CheckpointOptions) chosen(c *Config) (map[int32][]*Account, error) {
 	if (o.Account == "") != o.All {
 		return nil, &UsageError{errors.New("name an account with --account, or all of them with --all")}
 	}
-	chosen := map[int32][]*Account{}
-	for i := range c.Accounts {
-		if a := &c.Accounts[i]; o.All || a.Name == o.Account {
-			partition := kafka.CheckpointPartition(a.AccountID)
-			chosen[partition] = append(chosen[partition], a)
-		}
-	}
+	chosen := byPartition(c, func(a *Account) bool { return o.All || a.Name == o.Account })
 	if len(chosen) == 0 {
 		return nil, &UsageError{fmt.Errorf("--account %q: there is no such account", o.Account)}
 	}
 	return chosen, nil
+}
+
+// byPartition returns the accounts that are wanted by their partition of the checkpoint topic.
+func byPartition(c *Config, wanted func(*Account) bool) map[int32][]*Account {
+	out := map[int32][]*Account{}
+	for i := range c.Accounts {
+		if a := &c.Accounts[i]; wanted(a) {
+			partition := kafka.CheckpointPartition(a.AccountID)
+			out[partition] = append(out[partition], a)
+		}
+	}
+	return out
 }
 
 // holds is what a partition has of one account.
@@ -184,12 +190,7 @@ func CheckpointRecover(ctx context.Context, c *Config, out Output, o CheckpointO
 			out.Log.Warn("the second witness cannot be asked", "err", err)
 		}
 		if lost != nil { // what is lost is lost for all of the partition
-			accounts = nil
-			for i := range c.Accounts {
-				if kafka.CheckpointPartition(c.Accounts[i].AccountID) == partition {
-					accounts = append(accounts, &c.Accounts[i])
-				}
-			}
+			accounts = byPartition(c, func(*Account) bool { return true })[partition]
 		}
 		for _, a := range accounts {
 			err := undisturbed(func() error { return b.recover(ctx, partition, a, lost != nil, watermarksOf(last, a)) })
@@ -348,18 +349,8 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 	}
 	journaled := &journaled{b.store, j, a.AccountID, identityNext}
 	// First what is remembered, then what was read, then the name of the cluster: a command that dies in between is run again.
-	forget := &kafka.Batch{Account: a.Name}
-	forgotten := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: map[string][]byte{}}
-	forget.Checkpoint = func() ([]kafka.Record, error) {
-		records, err := j.Expire(days, &forgotten)
-		return onKafka(records), err
-	}
-	forget.Commit = func() error {
-		if err := b.store.Forget(a.AccountID, days); err != nil {
-			return err
-		}
-		return journaled.Commit(forgotten, forget.Next)
-	}
+	forget := journaled.forget(days, time.Now())
+	forget.Account = a.Name
 	rewind := &kafka.Batch{Account: a.Name}
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: progress}
 	rewind.Checkpoint = func() ([]kafka.Record, error) {

@@ -238,12 +238,8 @@ func (d *demo) judge(ctx context.Context) (*DemoResult, error) {
 	deadline := time.Now().Add(d.o.Duration + demoSettle)
 	wait := d.o.Duration
 	for {
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, wait) {
 			return nil, nil
-		case <-timer.C:
 		}
 		wait = time.Second
 		result, settled, err := d.compare(ctx)

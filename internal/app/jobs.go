@@ -133,12 +133,8 @@ func (a *App) followJobs(ctx context.Context) {
 			a.log.Warn("the topic of jobs cannot be read; no backfill is taken before it can", "err", err, "retry_in", tailRetry)
 			failed = true
 		}
-		timer := time.NewTimer(tailRetry)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, tailRetry) {
 			return
-		case <-timer.C:
 		}
 	}
 }

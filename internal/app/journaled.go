@@ -34,20 +34,20 @@ func (j *journaled) Commit(c checkpoint.Changes, next int64) error {
 
 // Expire implements poll.Journal.
 func (j *journaled) Expire(before time.Time) (*kafka.Batch, error) {
-	due, err := j.store.Due(before)
-	if err != nil {
+	due, err := j.store.Due(j.account, before)
+	if err != nil || len(due) == 0 {
 		return nil, err
 	}
 	var days []uint32
 	for _, d := range due {
-		if d.Account == j.account {
-			days = append(days, d.Day)
-		}
+		days = append(days, d.Day)
 	}
-	if len(days) == 0 {
-		return nil, nil
-	}
-	changes := checkpoint.Changes{Account: j.account, Seen: before, Progress: map[string][]byte{}}
+	return j.forget(days, before), nil
+}
+
+// forget returns a batch that forgets days, whenever they were last seen.
+func (j *journaled) forget(days []uint32, now time.Time) *kafka.Batch {
+	changes := checkpoint.Changes{Account: j.account, Seen: now, Progress: map[string][]byte{}}
 	batch := &kafka.Batch{Account: j.account}
 	batch.Checkpoint = func() ([]kafka.Record, error) {
 		records, err := j.journal.Expire(days, &changes)
@@ -59,7 +59,7 @@ func (j *journaled) Expire(before time.Time) (*kafka.Batch, error) {
 		}
 		return j.Commit(changes, batch.Next)
 	}
-	return batch, nil
+	return batch
 }
 
 func onKafka(records []journal.Record) []kafka.Record {

@@ -92,12 +92,8 @@ func (o *owner) run(ctx context.Context) error {
 		o.vacate(err)
 		o.log.Warn("reading stopped; its part of the checkpoint is taken over again", "partition", o.partition, "accounts", o.names(),
 			"err", err, "retry_in", wait)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, wait) {
 			return nil
-		case <-timer.C:
 		}
 	}
 }
@@ -141,8 +137,9 @@ func (o *owner) term(ctx context.Context) error {
 	}
 	var taken []*seat
 	var refused []error
+	last := o.lastWatermarks(ctx)
 	for _, s := range o.seats {
-		err := o.occupy(ctx, s, shard)
+		err := o.occupy(s, shard, last)
 		if refusal, ok := errors.AsType[*CheckpointError](err); ok {
 			o.refuse(s, refusal)
 			refused = append(refused, refusal)
@@ -175,16 +172,17 @@ func (o *owner) term(ctx context.Context) error {
 }
 
 // occupy makes the account of a seat ready to be read.
-func (o *owner) occupy(ctx context.Context, s *seat, shard *kafka.Shard) error {
+func (o *owner) occupy(s *seat, shard *kafka.Shard, last watermarkReader) error {
 	store := o.memory()
 	j, err := journal.New(store, s.AccountID)
 	if err != nil {
 		return err
 	}
-	if err := o.trust(ctx, s, j); err != nil {
+	if err := o.trust(s, j, last); err != nil {
 		return err
 	}
-	if err := o.seat(ctx, s, shard, &journaled{store, j, s.AccountID, o.nextName()}, o.allowed); err != nil {
+	with := seating{delivery: shard, journal: &journaled{store, j, s.AccountID, o.nextName()}, allowed: o.allowed}
+	if err := o.seat(s, with); err != nil {
 		return err
 	}
 	o.mu.Lock()
@@ -207,10 +205,7 @@ func (o *owner) vacate(err error) {
 			continue
 		}
 		trouble := status.Error{Text: err.Error(), Class: "retry", Since: time.Now().UTC(), Count: 1}
-		if r, ok := errors.AsType[interface {
-			error
-			Retryable() bool
-		}](err); ok && !r.Retryable() {
+		if may, known := kafka.Retryable(err); known && !may {
 			trouble.Class = "permanent"
 		}
 		if was != nil && was.LastError != nil {

@@ -35,7 +35,7 @@ const (
 )
 
 // trust returns a *CheckpointError if what was replayed of an account is not to be gone on from.
-func (o *owner) trust(ctx context.Context, s *seat, j *journal.Journal) error {
+func (o *owner) trust(s *seat, j *journal.Journal, lastWatermarks watermarkReader) error {
 	is := o.publisher.Topics.Cluster
 	switch was := j.Cluster(); {
 	case o.lost != nil:
@@ -53,7 +53,7 @@ func (o *owner) trust(ctx context.Context, s *seat, j *journal.Journal) error {
 		return err
 	}
 	if len(recorded) == 0 { // else it was read without transactions until now
-		last, err := o.publisher.LastWatermarks(ctx)
+		last, err := lastWatermarks()
 		if err != nil {
 			return err
 		}

@@ -167,10 +167,10 @@ func TestForgetting(t *testing.T) {
 func TestDueForgetsNothing(t *testing.T) {
 	s := checkpointtest.Open(t)
 	put(t, s, noon, checkpoint.Entry{Key: own(noon, 1)})
-	due, err := s.Due(noon.Add(time.Hour))
+	due, err := s.Due(account, noon.Add(time.Hour))
 	require.NoError(t, err)
 	require.Empty(t, due, "the hour is not over")
-	due, err = s.Due(noon.Add(2 * time.Hour))
+	due, err = s.Due(account, noon.Add(2*time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, []checkpoint.Expired{{Account: account, Day: own(noon, 1).Day, Entities: 1}}, due)
 	require.True(t, lookup(t, s, 0, own(noon, 1))[0].Known)

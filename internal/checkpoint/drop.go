@@ -6,14 +6,15 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Due returns the days that Expire would forget, and forgets none.
-func (s *Store) Due(before time.Time) ([]Expired, error) {
+// Due returns the days of the account that Expire would forget, and forgets none.
+func (s *Store) Due(account string, before time.Time) ([]Expired, error) {
+	infos, err := s.Days(account)
 	var due []Expired
-	err := s.eachDay("find what has expired", func(account string, day uint32, info dayInfo) {
-		if expired(info, before) {
-			due = append(due, Expired{Account: account, Day: day, Entities: int(info.entities)})
+	for _, info := range infos {
+		if expired(info.Touched, before) {
+			due = append(due, Expired{Account: account, Day: info.Day, Entities: info.Entities})
 		}
-	})
+	}
 	return due, err
 }
 

@@ -19,7 +19,7 @@ type Expired struct {
 func (s *Store) Expire(before time.Time) ([]Expired, error) {
 	var due []Expired
 	err := s.eachDay("find what has expired", func(account string, day uint32, info dayInfo) {
-		if expired(info, before) {
+		if expired(info.touched, before) {
 			due = append(due, Expired{Account: account, Day: day, Entities: int(info.entities)})
 		}
 	})
@@ -33,7 +33,7 @@ func (s *Store) Expire(before time.Time) ([]Expired, error) {
 		err := s.update("expire a day", func(tx *bolt.Tx) error {
 			days := tx.Bucket(bucketAccounts).Bucket([]byte(e.Account)).Bucket(bucketDays)
 			bucket := days.Bucket(dayName(e.Day))
-			if bucket == nil || !expired(unpackDayInfo(bucket.Sequence()), before) {
+			if bucket == nil || !expired(unpackDayInfo(bucket.Sequence()).touched, before) {
 				return errUnchanged // it was seen, or dropped, in between
 			}
 			dropped = true
@@ -53,8 +53,8 @@ func (s *Store) Expire(before time.Time) ([]Expired, error) {
 }
 
 // The hour that is noted may have passed almost wholly when the day was seen.
-func expired(info dayInfo, before time.Time) bool {
-	return time.Unix((int64(info.touched)+1)*3600, 0).Before(before)
+func expired(touched uint32, before time.Time) bool {
+	return time.Unix((int64(touched)+1)*3600, 0).Before(before)
 }
 
 // Stats describe the store as it is.

@@ -194,13 +194,11 @@ func (m *model) commit(j *journal.Journal, c checkpoint.Changes) {
 }
 
 func (m *model) expire(account string) {
-	due, err := m.store.Due(m.now.Add(-60 * time.Hour))
+	due, err := m.store.Due(account, m.now.Add(-60*time.Hour))
 	require.NoError(m.t, err)
 	var days []uint32
 	for _, e := range due {
-		if e.Account == account {
-			days = append(days, e.Day)
-		}
+		days = append(days, e.Day)
 	}
 	if m.random.IntN(6) == 0 {
 		days = append(days, today(m.now)-uint32(m.random.IntN(3))) // whatever the reason

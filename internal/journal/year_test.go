@@ -114,7 +114,7 @@ func churn(t *testing.T, days, segments, batches int) {
 		commit(records, c)
 
 		if n%batches == 0 {
-			due, err := store.Due(now.Add(-keep))
+			due, err := store.Due(account, now.Add(-keep))
 			require.NoError(t, err)
 			var gone []uint32
 			for _, e := range due {

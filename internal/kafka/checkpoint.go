@@ -26,17 +26,12 @@ const inspectTimeout = time.Minute
 func (p *Publisher) Inspect(ctx context.Context, partition int32, from int64, each func(key, value []byte, next int64) error) (info CheckpointPartitionInfo, err error) {
 	topic := p.Topics.Checkpoint()
 	admin := kadm.NewClient(p.client)
-	starts, err := admin.ListStartOffsets(ctx, topic)
-	if err = errors.Join(err, starts.Error()); err != nil {
+	if info.Start, err = offsetOf(ctx, admin.ListStartOffsets, topic, partition); err != nil {
 		return info, &requestError{"look up the start of " + topic, err}
 	}
-	ends, err := admin.ListCommittedOffsets(ctx, topic)
-	if err = errors.Join(err, ends.Error()); err != nil {
+	if info.End, err = offsetOf(ctx, admin.ListCommittedOffsets, topic, partition); err != nil {
 		return info, &requestError{"look up the end of " + topic, err}
 	}
-	start, _ := starts.Lookup(topic, partition)
-	end, _ := ends.Lookup(topic, partition)
-	info.Start, info.End = start.Offset, end.Offset
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	var failed error

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -65,10 +64,7 @@ func (c *Control) Tail(ctx context.Context, each func(key, value []byte), caught
 	if err != nil {
 		return err
 	}
-	client, err := NewClient(c.options.Config, c.options.Log, nil, slices.Concat(c.options.Client, []kgo.Opt{
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-	})...)
+	client, err := newReader(c.options, topic, 0, kgo.NewOffset().AtStart())
 	if err != nil {
 		return err
 	}
@@ -99,13 +95,9 @@ func (c *Control) end(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
 	topic := c.Topics.Control()
-	ends, err := kadm.NewClient(c.client).ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	end, err := offsetOf(ctx, kadm.NewClient(c.client).ListCommittedOffsets, topic, 0)
 	if err != nil {
 		return 0, &requestError{"look up the end of " + topic, err}
 	}
-	end, _ := ends.Lookup(topic, 0)
-	return end.Offset, nil
+	return end, nil
 }

@@ -81,6 +81,15 @@ func hintFor(err error) string {
 	return ""
 }
 
+// Retryable tells whether waiting may help against an error, and whether the error says anything about that.
+func Retryable(err error) (may, known bool) {
+	e, known := errors.AsType[interface {
+		error
+		Retryable() bool
+	}](err)
+	return known && e.Retryable(), known
+}
+
 // DeliveryError is returned by Deliver when a batch was not recorded. The same batch may be delivered again.
 type DeliveryError struct {
 	Account   string

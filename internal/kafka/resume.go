@@ -19,16 +19,12 @@ func (p *Publisher) LastWatermarks(ctx context.Context) (map[string]*events.Wate
 	ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
 	defer cancel()
 	topic := p.Topics.Watermark()
-	ends, err := kadm.NewClient(p.client).ListEndOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	end, err := offsetOf(ctx, kadm.NewClient(p.client).ListEndOffsets, topic, 0)
 	if err != nil {
 		return nil, &requestError{"look up the end of " + topic, err}
 	}
-	end, _ := ends.Lookup(topic, 0)
 	last := map[string]*events.Watermark{}
-	err = readTo(ctx, p.options, partitionRange{topic: topic, to: end.Offset}, func(r *kgo.Record) {
+	err = readTo(ctx, p.options, partitionRange{topic: topic, to: end}, func(r *kgo.Record) {
 		switch w := watermarkOf(r); {
 		case w != nil:
 			last[string(r.Key)] = w

@@ -72,14 +72,10 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 		return nil, err
 	}
 	faultpoint.Reach(faultpoint.TakeoverSigned)
-	starts, err := kadm.NewClient(client).ListStartOffsets(ctx, p.Topics.Checkpoint())
-	if err == nil {
-		err = starts.Error()
-	}
+	start, err := offsetOf(ctx, kadm.NewClient(client).ListStartOffsets, p.Topics.Checkpoint(), partition)
 	if err != nil {
 		return nil, err
 	}
-	start, _ := starts.Lookup(p.Topics.Checkpoint(), partition)
 	delivery := &exactlyOnce{
 		sender: newSender(client, p.encoder, transactionTimeout, p.metrics), partition: partition,
 		topic: p.Topics.Checkpoint(), turn: make(chan struct{}, 1), next: end + 1,
@@ -88,7 +84,7 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	delivery.alone = true
 	delivery.confirmed.Store(&asked)
 	return &Shard{
-		Delivery: delivery, Partition: partition, Start: start.Offset, End: end, publisher: p, confirmed: &delivery.confirmed,
+		Delivery: delivery, Partition: partition, Start: start, End: end, publisher: p, confirmed: &delivery.confirmed,
 	}, nil
 }
 
@@ -124,15 +120,11 @@ func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int3
 // signed tells whether the partition holds an owner's record from an offset on.
 func (p *Publisher) signed(ctx context.Context, partition int32, from int64) (signed bool, err error) {
 	topic := p.Topics.Checkpoint()
-	ends, err := kadm.NewClient(p.client).ListCommittedOffsets(ctx, topic)
-	if err == nil {
-		err = ends.Error()
-	}
+	end, err := offsetOf(ctx, kadm.NewClient(p.client).ListCommittedOffsets, topic, partition)
 	if err != nil {
 		return false, err
 	}
-	end, _ := ends.Lookup(topic, partition)
-	err = readTo(ctx, p.options, partitionRange{topic, partition, from, end.Offset}, func(r *kgo.Record) {
+	err = readTo(ctx, p.options, partitionRange{topic, partition, from, end}, func(r *kgo.Record) {
 		signed = signed || !r.Attrs.IsControl() && string(r.Key) == ownerKey
 	})
 	return signed, err
@@ -161,13 +153,29 @@ type partitionRange struct {
 	from, to  int64
 }
 
+// offsetOf looks up an offset of one partition, by one of kadm's ways to list them.
+func offsetOf(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topic string, partition int32) (int64, error) {
+	listed, err := list(ctx, topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	offset, _ := listed.Lookup(topic, partition)
+	return offset.Offset, err
+}
+
+// newReader returns a client that reads the committed records of one partition. Control records are kept, as the last offset may
+// be that of one.
+func newReader(o Options, topic string, partition int32, from kgo.Offset, more ...kgo.Opt) (*kgo.Client, error) {
+	return NewClient(o.Config, o.Log, nil, slices.Concat(o.Client, []kgo.Opt{
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: from}}),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
+	}, more)...)
+}
+
 // readTo reads the committed records of a range. A record right before its end must exist.
 func readTo(ctx context.Context, o Options, r partitionRange, each func(*kgo.Record)) error {
-	client, err := NewClient(o.Config, o.Log, nil, slices.Concat(o.Client, []kgo.Opt{
-		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{r.topic: {r.partition: kgo.NewOffset().At(r.from)}}),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
-		kgo.FetchMaxBytes(replayFetch), kgo.FetchMaxPartitionBytes(replayFetch),
-	})...)
+	client, err := newReader(o, r.topic, r.partition, kgo.NewOffset().At(r.from),
+		kgo.FetchMaxBytes(replayFetch), kgo.FetchMaxPartitionBytes(replayFetch))
 	if err != nil {
 		return err
 	}

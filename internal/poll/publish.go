@@ -331,10 +331,7 @@ func (a *Account) refused(err error, failures int) {
 		trouble = *a.delivered.LastError
 	}
 	trouble.Text, trouble.Count, trouble.Class = err.Error(), failures+1, "permanent"
-	if r, ok := errors.AsType[interface {
-		error
-		Retryable() bool
-	}](err); ok && r.Retryable() {
+	if may, _ := kafka.Retryable(err); may {
 		trouble.Class = "retry"
 	}
 	a.delivered.LastError = &trouble

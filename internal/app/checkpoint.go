@@ -440,12 +440,12 @@ func (b *bench) show(ctx context.Context, w io.Writer, partition int32, names ma
 		if kinds['m'] > 0 {
 			manifest = cmp.Or(accounts[id].cluster, "no cluster")
 		}
-		owner, since := cmp.Or(info.Instance, "-"), "-"
-		if info.Command != "" {
-			owner += " (" + info.Command + ")"
-		}
-		if !info.Since.IsZero() {
-			since = info.Since.Format(time.RFC3339)
+		owner, since := "-", "-"
+		if o := info.Owner; o != nil {
+			owner, since = o.Instance, o.Since.Format(time.RFC3339)
+			if o.Command != "" {
+				owner += " (" + o.Command + ")"
+			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%d\t%d\t%s\n", cmp.Or(names[id], "(not configured)"), id, partition, owner, since, manifest,
 			kinds['d'], kinds['s'], bytesOf(int64(bytes)))

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,8 +22,14 @@ import (
 // own reads the accounts in transactions, as the one instance that there is.
 func (a *App) own(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for partition, seats := range a.partitions() {
-		g.Go(func() error { return a.newOwner(partition, seats).run(ctx) })
+	owned := a.partitions()
+	var lead *owner
+	for _, partition := range slices.Sorted(maps.Keys(owned)) {
+		o := a.newOwner(partition, owned[partition])
+		if o.lead = lead; lead == nil {
+			lead = o
+		}
+		g.Go(func() error { return o.run(ctx) })
 	}
 	return g.Wait()
 }
@@ -40,10 +49,12 @@ type owner struct {
 	partition int32
 	seats     []*seat
 	allowed   func() bool // nil: always
+	lead      *owner      // of the lowest partition, if there is no group; nil for that one itself
 
 	lost   error            // what the witness says is gone of the partition
 	broken map[string]error // accounts of which the topic does not hold all
-	shard  *kafka.Shard     // of the last term
+	taking sync.Mutex       // held while the partition is taken over
+	shard  *kafka.Shard     // of the last term; nil after a takeover that failed
 }
 
 func (a *App) newOwner(partition int32, seats []*seat) *owner {
@@ -81,7 +92,7 @@ func (o *owner) run(ctx context.Context) error {
 		wait := min(100*time.Millisecond<<min(failures, 9), maxTermPause)
 		if _, refused := errors.AsType[*CheckpointError](err); refused || o.byCommand(ctx, err) {
 			wait = commandPause
-		} else if lost, ok := errors.AsType[*kafka.LostError](err); ok && lost.Fenced && o.allowed == nil {
+		} else if fenced(err) && o.allowed == nil && !o.stays(ctx) {
 			return fmt.Errorf("%w: %w; two instances without kafka.group share the topics", ErrFenced, err)
 		}
 		if errors.Is(err, checkpoint.ErrDamaged) {
@@ -120,7 +131,7 @@ func (o *owner) await(ctx context.Context) bool {
 // term is one time of owning the partition, from taking it over until ctx ends or it is lost.
 func (o *owner) term(ctx context.Context) error {
 	began := time.Now()
-	shard, err := o.publisher.TakeOver(ctx, o.partition)
+	shard, err := o.takeOver(ctx)
 	if err != nil {
 		return err
 	}
@@ -129,7 +140,7 @@ func (o *owner) term(ctx context.Context) error {
 		defer cancel()
 		_ = shard.Close(closing) // what was on its way belongs to a transaction that is over, or is aborted
 	}()
-	o.shard, o.broken = shard, map[string]error{}
+	o.broken = map[string]error{}
 	o.hear(ctx, shard)
 	replayed, err := o.replay(ctx, shard)
 	if err != nil {
@@ -169,6 +180,14 @@ func (o *owner) term(ctx context.Context) error {
 	end()
 	<-told
 	return err
+}
+
+func (o *owner) takeOver(ctx context.Context) (*kafka.Shard, error) {
+	o.taking.Lock()
+	defer o.taking.Unlock()
+	var err error
+	o.shard, err = o.publisher.TakeOver(ctx, o.partition)
+	return o.shard, err
 }
 
 // occupy makes the account of a seat ready to be read.

@@ -127,15 +127,39 @@ func (o *owner) tell(ctx context.Context) {
 
 // byCommand reports whether the partition was lost to a command of a person, which is done in a moment.
 func (o *owner) byCommand(ctx context.Context, err error) bool {
-	lost, ok := errors.AsType[*kafka.LostError](err)
-	if !ok || !lost.Fenced || o.shard == nil || ctx.Err() != nil {
+	if !fenced(err) || o.shard == nil || ctx.Err() != nil {
 		return false
 	}
+	successor, err := o.successor(ctx)
+	return err == nil && successor != nil && successor.Command != ""
+}
+
+// stays reports, of an instance without a group that has lost the partition to another, whether it takes it back. Of two that start
+// at once, each may have taken something from the other: who was last to take the lowest partition is the one that stays.
+func (o *owner) stays(ctx context.Context) bool {
+	if o.lead == nil {
+		return false
+	}
+	o.lead.taking.Lock()
+	defer o.lead.taking.Unlock()
+	if o.lead.shard == nil {
+		return true // that is yet to be decided
+	}
+	successor, err := o.lead.successor(ctx)
+	return err != nil || successor == nil
+}
+
+// successor returns who has taken the partition over after the last term; nil if nobody has.
+func (o *owner) successor(ctx context.Context) (*kafka.Owner, error) {
 	record, err := o.memory().Identity(o.nextName())
 	if err != nil {
-		return false
+		return nil, err
 	}
 	since, _ := decodeOffset(record)
-	command, err := o.shard.TakenByCommand(ctx, since)
-	return err == nil && command != ""
+	return o.shard.Successor(ctx, since)
+}
+
+func fenced(err error) bool {
+	lost, ok := errors.AsType[*kafka.LostError](err)
+	return ok && lost.Fenced
 }

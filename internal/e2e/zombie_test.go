@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -11,7 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/app"
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/faultpoint"
+	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
 )
 
@@ -90,6 +94,53 @@ func TestKafkaTwoInstances(t *testing.T) {
 			second.checkManners(t)
 		})
 	}
+}
+
+// Of two that have each taken something from the other, the owner of the lowest partition takes the rest back; the other one ends.
+func TestSmallInstances(t *testing.T) {
+	t.Parallel()
+	one, two := quiet(t, "one", 63), quiet(t, "two", 64)
+	low, high := kafka.CheckpointPartition(one.account().ID), kafka.CheckpointPartition(two.account().ID)
+	if low > high {
+		low, high = high, low
+	}
+	require.NotEqual(t, low, high)
+	s := newSetup(t, embedded(t), one.yaml(quick("1h")), two.yaml(quick("1h")))
+	c := s.follow(t)
+	p := s.begin(t)
+	p.reads(t, "one")
+	p.reads(t, "two")
+	cfg, _, err := app.Parse(app.LoadOptions{Path: "e2e.yaml"}, []byte(s.yaml()))
+	require.NoError(t, err)
+	other, err := kafka.Open(t.Context(), kafka.Options{
+		Config: cfg.Kafka, Instance: "other", Registry: cfg.SchemaRegistry, Types: events.Types(), Log: slog.New(slog.DiscardHandler),
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, other.Close(context.WithoutCancel(t.Context()))) })
+	take := func(partition int32, until func() bool) { // again if the poller was in the midst of a transaction: it takes that for a timeout
+		eventually(t, time.Minute, func() error {
+			if until() {
+				return nil
+			}
+			shard, err := other.TakeOver(t.Context(), partition)
+			if err != nil {
+				return err
+			}
+			_ = shard.Close(t.Context())
+			return errNotYet
+		})
+	}
+	take(high, func() bool { return p.contains(fmt.Sprintf("another instance has taken over partition %d", high)) })
+	c.settle(t, one, two)
+	take(low, func() bool {
+		select {
+		case <-p.done:
+			return true
+		default:
+			return false
+		}
+	})
+	require.ErrorIs(t, p.err, app.ErrFenced)
 }
 
 // scarce is a centre whose budget is used up all the time, and a setup that reads it.

@@ -14,9 +14,8 @@ import (
 // A CheckpointPartitionInfo is what a partition of the checkpoint topic says of itself.
 type CheckpointPartitionInfo struct {
 	Start, End int64
-	// Who took the partition over last, and when; empty if nobody has.
-	Instance, Command string
-	Since             time.Time
+	// Owner is who took the partition over last; nil if nobody has.
+	Owner *Owner
 }
 
 // inspectTimeout bounds the looking at a partition between two answers of the broker.
@@ -39,9 +38,9 @@ func (p *Publisher) Inspect(ctx context.Context, partition int32, from int64, ea
 		switch {
 		case r.Attrs.IsControl() || failed != nil:
 		case string(r.Key) == ownerKey:
-			var o owner
-			if json.Unmarshal(r.Value, &o) == nil {
-				info.Instance, info.Command, info.Since = o.Instance, o.Command, o.Since
+			o := &Owner{}
+			if json.Unmarshal(r.Value, o) == nil {
+				info.Owner = o
 			}
 		case each != nil:
 			failed = each(r.Key, r.Value, r.Offset+1)
@@ -50,14 +49,13 @@ func (p *Publisher) Inspect(ctx context.Context, partition int32, from int64, ea
 	return info, errors.Join(err, failed)
 }
 
-// TakenByCommand returns the command that has taken the partition over since it was at an offset, empty if it was none: it will be
-// done in a moment.
-func (s *Shard) TakenByCommand(ctx context.Context, since int64) (string, error) {
+// Successor returns who has taken the partition over last since it was at an offset; nil if nobody has.
+func (s *Shard) Successor(ctx context.Context, since int64) (*Owner, error) {
 	info, err := s.publisher.Inspect(ctx, s.Partition, max(since, s.End+1), nil)
 	if err != nil {
-		return "", fmt.Errorf("look who has taken partition %d over: %w", s.Partition, err)
+		return nil, fmt.Errorf("look who has taken partition %d over: %w", s.Partition, err)
 	}
-	return info.Command, nil
+	return info.Owner, nil
 }
 
 // EventEnds returns where the topics of events end: whatever was published so far lies before.

@@ -88,17 +88,17 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	}, nil
 }
 
-// owner is the value of an owner's record, for people who look.
-type owner struct {
+// An Owner is who has taken a partition over, as its record says.
+type Owner struct {
 	Instance string    `json:"instance"`
-	Command  string    `json:"command,omitempty"`
+	Command  string    `json:"command,omitempty"` // of a person, which is done in a moment; empty if it is poller run
 	Since    time.Time `json:"since"`
 }
 
 // sign writes who owns the partition now, in a transaction of its own, and returns its offset. All that comes before it is
 // decided, so that it is where a replay ends; and what an owner must be able to do has been done once.
 func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int32) (int64, error) {
-	value, err := json.Marshal(owner{Instance: p.options.Instance, Command: p.options.Command, Since: time.Now().UTC()})
+	value, err := json.Marshal(Owner{Instance: p.options.Instance, Command: p.options.Command, Since: time.Now().UTC()})
 	if err != nil {
 		return 0, err
 	}

@@ -253,6 +253,19 @@ func noSettings() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, app.EnvPrefix) })
 }
 
+// state is what the poller says of itself on /status.
+func (p *outside) state(t *testing.T) string {
+	t.Helper()
+	for _, e := range p.entries() {
+		if e.Addr != "" {
+			text, err := json.Marshal(statusAt(t, e.Addr))
+			require.NoError(t, err)
+			return string(text)
+		}
+	}
+	return "it does not listen"
+}
+
 func (p *outside) kill(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Kill())

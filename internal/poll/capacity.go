@@ -164,7 +164,7 @@ func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
 			to = u.dayOf(to)
 		}
 		for d := u.dayOf(from); d.Before(to); d = d.Add(day) {
-			rows := u.Density.Rows(Span{maxTime(d, u.dayOf(u.Start)), minTime(d.Add(day), now)})
+			rows := u.dayRows(d, now)
 			if d.Add(day).After(u.Start) && (d.Before(u.dayOf(now)) || rows > pg.fill) {
 				sum += pg.requests(rows)
 			}
@@ -367,7 +367,7 @@ func (p *Plan) passRequests(u *Unit, k int, now time.Time) float64 {
 	}
 	var most float64
 	for d := u.dayOf(now.Add(-p.policy.tiers(u.Endpoint)[k].Within)); d.Before(now); d = d.Add(day) {
-		most = max(most, pg.requests(u.Density.Rows(Span{d, minTime(d.Add(day), now)})))
+		most = max(most, pg.requests(u.dayRows(d, now)))
 	}
 	return min(all, most)
 }

@@ -46,16 +46,17 @@ type Unit struct {
 	PollInterval time.Duration
 	Read         *Set
 	Density      *Density
-	LastLook     time.Time     // when the last look was sent; zero for none
-	WokenAt      time.Time     // when another endpoint last saw activity of this bot
-	NotBefore    time.Time     // nothing is asked before, after errors
-	Hot          []HotRef      // rows to read again soon
-	IDsIgnored   bool          // conversations: the server does not honour conversationIds
-	Held         []Held        // time not to be asked for now
-	Backfills    []Span        // what is left to read of the ranges asked for
-	Zone         time.Duration // conversations: offset from UTC of the server's calendar days
-	WindowPages  int           // analytics: pages that can be read of one window, once offset is known to count pages
-	Keyset       bool          // analytics: what a full page shows of its window counts, and reading goes on from there
+	LastLook     time.Time      // when the last look was sent; zero for none
+	WokenAt      time.Time      // when another endpoint last saw activity of this bot
+	NotBefore    time.Time      // nothing is asked before, after errors
+	Hot          []HotRef       // rows to read again soon
+	IDsIgnored   bool           // conversations: the server does not honour conversationIds
+	Held         []Held         // time not to be asked for now
+	Backfills    []Span         // what is left to read of the ranges asked for
+	Zone         time.Duration  // conversations: offset from UTC of the server's calendar days
+	Counts       map[string]int // conversations: how many rows recent days have, by dayName
+	WindowPages  int            // analytics: pages that can be read of one window, once offset is known to count pages
+	Keyset       bool           // analytics: what a full page shows of its window counts, and reading goes on from there
 }
 
 // HotRef is a row that is likely to change.
@@ -284,7 +285,7 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 		w.To = minTime(dayStart.Add(day), now)
 		rows := u.Density.Rows(Span{w.From, w.To})
 		w.Requests = 1 + rows/float64(pg.rows)
-		if u.Density.Rows(Span{dayStart, w.To}) <= pg.fill && p.rides(u, c, maxTime(dayStart, u.Start), w.From, now) {
+		if u.dayRows(dayStart, now) <= pg.fill && p.rides(u, c, maxTime(dayStart, u.Start), w.From, now) {
 			w.Kind, w.From, w.Requests = KindTail, maxTime(dayStart, u.Start), 1
 		}
 		w.Sample = Span{w.From, w.To}
@@ -376,6 +377,15 @@ func (p *Plan) zones(u *Unit, c *Cadence, now time.Time) []zone {
 // dayOf returns the beginning of the server's calendar day that t is in.
 func (u *Unit) dayOf(t time.Time) time.Time {
 	return t.Add(u.Zone).Truncate(day).Add(-u.Zone)
+}
+
+// dayRows returns the number of rows to be expected of the calendar day that begins at start: those that were counted, where that
+// was done. A day is read whole, whenever in it reading was to begin.
+func (u *Unit) dayRows(start, now time.Time) float64 {
+	if n, ok := u.Counts[dayName(start.Add(u.Zone))]; ok {
+		return float64(n)
+	}
+	return u.Density.Rows(Span{start, minTime(start.Add(day), now)})
 }
 
 // task is work with a deadline. Tasks of one group come again with the same period.

@@ -81,7 +81,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 	for _, z := range p.zones(u, &p.Units[i], now) {
 		for d := u.dayOf(z.From); d.Before(z.To); d = d.Add(day) {
 			span := Span{maxTime(d, u.Start), minTime(d.Add(day), end)}
-			rows := u.Density.Rows(Span{d, minTime(d.Add(day), now)})
+			rows := u.dayRows(d, now)
 			if span.To.Equal(end) && rows <= pg.fill {
 				continue // looks read all of today
 			}
@@ -183,7 +183,7 @@ func (p *Plan) window(units []*Unit, i int, span Span, lane Lane, kind Kind, now
 		d := u.dayOf(span.From)
 		w.To = minTime(d.Add(day), span.To)
 		w.Sample = Span{w.From, w.To}
-		w.Requests = pg.requests(u.Density.Rows(Span{d, minTime(d.Add(day), now)}))
+		w.Requests = pg.requests(u.dayRows(d, now))
 		return w
 	}
 	w.To = u.Density.Ahead(span.From, minTime(span.To, span.From.Add(pg.maxRange)), pg.window)

@@ -276,3 +276,15 @@ func TestPlanOfAnyState(t *testing.T) {
 		}
 	}
 }
+
+// A day in which reading began a moment ago is as long to read as it was counted, not as the rows of that moment let expect: or the
+// sweeps of all endpoints would be stretched for pages that are not there.
+func TestPlanOfADayThatWasCounted(t *testing.T) {
+	policy := poll.DefaultPolicy()
+	u := readUnit(events.Conversations, noon.Add(-3*time.Minute), 500_000)
+	guessed := poll.Derive([]*poll.Unit{u}, noon, policy).Units[0]
+	require.Greater(t, guessed.Sweep[0], policy.ConversationTiers[0].Every)
+	u.Counts = map[string]int{noon.Format(time.DateOnly): 300}
+	counted := poll.Derive([]*poll.Unit{u}, noon, policy).Units[0]
+	require.Equal(t, policy.ConversationTiers[0].Every, counted.Sweep[0])
+}

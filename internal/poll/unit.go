@@ -143,7 +143,7 @@ func (u *unit) apply() {
 		}
 	}
 	if f := u.state.Conversations; f != nil {
-		u.Zone, u.IDsIgnored = f.zone(), f.IDs == idsIgnored
+		u.Zone, u.Counts, u.IDsIgnored = f.zone(), f.Counts, f.IDs == idsIgnored
 	}
 }
 

@@ -112,6 +112,7 @@ func TestJobUpToTheBeginningExtendsIt(t *testing.T) {
 		require.Equal(t, poll.JobDone, r.finished("up-to-now", 6*time.Hour).State)
 		r.caughtUp(2 * time.Hour)
 		r.runFor(20*time.Minute, time.Minute, nil) // until each has had a watermark since
+		r.stop()
 		for name, w := range r.topics.watermarks {
 			require.Equal(t, now.Add(-20*time.Hour), *w.CompleteFrom, name)
 			require.Empty(t, w.Gaps, name)

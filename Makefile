@@ -14,11 +14,11 @@ build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
 
 # Hours and weeks of simulated time are too slow under the race detector; the rest of their packages is not.
-SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$
+SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage|SurvivesBeingKilled)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$|^TestYearOfChurn$$|^TestSimulation
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
 	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...
-	go test -short -timeout 20m -run '$(SLOW)' ./internal/poll ./internal/e2e ./internal/kafka
+	go test -short -timeout 20m -run '$(SLOW)' ./internal/poll ./internal/e2e ./internal/kafka ./internal/journal
 	@echo
 	@echo 'Left out here: full sizes (make full), tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17'
 	@echo 'and Maven), the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'

@@ -123,12 +123,12 @@ func (a *App) Addr() string {
 // It returns nil if it was asked to stop and could.
 func (a *App) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, a.memory().Close()) }()
-	g, ctx := errgroup.WithContext(ctx)
+	g, running := errgroup.WithContext(ctx)
 	if a.http != nil {
-		g.Go(func() error { return a.http.Serve(ctx) })
+		g.Go(func() error { return a.http.Serve(running) })
 	}
-	g.Go(func() error { return a.read(ctx) })
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	g.Go(func() error { return a.read(running) })
+	if err := g.Wait(); ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil

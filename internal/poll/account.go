@@ -177,15 +177,15 @@ func (a *Account) Run(ctx context.Context) error {
 	if err := a.announce(ctx); err != nil {
 		return err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return a.takeJobs(ctx) })
+	g, running := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.takeJobs(running) })
 	for e := range a.lanes {
-		g.Go(func() error { return a.work(ctx, e) })
+		g.Go(func() error { return a.work(running, e) })
 	}
 	if a.Journal != nil {
-		g.Go(func() error { return a.expire(ctx) })
+		g.Go(func() error { return a.expire(running) })
 	}
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+	if err := g.Wait(); err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
 		return fmt.Errorf("account %s: %w", a.Name, err)
 	}
 	return nil

@@ -140,7 +140,7 @@ func (s *siege) run(t *testing.T, p *platform, kills int, seed uint64) {
 	report, settled := consumer.await(t, s.centre)
 	s.events, s.lost, s.repeated, s.wrong = report.Events, len(report.Lost), len(report.Repeated), len(report.Wrong)
 	s.minute = s.centre.Stats().MaxPerMinute
-	require.True(t, settled, "%v\n%s", report, last.state(t))
+	require.True(t, settled, "%v", report)
 	checkRecords(t, consumer)
 	last.stop(t)
 	s.centre.checkManners(t)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -178,11 +179,11 @@ func (s *setup) beginWith(t *testing.T, o app.Options) *inside {
 		p.err = p.app.Run(ctx)
 	}()
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the poller is at\n%s\nand said:\n%s", stateAt(p.app.Addr()), p.tail(25))
+		}
 		cancel()
 		<-p.done
-		if t.Failed() {
-			t.Logf("the poller said:\n%s", p.tail(25))
-		}
 	})
 	return p
 }
@@ -205,15 +206,31 @@ func (p *inside) status(t *testing.T) status.Status {
 	return statusAt(t, p.app.Addr())
 }
 
-func statusAt(t *testing.T, addr string) status.Status {
+func statusAt(t *testing.T, addr string) (s status.Status) {
 	t.Helper()
+	text, err := readStatus(addr)
+	require.NoError(t, err, "/status must answer at any time")
+	require.NoError(t, json.Unmarshal(text, &s))
+	return s
+}
+
+func readStatus(addr string) ([]byte, error) {
 	client := http.Client{Timeout: 5 * time.Second}
 	resp, err := client.Get("http://" + addr + "/status")
-	require.NoError(t, err, "/status must answer at any time")
+	if err != nil {
+		return nil, err
+	}
 	defer resp.Body.Close()
-	var s status.Status
-	require.NoError(t, json.NewDecoder(resp.Body).Decode(&s))
-	return s
+	return io.ReadAll(resp.Body)
+}
+
+// stateAt is what a poller says of itself, for people who look why a test failed.
+func stateAt(addr string) string {
+	text, err := readStatus(addr)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // outside is the real binary.
@@ -239,11 +256,11 @@ func (s *setup) launch(t *testing.T, binary string, environ ...string) *outside 
 		p.err = p.cmd.Wait()
 	}()
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("poller run is at\n%s\nand said:\n%s", stateAt(p.addr()), p.tail(25))
+		}
 		_ = p.cmd.Process.Kill()
 		<-p.done
-		if t.Failed() {
-			t.Logf("poller run said:\n%s", p.tail(25))
-		}
 	})
 	return p
 }
@@ -253,17 +270,14 @@ func noSettings() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, app.EnvPrefix) })
 }
 
-// state is what the poller says of itself on /status.
-func (p *outside) state(t *testing.T) string {
-	t.Helper()
+// addr is where the poller listens, empty if it does not.
+func (p *outside) addr() string {
 	for _, e := range p.entries() {
 		if e.Addr != "" {
-			text, err := json.Marshal(statusAt(t, e.Addr))
-			require.NoError(t, err)
-			return string(text)
+			return e.Addr
 		}
 	}
-	return "it does not listen"
+	return ""
 }
 
 func (p *outside) kill(t *testing.T) {

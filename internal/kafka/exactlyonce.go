@@ -80,39 +80,70 @@ func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// transact publishes the batch in a transaction, or in the one after those that found out which records Kafka refuses.
+// transact publishes the batch in a transaction. Records that Kafka refuses are found in transactions that are aborted, and become
+// dead letters in the next one: it has none of those, or finds more.
 func (d *exactlyOnce) transact(ctx context.Context, b *Batch) error {
 	for {
-		begun := time.Now()
 		faultpoint.Reach(faultpoint.BeforeBegin)
-		if err := d.client.BeginTransaction(); err != nil {
-			return &requestError{"begin transaction", err}
-		}
-		bounded, cancel := context.WithTimeout(ctx, transactionTimeout)
-		err := d.fill(bounded, b)
-		cancel()
+		err := d.within(ctx, func(ctx context.Context) error { return d.fill(ctx, b) })
 		if err == nil {
 			return d.commit(b)
 		}
 		refused := b.outbox.refused()
-		if len(refused) == 0 || time.Since(begun) > transactionTimeout {
+		if len(refused) == 0 {
 			return err
 		}
 		if err := d.abort(); err != nil {
 			return err
 		}
-		if b.outbox.careful || len(refused) == 1 {
-			for _, l := range refused {
-				if l.derived {
-					return err
-				}
-				if err := d.bury(b.outbox, l); err != nil {
-					return err
-				}
+		culprits, err := d.culprits(ctx, b, refused)
+		if err != nil {
+			return err
+		}
+		for _, l := range culprits {
+			if l.derived {
+				return l.err
+			}
+			if err := d.bury(b.outbox, l); err != nil {
+				return err
 			}
 		}
-		b.outbox.reset()
+		b.outbox.reset(refused)
 	}
+}
+
+// within begins a transaction and lets fill put records into it, for as long as it may last.
+func (d *exactlyOnce) within(ctx context.Context, fill func(context.Context) error) error {
+	if err := d.client.BeginTransaction(); err != nil {
+		return &requestError{"begin transaction", err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
+	return fill(ctx)
+}
+
+// culprits returns those of the refused letters that are refused by themselves: the broker refuses all that were sent together. There
+// may be none, if it was their sum that was too much.
+func (d *exactlyOnce) culprits(ctx context.Context, b *Batch, refused []*letter) ([]*letter, error) {
+	if len(refused) == 1 {
+		return refused, nil
+	}
+	var culprits []*letter
+	for _, l := range refused {
+		err := d.within(ctx, func(ctx context.Context) error {
+			b.outbox.retake(l)
+			return d.produce(ctx, b.outbox, []*letter{l})
+		})
+		if err == nil && l.err != nil && classify(l.err) == Refused {
+			culprits = append(culprits, l)
+		} else if err != nil || l.err != nil {
+			return nil, d.failed(b, err)
+		}
+		if err := d.abort(); err != nil {
+			return nil, err
+		}
+	}
+	return culprits, nil
 }
 
 // fill puts the batch into the transaction.
@@ -139,11 +170,7 @@ func (d *exactlyOnce) fill(ctx context.Context, b *Batch) error {
 // send hands over what has not been sent and waits for all answers.
 func (d *exactlyOnce) send(ctx context.Context, b *Batch) error {
 	o := b.outbox
-	letters := o.take
-	if o.careful {
-		letters = o.takeOne
-	}
-	for next := letters(); len(next) > 0; next = letters() {
+	for next := o.take(); len(next) > 0; next = o.take() {
 		if err := errors.Join(d.produce(ctx, o, next), o.firstErr()); err != nil {
 			return d.failed(b, ctx.Err())
 		}

@@ -149,6 +149,30 @@ func TestTransactionWithRefusedRecords(t *testing.T) {
 	require.Equal(t, []string{"d/1", "m/acc1"}, keys)
 }
 
+// However many records are refused, each costs a request or two, and the transaction that stays does not take longer for them.
+func TestTransactionWithManyRefusedRecords(t *testing.T) {
+	f := open(t, newCluster(t), fast(), transactional, func(c *kafka.Config) { c.Compression = "none" })
+	f.takeOver(t)
+	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: -1, When: carries("ev-bad")})
+	var sent atomic.Int64
+	f.cluster.Control(func(r kmsg.Request) (kmsg.Response, error, bool) {
+		if r.Key() == int16(kmsg.Produce) {
+			sent.Add(1)
+		}
+		f.cluster.KeepControl()
+		return nil, nil, false
+	})
+	feed := newFeed()
+	batch := journaled(feed, "1", searches(feed, 40))
+	for i := range 20 {
+		batch.Events[2*i].Event.Head().EventID = "ev-bad"
+	}
+	require.NoError(t, f.Deliver(t.Context(), batch))
+	require.Len(t, f.read(t, topic), 20)
+	require.Len(t, f.read(t, f.Topics.DeadLetter()), 20)
+	require.LessOrEqual(t, sent.Load(), int64(40+20+20), "one for each that was refused with others, one for each that was not, and few more")
+}
+
 // When nobody knows whether a transaction has ended, taking over tells: it has, or it has not, as a whole.
 func TestTransactionWithUnknownOutcome(t *testing.T) {
 	for name, ended := range map[string]bool{"ended": true, "not ended": false} {

@@ -134,51 +134,52 @@ type outbox struct {
 	mu      sync.Mutex
 	letters []*letter
 	pending int
-	settled chan struct{} // closed when pending is 0
-	closed  bool          // at-least-once: the watermarks are in
-	careful bool          // transactions: one by one, to learn which record is refused
-	counted int           // letters that the metrics know of
-	buried  []*Outgoing   // events that became dead letters because they were refused
+	settled chan struct{}   // closed when pending is 0
+	closed  bool            // at-least-once: the watermarks are in
+	single  map[string]bool // transactions: topics whose letters are sent one by one, as one was refused
+	counted int             // letters that the metrics know of
+	buried  []*Outgoing     // events that became dead letters because they were refused
 }
 
 func (o *outbox) add(l *letter) { o.letters = append(o.letters, l) }
 
-// take marks all idle letters as waiting and returns them.
+// take marks idle letters as waiting and returns them: all that may be sent together, then one by one.
 func (o *outbox) take() []*letter {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var taken []*letter
+	var together []*letter
+	var single *letter
 	for _, l := range o.letters {
-		if l.state == idle {
+		switch {
+		case l.state != idle:
+		case !o.single[l.record.Topic]:
 			o.begin(l)
-			taken = append(taken, l)
+			together = append(together, l)
+		case single == nil:
+			single = l
 		}
 	}
-	return taken
-}
-
-// takeOne is take for the first idle letter alone.
-func (o *outbox) takeOne() []*letter {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, l := range o.letters {
-		if l.state == idle {
-			o.begin(l)
-			return []*letter{l}
-		}
+	if len(together) > 0 || single == nil {
+		return together
 	}
-	return nil
+	o.begin(single)
+	return []*letter{single}
 }
 
-// reset makes all letters of an aborted transaction idle, to be sent one by one.
-func (o *outbox) reset() {
+// reset makes all letters of an aborted transaction idle. From now on those of the topics of the refused ones go one by one.
+func (o *outbox) reset(refused []*letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.single == nil {
+		o.single = map[string]bool{}
+	}
+	for _, l := range refused {
+		o.single[l.record.Topic] = true
+	}
 	o.letters = slices.DeleteFunc(o.letters, func(l *letter) bool { return l.derived })
 	for _, l := range o.letters {
 		l.state, l.err = idle, nil
 	}
-	o.careful = true
 }
 
 func (o *outbox) retake(l *letter) {
@@ -224,10 +225,14 @@ func (o *outbox) wait(ctx context.Context) error {
 	}
 }
 
-// refused returns the letters that the broker will never take the way they were sent, if nothing worse has happened.
+// refused returns the letters that the broker will never take the way they were sent, if all were answered and nothing worse has
+// happened.
 func (o *outbox) refused() []*letter {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.pending > 0 {
+		return nil
+	}
 	var refused []*letter
 	for _, l := range o.letters {
 		if l.err == nil {

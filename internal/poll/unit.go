@@ -51,7 +51,8 @@ type unit struct {
 	forgotten     time.Time // what was read before is no longer remembered
 	lastWatermark time.Time
 	unmarked      int // events published since
-	failures      int
+	failures      int // in a row
+	alike         int // of them, of the class of the last one in a row
 	lastError     *status.Error
 	longestLook   time.Duration
 	rows          int64
@@ -339,7 +340,6 @@ func (u *unit) addRecord(records map[string][]byte) (err error) {
 
 // failed notes a failure. It says when to try again, whether the same step may then succeed, and whether the failure is news.
 func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, news bool) {
-	u.failures++
 	class, hint := kore.Retry, ""
 	var ke *kore.Error
 	var pe *extract.PageError
@@ -349,18 +349,22 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	case errors.As(err, &pe) && !pe.Retryable(), errors.Is(err, errStuck):
 		class = kore.Shape
 	}
+	u.failures++
+	if u.alike++; u.lastError != nil && u.lastError.Class != class.String() {
+		u.alike = 1 // a strange page after ten lost connections is still the first
+	}
 	passing := class == kore.WaitUntil || class == kore.Retry
 	switch class {
 	case kore.WaitUntil:
 		retry = ke.RetryAfter
 	case kore.Retry:
-		retry = min(time.Second<<min(u.failures-1, 6), time.Minute)
+		retry = min(time.Second<<min(u.alike-1, 6), time.Minute)
 	case kore.Shape:
 		// One page of a gateway that restarts looks like a setting that is wrong: the first two are asked for again soon.
-		passing = u.failures <= 2
-		retry = min(2*time.Second<<min(2*(u.failures-1), 10), 5*time.Minute)
+		passing = u.alike <= 2
+		retry = min(2*time.Second<<min(2*(u.alike-1), 10), 5*time.Minute)
 	default:
-		retry = min(30*time.Second<<min(u.failures-1, 4), 5*time.Minute)
+		retry = min(30*time.Second<<min(u.alike-1, 4), 5*time.Minute)
 	}
 	news = u.lastError == nil || u.lastError.Text != err.Error()
 	if u.lastError == nil {
@@ -386,7 +390,7 @@ func (u *unit) tryNextIID(err error) bool {
 func (u *unit) worked() *status.Error {
 	over := u.lastError
 	if over != nil {
-		u.failures, u.lastError, u.NotBefore = 0, nil, time.Time{}
+		u.failures, u.alike, u.lastError, u.NotBefore = 0, 0, nil, time.Time{}
 	}
 	return over
 }

@@ -46,6 +46,23 @@ func TestFailuresAreRetriedByClass(t *testing.T) {
 	}
 }
 
+// A failure of another kind is the first of its kind: a day whose page came as HTML, after an API could not be reached for minutes,
+// is not held back for minutes.
+func TestFailuresOfAnotherClassBeginAnew(t *testing.T) {
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	u := &unit{}
+	for range 8 {
+		u.failed(&kore.Error{Class: kore.Retry}, now)
+	}
+	retry, repeat, _ := u.failed(&kore.Error{Class: kore.Shape}, now)
+	require.Equal(t, 2*time.Second, retry)
+	require.True(t, repeat)
+	require.Equal(t, 9, u.lastError.Count)
+	u.worked()
+	retry, _, _ = u.failed(&kore.Error{Class: kore.Retry}, now)
+	require.Equal(t, time.Second, retry)
+}
+
 // What was just read by id is known to have been to the plan at once, not only when the budget is shared out anew.
 func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
 	u, err := newUnit(events.Conversations, "st-1", time.Minute, &progress{Start: epoch})

@@ -197,6 +197,10 @@ func exampleStatus() status.Status {
 			}, BlockedUntil: nil},
 			ClockSkew: status.Of(-400 * time.Millisecond),
 			Notes:     []string{"An edit up to 24 h old is seen within 1 h 40 min; 80 requests a minute would make that 1 h."},
+			Jobs: []status.Job{{
+				ID: "9b1f0c52", State: "running", From: *before(72 * time.Hour), To: *before(48 * time.Hour), Republish: true,
+				Fraction: 0.375, Requests: 1204, Events: 40213, Updated: *before(20 * time.Second),
+			}},
 			Endpoints: []status.Endpoint{
 				{
 					Endpoint: "interactions", BotName: "care", BotID: "st-79a76d65-d540-5b33-96d5-9bf3eeb00000", State: status.OK,

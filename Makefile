@@ -14,7 +14,7 @@ build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
 
 # Hours and weeks of simulated time are too slow under the race detector; the rest of their packages is not.
-SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage|SurvivesBeingKilled)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$|^TestYearOfChurn$$|^TestSimulation
+SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage|SurvivesBeingKilled|WithWrongClocks|HoldsWhatCannotBeDelivered|StartedAgainPublishesNothing)$$|^TestJob(OverForgottenTime|IsReadOnceThroughDeaths)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$|^TestYearOfChurn$$|^TestSimulation
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
 	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...

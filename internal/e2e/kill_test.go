@@ -58,15 +58,7 @@ func killed(t *testing.T, p *platform, delivery string, kills int) {
 		run.kill(t)
 	}
 	last := s.launch(t, poller)
-	repeats, renumbered := 0, 0
-	eventually(t, patience, func() error {
-		entries, pending := live.ledger(live.Now())
-		once, repeated := split(c.read(t))
-		repeats = len(repeated)
-		checkRepeats(t, repeated, kills)
-		renumbered = renumber(once)
-		return settled(entries, pending, observed(once, live.account().ID), live)
-	})
+	repeats, renumbered := c.settleKilled(t, live, kills)
 	if delivery == kafka.ExactlyOnce {
 		require.Zero(t, repeats)
 		require.Zero(t, renumbered)
@@ -74,6 +66,20 @@ func killed(t *testing.T, p *platform, delivery string, kills int) {
 	last.stop(t)
 	live.checkManners(t)
 	t.Logf("%d kills, %d records repeated, %d revisions numbered again", kills, repeats, renumbered)
+}
+
+// settleKilled is settle for a poller that was killed so many times, and may have delivered a batch twice each time.
+func (c *consumer) settleKilled(t *testing.T, centre *centre, kills int) (repeats, renumbered int) {
+	t.Helper()
+	eventually(t, patience, func() error {
+		entries, pending := centre.ledger(centre.Now())
+		once, repeated := split(c.read(t))
+		repeats = len(repeated)
+		checkRepeats(t, repeated, kills)
+		renumbered = renumber(once)
+		return settled(entries, pending, observed(once, centre.account().ID), centre)
+	})
+	return repeats, renumbered
 }
 
 // repeat is a record that came twice.

@@ -210,17 +210,24 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 			return nil, err
 		}
 		wait := min(time.Second<<min(failures, 5), 30*time.Second)
-		a.mu.Lock()
-		if a.trouble == nil {
-			a.trouble = &status.Error{Since: time.Now(), Class: "retry"}
-		}
-		a.trouble.Text, a.trouble.Count = err.Error(), failures+1
-		a.mu.Unlock()
+		a.inTrouble(err)
 		a.log.Warn("Kafka is not ready; nothing is read before it is", "err", err, "retry_in", wait)
 		if !pause(ctx, wait) {
 			return nil, nil
 		}
 	}
+}
+
+// inTrouble notes once more that nothing can be read, and why.
+func (a *App) inTrouble(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	trouble := status.Error{Since: time.Now(), Class: "retry"}
+	if a.trouble != nil {
+		trouble = *a.trouble
+	}
+	trouble.Text, trouble.Count = err.Error(), trouble.Count+1
+	a.trouble = &trouble
 }
 
 // pause waits for d. It returns false if ctx ended first.

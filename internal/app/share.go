@@ -101,13 +101,7 @@ func (s *sharing) Revoked(partitions []int32) {
 // Trouble implements kafka.Assignment.
 func (s *sharing) Trouble(err error) {
 	s.log.Warn("no part in the group; it is tried again", "err", err)
-	s.App.mu.Lock()
-	defer s.App.mu.Unlock()
-	if s.trouble == nil {
-		s.trouble = &status.Error{Since: time.Now(), Class: "retry"}
-	}
-	s.trouble.Text = err.Error()
-	s.trouble.Count++
+	s.inTrouble(err)
 }
 
 // watch keeps in the status who reads what.
@@ -133,10 +127,12 @@ func (s *sharing) watch(ctx context.Context, m *kafka.Member) {
 			if seat.account != nil || seat.owner.Mine {
 				continue
 			}
-			seat.owner.Instance, seat.owner.State = owners[seat.partition], status.OK
-			if seat.owner.Instance == "" {
-				seat.owner.State = status.Waiting
+			owner := *seat.owner // what the status was given of it is not changed
+			owner.Instance, owner.State = owners[seat.partition], status.OK
+			if owner.Instance == "" {
+				owner.State = status.Waiting
 			}
+			seat.owner = &owner
 		}
 		s.App.mu.Unlock()
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -215,23 +216,29 @@ func (n *endless) dial(ctx context.Context, network, host string) (net.Conn, err
 type endlessConn struct {
 	net.Conn
 	network *endless
-	asked   atomic.Bool
+	mu      sync.Mutex // held while a request goes out: what is answered after it sees that it was asked
+	asked   bool
 }
 
 func (c *endlessConn) Write(b []byte) (int, error) {
 	const length = 4
-	if c.network.broken.Load() && len(b) > length+2 && kmsg.Key(binary.BigEndian.Uint16(b[length:])) == kmsg.EndTxn {
-		if !c.network.ended {
-			return 0, errors.Join(net.ErrClosed, c.Close())
-		}
-		c.asked.Store(true)
+	if !c.network.broken.Load() || len(b) <= length+2 || kmsg.Key(binary.BigEndian.Uint16(b[length:])) != kmsg.EndTxn {
+		return c.Conn.Write(b)
 	}
+	if !c.network.ended {
+		return 0, errors.Join(net.ErrClosed, c.Close())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = true
 	return c.Conn.Write(b)
 }
 
 func (c *endlessConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if c.asked.Load() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked {
 		return 0, errors.Join(net.ErrClosed, c.Close())
 	}
 	return n, err

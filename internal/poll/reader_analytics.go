@@ -182,7 +182,7 @@ func (p *analyticsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outc
 
 // learn notes what a page shows of the endpoint's ways.
 func (p *analyticsPass) learn(pg *Page) {
-	if pg.records() > analyticsLimit {
+	if len(pg.Rows) > analyticsLimit { // a record that cannot be read is of neither list, and proves nothing
 		p.facts.PerList = true
 	}
 	for _, r := range pg.Rows {

@@ -111,7 +111,7 @@ func (f *conversationFacts) days(from, to time.Time) []time.Time {
 // learn notes what a page of one calendar day shows of order and zone, and remembers its rows.
 func (f *conversationFacts) learn(d time.Time, pg *Page) (fresh int) {
 	if pg.records() > 0 && hasMore(pg) {
-		f.PageSize = pg.records()
+		f.PageSize = min(pg.records(), conversationsLimit)
 	}
 	seen := f.seenOf(d)
 	for i, r := range pg.Rows {

@@ -53,7 +53,7 @@ func (p *interactionsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *o
 		return nil, nil, errStuck
 	}
 	p.last = ""
-	p.offset += pg.records()
+	p.offset += min(pg.records(), kore.MaxLimit) // a record too many is none of the list
 	// With an unreadable record on the page the place of its rows is not known: go on without overlap.
 	if len(pg.Dead) == 0 && pg.records() > 1 {
 		p.offset--

@@ -197,7 +197,7 @@ func (p *dayPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, e
 	for _, r := range pg.Rows {
 		p.rows[r.ID] = struct{}{}
 	}
-	for _, dead := range pg.Dead {
+	for _, dead := range pg.Dead[excess(pg, p.page, p.facts.pageSize()):] {
 		p.rows[string(dead.Raw)] = struct{}{}
 	}
 	complete := pg.Total < 0 || int64(len(p.rows)) == pg.Total
@@ -218,6 +218,16 @@ func (p *dayPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, e
 	}
 	p.facts.Counts[dayName(p.day)] = len(p.rows)
 	return pg, &outcome{Read: []Span{p.facts.spanOf(p.day)}, ReadAt: p.readAt}, nil
+}
+
+// excess is how many of the records of a page that cannot be read are more than its place in the list has room for: they are not
+// of those that the total counts.
+func excess(pg *Page, page, size int) int {
+	room := size
+	if pg.Total >= 0 {
+		room = min(size, max(0, int(pg.Total)-(page-1)*size))
+	}
+	return min(len(pg.Dead), max(0, pg.records()-room))
 }
 
 // hasMore reports whether another page of `conversations` follows.
@@ -352,7 +362,7 @@ func (p *conversationsTail) readNew(ctx context.Context, fetch fetchFunc) (*Page
 	}
 	known := p.facts.Counts[dayName(d)]
 	exact := len(p.facts.seenOf(d)) >= known // every row counted so far was seen by this process
-	fresh := p.facts.learn(d, pg)
+	fresh := p.facts.learn(d, pg) - excess(pg, p.page, p.facts.pageSize())
 	p.want -= fresh
 	ascending := p.facts.Order == orderAscending
 	last := known/p.facts.pageSize() + 1 // where the new rows begin, ascending

@@ -283,7 +283,7 @@ func TestAnalyticsPassLosesNothingBehindTheCap(t *testing.T) {
 func TestDayPassCountsEveryRow(t *testing.T) {
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		s := newListServer(seed, int(seed%100), 20*time.Hour)
-		s.churn = float64(seed%4) / 10
+		s.churn, s.excess = float64(seed%4)/10, float64(seed/4%2)/8
 		ids, end := runPass(t, newDayPass("st-1", epoch, newConversationFacts()), s.conversations)
 		if end.Unstable {
 			return
@@ -296,6 +296,7 @@ func TestConversationsTailFindsNewRowsInAnyZone(t *testing.T) {
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		s := newListServer(seed, int(seed%80), 10*time.Hour)
 		s.zone = time.Duration(s.rnd.IntN(27)-12) * time.Hour
+		s.excess = float64(seed%2) / 8
 		facts := newConversationFacts()
 		seen := map[string]int{}
 		for look := range 5 {

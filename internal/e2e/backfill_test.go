@@ -97,7 +97,7 @@ func backfilled(t *testing.T, p *platform, delivery string) {
 	require.Contains(t, told.text(), " done: ")
 
 	live.start = world
-	if repeats, _ := c.settleKilled(t, live, 1); delivery == kafka.ExactlyOnce {
+	if repeats, _ := c.settleKilled(t, delivery, live, 1); delivery == kafka.ExactlyOnce {
 		require.Zero(t, repeats)
 	}
 	live.checkManners(t)

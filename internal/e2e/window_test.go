@@ -54,7 +54,7 @@ func TestSmallWindows(t *testing.T) {
 				entries, pending := live.ledger(live.Now())
 				once, _ := split(c.read(t))
 				renumber(once)
-				return settled(entries, pending, observed(once, live.account().ID), live)
+				return settled(entries, pending, observed(once, live.account().ID), live, 0)
 			})
 			run.stop(t)
 			checkWindows(t, c, 3, live)

@@ -17,7 +17,7 @@ build: ## bin/poller; RELEASE=1.2.3 names the version
 SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage|SurvivesBeingKilled|WithWrongClocks|HoldsWhatCannotBeDelivered|StartedAgainPublishesNothing)$$|^TestJob(OverForgottenTime|IsReadOnceThroughDeaths)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$|^TestYearOfChurn$$|^TestSimulation
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
-	go test $(RACE) -short -parallel 4 -timeout 20m -skip '$(SLOW)' ./...
+	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...
 	go test -short -parallel 4 -timeout 20m -run '$(SLOW)' ./internal/poll ./internal/e2e ./internal/kafka ./internal/journal
 	@echo
 	@echo 'Left out here: full sizes (make full), tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17'

@@ -222,12 +222,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 func (a *App) inTrouble(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	trouble := status.Error{Since: time.Now(), Class: "retry"}
-	if a.trouble != nil {
-		trouble = *a.trouble
-	}
-	trouble.Text, trouble.Count = err.Error(), trouble.Count+1
-	a.trouble = &trouble
+	a.trouble = status.Error{Text: err.Error(), Class: "retry", Since: time.Now(), Count: 1}.After(a.trouble)
 }
 
 // pause waits for d. It returns false if ctx ended first.

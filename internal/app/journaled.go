@@ -45,9 +45,9 @@ func (j *journaled) Expire(before time.Time) (*kafka.Batch, error) {
 	return j.forget(days, before), nil
 }
 
-// forget returns a batch that forgets days, whenever they were last seen.
-func (j *journaled) forget(days []uint32, now time.Time) *kafka.Batch {
-	changes := checkpoint.Changes{Account: j.account, Seen: now, Progress: map[string][]byte{}}
+// forget returns a batch that forgets days, whenever they were last seen. It is recorded as of a time.
+func (j *journaled) forget(days []uint32, asOf time.Time) *kafka.Batch {
+	changes := checkpoint.Changes{Account: j.account, Seen: asOf, Progress: map[string][]byte{}}
 	batch := &kafka.Batch{Account: j.account}
 	batch.Checkpoint = func() ([]kafka.Record, error) {
 		records, err := j.journal.Expire(days, &changes)

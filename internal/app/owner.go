@@ -228,10 +228,11 @@ func (o *owner) vacate(err error) {
 			trouble.Class = "permanent"
 		}
 		if was != nil && was.LastError != nil {
-			trouble.Since, trouble.Count = was.LastError.Since, was.LastError.Count+1
 			s.owner.State = status.Failing
+			s.owner.LastError = trouble.After(was.LastError)
+		} else {
+			s.owner.LastError = &trouble
 		}
-		s.owner.LastError = &trouble
 	}
 }
 

@@ -74,7 +74,7 @@ func (o *owner) refuse(s *seat, err *CheckpointError) {
 	defer o.mu.Unlock()
 	trouble := &status.Error{Text: err.Error(), Hint: "run: " + err.command(), Class: "permanent", Since: time.Now().UTC(), Count: 1}
 	if was := s.owner; was != nil && was.LastError != nil && was.LastError.Text == trouble.Text {
-		trouble.Since, trouble.Count = was.LastError.Since, was.LastError.Count+1
+		trouble = trouble.After(was.LastError)
 	}
 	if trouble.Count == 1 {
 		o.log.Error("account is not read", "account", s.Name, "partition", o.partition, "err", err)

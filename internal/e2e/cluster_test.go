@@ -28,9 +28,9 @@ func TestKafkaCluster(t *testing.T) {
 	run := s.begin(t)
 	goesOn := func() { // watermarks come for ever
 		t.Helper()
-		before := c.has(c.names.Watermark())
+		before := c.countOn(c.names.Watermark())
 		eventually(t, patience, func() error {
-			if c.has(c.names.Watermark()) == before {
+			if c.countOn(c.names.Watermark()) == before {
 				return errNotYet
 			}
 			return nil

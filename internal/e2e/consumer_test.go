@@ -195,7 +195,7 @@ func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed,
 	report := koresim.Compare(slices.Values(entries), observed, koresim.Scope{
 		From: centre.start, To: now.Add(time.Hour), Settled: now, Now: now,
 	})
-	if n := len(report.Lost); n <= outdated && report.Found == report.Expected {
+	if len(report.Lost) <= outdated && report.Found == report.Expected {
 		report.Lost = nil
 	}
 	if !report.OK() {
@@ -255,8 +255,8 @@ func (c *consumer) count() (n int) {
 	return n
 }
 
-// has is how much has come on a topic.
-func (c *consumer) has(topic string) (n int64) {
+// countOn is how much has come on a topic.
+func (c *consumer) countOn(topic string) (n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, next := range c.next[topic] {

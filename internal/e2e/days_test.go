@@ -64,7 +64,7 @@ func TestKafkaRegistryGone(t *testing.T) {
 	run := s.begin(t)
 	eventually(t, patience, func() error { // the consumer, too, must know all schemas by then
 		for _, topic := range append(c.eventTopics(), c.names.Watermark()) {
-			if c.has(topic) == 0 {
+			if c.countOn(topic) == 0 {
 				return fmt.Errorf("nothing is on %s yet", topic)
 			}
 		}

@@ -75,18 +75,12 @@ func (d *atLeastOnce) drain(ctx context.Context, b *Batch) error {
 // letter, which is left for the next round.
 func (d *atLeastOnce) sendAlone(ctx context.Context, o *outbox, refused []*letter) error {
 	for _, l := range refused {
-		o.retake(l)
-		if err := d.produce(ctx, o, []*letter{l}); err != nil {
-			return err
+		again, err := d.refusedAlone(ctx, o, l)
+		if err == nil && again {
+			err = d.bury(o, l)
 		}
-		if l.err == nil {
-			continue
-		}
-		if classify(l.err) != Refused {
-			return l.err // what follows must not overtake it
-		}
-		if err := d.bury(o, l); err != nil {
-			return err
+		if err != nil {
+			return err // what follows must not overtake it
 		}
 	}
 	return nil

@@ -130,14 +130,16 @@ func (d *exactlyOnce) culprits(ctx context.Context, b *Batch, refused []*letter)
 	}
 	var culprits []*letter
 	for _, l := range refused {
-		err := d.within(ctx, func(ctx context.Context) error {
-			b.outbox.retake(l)
-			return d.produce(ctx, b.outbox, []*letter{l})
+		again := false
+		err := d.within(ctx, func(ctx context.Context) (err error) {
+			again, err = d.refusedAlone(ctx, b.outbox, l)
+			return err
 		})
-		if err == nil && l.err != nil && classify(l.err) == Refused {
-			culprits = append(culprits, l)
-		} else if err != nil || l.err != nil {
+		if err != nil {
 			return nil, d.failed(b, err)
+		}
+		if again {
+			culprits = append(culprits, l)
 		}
 		if err := d.abort(); err != nil {
 			return nil, err

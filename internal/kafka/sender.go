@@ -50,6 +50,18 @@ func (s *sender) produce(ctx context.Context, o *outbox, letters []*letter) erro
 	return o.wait(ctx)
 }
 
+// refusedAlone sends a letter that was refused together with others by itself, and reports whether it is refused again.
+func (s *sender) refusedAlone(ctx context.Context, o *outbox, l *letter) (bool, error) {
+	o.retake(l)
+	if err := s.produce(ctx, o, []*letter{l}); err != nil {
+		return false, err
+	}
+	if l.err != nil && classify(l.err) != Refused {
+		return false, l.err
+	}
+	return l.err != nil, nil
+}
+
 // addWatermarks moves the offsets of the feeds to what was acknowledged, and adds the watermarks that hold them.
 func (s *sender) addWatermarks(b *Batch) error {
 	b.outbox.raise()

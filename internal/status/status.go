@@ -139,6 +139,14 @@ type Error struct {
 	Count int       `json:"count"` // failures in a row
 }
 
+// After returns e as one more failure in the row of was, which may be nil and is not changed.
+func (e Error) After(was *Error) *Error {
+	if was != nil {
+		e.Since, e.Count = was.Since, was.Count+1
+	}
+	return &e
+}
+
 // Delivery is the way to Kafka.
 type Delivery struct {
 	State       State      `json:"state"`

@@ -193,7 +193,7 @@ func CheckpointRecover(ctx context.Context, c *Config, out Output, o CheckpointO
 			accounts = byPartition(c, func(*Account) bool { return true })[partition]
 		}
 		for _, a := range accounts {
-			err := undisturbed(func() error { return b.recover(ctx, partition, a, lost != nil, watermarksOf(last, a)) })
+			err := undisturbed(ctx, func() error { return b.recover(ctx, partition, a, lost != nil, watermarksOf(last, a)) })
 			if err != nil {
 				return fmt.Errorf("account %s: %w", a.Name, err)
 			}
@@ -202,12 +202,17 @@ func CheckpointRecover(ctx context.Context, c *Config, out Output, o CheckpointO
 	return nil
 }
 
-// undisturbed does something once more if the poller has taken the partition back meanwhile, which it then leaves alone for a while.
-func undisturbed(do func() error) (err error) {
-	const attempts = 3
-	for range attempts {
+// undisturbed does something again if the poller takes the partition back meanwhile, which the poller leaves alone for a while once it
+// has seen that it still cannot read from it. What Kafka answers to the one that was disturbed is no proof that it was.
+func undisturbed(ctx context.Context, do func() error) (err error) {
+	const attempts, apart = 5, 3 * time.Second
+	for attempt := range attempts {
+		if attempt > 0 && !pause(ctx, apart) {
+			break
+		}
 		err = do()
-		if lost, ok := errors.AsType[*kafka.LostError](err); !ok || !lost.Fenced {
+		_, lost := errors.AsType[*kafka.LostError](err)
+		if may, _ := kafka.Retryable(err); !lost && !may {
 			break
 		}
 	}
@@ -303,7 +308,7 @@ func CheckpointAdopt(ctx context.Context, c *Config, out Output, o CheckpointOpt
 	}
 	for partition, accounts := range chosen {
 		for _, a := range accounts {
-			err := undisturbed(func() error { return b.adopt(ctx, partition, a, o.Rewind, ends) })
+			err := undisturbed(ctx, func() error { return b.adopt(ctx, partition, a, o.Rewind, ends) })
 			if err != nil {
 				return fmt.Errorf("account %s: %w", a.Name, err)
 			}

@@ -112,7 +112,7 @@ func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int3
 		return 0, err
 	}
 	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return 0, err
+		return 0, &LostError{Partition: partition, Err: &requestError{"end transaction", err}}
 	}
 	return record.Offset, nil
 }

@@ -78,7 +78,7 @@ func backfilled(t *testing.T, p *platform, delivery string) {
 	var told logs
 	cmd.Stderr = &told
 	require.NoError(t, cmd.Start())
-	eventually(t, time.Minute, func() error {
+	eventually(t, patience, func() error {
 		if !strings.Contains(told.text(), "running: ") {
 			return fmt.Errorf("it is not begun: %s", told.text())
 		}
@@ -108,7 +108,7 @@ func backfilled(t *testing.T, p *platform, delivery string) {
 	var seen logs
 	watch.Stderr = &seen
 	require.NoError(t, watch.Start())
-	eventually(t, time.Minute, func() error {
+	eventually(t, patience, func() error {
 		if !strings.Contains(seen.text(), "backfill ") {
 			return errNotYet
 		}

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,8 +8,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
@@ -42,7 +43,7 @@ func (c *consumer) all(t *testing.T, centre *centre) {
 func (p *inside) refused(t *testing.T, account string) *status.Error {
 	t.Helper()
 	var said *status.Error
-	eventually(t, time.Minute, func() error {
+	eventually(t, patience, func() error {
 		st := p.status(t)
 		for _, a := range st.Accounts {
 			if a.Name == account && a.Owner != nil && a.Owner.LastError != nil && a.Owner.State.Red() && strings.Contains(a.Owner.LastError.Hint, "checkpoint") {
@@ -59,7 +60,7 @@ func (p *inside) refused(t *testing.T, account string) *status.Error {
 // reads waits until an account is read.
 func (p *inside) reads(t *testing.T, account string) {
 	t.Helper()
-	eventually(t, time.Minute, func() error {
+	eventually(t, patience, func() error {
 		for _, a := range p.status(t).Accounts {
 			if a.Name == account && a.Owner != nil && a.Owner.State == status.OK && len(a.Endpoints) > 0 {
 				return nil
@@ -92,7 +93,7 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			live, other := quiet(t, "live", 31), quiet(t, "other", 32)
-			s := newSetup(t, embedded(t), live.yaml(quick("1h")), other.yaml(quick("1h")))
+			s := newSetup(t, unregistered(t), live.yaml(quick("1h")), other.yaml(quick("1h")))
 			c := s.follow(t)
 			run := s.begin(t)
 			c.all(t, live)
@@ -152,7 +153,7 @@ func cut(t *testing.T, admin *kadm.Client, topic string, partition int32, left i
 func TestSmallCheckpointAdopted(t *testing.T) {
 	t.Parallel()
 	live := quiet(t, "live", 33)
-	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
 	c := s.follow(t)
 	run := s.begin(t)
 	c.all(t, live)
@@ -173,6 +174,8 @@ func TestSmallCheckpointAdopted(t *testing.T) {
 	require.Contains(t, said.Text, "was written for Kafka cluster")
 	require.Contains(t, said.Text, "and this is cluster mirror; run: poller checkpoint adopt --rewind 24h --config poller.yaml --account live")
 	poller := binary(t, "")
+	// As if the poller had taken the partition back in the midst of the command.
+	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.InvalidTxnState, Count: 1})
 	code, told, errs := mirror.run(t, poller, "checkpoint", "adopt", "--rewind", "24h", "--account", "live")
 	require.Zero(t, code, errs)
 	require.Contains(t, told, `for "mirror", rewound to`)
@@ -195,18 +198,27 @@ func copyTopic(t *testing.T, from, to, topic string, partitions int32) {
 	_, err = kadm.NewClient(target).CreateTopic(t.Context(), partitions, 1, map[string]*string{"cleanup.policy": &compact}, topic)
 	require.NoError(t, err)
 	source, err := kgo.NewClient(kgo.SeedBrokers(from), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.KeepControlRecords())
 	require.NoError(t, err)
 	defer source.Close()
-	for { // until nothing comes for a while
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		fetches := source.PollFetches(ctx)
-		cancel()
-		if fetches.Empty() || fetches.NumRecords() == 0 {
-			return
+	ends, err := kadm.NewClient(source).ListEndOffsets(t.Context(), topic)
+	require.NoError(t, err)
+	left := map[int32]int64{}
+	ends.Each(func(end kadm.ListedOffset) {
+		if end.Offset > 0 {
+			left[end.Partition] = end.Offset
 		}
+	})
+	for len(left) > 0 {
+		fetches := source.PollFetches(t.Context())
+		require.NoError(t, fetches.Err())
 		for _, r := range fetches.Records() {
-			require.NoError(t, target.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: r.Partition, Key: r.Key, Value: r.Value}).FirstErr())
+			if r.Offset+1 == left[r.Partition] {
+				delete(left, r.Partition)
+			}
+			if !r.Attrs.IsControl() {
+				require.NoError(t, target.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: r.Partition, Key: r.Key, Value: r.Value}).FirstErr())
+			}
 		}
 	}
 }

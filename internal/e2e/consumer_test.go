@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
@@ -37,10 +36,9 @@ type consumer struct {
 // follow starts a consumer that goes on until the test ends.
 func (s *setup) follow(t *testing.T) *consumer {
 	t.Helper()
-	registry, err := sr.NewClient(sr.URLs(s.platform.registry))
-	require.NoError(t, err)
+	decoder := s.platform.decoder(t)
 	c := &consumer{names: kafka.NewNames(s.prefix), done: make(chan struct{}), next: map[string]map[int32]int64{}}
-	c.client, err = kgo.NewClient(
+	client, err := kgo.NewClient(
 		kgo.SeedBrokers(s.platform.list()...), kgo.ConsumeTopics(c.topics()...), kgo.FetchMaxWait(200*time.Millisecond),
 		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(time.Second), kgo.UnknownTopicRetries(-1),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
@@ -48,10 +46,10 @@ func (s *setup) follow(t *testing.T) *consumer {
 	)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	c.cancel = cancel
+	c.client, c.cancel = client, cancel
 	go func() {
 		defer close(c.done)
-		c.run(ctx, kafkaread.NewDecoder(registry))
+		c.run(ctx, decoder)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -126,7 +124,7 @@ func (c *consumer) read(t *testing.T) []kafkaread.Record {
 	t.Helper()
 	ends := c.ends(t)
 	var out []kafkaread.Record
-	eventually(t, time.Minute, func() error {
+	eventually(t, patience, func() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		require.NoError(t, c.err)

@@ -26,7 +26,7 @@ func TestSmallCutOff(t *testing.T) {
 		Seed: 31, Start: now.Add(-10 * time.Minute), End: now.Add(50 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 		RequestsPerMinute: 600,
 	})
-	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
 	s.group = s.prefix
 	c := s.follow(t)
 	var replicas []*cutOff

@@ -17,7 +17,7 @@ import (
 // could not be read does not count as read, and the other endpoints go on.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	p := embedded(t)
+	p := unregistered(t)
 	all := events.Endpoints()
 	perBot := []events.Endpoint{events.Interactions, events.Conversations}
 	tests := []struct {
@@ -86,7 +86,7 @@ func TestBadInput(t *testing.T) {
 				}
 				return false
 			}
-			eventually(t, 30*time.Second, func() error {
+			eventually(t, patience, func() error {
 				st := run.status(t)
 				if !st.State.Red() {
 					return fmt.Errorf("the state is %s", st.State)

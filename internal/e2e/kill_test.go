@@ -48,7 +48,7 @@ func killed(t *testing.T, p *platform, delivery string, kills int) {
 	for range kills {
 		run := s.launch(t, poller)
 		before := live.Stats().ByAccount[live.account().ID]
-		eventually(t, time.Minute, func() error { // it has begun to read
+		eventually(t, patience, func() error { // it has begun to read
 			if live.Stats().ByAccount[live.account().ID] == before {
 				return errNotYet
 			}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sr"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka/kafkaread"
@@ -18,9 +17,7 @@ const latest = "  latest: [feedback, conversation, segment]\n"
 // another has taken its place. What transactions that were aborted wrote is nowhere.
 func (c *consumer) checkLatest(t *testing.T, s *setup) {
 	t.Helper()
-	registry, err := sr.NewClient(sr.URLs(s.platform.registry))
-	require.NoError(t, err)
-	reader := kafkaread.NewReader(kafkaread.NewDecoder(registry), kgo.SeedBrokers(s.platform.list()...))
+	reader := kafkaread.NewReader(s.platform.decoder(t), kgo.SeedBrokers(s.platform.list()...))
 	all := c.read(t)
 	ended := 0
 	for _, typ := range []events.Type{events.TypeFeedback, events.TypeConversation, events.TypeSegment} {

@@ -26,9 +26,9 @@ func TestSmallDiskDamagedInUse(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
-		Seed: 23, Start: now.Add(-10 * time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
+		Seed: 23, Start: now.Add(-10 * time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 	})
-	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
 	c := s.follow(t)
 	run := s.begin(t)
 	eventually(t, patience, func() error { return some(c) })
@@ -55,9 +55,9 @@ func TestSmallCheckpointLost(t *testing.T) {
 func diskLost(t *testing.T, delivery string) (run *inside, once bool) {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
-		Seed: 22, Start: now.Add(-15 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
+		Seed: 22, Start: now.Add(-15 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 	})
-	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
 	s.delivery = delivery
 	c := s.follow(t)
 	run = s.begin(t)

@@ -18,8 +18,10 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 
+	"agentassist-poller/internal/kafka/kafkaread"
 	"agentassist-poller/internal/kafka/kafkatest"
 )
 
@@ -46,8 +48,8 @@ func TestMain(m *testing.M) {
 // platform is a Kafka cluster and a schema registry.
 type platform struct {
 	broker   string // several: with commas between them
-	registry string
-	full     bool // the real ones: scenarios are played in full
+	registry string // empty: none
+	full     bool   // the real ones: scenarios are played in full
 }
 
 // seeds are the brokers as a list in YAML.
@@ -70,14 +72,35 @@ var shared struct {
 // embedded returns a platform that needs nothing but Go.
 func embedded(t *testing.T) *platform {
 	t.Helper()
+	p := unregistered(t)
+	registry := srfake.New()
+	t.Cleanup(registry.Close)
+	p.registry = registry.URL()
+	return p
+}
+
+// unregistered is one without a schema registry, which under the race detector takes longer to start with than all the rest.
+func unregistered(t *testing.T) *platform {
+	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	registry := srfake.New()
-	t.Cleanup(registry.Close)
-	return &platform{broker: cluster.ListenAddrs()[0], registry: registry.URL()}
+	return &platform{broker: cluster.ListenAddrs()[0]}
+}
+
+// decoder reads what is published on the platform.
+func (p *platform) decoder(t *testing.T) *kafkaread.Decoder {
+	t.Helper()
+	if p.registry == "" {
+		return kafkaread.NewDecoder(nil)
+	}
+	registry, err := sr.NewClient(sr.URLs(p.registry))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kafkaread.NewDecoder(registry)
 }
 
 // apache returns the platform that all tests in full share. It skips the test where that is not wanted.

@@ -23,7 +23,7 @@ func TestSmallStop(t *testing.T) {
 		Seed: 41, Start: now.Add(-10 * time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 	})
 	poller := binary(t, "")
-	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
 	s.group = s.prefix
 	c := s.follow(t)
 
@@ -86,7 +86,7 @@ func TestSmallSwitchToTransactions(t *testing.T) {
 	live := serve(t, "live", koresim.Config{
 		Seed: 42, Start: now.Add(-15 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
 	})
-	s := newSetup(t, embedded(t), live.yaml(quick("1h")))
+	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
 	c := s.follow(t)
 	s.delivery = "at-least-once"
 	run := s.begin(t)
@@ -107,7 +107,7 @@ func TestSmallSwitchToTransactions(t *testing.T) {
 // said waits for a line of the log.
 func (p *outside) said(t *testing.T, text string) {
 	t.Helper()
-	eventually(t, time.Minute, func() error {
+	eventually(t, patience, func() error {
 		if !p.contains(text) {
 			return fmt.Errorf("it has not said %s yet", text)
 		}

@@ -40,7 +40,7 @@ func TestSmallWindows(t *testing.T) {
 			for range 2 {
 				run := s.launch(t, poller)
 				before := live.Stats().ByAccount[live.account().ID]
-				eventually(t, time.Minute, func() error { // in the midst of a pass, as it has many pages
+				eventually(t, patience, func() error { // in the midst of a pass, as it has many pages
 					if live.Stats().ByAccount[live.account().ID] < before+15 {
 						return errNotYet
 					}

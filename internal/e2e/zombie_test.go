@@ -40,10 +40,10 @@ func TestKafkaZombie(t *testing.T) {
 			c := s.follow(t)
 			zombie := s.launch(t, build(t, "-tags", "faultpoints"), "POLLER_FAULTPOINT="+test.point+":12:stop")
 			if test.point == anyInstant {
-				eventually(t, time.Minute, func() error { return some(c) })
+				eventually(t, patience, func() error { return some(c) })
 				require.NoError(t, zombie.cmd.Process.Signal(syscall.SIGSTOP))
 			}
-			eventually(t, time.Minute, zombie.stopped)
+			eventually(t, patience, zombie.stopped)
 			other := *s
 			other.dir = t.TempDir()
 			young := other.launch(t, binary(t, ""))
@@ -105,7 +105,7 @@ func TestSmallInstances(t *testing.T) {
 		low, high = high, low
 	}
 	require.NotEqual(t, low, high)
-	s := newSetup(t, embedded(t), one.yaml(quick("1h")), two.yaml(quick("1h")))
+	s := newSetup(t, unregistered(t), one.yaml(quick("1h")), two.yaml(quick("1h")))
 	c := s.follow(t)
 	p := s.begin(t)
 	p.reads(t, "one")
@@ -118,7 +118,7 @@ func TestSmallInstances(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, other.Close(context.WithoutCancel(t.Context()))) })
 	take := func(partition int32, until func() bool) { // again if the poller was in the midst of a transaction: it takes that for a timeout
-		eventually(t, time.Minute, func() error {
+		eventually(t, patience, func() error {
 			if until() {
 				return nil
 			}

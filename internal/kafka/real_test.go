@@ -287,7 +287,7 @@ func (r *real) retention(t *testing.T) {
 	}
 	name := f.Topics.Event(events.TypeSearch)
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch}))
-	require.Eventually(t, func() bool { return len(f.read(t, name)) == 0 }, 30*time.Second, 500*time.Millisecond, "acknowledged, and gone")
+	require.Eventually(t, func() bool { return len(f.read(t, name)) == 0 }, 2*time.Minute, 500*time.Millisecond, "acknowledged, and gone")
 
 	c.Timestamp = kafka.TimestampObserved
 	f = r.open(t, c)

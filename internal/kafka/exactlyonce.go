@@ -188,9 +188,9 @@ func (d *exactlyOnce) commit(b *Batch) error {
 	faultpoint.Reach(faultpoint.BeforeEnd)
 	faultpoint.Near(faultpoint.DuringEnd)
 	asked := time.Now()
-	if err := d.client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+	if err := commitTransaction(ctx, d.client); err != nil {
 		d.metrics.failures.WithLabelValues(classify(err).String()).Inc()
-		return &requestError{"end transaction", err}
+		return err
 	}
 	if len(b.outbox.letters) > 0 { // else there was nothing to ask Kafka for
 		d.confirmed.Store(&asked)
@@ -199,6 +199,21 @@ func (d *exactlyOnce) commit(b *Batch) error {
 		if l.checkpoint {
 			b.Next = max(b.Next, l.record.Offset+1)
 		}
+	}
+	return nil
+}
+
+// commitTransaction commits what has been acknowledged. Nothing else may be on its way.
+//
+// The first record of a topic may be acknowledged before the client has noted the topic's partitions. To a client that ends the
+// transaction in between it is empty: kgo 1.22.2 aborts it and returns no error. AbortBufferedRecords, which has nothing to abort
+// here, waits for the lock under which partitions are noted.
+func commitTransaction(ctx context.Context, client *kgo.Client) error {
+	if err := client.AbortBufferedRecords(ctx); err != nil {
+		return &requestError{"wait for the client before the end of the transaction", err}
+	}
+	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		return &requestError{"end transaction", err}
 	}
 	return nil
 }

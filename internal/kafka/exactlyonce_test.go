@@ -258,3 +258,17 @@ func TestTransactionNotRecordedOnDisk(t *testing.T) {
 	keys, _ := replayed(t, f.takeOver(t), 0)
 	require.Equal(t, []string{"d/1", "m/acc1"}, keys)
 }
+
+// An owner whose record is not there, though the transaction that wrote it was called committed, is none.
+func TestOwnerThatCouldNotSign(t *testing.T) {
+	f := open(t, newCluster(t), fast(), transactional)
+	commits := false
+	f.cluster.ControlKey(int16(kmsg.EndTxn), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		r.(*kmsg.EndTxnRequest).Commit, commits = commits, true
+		return nil, nil, false
+	})
+	err := f.takeOver(t).Replay(t.Context(), 0, func([]byte, []byte, int64) error { return nil })
+	_, lost := errors.AsType[*kafka.LostError](err)
+	require.True(t, lost, "%v", err)
+	replayed(t, f.takeOver(t), 0)
+}

@@ -111,8 +111,8 @@ func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int3
 	if err != nil {
 		return 0, err
 	}
-	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return 0, &LostError{Partition: partition, Err: &requestError{"end transaction", err}}
+	if err := commitTransaction(ctx, client); err != nil {
+		return 0, &LostError{Partition: partition, Err: err}
 	}
 	return record.Offset, nil
 }
@@ -130,20 +130,31 @@ func (p *Publisher) signed(ctx context.Context, partition int32, from int64) (si
 	return signed, err
 }
 
-// Replay reads the partition from an offset up to where it was taken over, in order. Next is the offset after the record.
+// Replay reads the partition from an offset up to where it was taken over, in order. Next is the offset after the record. It returns a
+// *LostError if the record that this owner began with is not there.
 func (s *Shard) Replay(ctx context.Context, from int64, each func(key, value []byte, next int64) error) error {
 	var failed error
+	signed := false
 	err := readTo(ctx, s.publisher.options, partitionRange{s.publisher.Topics.Checkpoint(), s.Partition, from, s.End + 1},
 		func(r *kgo.Record) {
-			if failed == nil && !r.Attrs.IsControl() && string(r.Key) != ownerKey {
+			switch {
+			case failed != nil || r.Attrs.IsControl():
+			case string(r.Key) == ownerKey:
+				signed = signed || r.Offset == s.End
+			default:
 				faultpoint.Reach(faultpoint.TakeoverReplay)
 				failed = each(r.Key, r.Value, r.Offset+1)
 			}
 		})
-	if err == nil {
-		err = failed
+	switch {
+	case err != nil:
+		return err
+	case failed != nil:
+		return failed
+	case !signed:
+		return &LostError{Partition: s.Partition, Err: errors.New("the record of its owner was not committed")}
 	}
-	return err
+	return nil
 }
 
 // partitionRange is what to read: records from one offset to before another.

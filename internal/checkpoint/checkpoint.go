@@ -15,6 +15,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -149,6 +150,9 @@ func (s *Store) prepare(noSync bool) error {
 		if tx.Bucket(bucketIdentity) == nil || tx.Bucket(bucketAccounts) == nil {
 			return damage("bucket is missing")
 		}
+		if err := checkNames(tx.Bucket(bucketAccounts)); err != nil {
+			return err
+		}
 		boot := bootID()
 		if was := meta.Get(keyBoot); was != nil && meta.Get(keyClean) == nil && string(was) != boot {
 			return damage("the machine went down while the file was open without syncing")
@@ -160,6 +164,18 @@ func (s *Store) prepare(noSync bool) error {
 			return meta.Put(keyBoot, []byte(boot))
 		}
 		return meta.Delete(keyBoot)
+	})
+}
+
+// checkNames checks what the accounts consist of. A part of another name would be as if it were not there.
+func checkNames(accounts *bolt.Bucket) error {
+	return accounts.ForEachBucket(func(account []byte) error {
+		return accounts.Bucket(account).ForEach(func(name, _ []byte) error {
+			if !bytes.Equal(name, bucketProgress) && !bytes.Equal(name, bucketDays) {
+				return damage("account %q has %q", account, name)
+			}
+			return nil
+		})
 	})
 }
 

@@ -1,6 +1,8 @@
 package checkpoint_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -126,6 +128,12 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 			content, keys := sample(t, mode.clean)
 			was := remembered(t, content, keys)
 			path := filepath.Join(t.TempDir(), "poller.db")
+			what := "nothing was damaged"
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Log(what)
+				}
+			})
 			try := func(damaged []byte) bool {
 				require.NoError(t, os.WriteFile(path, damaged, 0o600))
 				return exercise(t, path, keys, was, !mode.clean || !mode.outline)
@@ -147,10 +155,12 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 				for _, offset := range []int{header, entries, r.IntN(pageSize), r.IntN(pageSize), r.IntN(pageSize), r.IntN(pageSize)} {
 					damaged := append([]byte{}, content...)
 					damaged[page+offset] ^= 1 << r.IntN(8)
+					what = fmt.Sprintf("%#x became %#x at %d of page %d", content[page+offset], damaged[page+offset], offset, page/pageSize)
 					count(try(damaged))
 				}
 				torn := append([]byte{}, content...)
 				clear(torn[page+512 : page+pageSize])
+				what = fmt.Sprintf("page %d was torn", page/pageSize)
 				count(try(torn))
 				count(try(content[:page+pageSize/2]))
 			}
@@ -158,6 +168,54 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 			require.GreaterOrEqual(t, found, 60)
 			t.Logf("%d variants, %d found, the others harmless", variants, found)
 		})
+	}
+}
+
+// A name or a page number that is off by a bit leaves a sound file in which much is missing.
+func TestDamageThatLeavesOut(t *testing.T) {
+	content, keys := sample(t, false)
+	path := filepath.Join(t.TempDir(), "poller.db")
+	pageSize := os.Getpagesize()
+
+	named := bytes.ReplaceAll(content, []byte("days"), []byte("daxs"))
+	require.NotEqual(t, content, named)
+	require.NoError(t, os.WriteFile(path, named, 0o600))
+	_, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
+	require.ErrorIs(t, err, checkpoint.ErrDamaged)
+
+	var day [4]byte
+	binary.BigEndian.PutUint32(day[:], keys[len(keys)-1].Day)
+	pointed := 0
+	for _, at := range allOf(content, day[:]) { // the number of the day's first page comes after its name, where that is in use
+		page := binary.NativeEndian.Uint64(content[at+4:])
+		if page == 0 || page >= uint64(len(content)/pageSize) || binary.NativeEndian.Uint16(content[int(page)*pageSize+8:]) != 1 {
+			continue // no branch page
+		}
+		firstLeaf := binary.NativeEndian.Uint64(content[int(page)*pageSize+16+8:])
+		damaged := bytes.Clone(content)
+		binary.NativeEndian.PutUint64(damaged[at+4:], firstLeaf)
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
+		if err == nil { // of an earlier transaction
+			require.NoError(t, s.Close())
+			continue
+		}
+		require.ErrorIs(t, err, checkpoint.ErrDamaged)
+		require.ErrorContains(t, err, "belongs to nothing")
+		pointed++
+	}
+	require.Positive(t, pointed)
+}
+
+// allOf returns where a text occurs.
+func allOf(content, text []byte) (all []int) {
+	for from := 0; ; {
+		at := bytes.Index(content[from:], text)
+		if at < 0 {
+			return all
+		}
+		all = append(all, from+at)
+		from += at + 1
 	}
 }
 

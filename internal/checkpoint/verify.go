@@ -83,7 +83,7 @@ func checkPages(f *os.File, whole bool) error {
 	if err := c.tree(c.meta.root, 0, ""); err != nil {
 		return err
 	}
-	if c.clean {
+	if c.clean && !c.whole {
 		return nil
 	}
 	for _, leaf := range c.unread {
@@ -96,6 +96,16 @@ func checkPages(f *os.File, whole bool) error {
 		}
 		if err := c.leaf(p, leaf.keys, entityDepth, leaf.path); err != nil {
 			return err
+		}
+	}
+	return c.complete()
+}
+
+// complete checks that every page is part of a tree or free: else a page number is wrong, and what lay behind it is lost.
+func (c *checker) complete() error {
+	for id := range c.meta.pages {
+		if c.used[id/64]&(1<<(id%64)) == 0 {
+			return damage("page %d belongs to nothing", id)
 		}
 	}
 	return nil

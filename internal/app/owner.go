@@ -229,10 +229,9 @@ func (o *owner) vacate(err error) {
 		}
 		if was != nil && was.LastError != nil {
 			s.owner.State = status.Failing
-			s.owner.LastError = trouble.After(was.LastError)
-		} else {
-			s.owner.LastError = &trouble
+			trouble = *trouble.After(was.LastError)
 		}
+		s.owner.LastError = &trouble
 	}
 }
 

@@ -162,6 +162,7 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 				clear(torn[page+512 : page+pageSize])
 				what = fmt.Sprintf("page %d was torn", page/pageSize)
 				count(try(torn))
+				what = fmt.Sprintf("the file was cut in page %d", page/pageSize)
 				count(try(content[:page+pageSize/2]))
 			}
 			require.GreaterOrEqual(t, variants, 200)

@@ -188,7 +188,7 @@ func (d *exactlyOnce) commit(b *Batch) error {
 	faultpoint.Reach(faultpoint.BeforeEnd)
 	faultpoint.Near(faultpoint.DuringEnd)
 	asked := time.Now()
-	if err := commitTransaction(ctx, d.client); err != nil {
+	if err := endTransaction(ctx, d.client, kgo.TryCommit, "end transaction"); err != nil {
 		d.metrics.failures.WithLabelValues(classify(err).String()).Inc()
 		return err
 	}
@@ -203,29 +203,24 @@ func (d *exactlyOnce) commit(b *Batch) error {
 	return nil
 }
 
-// commitTransaction commits what has been acknowledged. Nothing else may be on its way.
-//
-// The first record of a topic may be acknowledged before the client has noted the topic's partitions. To a client that ends the
-// transaction in between it is empty: kgo 1.22.2 aborts it and returns no error. AbortBufferedRecords, which has nothing to abort
-// here, waits for the lock under which partitions are noted.
-func commitTransaction(ctx context.Context, client *kgo.Client) error {
-	if err := client.AbortBufferedRecords(ctx); err != nil {
-		return &requestError{"wait for the client before the end of the transaction", err}
-	}
-	if err := client.EndTransaction(ctx, kgo.TryCommit); err != nil {
-		return &requestError{"end transaction", err}
-	}
-	return nil
-}
-
 func (d *exactlyOnce) abort() error {
 	ctx, cancel := context.WithTimeout(d.ctx, transactionTimeout)
 	defer cancel()
-	if err := d.client.AbortBufferedRecords(ctx); err != nil {
-		return &requestError{"abort what is on its way", err}
+	return endTransaction(ctx, d.client, kgo.TryAbort, "abort transaction")
+}
+
+// endTransaction aborts a transaction with what is still on its way, or commits one that has nothing on its way any more. op names it
+// in an error.
+//
+// A commit waits for the client as well: the first record of a topic may be acknowledged before the client has noted the topic's
+// partitions. To a client that ends the transaction in between it is empty: kgo 1.22.2 aborts it and returns no error.
+// AbortBufferedRecords waits for the lock under which partitions are noted.
+func endTransaction(ctx context.Context, client *kgo.Client, how kgo.TransactionEndTry, op string) error {
+	if err := client.AbortBufferedRecords(ctx); err != nil {
+		return &requestError{op + ": wait for what is on its way", err}
 	}
-	if err := d.client.EndTransaction(ctx, kgo.TryAbort); err != nil {
-		return &requestError{"abort transaction", err}
+	if err := client.EndTransaction(ctx, how); err != nil {
+		return &requestError{op, err}
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int3
 	if err != nil {
 		return 0, err
 	}
-	if err := commitTransaction(ctx, client); err != nil {
+	if err := endTransaction(ctx, client, kgo.TryCommit, "end transaction"); err != nil {
 		return 0, &LostError{Partition: partition, Err: err}
 	}
 	return record.Offset, nil

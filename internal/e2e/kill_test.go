@@ -17,6 +17,7 @@ import (
 // The real binary is killed at random moments and started again. Nothing is lost. Without transactions, what is repeated has the
 // event_id that it had before, and is of the one page whose delivery was cut off; with them, nothing is.
 func TestKafkaKilled(t *testing.T) {
+	t.Parallel()
 	t.Run(kafka.AtLeastOnce, func(t *testing.T) {
 		t.Parallel()
 		killed(t, apache(t), kafka.AtLeastOnce, 6)

@@ -23,6 +23,7 @@ import (
 // one with the same configuration takes over; then it goes on. It finds out before it asks the API for anything: it publishes
 // nothing, spends nothing of the budget, which the other one uses up, and ends with exit code 3.
 func TestKafkaZombie(t *testing.T) {
+	t.Parallel()
 	p := apache(t)
 	for _, test := range []struct {
 		point string
@@ -62,6 +63,7 @@ func TestKafkaZombie(t *testing.T) {
 // Of two pollers with the same configuration and no group, one stays and one ends with exit code 3, whoever starts first and
 // however many partitions the accounts are in.
 func TestKafkaTwoInstances(t *testing.T) {
+	t.Parallel()
 	p := apache(t)
 	for name, apart := range map[string]time.Duration{"together": 0, "one after the other": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +86,7 @@ func TestKafkaTwoInstances(t *testing.T) {
 			case <-one.done:
 				stays, ends = two, one
 			case <-two.done:
-			case <-time.After(time.Minute):
+			case <-time.After(patience):
 				require.FailNow(t, "both go on")
 			}
 			ends.endsFenced(t)
@@ -171,7 +173,7 @@ func (p *outside) endsFenced(t *testing.T) {
 	select {
 	case <-p.done:
 		require.Equal(t, app.ExitFenced, p.cmd.ProcessState.ExitCode(), "%s", p.tail(20))
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		require.FailNow(t, "it goes on, although another one has taken over", "%s", p.tail(20))
 	}
 }

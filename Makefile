@@ -21,7 +21,7 @@ SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|Rea
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
 	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...
-	go test -short -parallel 4 -timeout 20m -run '$(SLOW)' ./internal/poll ./internal/e2e ./internal/kafka ./internal/journal
+	go test -short -timeout 20m -run '$(SLOW)' ./internal/poll ./internal/e2e ./internal/kafka ./internal/journal
 	@echo
 	@echo 'Left out here: full sizes (make full), tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17'
 	@echo 'and Maven), the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
@@ -37,7 +37,7 @@ demo: build ## see it at work
 	bin/poller demo
 
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
-	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -parallel 4 -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
 lint: $(LINT)
 	$(LINT) run ./...

@@ -39,6 +39,7 @@ func (s *setup) command(t *testing.T, binary string, args ...string) *exec.Cmd {
 }
 
 func TestSmallBackfill(t *testing.T) {
+	t.Parallel()
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()

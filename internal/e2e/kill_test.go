@@ -29,6 +29,7 @@ func TestKafkaKilled(t *testing.T) {
 }
 
 func TestSmallKilled(t *testing.T) {
+	t.Parallel()
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()

@@ -25,11 +25,10 @@ import (
 	"agentassist-poller/internal/kafka/kafkatest"
 )
 
-// Scenarios wait far more than they work, so that more of them run at once than there are processors.
+// Scenarios wait far more than they work, so that more of them run at once than there are processors. An explicit -parallel wins.
 const atOnce = "6"
 
 func TestMain(m *testing.M) {
-	flag.Parse()
 	if err := flag.Set("test.parallel", atOnce); err != nil {
 		panic(err)
 	}

@@ -44,8 +44,8 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 			}
 		}
 		days.findNearby(probes, elsewhere, out)
-		values := make([]byte, 0, 16*len(probes))
-		for i := range out { // what they refer to is gone with the transaction
+		size := 0
+		for i := range out {
 			if !out[i].Known {
 				continue
 			}
@@ -53,8 +53,16 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 			if err != nil {
 				return err
 			}
+			out[i].Value = value
+			size += len(value)
+		}
+		values := make([]byte, 0, size)
+		for i := range out { // what they refer to is gone with the transaction
+			if !out[i].Known {
+				continue
+			}
 			start := len(values)
-			values = append(values, value...)
+			values = append(values, out[i].Value...)
 			out[i].Value = values[start:len(values):len(values)]
 		}
 		return nil

@@ -265,9 +265,12 @@ func (s *setup) launch(t *testing.T, binary string, environ ...string) *outside 
 	return p
 }
 
-// noSettings is the environment without what would be a setting.
+// noSettings is the environment without what would be a setting. How much memory the tests may take is theirs alone.
 func noSettings() []string {
-	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, app.EnvPrefix) })
+	return slices.DeleteFunc(os.Environ(), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return strings.HasPrefix(name, app.EnvPrefix) || name == "GOGC" || name == "GOMEMLIMIT"
+	})
 }
 
 // addr is where the poller listens, empty if it does not.

@@ -61,19 +61,19 @@ func killed(t *testing.T, p *platform, delivery string, kills int) {
 		run.kill(t)
 	}
 	last := s.launch(t, poller)
-	repeats, renumbered := c.settleKilled(t, delivery, live, kills)
+	repeats, forgotten := c.settleKilled(t, delivery, live, kills)
 	if delivery == kafka.ExactlyOnce {
 		require.Zero(t, repeats)
-		require.Zero(t, renumbered)
+		require.Empty(t, forgotten)
 	}
 	last.stop(t)
 	live.checkManners(t)
-	t.Logf("%d kills, %d records repeated, %d revisions numbered again", kills, repeats, renumbered)
+	t.Logf("%d kills, %d records repeated, versions of %d things forgotten", kills, repeats, len(forgotten))
 }
 
 // settleKilled is settle for a poller that was killed so many times. At-least-once it may have delivered a batch twice each time; and
 // a change that was published and not recorded, and taken back upstream before it was read again, stays on the topic.
-func (c *consumer) settleKilled(t *testing.T, delivery string, centre *centre, kills int) (repeats, renumbered int) {
+func (c *consumer) settleKilled(t *testing.T, delivery string, centre *centre, kills int) (repeats int, forgotten map[string]bool) {
 	t.Helper()
 	seen, moved := -1, time.Now()
 	eventually(t, patience, func() error {
@@ -88,10 +88,10 @@ func (c *consumer) settleKilled(t *testing.T, delivery string, centre *centre, k
 		once, repeated := split(c.read(t))
 		repeats = len(repeated)
 		checkRepeats(t, repeated, kills)
-		renumbered = renumber(once)
-		return settled(entries, pending, observed(once, centre.account().ID), centre, outdated)
+		forgotten = renumber(once)
+		return settled(entries, pending, observed(once, centre.account().ID), centre, outdated, forgotten)
 	})
-	return repeats, renumbered
+	return repeats, forgotten
 }
 
 // repeat is a record that came twice.
@@ -113,22 +113,27 @@ func split(records []kafkaread.Record) (once []kafkaread.Record, repeated []repe
 	return once, repeated
 }
 
-// renumber counts the revisions of each entity anew, in the order of its partition, and returns how many had a number that was
-// taken. At-least-once cannot do better: a version that was published when the kill came, and not recorded, is not known
-// of afterwards; if the thing has changed upstream meanwhile, what it has changed to gets the same number.
-func renumber(records []kafkaread.Record) (again int) {
+// renumber counts the revisions of each entity anew, in the order of its partition, and returns the entities of which a version
+// was forgotten: its number was taken once more, or only its copy on feedback-negative is there. At-least-once cannot do better:
+// a version that was published when the kill came, in whole or in part, and not recorded, is not known of afterwards; if
+// the thing has changed upstream meanwhile, what it has changed to gets the same number.
+func renumber(records []kafkaread.Record) (forgotten map[string]bool) {
+	const negative = ".feedback-negative"
 	last, shift := map[string]int64{}, map[string]int64{}
+	forgotten = map[string]bool{}
+	whole := map[string]bool{} // by event_id
 	for i := range records {
 		r := &records[i]
 		id := r.Topic + r.Field("entity_id")
 		revision, ok := r.Value["revision"].(int64)
-		if !ok {
+		if !ok || strings.HasSuffix(r.Topic, negative) {
 			continue
 		}
-		if revision += shift[id]; revision <= last[id] && !strings.HasSuffix(r.Topic, ".feedback-negative") {
+		whole[r.Field("event_id")] = true
+		if revision += shift[id]; revision <= last[id] {
 			shift[id] += last[id] + 1 - revision
 			revision = last[id] + 1
-			again++
+			forgotten[r.Field("entity_id")] = true
 		}
 		last[id] = revision
 		if r.Value["revision"] != revision {
@@ -136,7 +141,12 @@ func renumber(records []kafkaread.Record) (again int) {
 			r.Value["revision"] = revision
 		}
 	}
-	return again
+	for i := range records {
+		if r := &records[i]; strings.HasSuffix(r.Topic, negative) && !whole[r.Field("event_id")] {
+			forgotten[r.Field("entity_id")] = true
+		}
+	}
+	return forgotten
 }
 
 // checkRepeats checks that each kill repeats at most one batch, which is what one page brought.

@@ -36,6 +36,10 @@ type Scope struct {
 	Settled, Now time.Time
 	// SettledBy says so for single endpoints, where their sweeps take longer.
 	SettledBy map[events.Endpoint]time.Time
+	// Forgotten are the ids of entities of which a version was published, in whole or in part, that the poller does not know of,
+	// as happens when it is killed without transactions. It cannot know either whether they were negative ever: their copies
+	// on feedback-negative are not looked at.
+	Forgotten map[string]bool
 }
 
 func (s *Scope) settled(e events.Endpoint) time.Time {
@@ -241,13 +245,13 @@ func content(t events.Type, f map[string]any) map[string]any {
 func (c *comparison) checkNegatives(observed []Observed) {
 	copies := map[string]int{}
 	for i := range observed {
-		if strings.HasSuffix(observed[i].Topic, ".feedback-negative") {
+		if strings.HasSuffix(observed[i].Topic, ".feedback-negative") && !c.scope.Forgotten[text(unwrap(observed[i].Fields["entity_id"]))] {
 			copies[text(unwrap(observed[i].Fields["event_id"]))]++
 		}
 	}
 	for _, list := range c.groups {
 		for _, g := range list {
-			if g.kind != events.TypeFeedback {
+			if g.kind != events.TypeFeedback || c.scope.Forgotten[g.entity] {
 				continue
 			}
 			once := false

@@ -68,7 +68,7 @@ func killed(t *testing.T, p *platform, delivery string, kills int) {
 	}
 	last.stop(t)
 	live.checkManners(t)
-	t.Logf("%d kills, %d records repeated, versions of %d things forgotten", kills, repeats, len(forgotten))
+	t.Logf("%d kills, %d records repeated, %d events forgotten", kills, repeats, len(forgotten))
 }
 
 // settleKilled is settle for a poller that was killed so many times. At-least-once it may have delivered a batch twice each time; and
@@ -113,27 +113,32 @@ func split(records []kafkaread.Record) (once []kafkaread.Record, repeated []repe
 	return once, repeated
 }
 
-// renumber counts the revisions of each entity anew, in the order of its partition, and returns the entities of which a version
-// was forgotten: its number was taken once more, or only its copy on feedback-negative is there. At-least-once cannot do better:
+// renumber counts the revisions of each entity anew, in the order of its partition, and returns the ids of the events that were
+// forgotten: their number was taken once more, or only their copy on feedback-negative is there. At-least-once cannot do better:
 // a version that was published when the kill came, in whole or in part, and not recorded, is not known of afterwards; if
 // the thing has changed upstream meanwhile, what it has changed to gets the same number.
 func renumber(records []kafkaread.Record) (forgotten map[string]bool) {
-	const negative = ".feedback-negative"
 	last, shift := map[string]int64{}, map[string]int64{}
 	forgotten = map[string]bool{}
-	whole := map[string]bool{} // by event_id
+	whole := map[string]bool{}
+	said := map[string][]kafkaread.Record{} // by entity, as they were numbered
 	for i := range records {
 		r := &records[i]
-		id := r.Topic + r.Field("entity_id")
 		revision, ok := r.Value["revision"].(int64)
-		if !ok || strings.HasSuffix(r.Topic, negative) {
+		if !ok || isCopy(r) {
 			continue
 		}
 		whole[r.Field("event_id")] = true
+		id := r.Topic + r.Field("entity_id")
+		for _, before := range said[id] {
+			if before.Value["revision"].(int64) >= revision {
+				forgotten[before.Field("event_id")] = true
+			}
+		}
+		said[id] = append(said[id], *r)
 		if revision += shift[id]; revision <= last[id] {
 			shift[id] += last[id] + 1 - revision
 			revision = last[id] + 1
-			forgotten[r.Field("entity_id")] = true
 		}
 		last[id] = revision
 		if r.Value["revision"] != revision {
@@ -142,12 +147,14 @@ func renumber(records []kafkaread.Record) (forgotten map[string]bool) {
 		}
 	}
 	for i := range records {
-		if r := &records[i]; strings.HasSuffix(r.Topic, negative) && !whole[r.Field("event_id")] {
-			forgotten[r.Field("entity_id")] = true
+		if r := &records[i]; isCopy(r) && !whole[r.Field("event_id")] {
+			forgotten[r.Field("event_id")] = true
 		}
 	}
 	return forgotten
 }
+
+func isCopy(r *kafkaread.Record) bool { return strings.HasSuffix(r.Topic, ".feedback-negative") }
 
 // checkRepeats checks that each kill repeats at most one batch, which is what one page brought.
 func checkRepeats(t *testing.T, repeated []repeat, kills int) {

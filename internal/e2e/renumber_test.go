@@ -17,12 +17,13 @@ func TestRenumber(t *testing.T) {
 		record("x.feedback", "known", "a1", 1), record("x.feedback", "known", "a2", 2),
 		record("x.feedback", "changed", "b1", 1), record("x.feedback", "changed", "b2", 1), record("x.feedback", "changed", "b3", 2),
 		record("x.feedback", "halved", "c1", 1),
+		record("x.feedback", "gap", "d1", 1), record("x.feedback", "gap", "d3", 3),
 		record("x.feedback-negative", "known", "a2", 2), record("x.feedback-negative", "halved", "c0", 1),
 	}
-	require.Equal(t, map[string]bool{"changed": true, "halved": true}, renumber(records))
+	require.Equal(t, map[string]bool{"b1": true, "c0": true}, renumber(records))
 	var revisions []any
-	for _, r := range records[2:5] {
+	for _, r := range append(records[2:5:5], records[6:8]...) {
 		revisions = append(revisions, r.Value["revision"])
 	}
-	require.Equal(t, []any{int64(1), int64(2), int64(3)}, revisions)
+	require.Equal(t, []any{int64(1), int64(2), int64(3), int64(1), int64(3)}, revisions, "a gap stays one")
 }

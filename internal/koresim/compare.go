@@ -36,9 +36,8 @@ type Scope struct {
 	Settled, Now time.Time
 	// SettledBy says so for single endpoints, where their sweeps take longer.
 	SettledBy map[events.Endpoint]time.Time
-	// Forgotten are the ids of entities of which a version was published, in whole or in part, that the poller does not know of,
-	// as happens when it is killed without transactions. It cannot know either whether they were negative ever: their copies
-	// on feedback-negative are not looked at.
+	// Forgotten are the ids of events that were published, in whole or in part, and that the poller does not know of, as happens
+	// when it is killed without transactions. They may have a copy on feedback-negative or not, and do not make what follows need one.
 	Forgotten map[string]bool
 }
 
@@ -245,18 +244,21 @@ func content(t events.Type, f map[string]any) map[string]any {
 func (c *comparison) checkNegatives(observed []Observed) {
 	copies := map[string]int{}
 	for i := range observed {
-		if strings.HasSuffix(observed[i].Topic, ".feedback-negative") && !c.scope.Forgotten[text(unwrap(observed[i].Fields["entity_id"]))] {
+		if strings.HasSuffix(observed[i].Topic, ".feedback-negative") {
 			copies[text(unwrap(observed[i].Fields["event_id"]))]++
 		}
 	}
 	for _, list := range c.groups {
 		for _, g := range list {
-			if g.kind != events.TypeFeedback || c.scope.Forgotten[g.entity] {
+			if g.kind != events.TypeFeedback {
 				continue
 			}
 			once := false
 			for _, o := range g.events {
 				id := text(unwrap(o.Fields["event_id"]))
+				if c.scope.Forgotten[id] {
+					continue
+				}
 				once = once || unwrap(o.Fields["sentiment"]) == "NEGATIVE"
 				switch n := copies[id]; {
 				case once && n == 0:
@@ -271,6 +273,9 @@ func (c *comparison) checkNegatives(observed []Observed) {
 		}
 	}
 	for id := range copies {
+		if c.scope.Forgotten[id] {
+			continue
+		}
 		c.wrong("feedback-negative: event %s is not on the feedback topic", id)
 	}
 }

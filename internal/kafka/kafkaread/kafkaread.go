@@ -8,9 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -57,7 +60,7 @@ func (r *Reader) All(ctx context.Context, topics ...string) ([]Record, error) {
 }
 
 // Each calls fn for every record of the topics up to what is their end now, ordered within each partition. It stops at the
-// first error.
+// first error. What Kafka deletes before it is read is passed over.
 func (r *Reader) Each(ctx context.Context, fn func(*Record) error, topics ...string) error {
 	if len(topics) == 0 {
 		return nil
@@ -70,31 +73,92 @@ func (r *Reader) Each(ctx context.Context, fn func(*Record) error, topics ...str
 		return fmt.Errorf("build Kafka client: %w", err)
 	}
 	defer client.Close()
-	left, err := unread(ctx, kadm.NewClient(client), topics)
-	if err != nil {
-		return err
+	admin := kadm.NewClient(client)
+	ends, err := admin.ListCommittedOffsets(ctx, topics...)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return fmt.Errorf("list end offsets: %w", err)
 	}
-	start := map[string]map[int32]kgo.Offset{}
-	for p := range left {
-		if start[p.topic] == nil {
-			start[p.topic] = map[int32]kgo.Offset{}
+	left := map[partition]span{}
+	ends.Each(func(end kadm.ListedOffset) {
+		if end.Offset > 0 {
+			left[partition{end.Topic, end.Partition}] = span{to: end.Offset}
 		}
-		start[p.topic][p.partition] = kgo.NewOffset().AtStart()
+	})
+	for {
+		err := r.read(ctx, opts, left, fn)
+		if !errors.Is(err, kerr.OffsetOutOfRange) {
+			return err
+		}
+		gone, listed := passOver(ctx, admin, left)
+		switch {
+		case listed != nil:
+			return listed
+		case !gone:
+			return err
+		}
 	}
-	client.AddConsumePartitions(start)
+}
+
+// passOver takes from what is left what Kafka has deleted, and says whether there was any.
+func passOver(ctx context.Context, admin *kadm.Client, left map[partition]span) (bool, error) {
+	topics := map[string]bool{}
+	for p := range left {
+		topics[p.topic] = true
+	}
+	starts, err := admin.ListStartOffsets(ctx, slices.Collect(maps.Keys(topics))...)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return false, fmt.Errorf("list start offsets: %w", err)
+	}
+	gone := false
+	for p, s := range left {
+		start, _ := starts.Lookup(p.topic, p.number)
+		if start.Offset <= s.next {
+			continue
+		}
+		gone = true
+		if s.next = start.Offset; s.next >= s.to {
+			delete(left, p)
+			continue
+		}
+		left[p] = s
+	}
+	return gone, nil
+}
+
+type partition struct {
+	topic  string
+	number int32
+}
+
+// span is what is yet to be read of a partition: from one offset to before another.
+type span struct{ next, to int64 }
+
+// read reads what is left, and takes from it what it has read. It ends with kerr.OffsetOutOfRange if Kafka has deleted some.
+func (r *Reader) read(ctx context.Context, opts []kgo.Opt, left map[partition]span, fn func(*Record) error) error {
+	offsets := map[string]map[int32]kgo.Offset{}
+	for p, s := range left {
+		if offsets[p.topic] == nil {
+			offsets[p.topic] = map[int32]kgo.Offset{}
+		}
+		offsets[p.topic][p.number] = kgo.NewOffset().At(s.next)
+	}
+	client, err := kgo.NewClient(append(opts[:len(opts):len(opts)],
+		kgo.ConsumePartitions(offsets), kgo.ConsumeResetOffset(kgo.NoResetOffset()))...)
+	if err != nil {
+		return fmt.Errorf("build Kafka client: %w", err)
+	}
+	defer client.Close()
 	for len(left) > 0 {
 		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("read topics: %w", err)
-		}
 		var failed error
 		fetches.EachRecord(func(k *kgo.Record) {
 			p := partition{k.Topic, k.Partition}
-			end, open := left[p]
-			if failed != nil || !open || k.Offset >= end {
+			s, open := left[p]
+			if failed != nil || !open || k.Offset >= s.to {
 				return
 			}
-			if k.Offset == end-1 {
+			s.next = k.Offset + 1
+			if left[p] = s; s.next == s.to {
 				delete(left, p)
 			}
 			if k.Attrs.IsControl() {
@@ -109,32 +173,11 @@ func (r *Reader) Each(ctx context.Context, fn func(*Record) error, topics ...str
 		if failed != nil {
 			return failed
 		}
+		if err := fetches.Err(); err != nil {
+			return fmt.Errorf("read topics: %w", err)
+		}
 	}
 	return nil
-}
-
-type partition struct {
-	topic     string
-	partition int32
-}
-
-// unread returns the ends of the partitions that hold anything.
-func unread(ctx context.Context, admin *kadm.Client, topics []string) (map[partition]int64, error) {
-	starts, err := admin.ListStartOffsets(ctx, topics...)
-	if err = errors.Join(err, starts.Error()); err != nil {
-		return nil, fmt.Errorf("list start offsets: %w", err)
-	}
-	ends, err := admin.ListCommittedOffsets(ctx, topics...)
-	if err = errors.Join(err, ends.Error()); err != nil {
-		return nil, fmt.Errorf("list end offsets: %w", err)
-	}
-	left := map[partition]int64{}
-	ends.Each(func(end kadm.ListedOffset) {
-		if start, ok := starts.Lookup(end.Topic, end.Partition); ok && start.Offset < end.Offset {
-			left[partition{end.Topic, end.Partition}] = end.Offset
-		}
-	})
-	return left, nil
 }
 
 func (r *Reader) record(ctx context.Context, k *kgo.Record) (*Record, error) {

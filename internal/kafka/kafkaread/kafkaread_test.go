@@ -2,12 +2,15 @@ package kafkaread_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka/kafkaread"
@@ -58,6 +61,60 @@ func TestReadsWhatIsCommitted(t *testing.T) {
 	require.Equal(t, []string{"a", "b", "d"}, ids)
 	require.NoError(t, client.AbortBufferedRecords(ctx))
 	require.NoError(t, client.EndTransaction(ctx, kgo.TryAbort))
+}
+
+// Retention may delete what was there when the ends were listed.
+func TestPassesOverWhatIsDeleted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before int64 // what is deleted before it is read
+		want   []string
+	}{
+		"nothing": {0, []string{"a", "b", "c", "d"}},
+		"some":    {3, []string{"d"}},
+		"all":     {4, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t", "other"))
+			require.NoError(t, err)
+			defer cluster.Close()
+			seeds := kgo.SeedBrokers(cluster.ListenAddrs()...)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			client, err := kgo.NewClient(seeds)
+			require.NoError(t, err)
+			defer client.Close()
+			for _, id := range []string{"a", "b", "c", "d"} {
+				for _, topic := range []string{"t", "other"} {
+					require.NoError(t, client.ProduceSync(ctx, &kgo.Record{Topic: topic, Key: []byte(id), Value: value(t, id)}).FirstErr())
+				}
+			}
+			var offsets kadm.Offsets
+			offsets.Add(kadm.Offset{Topic: "t", At: tt.before})
+			listed := afterListOffsets(func() error {
+				deleted, err := kadm.NewClient(client).DeleteRecords(ctx, offsets)
+				return errors.Join(err, deleted.Error())
+			})
+			records, err := kafkaread.NewReader(kafkaread.NewDecoder(nil), seeds, kgo.WithHooks(listed)).All(ctx, "t", "other")
+			require.NoError(t, err)
+			got := map[string][]string{}
+			for _, r := range records {
+				got[r.Topic] = append(got[r.Topic], r.Key)
+			}
+			require.Equal(t, tt.want, got["t"])
+			require.Equal(t, []string{"a", "b", "c", "d"}, got["other"])
+		})
+	}
+}
+
+// afterListOffsets is called when a client has its answer to ListOffsets.
+type afterListOffsets func() error
+
+func (f afterListOffsets) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if key == kmsg.ListOffsets.Int16() && err == nil {
+		if err := f(); err != nil {
+			panic(err)
+		}
+	}
 }
 
 func TestUnreadableValues(t *testing.T) {

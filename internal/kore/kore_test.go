@@ -12,6 +12,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
@@ -110,14 +111,14 @@ func TestEveryAttemptHasItsOwnToken(t *testing.T) {
 		return reply(200, emptyPage, "Date", httpDate(now)), nil
 	})))
 	const attempts = 64
-	var wg sync.WaitGroup
+	var group errgroup.Group
 	for range attempts {
-		wg.Go(func() {
+		group.Go(func() error {
 			_, err := c.Fetch(context.Background(), query())
-			require.NoError(t, err)
+			return err
 		})
 	}
-	wg.Wait()
+	require.NoError(t, group.Wait())
 	require.Len(t, jtis, attempts)
 }
 

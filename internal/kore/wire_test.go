@@ -292,16 +292,18 @@ func compress(t *testing.T, text string) string {
 }
 
 func TestCompressedPage(t *testing.T) {
+	body, accepted := compress(t, emptyPage), ""
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "gzip", r.Header.Get("Accept-Encoding"))
+		accepted = r.Header.Get("Accept-Encoding")
 		w.Header().Set("Content-Encoding", "gzip")
-		io.WriteString(w, compress(t, emptyPage))
+		io.WriteString(w, body)
 	}))
 	defer server.Close()
 	cfg := config()
 	cfg.BaseURL = server.URL
 	page, err := newClient(t, cfg).Fetch(t.Context(), query())
 	require.NoError(t, err)
+	require.Equal(t, "gzip", accepted)
 	require.Equal(t, emptyPage, string(page.Body))
 	require.WithinDuration(t, time.Now(), page.ServerTime, 5*time.Second)
 }

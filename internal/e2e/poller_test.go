@@ -24,8 +24,8 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// stopWithin is how long a poller may take to stop.
-const stopWithin = 15 * time.Second
+// stopWithin is how long a poller may take to stop: shutdown.drain and what the chart adds to it.
+const stopWithin = 35 * time.Second
 
 // quick are settings of an account that let a test see in seconds what takes hours by default. Older time is swept as often
 // as is said.
@@ -215,7 +215,7 @@ func statusAt(t *testing.T, addr string) (s status.Status) {
 }
 
 func readStatus(addr string) ([]byte, error) {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: time.Minute}
 	resp, err := client.Get("http://" + addr + "/status")
 	if err != nil {
 		return nil, err

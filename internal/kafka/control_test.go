@@ -25,7 +25,7 @@ func TestControl(t *testing.T) {
 			require.NoError(t, command.Write(t.Context(), kafka.Record{Key: []byte("backfill/a"), Value: []byte("job")}))
 			before := f.counter(t, "poller_kafka_watermarks_published_total")
 
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			var told []string
 			require.NoError(t, f.Control().Tail(ctx, func(key, value []byte) {

@@ -64,7 +64,7 @@ func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...fun
 	require.NoError(t, err)
 	f.Publisher, f.delivery = p, p.AtLeastOnce
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		_ = p.Close(ctx)
 	})
@@ -82,7 +82,7 @@ func readerOf(c kafka.Config, decoder *kafkaread.Decoder, client ...kgo.Opt) *ka
 
 func (f *fixture) read(t testing.TB, topics ...string) []kafkaread.Record {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	all, err := f.reader.All(ctx, topics...)
 	require.NoError(t, err)

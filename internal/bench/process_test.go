@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/kafka/kafkatest"
 	"agentassist-poller/internal/status"
 )
 
@@ -44,7 +44,7 @@ type world struct {
 func simulate(t *testing.T, binary string, w world) string {
 	t.Helper()
 	const perMinute = "10000" // the most that a configuration may say
-	sim := exec.Command(binary, "simulate", "--listen", freeAddress(t), "--history", w.history.String(),
+	sim := exec.Command(binary, "simulate", "--listen", kafkatest.FreeAddress(t), "--history", w.history.String(),
 		"--segments-per-day", strconv.Itoa(w.perDay), "--requests-per-minute", perMinute,
 		"--accounts", strconv.Itoa(max(w.accounts, 1)), "--seed", strconv.FormatUint(max(w.seed, 1), 10))
 	sim.Stderr = os.Stderr
@@ -96,7 +96,7 @@ func (s *setup) topicPrefix() string {
 // start starts poller run in a process of its own. Stop must follow.
 func (s *setup) start(t *testing.T) *poller {
 	t.Helper()
-	p := &poller{t: t, url: "http://" + freeAddress(t)}
+	p := &poller{t: t, url: "http://" + kafkatest.FreeAddress(t)}
 	config := filepath.Join(s.dir, "poller.yaml")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `accounts:
 %skafka:
@@ -227,12 +227,4 @@ func progress(s *status.Status) (line string, done bool) {
 		}
 	}
 	return line, done
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }

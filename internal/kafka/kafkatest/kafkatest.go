@@ -73,6 +73,16 @@ func SchemaRegistry(t testing.TB) *Registry {
 	return r
 }
 
+// FreeAddress returns an address for a server in Go to listen on, now and whenever it is started again.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	ports, err := freePorts(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return local(ports[0])
+}
+
 // Install makes sure that everything is there and returns where. Several processes may call it at once.
 func Install(ctx context.Context) (dir string, err error) {
 	cache, err := cacheDir()

@@ -18,7 +18,7 @@ test seeds full kafka-test lint fuzz: export GOGC := 400
 test seeds full kafka-test lint fuzz: export GOMEMLIMIT := 8GiB
 
 # Hours and weeks of simulated time are too slow under the race detector; the rest of their packages is not.
-SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage|SurvivesBeingKilled|WithWrongClocks|HoldsWhatCannotBeDelivered|StartedAgainPublishesNothing)$$|^TestJob(OverForgottenTime|IsReadOnceThroughDeaths)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$|^TestYearOfChurn$$|^TestSimulation
+SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage|SurvivesBeingKilled|WithWrongClocks|HoldsWhatCannotBeDelivered|StartedAgainPublishesNothing|FinishesTheBatchInHand)$$|^TestJob(OverForgottenTime|IsReadOnceThroughDeaths)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$|^TestYearOfChurn$$|^TestSimulation
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
 	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...

@@ -187,15 +187,12 @@ func (c *consumer) compare(t *testing.T, centre *centre) (report *koresim.Report
 
 var errNotYet = errors.New("not yet")
 
-// settled says what is missing or wrong, or that something is yet to come. So many things may be seen as they no longer are.
-func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed, centre *centre, outdated int, forgotten map[string]bool) error {
+// settled says what is missing or wrong, or that something is yet to come.
+func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed, centre *centre) error {
 	now := centre.Now()
 	report := koresim.Compare(slices.Values(entries), observed, koresim.Scope{
-		From: centre.start, To: now.Add(time.Hour), Settled: now, Now: now, Forgotten: forgotten,
+		From: centre.start, To: now.Add(time.Hour), Settled: now, Now: now,
 	})
-	if len(report.Lost) <= outdated && report.Found == report.Expected {
-		report.Lost = nil
-	}
 	if !report.OK() {
 		return errors.New(report.String())
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/app"
+	"agentassist-poller/internal/faultpoint"
+	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
 )
 
@@ -79,7 +81,8 @@ func deaf(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// A file that was written without transactions is taken along when they are switched on, and is on the topic from then on.
+// A file that was written without transactions is taken along when they are switched on, with the batch that a kill has left half
+// published in it, and is on the topic from then on.
 func TestSmallSwitchToTransactions(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
@@ -88,16 +91,22 @@ func TestSmallSwitchToTransactions(t *testing.T) {
 	})
 	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
 	c := s.follow(t)
-	s.delivery = "at-least-once"
-	run := s.begin(t)
-	eventually(t, patience, func() error { return some(c) })
-	run.stop(t)
+	s.delivery = kafka.AtLeastOnce
+	victim := s.launch(t, build(t, "-tags", "faultpoints"), "POLLER_FAULTPOINT="+faultpoint.AfterProduce+":20")
+	select {
+	case <-victim.done:
+	case <-time.After(patience):
+		require.FailNow(t, "it never came to the point")
+	}
+	require.NoError(t, some(c))
 	s.delivery = ""
-	run = s.begin(t)
-	c.settle(t, live)
+	run := s.begin(t)
+	repeats := c.settleKilled(t, kafka.AtLeastOnce, live, 1)
+	require.True(t, run.contains("is published again"))
 	run.stop(t)
+	t.Logf("%d records repeated", repeats)
 
-	s.delivery = "at-least-once"
+	s.delivery = kafka.AtLeastOnce
 	cfg, _, err := app.Parse(app.LoadOptions{Path: "e2e.yaml"}, []byte(s.yaml()))
 	require.NoError(t, err)
 	_, err = app.New(cfg, app.Options{Log: slog.New(slog.DiscardHandler)})

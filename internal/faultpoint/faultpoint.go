@@ -3,7 +3,8 @@
 // the n-th time; name:n:stop only stops it, as SIGSTOP does. Built without it, which is how it is released, nothing of this is left.
 package faultpoint
 
-// The steps of a delivery in transactions and of taking a partition over, in their order.
+// The steps of taking a partition over and of a delivery, in their order. Without transactions, what is recorded on disk comes before
+// BeforeEnd, and the watermarks after it.
 const (
 	TakeoverFenced = "takeover-fenced" // the owner before can do nothing more
 	TakeoverSigned = "takeover-signed" // the end of what is to be replayed is known

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/faultpoint"
 )
 
 // atLeastOnce is the delivery without transactions.
@@ -13,14 +15,14 @@ type atLeastOnce struct {
 	*sender
 }
 
-// NewAtLeastOnce returns the delivery without transactions: acknowledged by Kafka, then recorded. A crash between the two
-// publishes at most one batch a second time, with the same event ids; nothing is lost. It closes the client with itself.
+// NewAtLeastOnce returns the delivery without transactions: written down, acknowledged by Kafka, then recorded. A crash in
+// between publishes at most one batch a second time, with the same event ids; nothing is lost. It closes the client with itself.
 func NewAtLeastOnce(client *kgo.Client, encoder *Encoder, c Config, metrics *Metrics) Delivery {
 	return &atLeastOnce{newSender(client, encoder, c.DeliveryTimeout, metrics)}
 }
 
-// Deliver implements Delivery. The order is the promise: events, all acks, watermarks with the offsets from those acks, their
-// acks, commit.
+// Deliver implements Delivery. The order is the promise: intent, events, all acks, commit with the offsets from those acks, and
+// only then the watermarks that hold them: one that is lost in a crash comes again, one that was not recorded would go back.
 func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
@@ -29,22 +31,32 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 	if err := ctx.Err(); err != nil {
 		return d.failed(b, err)
 	}
+	if b.Intend != nil && !b.outbox.written {
+		if err := b.Intend(d.encoder.intent(b.outbox)); err != nil {
+			return err
+		}
+		b.outbox.written = true
+	}
+	faultpoint.Reach(faultpoint.BeforeBegin)
 	if err := d.drain(ctx, b); err != nil {
 		return err
 	}
-	if !b.outbox.closed {
+	faultpoint.Reach(faultpoint.AfterProduce)
+	if !b.outbox.recorded {
+		b.outbox.raise()
+		if _, err := b.checkpoint(); err != nil {
+			return err
+		}
+		if err := b.commit(); err != nil {
+			return err
+		}
 		if err := d.addWatermarks(b); err != nil {
 			return err
 		}
-		b.outbox.closed = true
+		b.outbox.recorded = true
 	}
+	faultpoint.Reach(faultpoint.BeforeEnd)
 	if err := d.drain(ctx, b); err != nil {
-		return err
-	}
-	if _, err := b.checkpoint(); err != nil {
-		return err
-	}
-	if err := b.commit(); err != nil {
 		return err
 	}
 	d.metrics.delivered(start)

@@ -9,13 +9,11 @@ import (
 // A Delivery brings batches to Kafka. It is safe for concurrent use with different batches.
 type Delivery interface {
 	// Deliver publishes a batch and then commits it. It returns nil only when all of it is in Kafka and Commit has
-	// succeeded; on an error the batch is not committed, and errors.As finds what to do: an error with
-	// Retryable() true may be repeated. After one with false, a person has something to do, and the publisher
-	// must be opened anew: the client holds on to some of these errors.
+	// succeeded; on an error, errors.As finds what to do: an error with Retryable() true may be repeated. After one with
+	// false, a person has something to do, and the publisher must be opened anew: the client holds on to some of these errors.
 	//
 	// Repeating means calling Deliver with the same *Batch, unchanged: what Kafka has acknowledged is not sent again,
-	// and what is still on its way is waited for. A batch that is made anew publishes everything again, with the same
-	// event ids.
+	// and what is still on its way is waited for. Of a batch that was given up, nobody knows what is in Kafka.
 	//
 	// ctx bounds the waiting, not the sending: when it ends, Deliver returns at once, and records that were handed to
 	// the client may still arrive, until Close.
@@ -40,10 +38,17 @@ type Batch struct {
 	// Ended are the keys of watermarks that get a tombstone: of endpoints that are not read any more, which consumers would
 	// wait for without end.
 	Ended []string
+	// Intend writes down what is about to be sent, so that a batch is finished after a crash, by another one with the same
+	// records Again. Only a delivery without transactions calls it, once, before it sends anything.
+	Intend func(Intent) error
+	// Again are the records of a batch that may have been sent, in whole or in part. They stand in place of Events, Dead and
+	// Control.
+	Again Intent
 	// Checkpoint returns what the checkpoint topic is to say of the batch; only a delivery in transactions publishes it. It is
 	// called once the feeds hold the offsets after this batch, and again if the batch has to be published again.
 	Checkpoint func() ([]Record, error)
-	// Commit records the batch on disk. It is called once everything is in Kafka.
+	// Commit records the batch on disk. It is called once everything is in Kafka; without transactions, everything but the
+	// watermarks. It may be called again.
 	Commit func() error
 	// Next is the offset after the batch's last record on the checkpoint topic. The delivery fills it in before Commit.
 	Next int64

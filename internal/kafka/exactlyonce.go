@@ -154,6 +154,7 @@ func (d *exactlyOnce) fill(ctx context.Context, b *Batch) error {
 		return err
 	}
 	faultpoint.Reach(faultpoint.AfterProduce)
+	b.outbox.raise()
 	if err := d.addWatermarks(b); err != nil {
 		return err
 	}

@@ -38,16 +38,8 @@ func (p *Publisher) LastWatermarks(ctx context.Context) (map[string]*events.Wate
 // watermarkOf decodes a record, whichever framing it has. It returns nil for what is none: a control record, a tombstone,
 // or a watermark of a release that wrote another schema, which the caller does without.
 func watermarkOf(r *kgo.Record) *events.Watermark {
-	const confluent, singleObject = 5, 10
-	if r.Attrs.IsControl() || len(r.Value) < singleObject {
-		return nil
-	}
-	body := r.Value[confluent:]
-	if r.Value[0] == 0xc3 {
-		body = r.Value[singleObject:]
-	}
 	w := new(events.Watermark)
-	if w.DecodeAvro(body) != nil {
+	if r.Attrs.IsControl() || w.DecodeAvro(body(r.Value)) != nil {
 		return nil
 	}
 	return w

@@ -62,9 +62,8 @@ func (s *sender) refusedAlone(ctx context.Context, o *outbox, l *letter) (bool, 
 	return l.err != nil, nil
 }
 
-// addWatermarks moves the offsets of the feeds to what was acknowledged, and adds the watermarks that hold them.
+// addWatermarks adds the watermarks, which hold the offsets that the feeds have now.
 func (s *sender) addWatermarks(b *Batch) error {
-	b.outbox.raise()
 	for _, f := range b.Feeds {
 		if f.Watermark == nil {
 			continue
@@ -147,10 +146,12 @@ type outbox struct {
 	letters []*letter
 	pending int
 	settled chan struct{}   // closed when pending is 0
-	closed  bool            // at-least-once: the watermarks are in
 	single  map[string]bool // transactions: topics whose letters are sent one by one, as one was refused
 	counted int             // letters that the metrics know of
 	buried  []*Outgoing     // events that became dead letters because they were refused
+
+	// At-least-once: what is to be sent is written down; it is there and recorded, and the watermarks are in.
+	written, recorded bool
 }
 
 func (o *outbox) add(l *letter) { o.letters = append(o.letters, l) }
@@ -324,7 +325,7 @@ func (o *outbox) count(m *Metrics) {
 			m.dead.WithLabelValues(l.dead.Stage).Inc()
 		case l.typ != "":
 			m.events.WithLabelValues(string(l.typ)).Inc()
-		case l.event == nil && !l.checkpoint && !l.control && l.record.Value != nil:
+		case l.derived && !l.checkpoint && l.record.Value != nil:
 			m.watermarks.Inc()
 		}
 	}

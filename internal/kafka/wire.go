@@ -100,6 +100,9 @@ func NewEncoder(c Config, t *Topics, s *Schemas) *Encoder {
 // batch encodes everything but the watermarks, whose offsets are not known yet. It cannot fail: what cannot be encoded
 // becomes a dead letter.
 func (e *Encoder) batch(b *Batch) *outbox {
+	if b.Again != nil {
+		return e.again(b)
+	}
 	w := &writer{
 		Encoder: e, out: &outbox{letters: make([]*letter, 0, len(b.Events)+len(b.Dead))}, arena: newArena(len(b.Events)),
 		letters: make([]letter, len(b.Events)),

@@ -36,9 +36,6 @@ type Scope struct {
 	Settled, Now time.Time
 	// SettledBy says so for single endpoints, where their sweeps take longer.
 	SettledBy map[events.Endpoint]time.Time
-	// Forgotten are the ids of events that were published, in whole or in part, and that the poller does not know of, as happens
-	// when it is killed without transactions. They may have a copy on feedback-negative or not, and do not make what follows need one.
-	Forgotten map[string]bool
 }
 
 func (s *Scope) settled(e events.Endpoint) time.Time {
@@ -256,9 +253,6 @@ func (c *comparison) checkNegatives(observed []Observed) {
 			once := false
 			for _, o := range g.events {
 				id := text(unwrap(o.Fields["event_id"]))
-				if c.scope.Forgotten[id] {
-					continue
-				}
 				once = once || unwrap(o.Fields["sentiment"]) == "NEGATIVE"
 				switch n := copies[id]; {
 				case once && n == 0:
@@ -273,9 +267,6 @@ func (c *comparison) checkNegatives(observed []Observed) {
 		}
 	}
 	for id := range copies {
-		if c.scope.Forgotten[id] {
-			continue
-		}
 		c.wrong("feedback-negative: event %s is not on the feedback topic", id)
 	}
 }

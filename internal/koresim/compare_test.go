@@ -303,36 +303,6 @@ func TestCompareFindsFaults(t *testing.T) {
 	}
 }
 
-// Of events that the poller has forgotten, the copy on feedback-negative may be missing, or be all there is; of others not.
-func TestCompareAllowsForForgottenCopies(t *testing.T) {
-	s, now := ledgerOf(t, koresim.Profiles()[0])
-	var pub publisher
-	pub.publish(s.Ledger(now), now)
-	isCopy := func(o koresim.Observed) bool { return o.Topic == "x.feedback-negative" }
-	missing := pub.records[slices.IndexFunc(pub.records, isCopy)]
-	stray := pub.records[slices.IndexFunc(pub.records, func(o koresim.Observed) bool {
-		return isCopy(o) && o.Fields["entity_id"] != missing.Fields["entity_id"]
-	})]
-	stray.Fields = maps.Clone(stray.Fields)
-	stray.Fields["event_id"] = "half published"
-	records := append(slices.DeleteFunc(slices.Clone(pub.records), func(o koresim.Observed) bool {
-		return isCopy(o) && o.Fields["entity_id"] == missing.Fields["entity_id"]
-	}), stray)
-	forgotten := map[string]bool{"half published": true}
-	for _, o := range pub.records {
-		if o.Topic == "x.feedback" && o.Fields["entity_id"] == missing.Fields["entity_id"] {
-			forgotten[o.Fields["event_id"].(string)] = true
-		}
-	}
-	scope := koresim.Scope{From: start, To: now, Settled: now, Now: now}
-	r := koresim.Compare(s.Ledger(now), records, scope)
-	require.NotEmpty(t, r.Lost)
-	require.NotEmpty(t, r.Wrong)
-	scope.Forgotten = forgotten
-	r = koresim.Compare(s.Ledger(now), records, scope)
-	require.True(t, r.OK(), "%v", r)
-}
-
 // What changed after Settled need not be there, and what is outside of the window need not either.
 func TestCompareAllowsForWhatIsUnderWay(t *testing.T) {
 	s, now := ledgerOf(t, koresim.Profiles()[0])

@@ -110,9 +110,12 @@ type Account struct {
 	budget *Budget
 	lanes  map[events.Endpoint]*lanes
 
+	intent *intent // what the process before had in hand; nil for nothing
+
 	// publishing is held by whoever decides, publishes and records, as one step: two endpoints that see the same thing at the same
 	// time must not both call it new.
 	publishing chan struct{}
+	gaveUp     bool // a batch; guarded by publishing
 
 	// mu guards all that follows, what the lanes and the units hold included.
 	mu     sync.Mutex
@@ -174,6 +177,9 @@ func NewAccount(o Options) (*Account, error) {
 // Run reads until ctx ends. A batch in hand is delivered first, within Drain. It returns an error only for what cannot be
 // helped by trying again.
 func (a *Account) Run(ctx context.Context) error {
+	if err := a.finishIntent(ctx); err != nil {
+		return err
+	}
 	if err := a.announce(ctx); err != nil {
 		return err
 	}

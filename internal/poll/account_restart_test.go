@@ -2,6 +2,7 @@ package poll_test
 
 import (
 	"errors"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -51,6 +52,40 @@ func TestAccountSurvivesBeingKilled(t *testing.T) {
 		r.caughtUp(10 * time.Minute)
 		r.runFor(30*time.Minute, time.Minute, nil)
 		r.compare(koresim.Scope{Settled: time.Now().Add(-20 * time.Minute)})
+	})
+}
+
+// Killed without transactions, with a batch published in whole, in part or not at all, the account finishes that batch before it looks
+// at anything: what comes twice is the same, and what has changed meanwhile comes after it, with the next revision.
+func TestAccountFinishesTheBatchInHand(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		world := small(28)
+		world.LateEdits = 0.5
+		r := newRig(t, world, quickSweeps)
+		r.latency = usual
+		rnd := rand.New(rand.NewPCG(28, 1))
+		r.topics.die = func(events int) (int, bool) {
+			if rnd.IntN(8) > 0 {
+				return events, false
+			}
+			return rnd.IntN(events + 1), true
+		}
+		kills := pick(60, 300)
+		for range kills {
+			r.start()
+			require.ErrorIs(t, <-r.done, errKilled)
+			r.stop = func() {}
+			time.Sleep(time.Duration(rnd.IntN(120)) * time.Second)
+		}
+		r.topics.die = nil
+		r.start()
+		r.caughtUp(20 * time.Minute)
+		r.runFor(30*time.Minute, time.Minute, nil)
+		r.compare(koresim.Scope{Settled: time.Now().Add(-20 * time.Minute)})
+		published := len(r.topics.records)
+		require.Greater(t, published, len(r.topics.observed()), "some came twice")
+		t.Logf("%d kills, %d records, %d of them repeated", kills, published, published-len(r.topics.observed()))
 	})
 }
 

@@ -2,12 +2,16 @@ package poll_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -240,6 +244,9 @@ type topics struct {
 	t      *testing.T
 	schema map[events.Type]*avro.Schema
 	fail   func() error // what goes wrong, if anything
+	// die says how many of so many events are published, and whether the process is killed then. Nil: all, and no.
+	die     func(events int) (published int, killed bool)
+	intents [][]kafka.Outgoing
 
 	mu         sync.Mutex
 	records    []record
@@ -252,6 +259,9 @@ type topics struct {
 	jobs       map[string]poll.JobProgress // the last word on each
 	words      []poll.JobProgress
 }
+
+// errKilled ends an account as a kill would: it is not tried again.
+var errKilled = &kafka.LostError{Err: errors.New("killed")}
 
 type record struct {
 	topic, key string
@@ -282,14 +292,30 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 			return err
 		}
 	}
+	if b.Intend != nil && d.die != nil {
+		if err := b.Intend(d.intent(b.Events)); err != nil {
+			return err
+		}
+	}
 	d.mu.Lock()
-	for _, o := range b.Events {
+	publish := b.Events
+	if b.Again != nil {
+		publish = d.again(b)
+	}
+	killed := false
+	if d.die != nil && len(publish) > 0 {
+		var n int
+		n, killed = d.die(len(publish))
+		publish = publish[:n]
+	}
+	for _, o := range publish {
 		d.publish(o)
 	}
-	d.dead = append(d.dead, b.Dead...)
-	for _, key := range b.Ended {
-		d.endMark(key)
+	if killed {
+		d.mu.Unlock()
+		return errKilled
 	}
+	d.dead = append(d.dead, b.Dead...)
 	for _, r := range b.Control {
 		word, err := poll.DecodeJobRecord(r.Key, r.Value)
 		if err != nil || word.Progress == nil {
@@ -299,16 +325,46 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 		d.jobs[word.ID] = *word.Progress
 		d.words = append(d.words, *word.Progress)
 	}
+	d.mu.Unlock()
+	if _, err := b.Checkpoint(); err != nil { // the offsets are known now
+		return err
+	}
+	if err := b.Commit(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, key := range b.Ended {
+		d.endMark(key)
+	}
 	for _, f := range b.Feeds {
 		if f.Watermark != nil {
 			d.mark(f)
 		}
 	}
-	d.mu.Unlock()
-	if _, err := b.Checkpoint(); err != nil { // the offsets are known now
-		return err
+	return nil
+}
+
+// intent returns what stands for events that are about to be published.
+func (d *topics) intent(batch []kafka.Outgoing) (i kafka.Intent) {
+	d.intents = append(d.intents, batch)
+	require.NoError(d.t, json.Unmarshal(fmt.Appendf(nil, `[{"topic": "%d"}]`, len(d.intents)-1), &i))
+	return i
+}
+
+// again returns the events that an intent stands for.
+func (d *topics) again(b *kafka.Batch) []kafka.Outgoing {
+	text, err := json.Marshal(b.Again)
+	require.NoError(d.t, err)
+	var told []struct{ Topic string }
+	require.NoError(d.t, json.Unmarshal(text, &told))
+	n, err := strconv.Atoi(told[0].Topic)
+	require.NoError(d.t, err)
+	batch := slices.Clone(d.intents[n])
+	for i := range batch {
+		batch[i].Feed = b.Feeds[0] // that of the new process
 	}
-	return b.Commit()
+	return batch
 }
 
 func (d *topics) Close(context.Context) error { return nil }
@@ -406,17 +462,24 @@ func value0(s *string) string {
 	return *s
 }
 
-// observed decodes what was published, with another implementation than the one that encoded it.
+// observed decodes what was published, with another implementation than the one that encoded it. What a kill has repeated, byte for
+// byte, is there once.
 func (d *topics) observed() []koresim.Observed {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	out := make([]koresim.Observed, len(d.records))
-	for i, r := range d.records {
+	out := make([]koresim.Observed, 0, len(d.records))
+	seen := map[string]bool{}
+	for _, r := range d.records {
+		if same := r.topic + string(r.value); len(d.intents) > 0 && seen[same] {
+			continue
+		} else {
+			seen[same] = true
+		}
 		var fields map[string]any
 		if _, err := d.schema[r.kind].Decode(r.value, &fields); err != nil {
 			d.t.Errorf("decode %s: %v", r.kind, err)
 		}
-		out[i] = koresim.Observed{Topic: r.topic, Key: r.key, Partition: r.partition, Offset: r.offset, Fields: fields}
+		out = append(out, koresim.Observed{Topic: r.topic, Key: r.key, Partition: r.partition, Offset: r.offset, Fields: fields})
 	}
 	return out
 }

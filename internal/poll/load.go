@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -17,6 +18,12 @@ func (a *Account) load() error {
 	}
 	if err := a.chargeSpent(records[spentName]); err != nil {
 		return err
+	}
+	if record := records[intentName]; record != nil {
+		a.intent = &intent{}
+		if err := json.Unmarshal(record, a.intent); err != nil {
+			return fmt.Errorf("read record of the batch in hand: %w", err)
+		}
 	}
 	for _, e := range events.Endpoints() {
 		if _, ok := a.Endpoints[e]; !ok {

@@ -17,7 +17,7 @@ import (
 )
 
 // publish hands what a step brought to the delivery, together with what is to be remembered of it: one batch a page. The
-// order is fixed. What is known is looked up, what is new is published, and only then is anything recorded; a watermark
+// order is fixed. What is known is looked up, what is new is published, and only then does anything count as read; a watermark
 // goes out with the batch that ends a pass.
 //
 // One batch at a time is decided and delivered, so that two endpoints never call the same thing new at the same time, and so
@@ -47,14 +47,20 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 	return a.announce(ctx)
 }
 
-// turn waits until nobody else decides, publishes and records, and returns what ends the turn; nil if ctx ended first.
+// turn waits until nobody else decides, publishes and records, and returns what ends the turn; nil if ctx ended first, or if a
+// batch was given up: what became of that must be settled before anything else, by who starts next.
 func (a *Account) turn(ctx context.Context) (done func()) {
 	select {
 	case a.publishing <- struct{}{}:
-		return func() { <-a.publishing }
 	case <-ctx.Done():
 		return nil
 	}
+	if a.gaveUp {
+		<-a.publishing
+		<-ctx.Done() // who gave up ends the account
+		return nil
+	}
+	return func() { <-a.publishing }
 }
 
 // prepare applies a step to what is known and makes the batch for it.
@@ -119,6 +125,9 @@ func (a *Account) record(batch *kafka.Batch, changes *checkpoint.Changes, moved 
 			return nil, nil
 		}
 		return a.Journal.Append(changes)
+	}
+	if a.Journal == nil && len(batch.Events)+len(batch.Dead) > 0 {
+		batch.Intend = func(records kafka.Intent) error { return a.intend(records, changes, moved) }
 	}
 	batch.Commit = func() error {
 		if a.Journal == nil {
@@ -298,11 +307,13 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 			return nil
 		}
 		if _, lost := errors.AsType[*kafka.LostError](err); lost {
+			a.gaveUp = true
 			return err
 		}
 		if out.Err() != nil {
-			return fmt.Errorf("deliver a batch of %d events before the end: %w; it was not recorded and will be published again",
-				len(batch.Events), err)
+			a.gaveUp = true
+			return fmt.Errorf("deliver a batch of %d events before the end: %w; it will be published again",
+				len(batch.Events)+len(batch.Again), err)
 		}
 		a.refused(err, failures)
 		sleep(out, min(100*time.Millisecond<<min(failures, 9), 30*time.Second), nil)

@@ -1,0 +1,152 @@
+package kafka_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kafka/kafkaread"
+)
+
+// Before anything is sent it is written down. Sent again after a crash it is the same, and moves the same offsets; nothing else is
+// written down again.
+func TestIntent(t *testing.T) {
+	latest := func(c *kafka.Config) { c.Latest = []string{"feedback"} }
+	f := open(t, newCluster(t), nil, latest)
+	topics := []string{topic, f.Topics.Event(events.TypeFeedback), f.Topics.Negative(), f.Topics.Latest(events.TypeFeedback), f.Topics.DeadLetter()}
+	feed := newFeed()
+	gone := "somebody else"
+	superseded := &events.Feedback{Header: header("s")}
+	superseded.SupersededBy = &gone
+	var written []byte
+	full := errors.New("disk full")
+	batch := &kafka.Batch{
+		Events: append(searches(feed, 5),
+			kafka.Outgoing{Event: &events.Feedback{Header: header("n"), Sentiment: "NEGATIVE"}, Key: "conv-n", Negative: true, Feed: feed},
+			kafka.Outgoing{Event: superseded, Key: "conv-s", Feed: feed},
+			kafka.Outgoing{Event: &events.Feedback{Header: header("keyless")}, Feed: feed}),
+		Dead: []events.DeadLetter{{Stage: "decode", Raw: []byte("}"), ObservedTime: eventTime}},
+		Intend: func(i kafka.Intent) error {
+			require.Empty(t, f.read(t, topics...))
+			if full != nil {
+				return full
+			}
+			require.Nil(t, written)
+			var err error
+			written, err = json.Marshal(i)
+			return err
+		},
+		Commit: func() error { return full },
+	}
+	require.ErrorIs(t, f.Deliver(t.Context(), batch), full)
+	require.Empty(t, f.read(t, topics...))
+	full = nil
+	batch.Commit = func() error { return errors.New("killed") }
+	require.ErrorContains(t, f.Deliver(t.Context(), batch), "killed")
+	require.ErrorContains(t, f.Deliver(t.Context(), batch), "killed")
+	before := f.read(t, topics...)
+	require.Len(t, before, 5+2+1+2+2)
+
+	var again kafka.Intent
+	require.NoError(t, json.Unmarshal(written, &again))
+	other, committed := &kafka.Feed{Types: feed.Types}, 0
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{
+		Again: again, Feeds: []*kafka.Feed{other}, Commit: func() error { committed++; return nil },
+	}))
+	require.Equal(t, 1, committed)
+	byTopic := map[string][][2]kafkaread.Record{}
+	for _, twice := range pairs(t, f.read(t, topics...)) {
+		first, second := twice[0], twice[1]
+		byTopic[first.Topic] = append(byTopic[first.Topic], twice)
+		second.Offset = first.Offset
+		require.Equal(t, first, second)
+	}
+	require.Len(t, byTopic, len(topics))
+	for topic, offsets := range feed.Offsets {
+		for partition, next := range offsets {
+			n := int64(0)
+			for _, twice := range byTopic[topic] {
+				if int(twice[0].Partition) == partition {
+					n++
+				}
+			}
+			if n > 0 {
+				require.Equal(t, next+n, other.Offsets[topic][partition], "%s:%d", topic, partition)
+			}
+		}
+	}
+	require.NotContains(t, other.Offsets, f.Topics.Latest(events.TypeFeedback))
+	require.NotContains(t, other.Offsets, f.Topics.DeadLetter())
+}
+
+// pairs returns what came first and what came second of each record.
+func pairs(t *testing.T, records []kafkaread.Record) (out [][2]kafkaread.Record) {
+	t.Helper()
+	open := map[string]kafkaread.Record{}
+	for _, r := range records {
+		id := strings.Join([]string{r.Topic, r.Key, string(r.Raw)}, "\x00")
+		if first, ok := open[id]; ok {
+			out = append(out, [2]kafkaread.Record{first, r})
+			delete(open, id)
+		} else {
+			open[id] = r
+		}
+	}
+	require.Empty(t, open)
+	return out
+}
+
+// What is sent again and refused is a dead letter as it would have been at first, even if another release wrote it. What belongs to
+// topics that are switched off is not held against the rest.
+func TestIntentRefused(t *testing.T) {
+	f := open(t, newCluster(t), nil, func(c *kafka.Config) { c.Compression = "none" })
+	var again kafka.Intent
+	batch := &kafka.Batch{Events: searches(nil, 4), Intend: func(i kafka.Intent) error {
+		again = i
+		return errors.New("killed")
+	}}
+	batch.Events[2].Event.Head().EventID = "ev-bad"
+	require.Error(t, f.Deliver(t.Context(), batch))
+	text, err := json.Marshal(again)
+	require.NoError(t, err)
+	var more kafka.Intent
+	require.NoError(t, json.Unmarshal([]byte(`[{"topic": "search", "key": "aw==", "value": "AAAAAAE=", "type": "search", "headers": [{"Key": "ce_id", "Value": "ZXYtYmFk"}]},
+		{"topic": "message", "key": "aw==", "value": "AA==", "type": "message"}, {"topic": "tea", "type": "tea"}]`), &more))
+	require.NoError(t, json.Unmarshal(text, &again))
+	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: -1, When: carries("ev-bad")})
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Again: append(again, more...)}))
+	require.Len(t, f.read(t, topic), 3)
+	dead := f.read(t, f.Topics.DeadLetter())
+	require.Len(t, dead, 2)
+	entities := []string{dead[0].Field("entity_id"), dead[1].Field("entity_id")}
+	require.ElementsMatch(t, []string{"en-caa", ""}, entities)
+	for _, d := range dead {
+		require.Equal(t, "search", d.Field("event_type"))
+		require.Contains(t, d.Field("reason"), "refuses the record")
+	}
+}
+
+// However a record was damaged, what comes of it can be sent.
+func FuzzIntent(f *testing.F) {
+	fixture := open(f, newCluster(f), nil)
+	encoder := kafka.NewEncoder(fixture.config, fixture.Topics, kafka.SchemasFor(f, fixture.Topics))
+	f.Add([]byte(`[{"topic": "search", "key": "aw==", "value": "AAAAAAE=", "type": "search", "headers": [{"Key": "ce_id", "Value": "eA=="}]}]`))
+	f.Add([]byte(`[{"topic": "dead-letter", "key": "aw==", "value": "wwE=", "feed": true}, {"topic": "tea"}]`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var i kafka.Intent
+		if json.Unmarshal(text, &i) != nil {
+			return
+		}
+		if n := kafka.Encode(encoder, &kafka.Batch{Again: i, Feeds: []*kafka.Feed{{}}}); n > len(i) {
+			t.Fatalf("%d records of %d", n, len(i))
+		}
+	})
+}

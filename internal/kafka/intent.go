@@ -1,6 +1,8 @@
 package kafka
 
 import (
+	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -10,27 +12,27 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// An Intent is what is about to be sent of a batch, for the caller to write down (as JSON): its records, but for those of the
-// watermarks. Sent again, they are the same to the byte.
-type Intent []intended
+// An Intent is what is about to be sent of a batch, for the caller to write down: its records, but for those of the watermarks.
+// Sent again, they are the same to the byte.
+type Intent []Intended
 
-type intended struct {
-	Topic     string             `json:"topic"` // without the prefix
-	Key       []byte             `json:"key"`
-	Value     []byte             `json:"value"` // null: a tombstone
-	Headers   []kgo.RecordHeader `json:"headers,omitempty"`
-	Timestamp time.Time          `json:"timestamp,omitzero"`
-	Type      events.Type        `json:"type,omitempty"` // of the event that it carries
-	Feed      bool               `json:"feed,omitempty"` // it moves the offsets of the batch's first feed
+// Intended is one record of an Intent.
+type Intended struct {
+	Topic      string      // without the prefix
+	Type       events.Type // of the event that it carries; empty for none
+	Feed       bool        // it moves the offsets of the batch's first feed
+	Key, Value []byte      // a nil value is a tombstone
+	Timestamp  time.Time   // zero: when it is sent
+	Headers    []kgo.RecordHeader
 }
 
 // intent returns what the outbox is about to send.
 func (e *Encoder) intent(o *outbox) Intent {
 	out := make(Intent, 0, len(o.letters))
 	for _, l := range o.letters {
-		r := intended{
-			Topic: strings.TrimPrefix(l.record.Topic, e.topics.of("")), Key: l.record.Key, Value: l.record.Value,
-			Headers: l.record.Headers, Timestamp: l.record.Timestamp, Feed: l.feed != nil,
+		r := Intended{
+			Topic: strings.TrimPrefix(l.record.Topic, e.topics.of("")), Feed: l.feed != nil,
+			Key: l.record.Key, Value: l.record.Value, Timestamp: l.record.Timestamp, Headers: l.record.Headers,
 		}
 		if l.event != nil {
 			r.Type = l.event.Event.EventType()
@@ -38,6 +40,93 @@ func (e *Encoder) intent(o *outbox) Intent {
 		out = append(out, r)
 	}
 	return out
+}
+
+// intentVersion leads the binary form.
+const intentVersion = 1
+
+// What the first byte of a record tells.
+const (
+	intentFeed = 1 << iota
+	intentTombstone
+)
+
+// AppendBinary appends what ParseIntent reads.
+func (i Intent) AppendBinary(b []byte) []byte {
+	b = append(b, intentVersion)
+	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	bytes := func(s []byte) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	for k := range i {
+		r := &i[k]
+		flags := byte(0)
+		if r.Feed {
+			flags |= intentFeed
+		}
+		if r.Value == nil {
+			flags |= intentTombstone
+		}
+		b = append(b, flags)
+		text(r.Topic)
+		text(string(r.Type))
+		bytes(r.Key)
+		bytes(r.Value)
+		b = binary.AppendVarint(b, r.Timestamp.UnixMilli())
+		b = binary.AppendUvarint(b, uint64(len(r.Headers)))
+		for _, h := range r.Headers {
+			text(h.Key)
+			bytes(h.Value)
+		}
+	}
+	return b
+}
+
+// ParseIntent reads what AppendBinary wrote, and refers to it.
+func ParseIntent(b []byte) (Intent, error) {
+	if len(b) == 0 || b[0] != intentVersion {
+		return nil, errors.New("read records of a batch: they were written by another release; run that one once more, until it has ended in order")
+	}
+	b = b[1:]
+	failed := false
+	number := func() uint64 {
+		v, n := binary.Uvarint(b)
+		if failed = failed || n <= 0; failed {
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	bytes := func() []byte {
+		n := number()
+		if failed = failed || n > uint64(len(b)); failed {
+			return nil
+		}
+		out := b[:n:n]
+		b = b[n:]
+		return out
+	}
+	out := Intent{}
+	for len(b) > 0 && !failed {
+		flags := b[0]
+		b = b[1:]
+		r := Intended{Feed: flags&intentFeed != 0, Topic: string(bytes()), Type: events.Type(bytes()), Key: bytes(), Value: bytes()}
+		if flags&intentTombstone != 0 {
+			r.Value = nil
+		}
+		millis, n := binary.Varint(b)
+		if failed = failed || n <= 0; failed {
+			break
+		}
+		b = b[n:]
+		r.Timestamp = time.UnixMilli(millis).UTC()
+		for left := number(); left > 0 && !failed; left-- {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: string(bytes()), Value: bytes()})
+		}
+		out = append(out, r)
+	}
+	if failed {
+		return nil, errors.New("read records of a batch: they are cut off")
+	}
+	return out, nil
 }
 
 // again makes the outbox of a batch that was intended. Records for topics that are not written to any more are left out.

@@ -1,7 +1,6 @@
 package kafka_test
 
 import (
-	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -9,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"agentassist-poller/internal/events"
@@ -40,9 +40,8 @@ func TestIntent(t *testing.T) {
 				return full
 			}
 			require.Nil(t, written)
-			var err error
-			written, err = json.Marshal(i)
-			return err
+			written = i.AppendBinary(nil)
+			return nil
 		},
 		Commit: func() error { return full },
 	}
@@ -55,8 +54,8 @@ func TestIntent(t *testing.T) {
 	before := f.read(t, topics...)
 	require.Len(t, before, 5+2+1+2+2)
 
-	var again kafka.Intent
-	require.NoError(t, json.Unmarshal(written, &again))
+	again, err := kafka.ParseIntent(written)
+	require.NoError(t, err)
 	other, committed := &kafka.Feed{Types: feed.Types}, 0
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{
 		Again: again, Feeds: []*kafka.Feed{other}, Commit: func() error { committed++; return nil },
@@ -115,14 +114,15 @@ func TestIntentRefused(t *testing.T) {
 	}}
 	batch.Events[2].Event.Head().EventID = "ev-bad"
 	require.Error(t, f.Deliver(t.Context(), batch))
-	text, err := json.Marshal(again)
-	require.NoError(t, err)
-	var more kafka.Intent
-	require.NoError(t, json.Unmarshal([]byte(`[{"topic": "search", "key": "aw==", "value": "AAAAAAE=", "type": "search", "headers": [{"Key": "ce_id", "Value": "ZXYtYmFk"}]},
-		{"topic": "message", "key": "aw==", "value": "AA==", "type": "message"}, {"topic": "tea", "type": "tea"}]`), &more))
-	require.NoError(t, json.Unmarshal(text, &again))
+	again = append(again,
+		kafka.Intended{
+			Topic: "search", Type: events.TypeSearch, Key: []byte("k"), Value: []byte{0, 0, 0, 0, 1},
+			Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("ev-bad")}},
+		},
+		kafka.Intended{Topic: "message", Type: events.TypeMessage, Key: []byte("k"), Value: []byte{0}},
+		kafka.Intended{Topic: "tea", Type: "tea"})
 	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: -1, When: carries("ev-bad")})
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Again: append(again, more...)}))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Again: again}))
 	require.Len(t, f.read(t, topic), 3)
 	dead := f.read(t, f.Topics.DeadLetter())
 	require.Len(t, dead, 2)
@@ -134,19 +134,25 @@ func TestIntentRefused(t *testing.T) {
 	}
 }
 
-// However a record was damaged, what comes of it can be sent.
-func FuzzIntent(f *testing.F) {
+// However the records were damaged, what comes of them can be sent, and is what would be written down.
+func FuzzParseIntent(f *testing.F) {
 	fixture := open(f, newCluster(f), nil)
 	encoder := kafka.NewEncoder(fixture.config, fixture.Topics, kafka.SchemasFor(f, fixture.Topics))
-	f.Add([]byte(`[{"topic": "search", "key": "aw==", "value": "AAAAAAE=", "type": "search", "headers": [{"Key": "ce_id", "Value": "eA=="}]}]`))
-	f.Add([]byte(`[{"topic": "dead-letter", "key": "aw==", "value": "wwE=", "feed": true}, {"topic": "tea"}]`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		var i kafka.Intent
-		if json.Unmarshal(text, &i) != nil {
+	whole := kafka.Intent{
+		{Topic: "search", Type: events.TypeSearch, Key: []byte("k"), Value: []byte{0, 0, 0, 0, 1}, Timestamp: eventTime},
+		{Topic: "feedback-latest", Key: []byte("k"), Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("x")}}},
+		{Topic: "dead-letter", Feed: true, Value: []byte{0xC3, 1}},
+	}.AppendBinary(nil)
+	f.Add(whole)
+	f.Add(whole[:len(whole)-3])
+	f.Fuzz(func(t *testing.T, written []byte) {
+		i, err := kafka.ParseIntent(written)
+		if err != nil {
 			return
 		}
-		if n := kafka.Encode(encoder, &kafka.Batch{Again: i, Feeds: []*kafka.Feed{{}}}); n > len(i) {
-			t.Fatalf("%d records of %d", n, len(i))
-		}
+		again, err := kafka.ParseIntent(i.AppendBinary(nil))
+		require.NoError(t, err)
+		require.Equal(t, i, again)
+		require.LessOrEqual(t, kafka.Encode(encoder, &kafka.Batch{Again: i, Feeds: []*kafka.Feed{{}}}), len(i))
 	})
 }

@@ -1,9 +1,8 @@
 package poll
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/kafka"
@@ -13,25 +12,32 @@ import (
 // after it. Whatever a crash leaves of the batch on Kafka, the next process publishes it again, and only then decides on anything: a
 // version of a thing that somebody may have read is never forgotten, nor is its number given to another one.
 type intent struct {
-	Unit    string       `json:"unit,omitempty"` // whose offsets it moves, by its progressName
-	Records kafka.Intent `json:"records"`
+	unit    string // whose offsets it moves, by its progressName; empty for none
+	records kafka.Intent
 }
 
 // intentName is the key of the record.
 const intentName = "intent"
 
+func (i *intent) encode() []byte { return i.records.AppendBinary(append([]byte(i.unit), '\n')) }
+
+func decodeIntent(record []byte) (*intent, error) {
+	unit, rest, _ := bytes.Cut(record, []byte{'\n'})
+	records, err := kafka.ParseIntent(rest)
+	if err != nil {
+		return nil, err
+	}
+	return &intent{string(unit), records}, nil
+}
+
 // intend records a batch that is about to be published. What is left of the changes is to be recorded after.
 func (a *Account) intend(records kafka.Intent, changes *checkpoint.Changes, moved []*unit) error {
-	i := intent{Records: records}
+	i := intent{records: records}
 	if len(moved) > 0 {
-		i.Unit = progressName(moved[0].Endpoint, moved[0].Bot)
-	}
-	b, err := json.Marshal(i)
-	if err != nil {
-		return fmt.Errorf("write record of the batch in hand: %w", err)
+		i.unit = progressName(moved[0].Endpoint, moved[0].Bot)
 	}
 	ahead := *changes
-	ahead.Progress = map[string][]byte{intentName: b}
+	ahead.Progress = map[string][]byte{intentName: i.encode()}
 	if err := a.Store.Commit(ahead); err != nil {
 		return err
 	}
@@ -45,10 +51,10 @@ func (a *Account) finishIntent(ctx context.Context) error {
 	if a.intent == nil {
 		return nil
 	}
-	batch := &kafka.Batch{Account: a.Name, Again: a.intent.Records}
+	batch := &kafka.Batch{Account: a.Name, Again: a.intent.records}
 	var moved []*unit
 	for _, u := range a.units {
-		if progressName(u.Endpoint, u.Bot) == a.intent.Unit {
+		if progressName(u.Endpoint, u.Bot) == a.intent.unit {
 			moved, batch.Feeds = []*unit{u}, []*kafka.Feed{u.feed}
 		}
 	}

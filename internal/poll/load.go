@@ -1,7 +1,6 @@
 package poll
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -20,9 +19,8 @@ func (a *Account) load() error {
 		return err
 	}
 	if record := records[intentName]; record != nil {
-		a.intent = &intent{}
-		if err := json.Unmarshal(record, a.intent); err != nil {
-			return fmt.Errorf("read record of the batch in hand: %w", err)
+		if a.intent, err = decodeIntent(record); err != nil {
+			return err
 		}
 	}
 	for _, e := range events.Endpoints() {

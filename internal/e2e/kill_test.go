@@ -39,8 +39,8 @@ func TestSmallKilled(t *testing.T) {
 
 // pointsOfBoth are where the poller is killed that deliveries of both kinds come by.
 var pointsOfBoth = []point{
-	{faultpoint.AfterProduce, 20}, {anyInstant, 0}, {faultpoint.BeforeDisk, 20}, {faultpoint.BeforeBegin, 20},
-	{faultpoint.DuringDisk, 40}, {faultpoint.BeforeEnd, 20},
+	{faultpoint.AfterProduce, 6}, {anyInstant, 0}, {faultpoint.BeforeDisk, 10}, {faultpoint.BeforeBegin, 6},
+	{faultpoint.DuringDisk, 16}, {faultpoint.BeforeEnd, 10},
 }
 
 func killed(t *testing.T, p *platform, delivery string, kills int) {

@@ -36,12 +36,14 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 			return err
 		}
 		b.outbox.written = true
+		faultpoint.Reach(faultpoint.BeforeBegin)
 	}
-	faultpoint.Reach(faultpoint.BeforeBegin)
 	if err := d.drain(ctx, b); err != nil {
 		return err
 	}
-	faultpoint.Reach(faultpoint.AfterProduce)
+	if b.outbox.written {
+		faultpoint.Reach(faultpoint.AfterProduce)
+	}
 	if !b.outbox.recorded {
 		b.outbox.raise()
 		if _, err := b.checkpoint(); err != nil {

@@ -53,7 +53,15 @@ const (
 
 // AppendBinary appends what ParseIntent reads.
 func (i Intent) AppendBinary(b []byte) []byte {
-	b = append(b, intentVersion)
+	const lengths = 32 // of a record's parts
+	size := 1
+	for k := range i {
+		size += lengths + len(i[k].Topic) + len(i[k].Key) + len(i[k].Value)
+		for _, h := range i[k].Headers {
+			size += lengths/8 + len(h.Key) + len(h.Value)
+		}
+	}
+	b = append(slices.Grow(b, size), intentVersion)
 	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	bytes := func(s []byte) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	for k := range i {

@@ -62,8 +62,6 @@ func (i Intent) AppendBinary(b []byte) []byte {
 		}
 	}
 	b = append(slices.Grow(b, size), intentVersion)
-	text := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
-	bytes := func(s []byte) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
 	for k := range i {
 		r := &i[k]
 		flags := byte(0)
@@ -73,19 +71,21 @@ func (i Intent) AppendBinary(b []byte) []byte {
 		if r.Value == nil {
 			flags |= intentTombstone
 		}
-		b = append(b, flags)
-		text(r.Topic)
-		text(string(r.Type))
-		bytes(r.Key)
-		bytes(r.Value)
+		b = appendText(append(b, flags), r.Topic)
+		b = appendText(b, r.Type)
+		b = appendText(b, r.Key)
+		b = appendText(b, r.Value)
 		b = binary.AppendVarint(b, r.Timestamp.UnixMilli())
 		b = binary.AppendUvarint(b, uint64(len(r.Headers)))
 		for _, h := range r.Headers {
-			text(h.Key)
-			bytes(h.Value)
+			b = appendText(appendText(b, h.Key), h.Value)
 		}
 	}
 	return b
+}
+
+func appendText[T ~string | ~[]byte](b []byte, s T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
 // ParseIntent reads what AppendBinary wrote, and refers to it.
@@ -103,7 +103,7 @@ func ParseIntent(b []byte) (Intent, error) {
 		b = b[n:]
 		return v
 	}
-	bytes := func() []byte {
+	text := func() []byte {
 		n := number()
 		if failed = failed || n > uint64(len(b)); failed {
 			return nil
@@ -116,7 +116,7 @@ func ParseIntent(b []byte) (Intent, error) {
 	for len(b) > 0 && !failed {
 		flags := b[0]
 		b = b[1:]
-		r := Intended{Feed: flags&intentFeed != 0, Topic: string(bytes()), Type: events.Type(bytes()), Key: bytes(), Value: bytes()}
+		r := Intended{Feed: flags&intentFeed != 0, Topic: string(text()), Type: events.Type(text()), Key: text(), Value: text()}
 		if flags&intentTombstone != 0 {
 			r.Value = nil
 		}
@@ -127,7 +127,7 @@ func ParseIntent(b []byte) (Intent, error) {
 		b = b[n:]
 		r.Timestamp = time.UnixMilli(millis).UTC()
 		for left := number(); left > 0 && !failed; left-- {
-			r.Headers = append(r.Headers, kgo.RecordHeader{Key: string(bytes()), Value: bytes()})
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: string(text()), Value: text()})
 		}
 		out = append(out, r)
 	}

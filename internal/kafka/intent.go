@@ -142,7 +142,7 @@ func (e *Encoder) again(b *Batch) *outbox {
 	o := &outbox{}
 	for _, r := range b.Again {
 		name := e.topics.of(r.Topic)
-		if !slices.ContainsFunc(e.topics.specs, func(s topicSpec) bool { return s.name == name }) {
+		if e.topics.Partitions(name) == 0 {
 			continue
 		}
 		l := &letter{record: kgo.Record{Topic: name, Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp}}
@@ -161,17 +161,4 @@ func (e *Encoder) again(b *Batch) *outbox {
 		o.add(l)
 	}
 	return o
-}
-
-// body returns a value without what names its schema, nil if it is too short to have one.
-func body(value []byte) []byte {
-	const confluent, singleObject = 5, 10
-	skip := confluent
-	if len(value) > 0 && value[0] == 0xC3 {
-		skip = singleObject
-	}
-	if len(value) < skip {
-		return nil
-	}
-	return value[skip:]
 }

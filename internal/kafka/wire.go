@@ -204,6 +204,19 @@ func (w *writer) withPrefix(value []byte, from, to *topicCodec) []byte {
 	return out
 }
 
+// body returns a value without what names its schema, nil if it is too short to have one.
+func body(value []byte) []byte {
+	const confluent, singleObject = 5, 10
+	skip := confluent
+	if len(value) > 0 && value[0] == 0xC3 {
+		skip = singleObject
+	}
+	if len(value) < skip {
+		return nil
+	}
+	return value[skip:]
+}
+
 // watermark encodes the watermark of a feed with the offsets that the feed has now.
 func (e *Encoder) watermark(f *Feed) (*letter, error) {
 	m := f.Watermark

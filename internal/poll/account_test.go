@@ -464,11 +464,11 @@ func (d *topics) observed() []koresim.Observed {
 	out := make([]koresim.Observed, 0, len(d.records))
 	seen := map[string]bool{}
 	for _, r := range d.records {
-		if same := r.topic + string(r.value); len(d.intents) > 0 && seen[same] {
+		same := r.topic + string(r.value)
+		if len(d.intents) > 0 && seen[same] {
 			continue
-		} else {
-			seen[same] = true
 		}
+		seen[same] = true
 		var fields map[string]any
 		if _, err := d.schema[r.kind].Decode(r.value, &fields); err != nil {
 			d.t.Errorf("decode %s: %v", r.kind, err)

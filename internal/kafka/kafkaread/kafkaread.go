@@ -8,8 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -89,7 +87,7 @@ func (r *Reader) Each(ctx context.Context, fn func(*Record) error, topics ...str
 		if !errors.Is(err, kerr.OffsetOutOfRange) {
 			return err
 		}
-		gone, listed := passOver(ctx, admin, left)
+		gone, listed := passOver(ctx, admin, topics, left)
 		switch {
 		case listed != nil:
 			return listed
@@ -100,12 +98,8 @@ func (r *Reader) Each(ctx context.Context, fn func(*Record) error, topics ...str
 }
 
 // passOver takes from what is left what Kafka has deleted, and says whether there was any.
-func passOver(ctx context.Context, admin *kadm.Client, left map[partition]span) (bool, error) {
-	topics := map[string]bool{}
-	for p := range left {
-		topics[p.topic] = true
-	}
-	starts, err := admin.ListStartOffsets(ctx, slices.Collect(maps.Keys(topics))...)
+func passOver(ctx context.Context, admin *kadm.Client, topics []string, left map[partition]span) (bool, error) {
+	starts, err := admin.ListStartOffsets(ctx, topics...)
 	if err = errors.Join(err, starts.Error()); err != nil {
 		return false, fmt.Errorf("list start offsets: %w", err)
 	}

@@ -22,14 +22,14 @@ SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|Rea
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
 	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...
-	go test -short -timeout 20m -run '$(SLOW)' ./internal/poll ./internal/e2e ./internal/kafka ./internal/journal
+	go test -short -timeout 20m -run '$(SLOW)' ./internal/poll/... ./internal/e2e ./internal/kafka ./internal/journal
 	@echo
 	@echo 'Left out here: full sizes (make full), tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17'
 	@echo 'and Maven), the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
 
 seeds: ## full size where that takes a minute: 10,000 seeds of page shifts, splits, intervals and plans among it
-	.ci/test -timeout 20m $$(git grep -l 'testing.Short()' -- '*_test.go' ':!internal/poll' | xargs -n1 dirname | sort -u | sed 's|^|./|')
-	.ci/test -timeout 20m ./internal/poll -run 'Pass|Tail|AgainstModel|^TestPlan'
+	.ci/test -timeout 20m $$(git grep -l 'testing.Short()' -- '*_test.go' ':!internal/poll/*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+	.ci/test -timeout 20m ./internal/poll/... -run 'Pass|Tail|AgainstModel|^TestPlan'
 
 full: ## the same at full size, without the race detector; says what was skipped
 	.ci/test -timeout 20m ./...

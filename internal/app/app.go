@@ -21,6 +21,7 @@ import (
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/status"
 )
 
@@ -349,7 +350,7 @@ func (a *App) checkStart(c *Account, topics *kafka.Topics, now time.Time) error 
 func accountOptions(cfg *Config, c *Account) poll.Options {
 	o := poll.Options{
 		Name: c.Name, AccountID: c.AccountID, RequestsPerMinute: c.RequestsPerMinute, Start: c.Start.At,
-		Endpoints: map[events.Endpoint]poll.EndpointOptions{}, Policy: poll.DefaultPolicy(),
+		Endpoints: map[events.Endpoint]poll.EndpointOptions{}, Policy: plan.DefaultPolicy(),
 		Lateness: c.AllowedLateness.Max, Memory: cfg.Memory, Messages: cfg.Events.Message.Enabled,
 		CSAT:  extract.CSAT(cfg.Events.CSAT),
 		Drain: cfg.Shutdown.Drain,
@@ -357,7 +358,7 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	o.Policy.HotEvery = min(o.Policy.HotEvery, 2*c.Endpoints.Interactions.PollInterval)
 	o.Policy.Tiers = nil
 	for _, s := range c.Sweeps {
-		o.Policy.Tiers = append(o.Policy.Tiers, poll.Tier(s))
+		o.Policy.Tiers = append(o.Policy.Tiers, plan.Tier(s))
 	}
 	if c.sweepsChosen {
 		o.Policy.ConversationTiers = wholeDays(o.Policy.Tiers)
@@ -375,11 +376,11 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 
 // wholeDays is what sweeps mean for an endpoint that is read by the day. Those that reach less far than a day would read the
 // whole day all the same, so that the first one that does reach as far stands for them.
-func wholeDays(tiers []poll.Tier) []poll.Tier {
-	var out []poll.Tier
+func wholeDays(tiers []plan.Tier) []plan.Tier {
+	var out []plan.Tier
 	for i, t := range tiers {
 		if t.Within >= day || i == len(tiers)-1 {
-			out = append(out, poll.Tier{Within: max(t.Within, day), Every: t.Every})
+			out = append(out, plan.Tier{Within: max(t.Within, day), Every: t.Every})
 		}
 	}
 	return out

@@ -11,7 +11,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
-	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/secret"
 )
 
@@ -189,7 +189,7 @@ func (a *Account) SetDefaults() {
 // defaultSweeps are those that the plan's own tests are made with.
 func defaultSweeps() []Sweep {
 	var out []Sweep
-	for _, t := range poll.DefaultPolicy().Tiers {
+	for _, t := range plan.DefaultPolicy().Tiers {
 		out = append(out, Sweep(t))
 	}
 	return out

@@ -24,6 +24,8 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // API is the client of one account.
@@ -82,7 +84,7 @@ type Options struct {
 	Resume    func(e events.Endpoint, bot string) *events.Watermark
 	Bots      []Bot
 	Endpoints map[events.Endpoint]EndpointOptions // those that are read
-	Policy    Policy
+	Policy    plan.Policy
 	Lateness  time.Duration // allowed lateness; 0 means auto
 	Memory    time.Duration // how long entities are remembered
 	Messages  bool          // publish message events
@@ -107,7 +109,7 @@ type Options struct {
 // Account reads one account until it is told to stop.
 type Account struct {
 	Options
-	budget *Budget
+	budget *plan.Budget
 	lanes  map[events.Endpoint]*lanes
 
 	intent *intent // what the process before had in hand; nil for nothing
@@ -120,7 +122,7 @@ type Account struct {
 	// mu guards all that follows, what the lanes and the units hold included.
 	mu     sync.Mutex
 	units  []*unit
-	plan   *Plan
+	plan   *plan.Plan
 	latest time.Time // when the plan was derived
 	clock  time.Time // the latest time that it was
 	wake   map[events.Endpoint]chan struct{}
@@ -136,11 +138,11 @@ type Account struct {
 // lanes are the passes in hand of one endpoint.
 type lanes struct {
 	active []*running
-	last   [kindCount]time.Time // when a request was last sent
+	last   [plan.KindCount]time.Time // when a request was last sent
 }
 
 type running struct {
-	work Work
+	work plan.Work
 	unit *unit
 	pass pass
 	// starts are those of the rows read so far.
@@ -158,7 +160,7 @@ const notAllowedWait = time.Second
 // NewAccount loads what is recorded of the account. It makes no request.
 func NewAccount(o Options) (*Account, error) {
 	a := &Account{
-		Options: o, budget: NewBudget(o.RequestsPerMinute),
+		Options: o, budget: plan.NewBudget(o.RequestsPerMinute),
 		lanes: map[events.Endpoint]*lanes{}, wake: map[events.Endpoint]chan struct{}{},
 		latency: map[events.Endpoint]time.Duration{}, turned: map[events.Endpoint]time.Time{}, zone: &boundsZone{}, publishing: make(chan struct{}, 1),
 		jobs: newAccountJobs(),
@@ -242,28 +244,28 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 }
 
 // next picks the work and takes its slot of the budget.
-func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
+func (a *Account) next(e events.Endpoint) (*running, plan.Permit, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.Allowed != nil && !a.Allowed() {
-		return nil, SlotTaken{}, notAllowedWait
+		return nil, plan.Permit{}, notAllowedWait
 	}
 	now := a.API.Now()
 	a.setBack(now)
 	a.replan(now)
 	units := a.planUnits()
-	slot := Slot{Last: a.lanes[e].last}
+	slot := plan.InFlight{Last: a.lanes[e].last}
 	for _, r := range a.lanes[e].active {
 		slot.Active = append(slot.Active, r.work)
 	}
 	for {
 		w, wait, ok := a.plan.Next(units, e, now, slot)
 		if !ok {
-			return nil, SlotTaken{}, max(wait, time.Millisecond)
+			return nil, plan.Permit{}, max(wait, time.Millisecond)
 		}
-		taken, wait, ok := a.budget.TryTake(time.Now(), w.Lane)
+		taken, wait, ok := a.budget.TryTake(time.Now(), w.Priority)
 		if !ok {
-			slot.Wait[w.Lane] = max(wait, time.Millisecond)
+			slot.Wait[w.Priority] = max(wait, time.Millisecond)
 			continue
 		}
 		a.lanes[e].last[w.Kind] = now
@@ -274,48 +276,48 @@ func (a *Account) next(e events.Endpoint) (*running, SlotTaken, time.Duration) {
 // setBack brings what lies ahead of the clock back to it: the clock is set back when the server's turns out to be behind what was
 // believed, and work is not to wait until it is that late again.
 func (a *Account) setBack(now time.Time) {
-	if a.clock = maxTime(a.clock, now); a.clock.Sub(now) <= hair {
+	if a.clock = timeline.Later(a.clock, now); a.clock.Sub(now) <= hair {
 		return
 	}
 	a.clock, a.plan = now, nil
 	for _, l := range a.lanes {
 		for i := range l.last {
-			l.last[i] = minTime(l.last[i], now)
+			l.last[i] = timeline.Earlier(l.last[i], now)
 		}
 		for _, r := range l.active {
-			r.work.Due = minTime(r.work.Due, now)
+			r.work.Due = timeline.Earlier(r.work.Due, now)
 		}
 	}
 	for _, u := range a.units {
-		u.LastLook, u.WokenAt, u.NotBefore = minTime(u.LastLook, now), minTime(u.WokenAt, now), minTime(u.NotBefore, now)
-		u.lastWatermark, u.Held = minTime(u.lastWatermark, now), nil
+		u.LastLook, u.WokenAt, u.NotBefore = timeline.Earlier(u.LastLook, now), timeline.Earlier(u.WokenAt, now), timeline.Earlier(u.NotBefore, now)
+		u.lastWatermark, u.Held = timeline.Earlier(u.lastWatermark, now), nil
 		if u.Read.Empty() { // `now` was resolved by our clock
-			u.Start = minTime(u.Start, now.Truncate(time.Second))
+			u.Start = timeline.Earlier(u.Start, now.Truncate(time.Second))
 			u.state.Start = u.Start
 		}
 	}
 }
 
 // resume returns the pass in hand for a piece of work, or begins it.
-func (a *Account) resume(e events.Endpoint, w Work, now time.Time) *running {
+func (a *Account) resume(e events.Endpoint, w plan.Work, now time.Time) *running {
 	u := a.units[w.Unit]
 	for _, r := range a.lanes[e].active {
-		if r.work.Kind == w.Kind && (w.Lane != LaneTail || r.unit == u) {
+		if r.work.Kind == w.Kind && (w.Priority != plan.PriorityTail || r.unit == u) {
 			r.work.Due = now
 			return r
 		}
 	}
-	if w.Lane == LaneTail {
+	if w.Priority == plan.PriorityTail {
 		if !u.LastLook.IsZero() {
 			u.longestLook = max(u.longestLook, now.Sub(u.LastLook))
 		}
 		u.LastLook = now
 	}
-	a.Log.Debug("pass begins", "endpoint", e, "bot", u.botName, "lane", w.Lane, "kind", w.Kind, "from", w.From, "to", w.To)
+	a.Log.Debug("pass begins", "endpoint", e, "bot", u.botName, "lane", w.Priority, "kind", w.Kind, "from", w.From, "to", w.To)
 	r := &running{work: w, unit: u}
 	if w.Asked {
 		if r.job, r.work.Replay = u.asked(w.From); r.job != nil {
-			r.work.Within = Span{r.job.From, r.job.To}
+			r.work.Within = timeline.Span{From: r.job.From, To: r.job.To}
 		}
 	}
 	r.pass = u.begin(w, now)
@@ -329,8 +331,8 @@ func (a *Account) finish(e events.Endpoint, r *running) {
 	l.active = slices.DeleteFunc(l.active, func(x *running) bool { return x == r })
 }
 
-func (a *Account) planUnits() []*Unit {
-	out := make([]*Unit, len(a.units))
+func (a *Account) planUnits() []*plan.Unit {
+	out := make([]*plan.Unit, len(a.units))
 	for i, u := range a.units {
 		out[i] = &u.Unit
 	}
@@ -353,17 +355,17 @@ func (a *Account) replan(now time.Time) {
 	}
 	for _, u := range a.units {
 		u.refresh(now)
-		u.Held = slices.DeleteFunc(u.Held, func(h Held) bool { return !h.Until.After(now) })
+		u.Held = slices.DeleteFunc(u.Held, func(h plan.Held) bool { return !h.Until.After(now) })
 		u.forget(now.Add(-a.Memory))
 	}
-	a.plan, a.latest = Derive(a.planUnits(), now, policy), now
+	a.plan, a.latest = plan.Derive(a.planUnits(), now, policy), now
 	for lane, demand := range a.plan.Demand() {
-		a.budget.SetDemand(Lane(lane), demand)
+		a.budget.SetDemand(plan.Priority(lane), demand)
 	}
 }
 
 // fetcher returns the fetchFunc of one step: it makes the one request for which a slot was taken.
-func (a *Account) fetcher(r *running, slot SlotTaken) fetchFunc {
+func (a *Account) fetcher(r *running, slot plan.Permit) fetchFunc {
 	return func(ctx context.Context, q kore.Query) (*Page, error) {
 		sent := time.Now()
 		resp, err := a.API.Fetch(ctx, q)
@@ -386,7 +388,7 @@ func (a *Account) fetcher(r *running, slot SlotTaken) fetchFunc {
 		skew, known := a.API.Skew()
 		pg := &Page{Page: page, ReadAt: resp.Sent.Add(skew).UTC(), ShownAt: resp.Received.Add(skew).UTC(), Unsure: !known}
 		if !resp.ServerTime.IsZero() { // known to half a second only, else
-			pg.ShownAt = maxTime(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
+			pg.ShownAt = timeline.Later(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
 		}
 		if err := a.heard(known); err != nil {
 			return nil, err
@@ -452,13 +454,13 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err
 	switch {
 	case repeat:
 		r.unit.NotBefore = r.work.Due
-	case r.work.Lane == LaneTail:
+	case r.work.Priority == plan.PriorityTail:
 		r.unit.NotBefore = r.work.Due
 		a.finish(e, r)
-	case r.work.Kind == KindHot: // the lane is paced, and sweeps read what it cannot
+	case r.work.Kind == plan.KindHot: // the lane is paced, and sweeps read what it cannot
 		a.finish(e, r)
 	default:
-		r.unit.Held = append(r.unit.Held, Held{Span{r.work.From, r.work.To}, now.Add(max(retry, time.Minute))})
+		r.unit.Held = append(r.unit.Held, plan.Held{Span: timeline.Span{From: r.work.From, To: r.work.To}, Until: now.Add(max(retry, time.Minute))})
 		a.finish(e, r)
 	}
 	return true, 0, nil

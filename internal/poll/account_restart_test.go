@@ -12,6 +12,8 @@ import (
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
 )
 
@@ -32,7 +34,7 @@ func TestAccountSurvivesBeingKilled(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		world := small(21)
-		world.Start, world.RequestsPerMinute = now.Add(-day), 30
+		world.Start, world.RequestsPerMinute = now.Add(-timeline.Day), 30
 		r := newRig(t, world, quickSweeps)
 		r.options.RequestsPerMinute = 30
 		r.latency = usual
@@ -98,7 +100,7 @@ func TestAccountStartedAgainPublishesNothing(t *testing.T) {
 				world := small(22)
 				world.Profile, world.SegmentsPerDay, world.End, world.Bots = profile, 300, now, 2
 				r := newRig(t, world, func(o *poll.Options) {
-					o.Policy.Tiers = []poll.Tier{{Within: 7 * day, Every: 2 * time.Hour}}
+					o.Policy.Tiers = []plan.Tier{{Within: 7 * timeline.Day, Every: 2 * time.Hour}}
 					o.Policy.ConversationTiers = o.Policy.Tiers
 					for e := range o.Endpoints {
 						o.Endpoints[e] = poll.EndpointOptions{PollInterval: 20 * time.Minute}

@@ -26,6 +26,8 @@ import (
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/secret"
 	"agentassist-poller/internal/status"
 )
@@ -74,7 +76,7 @@ func newRig(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig
 		Name: "test", AccountID: a.ID, RequestsPerMinute: max(r.world.RequestsPerMinute, 60),
 		Start:     func(time.Time) time.Time { return world.Start },
 		Endpoints: map[events.Endpoint]poll.EndpointOptions{},
-		Policy:    poll.DefaultPolicy(), Memory: 35 * day, Messages: true, Drain: 10 * time.Second,
+		Policy:    plan.DefaultPolicy(), Memory: 35 * timeline.Day, Messages: true, Drain: 10 * time.Second,
 		Delivery: r.topics, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
 	}
 	if testing.Verbose() {
@@ -167,7 +169,7 @@ func (r *rig) compare(scope koresim.Scope) *koresim.Report {
 		scope.Now = r.sim.Now()
 	}
 	if scope.To.IsZero() {
-		scope.To = scope.Now.Add(day)
+		scope.To = scope.Now.Add(timeline.Day)
 	}
 	if scope.From.IsZero() {
 		scope.From = r.options.Start(time.Now())
@@ -507,7 +509,7 @@ func pick[T any](small, full T) T {
 }
 
 // quickTiers make sweeps come round within minutes, so that a short run sees late edits.
-var quickTiers = []poll.Tier{{Within: 2 * time.Hour, Every: 2 * time.Minute}, {Within: 7 * day, Every: 10 * time.Minute}}
+var quickTiers = []plan.Tier{{Within: 2 * time.Hour, Every: 2 * time.Minute}, {Within: 7 * timeline.Day, Every: 10 * time.Minute}}
 
 // Every profile of the API, with faults: nothing is lost, repeated or wrong, and no watermark promises what comes later.
 func TestAccountReadsEveryProfile(t *testing.T) {

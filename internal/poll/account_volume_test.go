@@ -11,6 +11,8 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
 )
 
@@ -40,7 +42,7 @@ func warm(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig {
 func TestAccountTenThousandADay(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		history, span := pick(5*time.Hour, 4*day), pick(25*time.Minute, 6*time.Hour)
+		history, span := pick(5*time.Hour, 4*timeline.Day), pick(25*time.Minute, 6*time.Hour)
 		world := koresim.Config{
 			Seed: 11, Start: now.Add(-history), Bots: 1, SegmentsPerDay: 10_000, RequestsPerMinute: 60, Track: true,
 			EmailOpen: 6 * time.Hour,
@@ -123,7 +125,7 @@ func (r *rig) seenWithin(began time.Time, stated map[string][]time.Duration) map
 	return worst
 }
 
-func tierOf(tiers []poll.Tier, age time.Duration) int {
+func tierOf(tiers []plan.Tier, age time.Duration) int {
 	for k, t := range tiers {
 		if age <= t.Within {
 			return k
@@ -156,7 +158,7 @@ func firstRead(t *testing.T, profile koresim.Profile) {
 	const days = 10
 	perDay := pick(1_000, 10_000)
 	world := koresim.Config{
-		Seed: 3, Start: now.Add(-days * day), End: now.Add(-2 * time.Hour), Bots: 1, SegmentsPerDay: perDay, Quiet: true,
+		Seed: 3, Start: now.Add(-days * timeline.Day), End: now.Add(-2 * time.Hour), Bots: 1, SegmentsPerDay: perDay, Quiet: true,
 		RequestsPerMinute: -1, EmailOpen: time.Hour, Profile: profile,
 	}
 	r := newRig(t, world, func(o *poll.Options) {
@@ -192,10 +194,10 @@ func TestAccountReadsAYear(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		world := koresim.Config{
-			Seed: 4, Start: now.Add(-365 * day), End: now.Add(-3 * time.Hour), Bots: 1, SegmentsPerDay: pick(3, 40),
+			Seed: 4, Start: now.Add(-365 * timeline.Day), End: now.Add(-3 * time.Hour), Bots: 1, SegmentsPerDay: pick(3, 40),
 			RequestsPerMinute: 600, EmailOpen: time.Hour,
 		}
-		r := newRig(t, world, func(o *poll.Options) { o.Memory = 400 * day })
+		r := newRig(t, world, func(o *poll.Options) { o.Memory = 400 * timeline.Day })
 		r.start()
 		r.caughtUp(6 * time.Hour)
 		r.runFor(time.Hour, time.Hour, nil)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
 )
 
@@ -45,7 +47,7 @@ const forecastTalk = 10 * time.Minute
 // configured.
 func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 	now := time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC) // any day: the volume is steady
-	var units []*Unit
+	var units []*plan.Unit
 	for _, e := range events.Endpoints() {
 		opts, ok := o.Endpoints[e]
 		if !ok {
@@ -61,15 +63,15 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 	}
 	policy := o.Policy
 	policy.PerMinute = float64(o.RequestsPerMinute)
-	plan := Derive(units, now, policy)
+	p := plan.Derive(units, now, policy)
 	f := &Forecast{
 		Account: o.Name, SegmentsPerDay: segmentsPerDay, Budget: o.RequestsPerMinute, Spent: map[string]float64{},
 	}
-	for lane, perMinute := range plan.Demand() {
-		f.Spent[Lane(lane).String()] = perMinute
+	for lane, perMinute := range p.Demand() {
+		f.Spent[plan.Priority(lane).String()] = perMinute
 	}
 	for i, u := range units {
-		c := &plan.Units[i]
+		c := &p.Units[i]
 		n := len(f.Endpoints)
 		if n == 0 || f.Endpoints[n-1].Endpoint != u.Endpoint {
 			f.Endpoints = append(f.Endpoints, EndpointForecast{Endpoint: u.Endpoint, Poll: status.Seconds(u.PollInterval)})
@@ -80,7 +82,7 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 		e.PollActual = max(e.PollActual, status.Seconds(c.Poll))
 		e.LongestLook = max(e.LongestLook, status.Seconds(c.LongestLook))
 		e.Hot = max(e.Hot, status.Seconds(c.Hot))
-		for k, t := range policy.tiers(u.Endpoint) {
+		for k, t := range policy.TiersOf(u.Endpoint) {
 			if k == len(e.Sweeps) {
 				e.Sweeps = append(e.Sweeps, SweepForecast{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every)})
 			}
@@ -91,21 +93,21 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 }
 
 // steadyUnit is a unit that has seen the same volume every day of a week, and has read it all.
-func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay float64, now time.Time) *Unit {
-	u := &Unit{Endpoint: e, PollInterval: interval, Start: now.Add(-7 * day), Read: &Set{}, Density: &Density{}, LastLook: now}
+func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay float64, now time.Time) *plan.Unit {
+	u := &plan.Unit{Endpoint: e, PollInterval: interval, Start: now.Add(-7 * timeline.Day), Read: &timeline.Set{}, Density: &timeline.Density{}, LastLook: now}
 	if !e.PerAccount() {
 		u.Bot = bot
 	}
 	var starts []time.Time
 	if perDay > 0 {
-		for t := u.Start; t.Before(now); t = t.Add(time.Duration(float64(day) / perDay)) {
+		for t := u.Start; t.Before(now); t = t.Add(time.Duration(float64(timeline.Day) / perDay)) {
 			starts = append(starts, t)
 		}
 	}
-	u.Density.Observe(Span{u.Start, now}, starts)
+	u.Density.Observe(timeline.Span{From: u.Start, To: now}, starts)
 	u.Read.Mark(u.Start, now, now)
 	for i := len(starts) - 1; i >= 0 && starts[i].After(now.Add(-forecastTalk-hotFor)) && len(u.Hot) < maxHot; i-- {
-		u.Hot = append(u.Hot, HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: now})
+		u.Hot = append(u.Hot, plan.HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: now})
 	}
 	return u
 }
@@ -126,7 +128,7 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 		}
 	}
 	fmt.Fprintf(t, "\nrequests a minute\t\t\n")
-	for lane := range laneCount {
+	for lane := range plan.PriorityCount {
 		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t\n", lane, f.Spent[lane.String()], double.Spent[lane.String()])
 	}
 	return t.Flush()

@@ -7,15 +7,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // Time that was read and is no longer remembered must not be read again: its events would be published again.
 func TestForgottenTimeIsNotReadAgain(t *testing.T) {
-	const memory = 35 * day
+	const memory = 35 * timeline.Day
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	gapsOf := func(u *unit, now time.Time) []Span {
-		p := Derive([]*Unit{&u.Unit}, now, DefaultPolicy())
-		return append(p.gaps(&u.Unit, now, LaneSweep), p.gaps(&u.Unit, now, LaneBackfill)...)
+	gapsOf := func(u *unit, now time.Time) []timeline.Span {
+		p := plan.Derive([]*plan.Unit{&u.Unit}, now, plan.DefaultPolicy())
+		return append(p.Gaps(&u.Unit, now, plan.PrioritySweep), p.Gaps(&u.Unit, now, plan.PriorityBackfill)...)
 	}
 	fresh := func() *unit {
 		u, err := newUnit(events.Interactions, "st-1", time.Minute, &progress{Start: start})
@@ -25,7 +27,7 @@ func TestForgottenTimeIsNotReadAgain(t *testing.T) {
 
 	u, now := fresh(), start
 	for range 100 { // days
-		next := now.Add(day)
+		next := now.Add(timeline.Day)
 		u.Read.Mark(now, next, next)
 		now = next
 		u.forget(now.Add(-memory))
@@ -41,12 +43,12 @@ func TestForgottenTimeIsNotReadAgain(t *testing.T) {
 	require.Empty(t, gapsOf(again, now), "after a restart")
 
 	// History that is older than memory is read once, in whatever order it comes.
-	u, now = fresh(), start.Add(365*day)
+	u, now = fresh(), start.Add(365*timeline.Day)
 	u.forget(now.Add(-memory))
 	for len(gapsOf(u, now)) > 0 {
 		gaps := gapsOf(u, now)
 		last := gaps[len(gaps)-1]
-		from := maxTime(last.From, last.To.Add(-6*day))
+		from := timeline.Later(last.From, last.To.Add(-6*timeline.Day))
 		require.False(t, u.Read.Covered(from, last.To))
 		u.Read.Mark(from, last.To, now)
 		u.forget(now.Add(-memory))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // A Job asks for a range of time to be read: time before reading began, or time that was read to be read once more. The owner of
@@ -71,7 +72,7 @@ const (
 	// maxJobBytes bounds a record of a job, and of its progress.
 	maxJobBytes = 256 << 10
 	// maxJobRange bounds what may be asked for at once.
-	maxJobRange = 366 * day
+	maxJobRange = 366 * timeline.Day
 	maxJobBots  = 1000
 
 	jobPrefix, jobProgressPrefix = "backfill/", "progress/"
@@ -186,7 +187,7 @@ func (j *Job) Validate() error {
 	case j.From.IsZero() || j.To.IsZero() || !j.From.Before(j.To):
 		return fmt.Errorf("from %s to %s: want an end after the beginning", j.From.Format(time.RFC3339), j.To.Format(time.RFC3339))
 	case j.To.Sub(j.From) > maxJobRange:
-		return fmt.Errorf("from %s to %s: want at most %d days at once", j.From.Format(time.RFC3339), j.To.Format(time.RFC3339), maxJobRange/day)
+		return fmt.Errorf("from %s to %s: want at most %d days at once", j.From.Format(time.RFC3339), j.To.Format(time.RFC3339), maxJobRange/timeline.Day)
 	case len(j.Bots) > maxJobBots:
 		return fmt.Errorf("it names %d bots; want at most %d, or none for all", len(j.Bots), maxJobBots)
 	}
@@ -230,26 +231,26 @@ type unitJob struct {
 
 // jobSpan is a part of what a job asks for.
 type jobSpan struct {
-	Span
+	timeline.Span
 	// Replay: it was read before and what it showed is no longer remembered.
 	Replay bool `json:"replay,omitempty"`
 }
 
 // subtract takes away what was read. Time to be replayed counts only if it was read as such.
-func (j *unitJob) subtract(read Span, replay bool) (changed bool) {
+func (j *unitJob) subtract(read timeline.Span, replay bool) (changed bool) {
 	var left []jobSpan
 	for _, s := range j.Left {
-		cut := Span{maxTime(s.From, read.From), minTime(s.To, read.To)}
+		cut := timeline.Span{From: timeline.Later(s.From, read.From), To: timeline.Earlier(s.To, read.To)}
 		if s.Replay && !replay || !cut.From.Before(cut.To) {
 			left = append(left, s)
 			continue
 		}
 		changed = true
 		if s.From.Before(cut.From) {
-			left = append(left, jobSpan{Span{s.From, cut.From}, s.Replay})
+			left = append(left, jobSpan{timeline.Span{From: s.From, To: cut.From}, s.Replay})
 		}
 		if cut.To.Before(s.To) {
-			left = append(left, jobSpan{Span{cut.To, s.To}, s.Replay})
+			left = append(left, jobSpan{timeline.Span{From: cut.To, To: s.To}, s.Replay})
 		}
 	}
 	j.Left = left
@@ -276,37 +277,37 @@ func (j *unitJob) fraction() float64 {
 
 // spansOf divides the range of a job by whether what it will show is remembered: what was seen before reach no longer is.
 func (u *unit) spansOf(from, to, reach time.Time) []jobSpan {
-	reach = maxTime(reach, u.state.MemoryFrom)
-	var forgotten []Span
-	add := func(stretches []Stretch) {
+	reach = timeline.Later(reach, u.state.MemoryFrom)
+	var forgotten []timeline.Span
+	add := func(stretches []timeline.ReadSpan) {
 		for _, s := range stretches {
 			if !s.ReadAt.Before(reach) {
 				continue
 			}
 			span := s.Span
 			if u.Endpoint == events.Conversations { // read by the day: one pass shows all of it
-				span = Span{u.dayOf(span.From), u.dayOf(span.To.Add(day - 1))}
-				span = Span{maxTime(span.From, from), minTime(span.To, to)}
+				span = timeline.Span{From: u.DayOf(span.From), To: u.DayOf(span.To.Add(timeline.Day - 1))}
+				span = timeline.Span{From: timeline.Later(span.From, from), To: timeline.Earlier(span.To, to)}
 			}
 			if n := len(forgotten); n > 0 && !span.From.After(forgotten[n-1].To) {
-				forgotten[n-1].To = maxTime(forgotten[n-1].To, span.To)
+				forgotten[n-1].To = timeline.Later(forgotten[n-1].To, span.To)
 				continue
 			}
 			forgotten = append(forgotten, span)
 		}
 	}
-	add(u.past.Stretches(from, minTime(to, u.Start)))
-	add(u.Read.Stretches(maxTime(from, u.Start), to))
+	add(u.past.ReadSpans(from, timeline.Earlier(to, u.Start)))
+	add(u.Read.ReadSpans(timeline.Later(from, u.Start), to))
 	var out []jobSpan
 	for _, f := range forgotten {
 		if from.Before(f.From) {
-			out = append(out, jobSpan{Span: Span{from, f.From}})
+			out = append(out, jobSpan{Span: timeline.Span{From: from, To: f.From}})
 		}
 		out = append(out, jobSpan{f, true})
 		from = f.To
 	}
 	if from.Before(to) {
-		out = append(out, jobSpan{Span: Span{from, to}})
+		out = append(out, jobSpan{Span: timeline.Span{From: from, To: to}})
 	}
 	return out
 }

@@ -10,6 +10,8 @@ import (
 
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 const (
@@ -123,7 +125,7 @@ func (a *Account) take(job *Job) (units []*unit, reason string) {
 		return nil, reason
 	}
 	now := a.API.Now()
-	job.To = minTime(job.To, now).Truncate(time.Second)
+	job.To = timeline.Earlier(job.To, now).Truncate(time.Second)
 	job.From = job.From.Truncate(time.Second)
 	if !job.From.Before(job.To) {
 		return nil, "it asks for time that has not come yet"
@@ -301,22 +303,22 @@ func (u *unit) asked(t time.Time) (*unitJob, bool) {
 }
 
 // readForJobs notes that a pass has read a span. What lies before Start was looked at only if it was asked for.
-func (u *unit) readForJobs(w Work, span Span, readAt time.Time) {
-	seen := Span{u.Start, span.To}
+func (u *unit) readForJobs(w plan.Work, span timeline.Span, readAt time.Time) {
+	seen := timeline.Span{From: u.Start, To: span.To}
 	if w.Asked {
 		seen = w.Within
 	}
-	span = Span{maxTime(span.From, seen.From), minTime(span.To, seen.To)}
+	span = timeline.Span{From: timeline.Later(span.From, seen.From), To: timeline.Earlier(span.To, seen.To)}
 	for _, j := range u.state.Jobs {
-		part := Span{maxTime(span.From, j.From), minTime(span.To, j.To)}
+		part := timeline.Span{From: timeline.Later(span.From, j.From), To: timeline.Earlier(span.To, j.To)}
 		if part.From.Before(part.To) && j.subtract(part, w.Replay) && part.From.Before(u.Start) {
-			u.past.Mark(part.From, minTime(part.To, u.Start), readAt)
+			u.past.Mark(part.From, timeline.Earlier(part.To, u.Start), readAt)
 		}
 	}
 }
 
 // cappedForJobs gives up seconds that hold more rows than the API gives out: they would be asked for for ever.
-func (u *unit) cappedForJobs(w Work, capped []Span) {
+func (u *unit) cappedForJobs(w plan.Work, capped []timeline.Span) {
 	for _, span := range capped {
 		for _, j := range u.state.Jobs {
 			if j.subtract(span, w.Replay) {
@@ -329,9 +331,9 @@ func (u *unit) cappedForJobs(w Work, capped []Span) {
 // extend has reading begin where a job has read from, as far back as what it read is remembered: sweeps then look for late edits
 // there too, and watermarks speak of it.
 func (u *unit) extend(reach time.Time) {
-	reach = maxTime(reach, u.state.MemoryFrom)
+	reach = timeline.Later(reach, u.state.MemoryFrom)
 	start := u.Start
-	stretches := u.past.Stretches(reach, start)
+	stretches := u.past.ReadSpans(reach, start)
 	for _, s := range slices.Backward(stretches) {
 		if s.To.Before(start) || s.ReadAt.Before(reach) {
 			break
@@ -339,16 +341,9 @@ func (u *unit) extend(reach time.Time) {
 		u.Read.Mark(s.From, s.To, s.ReadAt)
 		start = s.From
 	}
-	if start = ceilSecond(start); start.Before(u.Start) {
+	if start = timeline.CeilSecond(start); start.Before(u.Start) {
 		u.Start, u.state.Start = start, start
 	}
-}
-
-func ceilSecond(t time.Time) time.Time {
-	if s := t.Truncate(time.Second); s.Before(t) {
-		return s.Add(time.Second)
-	}
-	return t
 }
 
 // lastRead returns when the time t was last read; zero if it never was.

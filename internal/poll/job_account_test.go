@@ -9,6 +9,8 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
 )
 
@@ -34,8 +36,8 @@ func slowLooks(o *poll.Options) {
 	for e := range o.Endpoints {
 		o.Endpoints[e] = poll.EndpointOptions{PollInterval: 5 * time.Minute}
 	}
-	o.Policy.Tiers = []poll.Tier{{Within: 8 * time.Hour, Every: 2 * time.Hour}}
-	o.Policy.ConversationTiers = []poll.Tier{{Within: day, Every: 4 * time.Hour}}
+	o.Policy.Tiers = []plan.Tier{{Within: 8 * time.Hour, Every: 2 * time.Hour}}
+	o.Policy.ConversationTiers = []plan.Tier{{Within: timeline.Day, Every: 4 * time.Hour}}
 }
 
 // A range before the beginning is read within the budget and published once, through deaths at any moment, while new rows are
@@ -103,7 +105,7 @@ func TestJobUpToTheBeginningExtendsIt(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		world := small(62)
-		world.SegmentsPerDay, world.Start = 200, now.Add(-day)
+		world.SegmentsPerDay, world.Start = 200, now.Add(-timeline.Day)
 		r := newRig(t, world, slowLooks)
 		r.options.Start = func(time.Time) time.Time { return now.Add(-time.Hour) }
 		r.start()
@@ -176,7 +178,7 @@ func TestJobRefused(t *testing.T) {
 		}{
 			"endpoint": {func(j *poll.Job) { j.Endpoints = []events.Endpoint{events.CallDetails} }, "endpoint call-details is not read for account test"},
 			"bot":      {func(j *poll.Job) { j.Bots = []string{"bot-9"} }, "account test has no bot bot-9"},
-			"ahead":    {func(j *poll.Job) { j.From, j.To = now.Add(day), now.Add(2*day) }, "it asks for time that has not come yet"},
+			"ahead":    {func(j *poll.Job) { j.From, j.To = now.Add(timeline.Day), now.Add(2*timeline.Day) }, "it asks for time that has not come yet"},
 		} {
 			job := r.jobOver(id, now.Add(-time.Hour), now)
 			test.change(&job)

@@ -7,19 +7,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 var jobEpoch = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 
 func at(hours float64) time.Time { return jobEpoch.Add(time.Duration(hours * float64(time.Hour))) }
 
-func hoursOf(from, to float64) Span { return Span{at(from), at(to)} }
+func hoursOf(from, to float64) timeline.Span { return timeline.Span{From: at(from), To: at(to)} }
 
 // What was read counts once, and time to be replayed only if it was read as that.
 func TestUnitJobSubtract(t *testing.T) {
 	all := []jobSpan{{hoursOf(0, 10), false}, {hoursOf(10, 20), true}, {hoursOf(20, 30), false}}
 	for name, test := range map[string]struct {
-		read    Span
+		read    timeline.Span
 		replay  bool
 		left    []jobSpan
 		changed bool
@@ -48,18 +49,18 @@ func TestUnitJobSubtract(t *testing.T) {
 func TestSpansOf(t *testing.T) {
 	for name, test := range map[string]struct {
 		endpoint events.Endpoint
-		past     []Stretch // read before Start, which is hour 48
-		read     []Stretch
+		past     []timeline.ReadSpan // read before Start, which is hour 48
+		read     []timeline.ReadSpan
 		lost     time.Time // since when there is memory
 		want     []jobSpan
 	}{
 		"never read":                  {events.Interactions, nil, nil, time.Time{}, []jobSpan{{hoursOf(10, 60), false}}},
-		"remembered":                  {events.Interactions, []Stretch{{hoursOf(0, 48), at(101)}}, []Stretch{{hoursOf(48, 90), at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 60), false}}},
-		"forgotten before the start":  {events.Interactions, []Stretch{{hoursOf(20, 48), at(99)}}, []Stretch{{hoursOf(48, 90), at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
-		"forgotten on both sides":     {events.Interactions, []Stretch{{hoursOf(20, 48), at(99)}}, []Stretch{{hoursOf(48, 50), at(98)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 50), true}, {hoursOf(50, 60), false}}},
-		"in pieces":                   {events.Interactions, []Stretch{{hoursOf(5, 12), at(90)}, {hoursOf(30, 31), at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 12), true}, {hoursOf(12, 30), false}, {hoursOf(30, 31), true}, {hoursOf(31, 60), false}}},
-		"memory was lost in between":  {events.Interactions, []Stretch{{hoursOf(20, 48), at(101)}}, nil, at(102), []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
-		"whole days of conversations": {events.Conversations, []Stretch{{hoursOf(30, 31), at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 24), false}, {hoursOf(24, 48), true}, {hoursOf(48, 60), false}}},
+		"remembered":                  {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(0, 48), ReadAt: at(101)}}, []timeline.ReadSpan{{Span: hoursOf(48, 90), ReadAt: at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 60), false}}},
+		"forgotten before the start":  {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(99)}}, []timeline.ReadSpan{{Span: hoursOf(48, 90), ReadAt: at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
+		"forgotten on both sides":     {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(99)}}, []timeline.ReadSpan{{Span: hoursOf(48, 50), ReadAt: at(98)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 50), true}, {hoursOf(50, 60), false}}},
+		"in pieces":                   {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(5, 12), ReadAt: at(90)}, {Span: hoursOf(30, 31), ReadAt: at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 12), true}, {hoursOf(12, 30), false}, {hoursOf(30, 31), true}, {hoursOf(31, 60), false}}},
+		"memory was lost in between":  {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(101)}}, nil, at(102), []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
+		"whole days of conversations": {events.Conversations, []timeline.ReadSpan{{Span: hoursOf(30, 31), ReadAt: at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 24), false}, {hoursOf(24, 48), true}, {hoursOf(48, 60), false}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u, err := newUnit(test.endpoint, "st-1", time.Minute, &progress{Start: at(48), MemoryFrom: test.lost})

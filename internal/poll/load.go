@@ -7,6 +7,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // load makes the units from the configuration and what is recorded of them.
@@ -97,11 +98,11 @@ func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 	if w == nil || w.CompleteUpTo == nil {
 		return p
 	}
-	p.Start = maxTime(*w.CompleteUpTo, now.Add(-a.Memory)).UTC().Truncate(time.Second)
+	p.Start = timeline.Later(*w.CompleteUpTo, now.Add(-a.Memory)).UTC().Truncate(time.Second)
 	p.CompleteUpTo = *w.CompleteUpTo
 	p.MemoryFrom = now
 	if w.CompleteFrom != nil {
-		var past Set
+		var past timeline.Set
 		past.Mark(*w.CompleteFrom, p.Start, p.Start)
 		p.Past = past.AppendBinary(nil)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // progress is what is recorded of one unit (an endpoint of one bot, or of the account) and written whole whenever a pass
@@ -27,11 +28,11 @@ type progress struct {
 	MemoryFrom time.Time  `json:"memory_from,omitzero"`
 	Jobs       []*unitJob `json:"jobs,omitempty"`
 
-	CompleteUpTo time.Time     `json:"complete_up_to"`
-	PassesStable int64         `json:"passes_stable"`
-	Capped       []Span        `json:"capped,omitempty"`
-	Offsets      kafka.Offsets `json:"offsets,omitempty"`
-	Open         []openParent  `json:"open,omitempty"`
+	CompleteUpTo time.Time       `json:"complete_up_to"`
+	PassesStable int64           `json:"passes_stable"`
+	Capped       []timeline.Span `json:"capped,omitempty"`
+	Offsets      kafka.Offsets   `json:"offsets,omitempty"`
+	Open         []openParent    `json:"open,omitempty"`
 
 	Analytics     *analyticsFacts    `json:"analytics,omitempty"`
 	Conversations *conversationFacts `json:"conversations,omitempty"`

@@ -12,6 +12,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/revise"
 	"agentassist-poller/internal/status"
 )
@@ -265,7 +266,7 @@ func (a *Account) bury(u *unit, pg *Page, batch *kafka.Batch, changes *checkpoin
 	if err != nil {
 		return err
 	}
-	today := uint32(pg.ReadAt.Unix() / int64(day/time.Second))
+	today := uint32(pg.ReadAt.Unix() / int64(timeline.Day/time.Second))
 	for i, dead := range pg.Dead {
 		if known, ok := seen[hashes[i]]; ok {
 			changes.Touched = append(changes.Touched, known)

@@ -7,6 +7,7 @@ import (
 
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // Page is one decoded response.
@@ -23,11 +24,6 @@ type Page struct {
 // records returns how many records the response held, readable or not.
 func (p *Page) records() int { return len(p.Rows) + len(p.Dead) }
 
-// Span is a stretch of time, From included, To excluded.
-type Span struct {
-	From, To time.Time
-}
-
 // fetchFunc makes one request and decodes the answer. It is where the budget is spent.
 type fetchFunc func(ctx context.Context, q kore.Query) (*Page, error)
 
@@ -42,14 +38,14 @@ type pass interface {
 // outcome is what a finished pass has established.
 type outcome struct {
 	// Read are the stretches whose rows were all seen, as of ReadAt.
-	Read   []Span
+	Read   []timeline.Span
 	ReadAt time.Time
 	// Unstable is set when the list kept moving under the pass: nothing is concluded, the pass must run again.
 	Unstable bool
 	// IDs are the conversations that were asked for by id and read.
 	IDs []string
 	// Capped are seconds in which the endpoint holds back rows: they stay gaps.
-	Capped []Span
+	Capped []timeline.Span
 }
 
 // maxRestarts bounds how often one pass begins again because pages shifted under it. After that it ends unstable, and

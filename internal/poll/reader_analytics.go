@@ -8,6 +8,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 const (
@@ -73,16 +74,16 @@ type analyticsPass struct {
 	endpoint events.Endpoint
 	iid      string
 	facts    *analyticsFacts
-	density  *Density
-	todo     []Span // windows still to read, the next one last
+	density  *timeline.Density
+	todo     []timeline.Span // windows still to read, the next one last
 	readAt   time.Time
-	read     []Span
-	capped   []Span
+	read     []timeline.Span
+	capped   []timeline.Span
 	// What pages that fitted or were read on from held, and what was expected of them.
 	rows, expected float64
 
 	// The part of the next window that is asked for.
-	span     Span
+	span     timeline.Span
 	to       time.Time // what is asked for as its end
 	offset   int       // what is asked for next
 	seen     map[string]struct{}
@@ -109,7 +110,7 @@ func (l *listSeen) add(start time.Time) {
 }
 
 // expect returns how many rows the list should have in all of span, judging by the part of it that was seen.
-func (l *listSeen) expect(span Span) float64 {
+func (l *listSeen) expect(span timeline.Span) float64 {
 	seen := l.last.Sub(l.first).Seconds()
 	if l.rows < 2 || seen < 1 {
 		return float64(l.rows)
@@ -117,8 +118,8 @@ func (l *listSeen) expect(span Span) float64 {
 	return float64(l.rows) * max(1, span.To.Sub(span.From).Seconds()/seen)
 }
 
-func newAnalyticsPass(endpoint events.Endpoint, iid string, span Span, facts *analyticsFacts, density *Density) *analyticsPass {
-	p := &analyticsPass{endpoint: endpoint, iid: iid, facts: facts, density: density, todo: []Span{span}}
+func newAnalyticsPass(endpoint events.Endpoint, iid string, span timeline.Span, facts *analyticsFacts, density *timeline.Density) *analyticsPass {
+	p := &analyticsPass{endpoint: endpoint, iid: iid, facts: facts, density: density, todo: []timeline.Span{span}}
 	p.next()
 	return p
 }
@@ -133,7 +134,7 @@ func (p *analyticsPass) next() {
 	if p.facts.keyset() {
 		const sure = 20 // rows; of fewer it is rather chance
 		more := (p.rows + sure) / (p.expected + sure)
-		p.span = p.density.Cut(p.span, keysetPage/more, p.facts.Lists.Order == orderDescending)
+		p.span = p.density.Cut(p.span, timeline.KeysetRows/more, p.facts.Lists.Order == orderDescending)
 	}
 }
 
@@ -191,9 +192,9 @@ func (p *analyticsPass) learn(pg *Page) {
 		}
 		switch {
 		case r.Start.IsZero():
-		case r.Start.Before(p.span.From.Add(-edge)):
+		case r.Start.Before(p.span.From.Add(-timeline.Edge)):
 			p.facts.Filter = filterEnd
-		case p.facts.Filter == filterUnknown && !r.Open && r.End.After(p.span.To.Add(edge)):
+		case p.facts.Filter == filterUnknown && !r.Open && r.End.After(p.span.To.Add(timeline.Edge)):
 			p.facts.Filter = filterStart
 		}
 	}
@@ -224,10 +225,10 @@ func (p *analyticsPass) full(pg *Page) bool {
 
 // certain returns the part of the window of which a full page shows all rows. It is false if that is nothing, or too little to be
 // worth a request.
-func (p *analyticsPass) certain(pg *Page) (Span, bool) {
+func (p *analyticsPass) certain(pg *Page) (timeline.Span, bool) {
 	const worth = analyticsLimit / 3
 	if !p.facts.keyset() {
-		return Span{}, false
+		return timeline.Span{}, false
 	}
 	cut := p.facts.Lists.cut(pg)
 	if p.facts.PerList {
@@ -243,7 +244,7 @@ func (p *analyticsPass) certain(pg *Page) (Span, bool) {
 }
 
 // startsIn counts the rows of a page that start in span.
-func startsIn(pg *Page, span Span) (n int) {
+func startsIn(pg *Page, span timeline.Span) (n int) {
 	for _, r := range pg.Rows {
 		if !r.Start.Before(span.From) && r.Start.Before(span.To) {
 			n++
@@ -253,7 +254,7 @@ func startsIn(pg *Page, span Span) (n int) {
 }
 
 // whole closes a part of the window of which one page has shown all rows.
-func (p *analyticsPass) whole(pg *Page, part Span) {
+func (p *analyticsPass) whole(pg *Page, part timeline.Span) {
 	p.rows += float64(startsIn(pg, part))
 	p.expected += p.density.Rows(part)
 	p.finish(part)
@@ -318,17 +319,17 @@ func (p *analyticsPass) tailRecords(pg *Page) {
 }
 
 // finish closes a part of the window as wholly read and turns to what is left of it.
-func (p *analyticsPass) finish(part Span) {
+func (p *analyticsPass) finish(part timeline.Span) {
 	p.take(part)
 	p.read = append(p.read, part)
 	p.next()
 }
 
 // take takes a part out of the next window.
-func (p *analyticsPass) take(part Span) {
+func (p *analyticsPass) take(part timeline.Span) {
 	window := p.todo[len(p.todo)-1]
 	p.todo = p.todo[:len(p.todo)-1]
-	for _, left := range []Span{{part.To, window.To}, {window.From, part.From}} {
+	for _, left := range []timeline.Span{{From: part.To, To: window.To}, {From: window.From, To: part.From}} {
 		if left.From.Before(left.To) {
 			p.todo = append(p.todo, left)
 		}
@@ -350,7 +351,7 @@ func (p *analyticsPass) split() {
 	end := span.To
 	for i := parts - 1; i >= 0; i-- {
 		begin := span.From.Add(time.Duration(seconds*i/parts) * time.Second)
-		p.todo = append(p.todo, Span{begin, end})
+		p.todo = append(p.todo, timeline.Span{From: begin, To: end})
 		end = begin
 	}
 	p.next()
@@ -369,8 +370,8 @@ func (p *analyticsPass) parts() int {
 }
 
 // joined orders spans and makes one of those that touch.
-func joined(spans []Span) []Span {
-	slices.SortFunc(spans, func(a, b Span) int { return a.From.Compare(b.From) })
+func joined(spans []timeline.Span) []timeline.Span {
+	slices.SortFunc(spans, func(a, b timeline.Span) int { return a.From.Compare(b.From) })
 	out := spans[:0]
 	for _, s := range spans {
 		if n := len(out); n > 0 && out[n-1].To.Equal(s.From) {

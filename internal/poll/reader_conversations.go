@@ -8,11 +8,11 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 const (
 	conversationsLimit = kore.ConversationsMaxLimit
-	day                = 24 * time.Hour
 	// The endpoint filters by calendar day and does not say in which zone. These are the ends of the world.
 	zoneWest, zoneEast = 12 * time.Hour, 14 * time.Hour
 	// maxLookBack is how many pages a tail look goes back for a row that arrived in the middle of the list.
@@ -64,8 +64,6 @@ func newConversationFacts() *conversationFacts {
 	return &conversationFacts{Counts: map[string]int{}, ZoneMin: -zoneWest, ZoneMax: zoneEast + zoneGrain}
 }
 
-func dayName(d time.Time) string { return d.UTC().Format(time.DateOnly) }
-
 // zone returns the offset from UTC of the endpoint's calendar days: UTC as long as nothing speaks against it.
 func (f *conversationFacts) zone() time.Duration {
 	if f.ZoneMin <= 0 && f.ZoneMax > 0 {
@@ -83,8 +81,8 @@ func (f *conversationFacts) pageSize() int {
 }
 
 // spanOf returns the time that a calendar day of the endpoint covers.
-func (f *conversationFacts) spanOf(d time.Time) Span {
-	return Span{d.Add(-f.zone()), d.Add(day - f.zone())}
+func (f *conversationFacts) spanOf(d time.Time) timeline.Span {
+	return timeline.Span{From: d.Add(-f.zone()), To: d.Add(timeline.Day - f.zone())}
 }
 
 // zoneGrain is what the offsets of all zones are multiples of.
@@ -102,7 +100,7 @@ func (f *conversationFacts) days(from, to time.Time) []time.Time {
 	if east > f.ZoneMax-1 {
 		east -= zoneGrain
 	}
-	for d := from.Add(west).Truncate(day); !d.After(to.Add(east).Truncate(day)); d = d.Add(day) {
+	for d := from.Add(west).Truncate(timeline.Day); !d.After(to.Add(east).Truncate(timeline.Day)); d = d.Add(timeline.Day) {
 		out = append(out, d)
 	}
 	return out
@@ -123,7 +121,7 @@ func (f *conversationFacts) learn(d time.Time, pg *Page) (fresh int) {
 			continue
 		}
 		f.ZoneMin = max(f.ZoneMin, d.Sub(r.Start))
-		f.ZoneMax = min(f.ZoneMax, d.Add(day).Sub(r.Start))
+		f.ZoneMax = min(f.ZoneMax, d.Add(timeline.Day).Sub(r.Start))
 		if f.Order == orderUnknown && i > 0 && !r.Start.Equal(pg.Rows[0].Start) {
 			f.Order = orderAscending
 			if r.Start.Before(pg.Rows[0].Start) {
@@ -144,7 +142,7 @@ func (f *conversationFacts) seenOf(d time.Time) map[string]struct{} {
 	if f.seen == nil {
 		f.seen = map[string]map[string]struct{}{}
 	}
-	name := dayName(d)
+	name := timeline.DayName(d)
 	if f.seen[name] == nil {
 		f.seen[name] = map[string]struct{}{}
 	}
@@ -153,7 +151,7 @@ func (f *conversationFacts) seenOf(d time.Time) map[string]struct{} {
 
 // forget drops what is remembered of days that can no longer grow.
 func (f *conversationFacts) forget(now time.Time) {
-	first := dayName(now.Add(-zoneWest - dayGrace - day))
+	first := timeline.DayName(now.Add(-zoneWest - dayGrace - timeline.Day))
 	for name := range f.Counts {
 		if name < first {
 			delete(f.Counts, name)
@@ -216,8 +214,8 @@ func (p *dayPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, e
 	case !complete:
 		return pg, &outcome{Unstable: true, ReadAt: p.readAt}, nil
 	}
-	p.facts.Counts[dayName(p.day)] = len(p.rows)
-	return pg, &outcome{Read: []Span{p.facts.spanOf(p.day)}, ReadAt: p.readAt}, nil
+	p.facts.Counts[timeline.DayName(p.day)] = len(p.rows)
+	return pg, &outcome{Read: []timeline.Span{p.facts.spanOf(p.day)}, ReadAt: p.readAt}, nil
 }
 
 // excess is how many of the records of a page that cannot be read are more than its place in the list has room for: they are not
@@ -298,7 +296,7 @@ func (p *conversationsTail) countAll(ctx context.Context, fetch fetchFunc, known
 // known returns how many rows of all days were read, and whether all days were.
 func (p *conversationsTail) known() (rows int, all bool) {
 	for _, d := range p.days {
-		n, ok := p.facts.Counts[dayName(d)]
+		n, ok := p.facts.Counts[timeline.DayName(d)]
 		if !ok {
 			return 0, false
 		}
@@ -322,7 +320,7 @@ func (p *conversationsTail) count(ctx context.Context, fetch fetchFunc) (*Page, 
 	if p.readAt.IsZero() {
 		p.readAt = pg.ReadAt
 	}
-	known, counted := p.facts.Counts[dayName(d)]
+	known, counted := p.facts.Counts[timeline.DayName(d)]
 	p.total = int(pg.Total)
 	p.want = p.total - known
 	switch {
@@ -331,13 +329,13 @@ func (p *conversationsTail) count(ctx context.Context, fetch fetchFunc) (*Page, 
 		return nil, nil, nil
 	case !counted && pg.ReadAt.Sub(p.from) < baselineAge && d.Before(p.from):
 		// Reading begins now: the rows that are there already are not wanted.
-		p.facts.Counts[dayName(d)] = p.total
+		p.facts.Counts[timeline.DayName(d)] = p.total
 		return nil, p.nextDay(), nil
 	case !counted && p.total > 0:
 		p.whole = newDayPass(p.bot, d, p.facts)
 		return nil, nil, nil
 	case p.want == 0:
-		p.facts.Counts[dayName(d)] = p.total
+		p.facts.Counts[timeline.DayName(d)] = p.total
 		return nil, p.nextDay(), nil
 	}
 	p.back = 0
@@ -360,7 +358,7 @@ func (p *conversationsTail) readNew(ctx context.Context, fetch fetchFunc) (*Page
 	if err != nil {
 		return nil, nil, err
 	}
-	known := p.facts.Counts[dayName(d)]
+	known := p.facts.Counts[timeline.DayName(d)]
 	exact := len(p.facts.seenOf(d)) >= known // every row counted so far was seen by this process
 	fresh := p.facts.learn(d, pg) - excess(pg, p.page, p.facts.pageSize())
 	p.want -= fresh
@@ -382,7 +380,7 @@ func (p *conversationsTail) readNew(ctx context.Context, fetch fetchFunc) (*Page
 		p.whole, p.page = newDayPass(p.bot, d, p.facts), 0
 		return pg, nil, nil
 	}
-	p.facts.Counts[dayName(d)] = p.total
+	p.facts.Counts[timeline.DayName(d)] = p.total
 	p.page = 0
 	return pg, p.nextDay(), nil
 }
@@ -405,7 +403,7 @@ func (p *conversationsTail) nextDay() *outcome {
 		return nil
 	}
 	p.facts.forget(p.readAt)
-	return &outcome{Read: []Span{{To: p.readAt}}, ReadAt: p.readAt}
+	return &outcome{Read: []timeline.Span{{To: p.readAt}}, ReadAt: p.readAt}
 }
 
 // idsPass re-reads conversations by id. The first one finds out whether, and in which form, the server honours ids.
@@ -425,8 +423,8 @@ func newIDsPass(bot string, ids []string, starts []time.Time, facts *conversatio
 		days := facts.days(t, t)
 		first, last := days[0], days[len(days)-1]
 		if i > 0 {
-			first, last = minTime(first, p.from), maxTime(last, p.to)
-			if last.Sub(first) > 5*day {
+			first, last = timeline.Earlier(first, p.from), timeline.Later(last, p.to)
+			if last.Sub(first) > 5*timeline.Day {
 				continue
 			}
 		}
@@ -438,8 +436,8 @@ func newIDsPass(bot string, ids []string, starts []time.Time, facts *conversatio
 	if p.form == idsUnknown {
 		p.ids, p.form = p.ids[:1], idsArray
 	}
-	for d := p.from; !d.After(p.to); d = d.Add(day) {
-		p.others += facts.Counts[dayName(d)]
+	for d := p.from; !d.After(p.to); d = d.Add(timeline.Day) {
+		p.others += facts.Counts[timeline.DayName(d)]
 	}
 	return p
 }
@@ -489,21 +487,7 @@ func (p *idsPass) nextForm() *outcome {
 // retryIDs has ids tried again once a day where they were ignored: a look that came at a bad moment, or an API that was mended
 // since, must not cost requests for ever.
 func (f *conversationFacts) retryIDs(now time.Time) {
-	if f.IDs == idsIgnored && now.Sub(f.IgnoredAt) >= day {
+	if f.IDs == idsIgnored && now.Sub(f.IgnoredAt) >= timeline.Day {
 		f.IDs = idsUnknown
 	}
-}
-
-func minTime(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func maxTime(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

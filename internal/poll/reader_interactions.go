@@ -7,6 +7,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // interactionsPass pages through one window of `interactions` by row offset.
@@ -16,7 +17,7 @@ import (
 // something moved and the pass begins again. A window that fits on one page cannot shift.
 type interactionsPass struct {
 	bot  string
-	span Span
+	span timeline.Span
 	zone time.Duration // of the bounds
 
 	offset   int
@@ -25,7 +26,7 @@ type interactionsPass struct {
 	restarts int
 }
 
-func newInteractionsPass(bot string, span Span, zone time.Duration) *interactionsPass {
+func newInteractionsPass(bot string, span timeline.Span, zone time.Duration) *interactionsPass {
 	return &interactionsPass{bot: bot, span: span, zone: zone}
 }
 
@@ -47,7 +48,7 @@ func (p *interactionsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *o
 		more = *pg.HasMore
 	}
 	if !more {
-		return pg, &outcome{Read: []Span{p.span}, ReadAt: p.readAt}, nil
+		return pg, &outcome{Read: []timeline.Span{p.span}, ReadAt: p.readAt}, nil
 	}
 	if pg.records() == 0 {
 		return nil, nil, errStuck
@@ -87,7 +88,7 @@ type boundsZone struct {
 // done once for a server.
 type zonePass struct {
 	bot   string
-	span  Span
+	span  timeline.Span
 	found *boundsZone
 
 	row    *extract.Row
@@ -96,14 +97,14 @@ type zonePass struct {
 	readAt time.Time
 }
 
-func newZonePass(bot string, span Span, found *boundsZone) *zonePass {
+func newZonePass(bot string, span timeline.Span, found *boundsZone) *zonePass {
 	return &zonePass{bot: bot, span: span, found: found}
 }
 
 const (
 	zoneStep = 30 * time.Minute
 	// zoneReach is how old rows may be to learn the zone from.
-	zoneReach = 3 * day
+	zoneReach = 3 * timeline.Day
 )
 
 // zoneCandidates are the zones of the world, those nearest to UTC first.
@@ -152,8 +153,8 @@ func (p *zonePass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, 
 
 // look asks for recent time, wide enough for any zone.
 func (p *zonePass) look(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {
-	from := minTime(p.span.From, p.span.To.Add(-zoneReach)).Add(-zoneWest)
-	from = maxTime(from, p.span.To.Add(zoneEast-6*day))
+	from := timeline.Earlier(p.span.From, p.span.To.Add(-zoneReach)).Add(-zoneWest)
+	from = timeline.Later(from, p.span.To.Add(zoneEast-6*timeline.Day))
 	pg, err := fetch(ctx, kore.Query{
 		Endpoint: events.Interactions, BotID: p.bot, From: from, To: p.span.To.Add(zoneEast), Limit: kore.MaxLimit,
 	})
@@ -173,5 +174,5 @@ func (p *zonePass) look(ctx context.Context, fetch fetchFunc) (*Page, *outcome, 
 	case pg.records() > 0: // rows, but none that tells anything
 		return pg, &outcome{Unstable: true, ReadAt: p.readAt}, nil
 	}
-	return pg, &outcome{Read: []Span{{maxTime(p.span.From, from.Add(zoneEast)), p.span.To}}, ReadAt: p.readAt}, nil
+	return pg, &outcome{Read: []timeline.Span{{From: timeline.Later(p.span.From, from.Add(zoneEast)), To: p.span.To}}, ReadAt: p.readAt}, nil
 }

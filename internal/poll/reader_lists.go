@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // A page of the analytics endpoints joins two lists, conversations and bot-only sessions, of which one comes first.
@@ -79,7 +80,7 @@ func cutEach(pg *Page) (cut [2]bool) {
 }
 
 // shown returns the part of span of which a page shows all rows of a list that it may have cut short.
-func shown(pg *Page, list int, span Span) Span {
+func shown(pg *Page, list int, span timeline.Span) timeline.Span {
 	order, _ := orderOf(pg, list)
 	var last time.Time
 	for i := range pg.Rows {
@@ -89,9 +90,9 @@ func shown(pg *Page, list int, span Span) Span {
 	}
 	switch order {
 	case orderAscending:
-		span.To = minTime(span.To, last)
+		span.To = timeline.Earlier(span.To, last)
 	case orderDescending:
-		span.From = maxTime(span.From, last.Add(time.Second))
+		span.From = timeline.Later(span.From, last.Add(time.Second))
 	default:
 		span.To = span.From
 	}

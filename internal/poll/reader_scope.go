@@ -6,6 +6,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // scopePass finds out whether the server shows, of an account-wide endpoint, only the rows of the bot that is named in the
@@ -18,12 +19,12 @@ type scopePass struct {
 	bots     []string
 	scoped   *scoping
 	try      *int // which bot to ask in the name of
-	span     Span
+	span     timeline.Span
 	second   bool
 }
 
 func newScopePass(e events.Endpoint, bots []string, scoped *scoping, try *int, now time.Time) *scopePass {
-	return &scopePass{endpoint: e, bots: bots, scoped: scoped, try: try, span: Span{now.Add(-6 * day), now}}
+	return &scopePass{endpoint: e, bots: bots, scoped: scoped, try: try, span: timeline.Span{From: now.Add(-6 * timeline.Day), To: now}}
 }
 
 func (p *scopePass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {

@@ -14,6 +14,8 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // A listServer is the least that the endpoints have in common: a list that is filtered by time, ordered, paged, and that
@@ -152,12 +154,12 @@ func (s *listServer) analytics(_ context.Context, q kore.Query) (*Page, error) {
 func (s *listServer) conversations(_ context.Context, q kore.Query) (*Page, error) {
 	s.turn()
 	var all []listRow
-	for _, r := range s.filter(q.From.Add(-s.zone), q.To.Add(day-s.zone)) {
+	for _, r := range s.filter(q.From.Add(-s.zone), q.To.Add(timeline.Day-s.zone)) {
 		if honoured := s.ids == idsArray && !q.IDsAsString || s.ids == idsString && q.IDsAsString; honoured &&
 			len(q.ConversationIDs) > 0 && !slices.Contains(q.ConversationIDs, r.id) {
 			continue
 		}
-		if !r.start.Equal(q.To.Add(day - s.zone)) {
+		if !r.start.Equal(q.To.Add(timeline.Day - s.zone)) {
 			all = append(all, r)
 		}
 	}
@@ -236,7 +238,7 @@ func TestInteractionsPassLosesNothingWhilePagesShift(t *testing.T) {
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		s := newListServer(seed, int(seed%320), time.Hour)
 		s.churn, s.excess = float64(seed%4)/8, float64(seed/4%2)/8
-		ids, end := runPass(t, newInteractionsPass("st-1", Span{epoch, epoch.Add(2 * time.Hour)}, 0), s.interactions)
+		ids, end := runPass(t, newInteractionsPass("st-1", timeline.Span{From: epoch, To: epoch.Add(2 * time.Hour)}, 0), s.interactions)
 		if !end.Unstable {
 			stable++
 		}
@@ -255,9 +257,9 @@ func TestAnalyticsPassLosesNothingBehindTheCap(t *testing.T) {
 		s := newListServer(seed, int(seed%400), over)
 		s.churn, s.excess = float64(seed%3)/20, float64(seed/3%2)/8
 		s.onEnd, s.botsLast, s.shuffled = seed%4 == 1, seed%5 == 1, seed%7 == 1
-		facts, density := &analyticsFacts{}, &Density{}
+		facts, density := &analyticsFacts{}, &timeline.Density{}
 		for range 3 { // the later ones with what the first have learned
-			span := Span{epoch, epoch.Add(2 * over)}
+			span := timeline.Span{From: epoch, To: epoch.Add(2 * over)}
 			ids, end := runPass(t, newAnalyticsPass("interaction-details", "st-1", span, facts, density), s.analytics)
 			s.requireSeen(t, ids, end)
 			covered := time.Duration(0)
@@ -335,7 +337,7 @@ func TestConversationsTailIsCheap(t *testing.T) {
 		return s.requests - before
 	}
 	require.LessOrEqual(t, look(), 50+3, "the first look reads every page once and counts three days")
-	require.LessOrEqual(t, look(), 3, "nothing new: one count a day that can still grow")
+	require.LessOrEqual(t, look(), 3, "nothing new: one count a timeline.Day that can still grow")
 	for i := range 5 {
 		s.add(s.now.Add(time.Duration(i-5)*time.Second), false)
 	}
@@ -377,7 +379,7 @@ func TestIDsAreTriedAgain(t *testing.T) {
 	facts := u.state.Conversations
 	runPass(t, newDayPass("st-1", epoch, facts), s.conversations)
 	try := func() {
-		work := Work{Kind: KindHot, Refs: []HotRef{{ID: s.rows[3].id, Start: s.rows[3].start}}}
+		work := plan.Work{Kind: plan.KindHot, Refs: []plan.HotRef{{ID: s.rows[3].id, Start: s.rows[3].start}}}
 		runPass(t, u.begin(work, s.now), s.conversations)
 	}
 	try()
@@ -397,7 +399,7 @@ func TestServerThatClaimsMoreButReturnsNothing(t *testing.T) {
 	fetch := func(context.Context, kore.Query) (*Page, error) {
 		return &Page{Page: &extract.Page{HasMore: &yes, Total: 40}, ReadAt: epoch}, nil
 	}
-	for _, p := range []pass{newInteractionsPass("st-1", Span{epoch, epoch.Add(time.Hour)}, 0), newDayPass("st-1", epoch, newConversationFacts())} {
+	for _, p := range []pass{newInteractionsPass("st-1", timeline.Span{From: epoch, To: epoch.Add(time.Hour)}, 0), newDayPass("st-1", epoch, newConversationFacts())} {
 		_, _, err := p.step(t.Context(), fetch)
 		require.ErrorIs(t, err, errStuck, strings.TrimPrefix(fmt.Sprintf("%T", p), "*poll."))
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // Restart is where a unit is to go on from.
@@ -35,7 +36,7 @@ func (a *Account) Records() (map[string][]byte, []Restart, error) {
 // of events as they are now: offsets that were recorded may be those of other topics.
 func Rewind(records map[string][]byte, by time.Duration, ends kafka.Offsets) (changed map[string][]byte, to time.Time, err error) {
 	all := map[string]*progress{}
-	sets := map[string]*Set{}
+	sets := map[string]*timeline.Set{}
 	for name, record := range records {
 		if !isUnit(name) {
 			continue
@@ -44,27 +45,27 @@ func Rewind(records map[string][]byte, by time.Duration, ends kafka.Offsets) (ch
 		if err != nil {
 			return nil, to, fmt.Errorf("%s: %w", name, err)
 		}
-		set := &Set{}
+		set := &timeline.Set{}
 		if len(p.Read) > 0 {
-			if set, err = DecodeSet(p.Read); err != nil {
+			if set, err = timeline.DecodeSet(p.Read); err != nil {
 				return nil, to, fmt.Errorf("%s: %w", name, err)
 			}
 		}
 		all[name], sets[name] = p, set
-		to = maxTime(to, set.Bounds().To)
+		to = timeline.Later(to, set.Bounds().To)
 	}
 	if to.IsZero() { // nothing was read
 		return nil, to, nil
 	}
-	to = to.Add(-by).Truncate(day)
+	to = to.Add(-by).Truncate(timeline.Day)
 	changed = map[string][]byte{}
 	for name, p := range all {
-		kept := &Set{}
-		for _, s := range sets[name].Stretches(p.Start, maxTime(p.Start, to)) {
+		kept := &timeline.Set{}
+		for _, s := range sets[name].ReadSpans(p.Start, timeline.Later(p.Start, to)) {
 			kept.Mark(s.From, s.To, s.ReadAt)
 		}
 		p.Read = kept.AppendBinary(nil)
-		p.CompleteUpTo = minTime(p.CompleteUpTo, to)
+		p.CompleteUpTo = timeline.Earlier(p.CompleteUpTo, to)
 		for topic := range p.Offsets {
 			p.Offsets[topic] = ends[topic]
 		}

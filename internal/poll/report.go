@@ -6,6 +6,10 @@ import (
 	"time"
 
 	"agentassist-poller/internal/status"
+
+	"agentassist-poller/internal/poll/timeline"
+
+	"agentassist-poller/internal/poll/plan"
 )
 
 // Delivered is what an account has handed to Kafka since it was started.
@@ -58,14 +62,14 @@ func (a *Account) Status() (status.Account, Delivered) {
 	for lane, used := range a.budget.Used(time.Now()) {
 		s.Budget.Used += used
 		s.Budget.Lanes = append(s.Budget.Lanes, status.Lane{
-			Name: Lane(lane).String(), Share: laneShares[lane], Used: used,
+			Name: plan.Priority(lane).String(), Share: plan.Priority(lane).Share(), Used: used,
 		})
 	}
 	if until := a.budget.PausedUntil(); until.After(time.Now()) {
 		s.Budget.BlockedUntil = &until
 	}
 	for i, u := range a.units {
-		var c *Cadence
+		var c *plan.Cadence
 		if a.plan != nil && i < len(a.plan.Units) {
 			c = &a.plan.Units[i]
 		}
@@ -75,7 +79,7 @@ func (a *Account) Status() (status.Account, Delivered) {
 }
 
 // describe says how one unit is.
-func (a *Account) describe(u *unit, c *Cadence, now time.Time) status.Endpoint {
+func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpoint {
 	e := status.Endpoint{
 		Endpoint: string(u.Endpoint), BotName: u.botName, BotID: u.Bot, State: status.OK,
 		PollInterval: status.Seconds(u.PollInterval), Rows: u.rows, Events: maps.Clone(u.published),
@@ -111,9 +115,9 @@ func (a *Account) describe(u *unit, c *Cadence, now time.Time) status.Endpoint {
 	}
 	e.PollIntervalActual = status.Seconds(c.Poll)
 	e.LongestLook = max(e.LongestLook, status.Seconds(c.LongestLook))
-	for k, t := range a.plan.policy.tiers(u.Endpoint) {
+	for k, t := range a.Policy.TiersOf(u.Endpoint) {
 		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k])}
-		if read, ok := u.Read.OldestRead(maxTime(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {
+		if read, ok := u.Read.OldestRead(timeline.Later(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {
 			sweep.Age = status.Of(now.Sub(read))
 		}
 		e.Sweeps = append(e.Sweeps, sweep)

@@ -8,6 +8,8 @@ import (
 
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // spent is what is recorded of the request budget with every request, so that a process that is killed and started again
@@ -62,9 +64,9 @@ func (a *Account) chargeSpent(record []byte) error {
 	if a.Owned != nil {
 		unaware = kafka.OwnedFor
 	}
-	a.budget.Precharge(len(a.Endpoints), now.Add(unaware+holdFor))
-	if until := s.Time.Add(holdFor); until.After(now) { // our clock may have been set back since
-		a.budget.Precharge(s.Slots, minTime(until, now.Add(holdFor)))
+	a.budget.Precharge(len(a.Endpoints), now.Add(unaware+plan.HoldFor))
+	if until := s.Time.Add(plan.HoldFor); until.After(now) { // our clock may have been set back since
+		a.budget.Precharge(s.Slots, timeline.Earlier(until, now.Add(plan.HoldFor)))
 	}
 	return nil
 }

@@ -11,13 +11,12 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
 )
 
 const (
-	// edge is how far behind the server's clock a read is believed to be whole: that clock is known to half a second, and
-	// filters work in whole seconds.
-	edge = 2 * time.Second
 	// hotFor is how long after its end a conversation is re-read often.
 	hotFor = 30 * time.Minute
 	// maxHot bounds the hot set of a unit. The oldest are left to the sweeps.
@@ -35,7 +34,7 @@ const (
 // unit is one endpoint of one bot, or of the account: what is read on its own, and what a watermark speaks about. The
 // account's mutex guards it.
 type unit struct {
-	Unit
+	plan.Unit
 	botName string
 	iid     string
 	// Of an account-wide unit: the bots that there are, to find out whether each must be asked for by itself.
@@ -43,10 +42,10 @@ type unit struct {
 	scopeTry int
 	zone     *boundsZone // of interactions; one for the account
 	state    *progress
-	late     *Lateness
+	late     *timeline.Lateness
 	feed     *kafka.Feed
 	hot      map[string]*hotRow
-	past     *Set // what was read of the time before Start
+	past     *timeline.Set // what was read of the time before Start
 
 	forgotten     time.Time // what was read before is no longer remembered
 	lastWatermark time.Time
@@ -69,8 +68,8 @@ type hotRow struct {
 
 func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress) (*unit, error) {
 	u := &unit{
-		Unit:  Unit{Endpoint: e, Bot: bot, Start: p.Start, PollInterval: interval, Read: &Set{}, Density: &Density{}},
-		state: p, late: &Lateness{}, past: &Set{}, hot: map[string]*hotRow{}, published: map[string]int64{},
+		Unit:  plan.Unit{Endpoint: e, Bot: bot, Start: p.Start, PollInterval: interval, Read: &timeline.Set{}, Density: &timeline.Density{}},
+		state: p, late: &timeline.Lateness{}, past: &timeline.Set{}, hot: map[string]*hotRow{}, published: map[string]int64{},
 		feed: &kafka.Feed{Types: feedsOf(e), Offsets: p.Offsets},
 	}
 	if u.feed.Offsets == nil {
@@ -78,22 +77,22 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 	}
 	var err error
 	if len(p.Read) > 0 {
-		if u.Read, err = DecodeSet(p.Read); err != nil {
+		if u.Read, err = timeline.DecodeSet(p.Read); err != nil {
 			return nil, err
 		}
 	}
 	if len(p.Past) > 0 {
-		if u.past, err = DecodeSet(p.Past); err != nil {
+		if u.past, err = timeline.DecodeSet(p.Past); err != nil {
 			return nil, err
 		}
 	}
 	if len(p.Density) > 0 {
-		if u.Density, err = DecodeDensity(p.Density); err != nil {
+		if u.Density, err = timeline.DecodeDensity(p.Density); err != nil {
 			return nil, err
 		}
 	}
 	if len(p.Lateness) > 0 {
-		if u.late, err = DecodeLateness(p.Lateness); err != nil {
+		if u.late, err = timeline.DecodeLateness(p.Lateness); err != nil {
 			return nil, err
 		}
 	}
@@ -125,9 +124,9 @@ func (u *unit) refresh(now time.Time) {
 			delete(u.hot, id)
 			continue
 		}
-		u.Hot = append(u.Hot, HotRef{ID: id, Start: h.start, Read: h.read})
+		u.Hot = append(u.Hot, plan.HotRef{ID: id, Start: h.start, Read: h.read})
 	}
-	slices.SortFunc(u.Hot, func(a, b HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(u.Hot, func(a, b plan.HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	if f := u.state.Conversations; f != nil {
 		f.retryIDs(now)
 	}
@@ -149,8 +148,8 @@ func (u *unit) apply() {
 }
 
 // begin makes the pass for a piece of work.
-func (u *unit) begin(w Work, now time.Time) pass {
-	span := Span{w.From, w.To}
+func (u *unit) begin(w plan.Work, now time.Time) pass {
+	span := timeline.Span{From: w.From, To: w.To}
 	switch {
 	case u.Endpoint == events.Interactions && !u.zone.Known:
 		return newZonePass(u.Bot, span, u.zone)
@@ -163,9 +162,9 @@ func (u *unit) begin(w Work, now time.Time) pass {
 	}
 	facts := u.state.Conversations
 	switch w.Kind {
-	case KindProbe:
-		return newConversationsTail(u.Bot, facts, u.Start, minTime(w.From, now.Add(-dayGrace)), now)
-	case KindHot:
+	case plan.KindProbe:
+		return newConversationsTail(u.Bot, facts, u.Start, timeline.Earlier(w.From, now.Add(-dayGrace)), now)
+	case plan.KindHot:
 		var ids []string
 		var starts []time.Time
 		for _, r := range w.Refs {
@@ -173,7 +172,7 @@ func (u *unit) begin(w Work, now time.Time) pass {
 		}
 		return newIDsPass(u.Bot, ids, starts, facts, now)
 	default:
-		return newDayPass(u.Bot, w.From.Add(facts.zone()).Truncate(day), facts)
+		return newDayPass(u.Bot, w.From.Add(facts.zone()).Truncate(timeline.Day), facts)
 	}
 }
 
@@ -209,21 +208,21 @@ func (u *unit) watch(r *extract.Row, readAt time.Time) {
 		h = &hotRow{start: r.Start}
 		u.hot[r.ConversationID] = h
 	}
-	h.start = minTime(h.start, r.Start)
+	h.start = timeline.Earlier(h.start, r.Start)
 	// A conversation is open as long as any of its segments is.
 	switch {
 	case r.Open:
 		h.open, h.openAt, h.end = true, readAt, readAt
 	case readAt.After(h.openAt):
-		h.open, h.end = false, maxTime(h.end, r.End)
+		h.open, h.end = false, timeline.Later(h.end, r.End)
 	}
 }
 
 // learn notes what a page shows of the server's ways.
-func (u *unit) learn(w Work, pg *Page) {
+func (u *unit) learn(w plan.Work, pg *Page) {
 	if u.zone != nil && u.zone.Known || u.Endpoint.PerAccount() {
 		for _, r := range pg.Rows {
-			if w.Kind != KindHot && r.Start.Before(w.From.Add(-edge)) && !r.End.Before(w.From) && !r.Start.IsZero() {
+			if w.Kind != plan.KindHot && r.Start.Before(w.From.Add(-timeline.Edge)) && !r.End.Before(w.From) && !r.Start.IsZero() {
 				u.state.FiltersOnEnd = true
 			}
 		}
@@ -244,32 +243,32 @@ func (u *unit) observe(h *events.Header, readAt time.Time) {
 }
 
 // conclude applies the outcome of a pass to what is known of the unit.
-func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
+func (u *unit) conclude(w plan.Work, end *outcome, starts []time.Time) {
 	u.apply()
-	through := end.ReadAt.Add(-edge)
+	through := end.ReadAt.Add(-timeline.Edge)
 	marked := false
 	for _, span := range end.Read {
 		if span.From.IsZero() { // a look for new rows: it went on from where the last one ended
 			span.From = w.From
 		}
-		span.To = minTime(span.To, through)
+		span.To = timeline.Earlier(span.To, through)
 		if u.scopeHidden() {
 			continue
 		}
 		u.readForJobs(w, span, end.ReadAt)
-		span.From = maxTime(span.From, u.Start)
+		span.From = timeline.Later(span.From, u.Start)
 		if !span.From.Before(span.To) {
 			continue
 		}
 		u.Read.Mark(span.From, span.To, end.ReadAt)
 		marked = true
-		if sample := (Span{maxTime(span.From, w.Sample.From), minTime(span.To, w.Sample.To)}); sample.From.Before(sample.To) {
+		if sample := (timeline.Span{From: timeline.Later(span.From, w.Sample.From), To: timeline.Earlier(span.To, w.Sample.To)}); sample.From.Before(sample.To) {
 			u.Density.Observe(sample, starts)
 		}
 	}
 	u.cappedForJobs(w, end.Capped)
 	for _, span := range end.Capped {
-		u.Held = append(u.Held, Held{span, end.ReadAt.Add(capRetry)})
+		u.Held = append(u.Held, plan.Held{Span: span, Until: end.ReadAt.Add(capRetry)})
 		u.state.Capped = append(u.state.Capped, span)
 	}
 	for _, id := range end.IDs {
@@ -280,7 +279,7 @@ func (u *unit) conclude(w Work, end *outcome, starts []time.Time) {
 	if len(end.IDs) > 0 {
 		u.refresh(end.ReadAt) // else the plan would ask for the same rows again
 	}
-	if w.Lane == LaneTail {
+	if w.Priority == plan.PriorityTail {
 		if !marked { // the plan would look again at once, for ever
 			u.NotBefore = end.ReadAt.Add(min(u.PollInterval, fruitless))
 		}
@@ -303,8 +302,8 @@ func (u *unit) forget(reach time.Time) {
 	}
 	u.forgotten = reach
 	before := u.Start
-	u.Start = maxTime(u.Start, minTime(u.Read.ReadThrough(u.Start), reach)).Truncate(time.Second)
-	for _, s := range u.Read.Stretches(before, u.Start) { // lest somebody asks for it
+	u.Start = timeline.Later(u.Start, timeline.Earlier(u.Read.ReadThrough(u.Start), reach)).Truncate(time.Second)
+	for _, s := range u.Read.ReadSpans(before, u.Start) { // lest somebody asks for it
 		u.past.Mark(s.From, s.To, s.ReadAt)
 	}
 	u.past.Coalesce(maxPast, reach)

@@ -10,6 +10,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/plan"
 )
 
 // What passes by itself is tried again in place; what a person must change only now and then. A page of another shape may be
@@ -69,6 +70,6 @@ func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
 	require.NoError(t, err)
 	u.watch(&extract.Row{ConversationID: "c-1", Start: epoch, Open: true}, epoch)
 	u.refresh(epoch)
-	u.conclude(Work{Lane: LaneHot, Kind: KindHot}, &outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
+	u.conclude(plan.Work{Priority: plan.PriorityHot, Kind: plan.KindHot}, &outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
 	require.Equal(t, epoch.Add(time.Minute), u.Hot[0].Read)
 }

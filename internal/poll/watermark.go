@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // watermarkEvery is how often an endpoint's watermark is published at most when its passes bring no events.
@@ -11,7 +12,7 @@ const watermarkEvery = 10 * time.Second
 
 // completeFrom is where the time begins that the unit answers for: its start, or as far back as memory reaches.
 func (u *unit) completeFrom() time.Time {
-	return maxTime(u.Start, u.forgotten)
+	return timeline.Later(u.Start, u.forgotten)
 }
 
 // allowedLateness is by how much a declaration stays behind what was read.
@@ -42,7 +43,7 @@ func (a *Account) declare(u *unit) {
 		if !ok {
 			read = h.start
 		}
-		complete = minTime(complete, maxTime(read, h.read))
+		complete = timeline.Earlier(complete, timeline.Later(read, h.read))
 	}
 	if complete.After(u.state.CompleteUpTo) && !complete.Before(from) {
 		u.state.CompleteUpTo = complete.Truncate(time.Millisecond)
@@ -78,7 +79,7 @@ func (a *Account) watermark(u *unit) *events.Watermark {
 }
 
 // gapReason says why a stretch was not read.
-func (u *unit) gapReason(g Span) string {
+func (u *unit) gapReason(g timeline.Span) string {
 	for _, c := range u.state.Capped {
 		if c.From.Before(g.To) && g.From.Before(c.To) {
 			return "capped"

@@ -1,4 +1,4 @@
-package poll
+package plan
 
 import (
 	"math"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // class is a kind of work with a share of its own. Lanes are what the budget knows; the tail lane serves busy and idle units, the
@@ -22,8 +23,8 @@ const (
 	classCount
 )
 
-func (c class) lane() Lane {
-	return [...]Lane{LaneTail, LaneTail, LaneHot, LaneSweep, LaneSweep, LaneBackfill}[c]
+func (c class) lane() Priority {
+	return [...]Priority{PriorityTail, PriorityTail, PriorityHot, PrioritySweep, PrioritySweep, PriorityBackfill}[c]
 }
 
 // class is that of work which is not a look.
@@ -84,7 +85,7 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 		// The floors first: what is wanted follows from them.
 		p.Units[i] = Cadence{
 			Busy: busy(u, now, &policy), Poll: u.PollInterval, Hot: max(policy.HotEvery, u.PollInterval),
-			Sweep: make([]time.Duration, len(policy.tiers(u.Endpoint))),
+			Sweep: make([]time.Duration, len(policy.TiersOf(u.Endpoint))),
 		}
 		p.want(u, &p.Units[i], now)
 		if p.Units[i].Busy {
@@ -110,7 +111,7 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 func busy(u *Unit, now time.Time, policy *Policy) bool {
 	const recent = 2 * time.Hour
 	return u.Endpoint.PerAccount() || u.LastLook.IsZero() ||
-		u.Density.Rows(Span{now.Add(-recent), now}) >= policy.BusyRate*recent.Seconds() ||
+		u.Density.Rows(timeline.Span{From: now.Add(-recent), To: now}) >= policy.BusyRate*recent.Seconds() ||
 		u.Density.Rate(now.Add(time.Hour)) >= policy.BusyRate
 }
 
@@ -141,18 +142,18 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	if i := endpointIndex(e); p.tiers[i] == nil {
 		p.tiers[i] = make([]float64, len(c.Sweep))
 	}
-	for k, t := range p.policy.tiers(e) {
+	for k, t := range p.policy.TiersOf(e) {
 		requests := p.sweepRequests(u, k, now)
 		add(classSweep, requests, t.Every)
 		p.tiers[endpointIndex(e)][k] += requests / t.Every.Minutes()
 	}
-	add(classGap, p.unreadRequests(u, now, LaneSweep), time.Minute)
-	add(classBackfill, p.unreadRequests(u, now, LaneBackfill), time.Minute)
+	add(classGap, p.unreadRequests(u, now, PrioritySweep), time.Minute)
+	add(classBackfill, p.unreadRequests(u, now, PriorityBackfill), time.Minute)
 }
 
 // sweepRequests is how many requests one sweep of a tier takes, less what looks read anyway.
 func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
-	pg, tiers := u.paging(), p.policy.tiers(u.Endpoint)
+	pg, tiers := u.paging(), p.policy.TiersOf(u.Endpoint)
 	var within time.Duration
 	if k > 0 {
 		within = tiers[k-1].Within
@@ -161,17 +162,17 @@ func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
 	if pg.days {
 		var sum float64
 		if k > 0 {
-			to = u.dayOf(to)
+			to = u.DayOf(to)
 		}
-		for d := u.dayOf(from); d.Before(to); d = d.Add(day) {
+		for d := u.DayOf(from); d.Before(to); d = d.Add(timeline.Day) {
 			rows := u.dayRows(d, now)
-			if d.Add(day).After(u.Start) && (d.Before(u.dayOf(now)) || rows > pg.fill) {
+			if d.Add(timeline.Day).After(u.Start) && (d.Before(u.DayOf(now)) || rows > pg.fill) {
 				sum += pg.requests(rows)
 			}
 		}
 		return sum
 	}
-	span := Span{maxTime(from, u.Start), minTime(to, p.reach(u, now))}
+	span := timeline.Span{From: timeline.Later(from, u.Start), To: timeline.Earlier(to, p.reach(u, now))}
 	if !span.From.Before(span.To) {
 		return 0
 	}
@@ -179,10 +180,10 @@ func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
 }
 
 // unreadRequests is how many requests it takes to fill the gaps that a lane is responsible for, ranges asked for included.
-func (p *Plan) unreadRequests(u *Unit, now time.Time, lane Lane) float64 {
+func (p *Plan) unreadRequests(u *Unit, now time.Time, lane Priority) float64 {
 	pg := u.paging()
-	spans := p.gaps(u, now, lane)
-	if lane == LaneBackfill {
+	spans := p.Gaps(u, now, lane)
+	if lane == PriorityBackfill {
 		spans = append(spans, u.unheld(u.Backfills, now)...)
 	}
 	var sum float64
@@ -305,7 +306,7 @@ func (p *Plan) tierRates(e events.Endpoint) []float64 {
 	for _, v := range wants {
 		sum += v
 	}
-	rates := make([]float64, len(p.policy.tiers(e)))
+	rates := make([]float64, len(p.policy.TiersOf(e)))
 	for k, v := range wants {
 		rates[k] = p.rate(classSweep, e) * v / max(sum, 1e-9)
 	}
@@ -318,7 +319,7 @@ func perRequest(rate float64) time.Duration {
 
 // stretched multiplies a period, at most to a year.
 func stretched(d time.Duration, by float64) time.Duration {
-	const year = 365 * day
+	const year = 365 * timeline.Day
 	return time.Duration(min(float64(d)*by, float64(year)))
 }
 
@@ -331,7 +332,7 @@ func (p *Plan) stretch(u *Unit, c *Cadence, now time.Time) {
 	c.Poll = stretched(c.Poll, p.factor(looks, u.Endpoint))
 	c.Hot = stretched(c.Hot, p.factor(classHot, u.Endpoint))
 	by := p.factor(classSweep, u.Endpoint)
-	for k, t := range p.policy.tiers(u.Endpoint) {
+	for k, t := range p.policy.TiersOf(u.Endpoint) {
 		c.Sweep[k] = stretched(t.Every, by)
 		// What looks read along is read only as often as there are looks.
 		c.Sweep[k] = max(c.Sweep[k], c.Poll*3/2)
@@ -366,15 +367,15 @@ func (p *Plan) passRequests(u *Unit, k int, now time.Time) float64 {
 		return max(3, min(all, pg.requests(pg.chunk)))
 	}
 	var most float64
-	for d := u.dayOf(now.Add(-p.policy.tiers(u.Endpoint)[k].Within)); d.Before(now); d = d.Add(day) {
+	for d := u.DayOf(now.Add(-p.policy.TiersOf(u.Endpoint)[k].Within)); d.Before(now); d = d.Add(timeline.Day) {
 		most = max(most, pg.requests(u.dayRows(d, now)))
 	}
 	return min(all, most)
 }
 
 // Demand returns what each lane is planned to spend, in requests a minute.
-func (p *Plan) Demand() [laneCount]float64 {
-	var out [laneCount]float64
+func (p *Plan) Demand() [PriorityCount]float64 {
+	var out [PriorityCount]float64
 	for c := range classCount {
 		for _, v := range p.grants[c] {
 			out[c.lane()] += v

@@ -1,4 +1,4 @@
-package poll
+package timeline
 
 import (
 	"encoding/binary"
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Stretch is time whose rows were all read, together, at ReadAt by the server's clock.
-type Stretch struct {
+// ReadSpan is time whose rows were all read, together, at ReadAt by the server's clock.
+type ReadSpan struct {
 	Span
 	ReadAt time.Time
 }
@@ -25,13 +25,13 @@ type Set struct {
 	parts []part
 }
 
-// part is a Stretch in milliseconds. A year of parts is kept by hundreds of bots, so they are small.
+// part is a ReadSpan in milliseconds. A year of parts is kept by hundreds of bots, so they are small.
 type part struct {
 	from, to, read int64
 }
 
-func (p part) stretch() Stretch {
-	return Stretch{Span{time.UnixMilli(p.from).UTC(), time.UnixMilli(p.to).UTC()}, time.UnixMilli(p.read).UTC()}
+func (p part) stretch() ReadSpan {
+	return ReadSpan{Span{time.UnixMilli(p.from).UTC(), time.UnixMilli(p.to).UTC()}, time.UnixMilli(p.read).UTC()}
 }
 
 // ceilMilli is the first whole millisecond not before t.
@@ -114,9 +114,9 @@ func (s *Set) clip(from, to time.Time) []part {
 }
 
 // Stretches returns what was read within [from, to), in order.
-func (s *Set) Stretches(from, to time.Time) []Stretch {
+func (s *Set) ReadSpans(from, to time.Time) []ReadSpan {
 	parts := s.clip(from, to)
-	out := make([]Stretch, len(parts))
+	out := make([]ReadSpan, len(parts))
 	for i, p := range parts {
 		out[i] = p.stretch()
 	}

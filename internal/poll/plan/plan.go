@@ -1,14 +1,4 @@
-package poll
-
-import (
-	"cmp"
-	"slices"
-	"time"
-
-	"agentassist-poller/internal/events"
-)
-
-// The plan: what to ask next.
+// Package plan decides what an account asks next. It knows no clock and does no I/O; only Budget is safe for concurrent use.
 //
 // Requests are scarce, so what is configured are floors and the plan says what can be had. It works in two steps, both pure
 // functions of state, clock and budget.
@@ -37,6 +27,16 @@ import (
 // A look never covers more than CatchUp: after an outage the newest rows come first and the time between becomes a gap.
 // Passes in hand are part of the state: the next step of a pass competes with new work, so that a long pass never holds
 // up a look. Ties go to the unit that comes first.
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
+)
 
 // Unit is one endpoint of one bot, or of the whole account, as the plan sees it. Times are by the server's clock.
 type Unit struct {
@@ -44,19 +44,19 @@ type Unit struct {
 	Bot          string // empty where the endpoint runs once for the account
 	Start        time.Time
 	PollInterval time.Duration
-	Read         *Set
-	Density      *Density
-	LastLook     time.Time      // when the last look was sent; zero for none
-	WokenAt      time.Time      // when another endpoint last saw activity of this bot
-	NotBefore    time.Time      // nothing is asked before, after errors
-	Hot          []HotRef       // rows to read again soon
-	IDsIgnored   bool           // conversations: the server does not honour conversationIds
-	Held         []Held         // time not to be asked for now
-	Backfills    []Span         // what is left to read of the ranges asked for
-	Zone         time.Duration  // conversations: offset from UTC of the server's calendar days
-	Counts       map[string]int // conversations: how many rows recent days have, by dayName
-	WindowPages  int            // analytics: pages that can be read of one window, once offset is known to count pages
-	Keyset       bool           // analytics: what a full page shows of its window counts, and reading goes on from there
+	Read         *timeline.Set
+	Density      *timeline.Density
+	LastLook     time.Time       // when the last look was sent; zero for none
+	WokenAt      time.Time       // when another endpoint last saw activity of this bot
+	NotBefore    time.Time       // nothing is asked before, after errors
+	Hot          []HotRef        // rows to read again soon
+	IDsIgnored   bool            // conversations: the server does not honour conversationIds
+	Held         []Held          // time not to be asked for now
+	Backfills    []timeline.Span // what is left to read of the ranges asked for
+	Zone         time.Duration   // conversations: offset from UTC of the server's calendar days
+	Counts       map[string]int  // conversations: how many rows recent days have, by dayName
+	WindowPages  int             // analytics: pages that can be read of one window, once offset is known to count pages
+	Keyset       bool            // analytics: what a full page shows of its window counts, and reading goes on from there
 }
 
 // HotRef is a row that is likely to change.
@@ -69,7 +69,7 @@ type HotRef struct {
 // Held is time that is not asked for until later: a second with more rows than the server gives out, or time that could not be
 // read. It stays a gap.
 type Held struct {
-	Span
+	timeline.Span
 	Until time.Time
 }
 
@@ -84,7 +84,7 @@ const (
 	KindSweep                // read a window again
 	KindGap                  // read a window never read, inside the time that should be complete
 	KindBackfill             // read history
-	kindCount
+	KindCount
 )
 
 func (k Kind) String() string {
@@ -94,31 +94,31 @@ func (k Kind) String() string {
 // Work is one pass over one window of one unit. On conversations From and To lie within one calendar day of the server, and
 // the whole of that day is meant, except for KindProbe.
 type Work struct {
-	Lane     Lane
+	Priority Priority
 	Kind     Kind
 	Unit     int // index into the units planned for
 	From, To time.Time
 	Refs     []HotRef // KindHot
 	// Sample is the part of the window that Density may learn from: what was not chosen for the rows that are in it.
-	Sample   Span
+	Sample   timeline.Span
 	Requests float64 // how many it is expected to take
 	// Asked is set for a range that somebody asked for: Within is all that is to be seen of it, and Replay says that what it shows
 	// is published again on purpose.
 	Asked, Replay bool
-	Within        Span
+	Within        timeline.Span
 	// Due is when it should begin. For a pass in hand it is the time of its last step.
 	Due time.Time
 }
 
-// Slot is the state of the one request that an endpoint may have in flight.
-type Slot struct {
+// InFlight is the state of the one request that an endpoint may have in flight.
+type InFlight struct {
 	// Active are the passes begun and not finished, with Due set to the time of their last step: at most one look a unit, and one
 	// of every other kind.
 	Active []Work
 	// Wait is how long the budget makes each lane wait. Zero: not at all.
-	Wait [laneCount]time.Duration
+	Wait [PriorityCount]time.Duration
 	// Last is when the endpoint's last request of each kind was sent. All but looks are paced by it.
-	Last [kindCount]time.Time
+	Last [KindCount]time.Time
 }
 
 // candidate is the best that one class of work has to offer.
@@ -137,20 +137,20 @@ func (c *candidate) offer(w Work, due time.Time) {
 
 // Next returns the most urgent work of one endpoint, or how long to wait for some. The units must be those the plan
 // was derived for; their state may have moved on since.
-func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot Slot) (w Work, wait time.Duration, ok bool) {
+func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot InFlight) (w Work, wait time.Duration, ok bool) {
 	wait = maxWait
 	busy, idle := p.looks(units, e, now, slot)
 	for _, stage := range []struct {
-		lane Lane
+		lane Priority
 		kind Kind
 		best func() candidate
 	}{
-		{LaneTail, KindTail, func() candidate { return busy }},
-		{LaneHot, KindHot, func() candidate { return p.hot(units, e, now) }},
-		{LaneTail, KindTail, func() candidate { return idle }},
-		{LaneSweep, KindSweep, func() candidate { return p.sweep(units, e, now) }},
-		{LaneSweep, KindGap, func() candidate { return p.unread(units, e, now, LaneSweep, KindGap) }},
-		{LaneBackfill, KindBackfill, func() candidate { return p.backfill(units, e, now) }},
+		{PriorityTail, KindTail, func() candidate { return busy }},
+		{PriorityHot, KindHot, func() candidate { return p.hot(units, e, now) }},
+		{PriorityTail, KindTail, func() candidate { return idle }},
+		{PrioritySweep, KindSweep, func() candidate { return p.sweep(units, e, now) }},
+		{PrioritySweep, KindGap, func() candidate { return p.unread(units, e, now, PrioritySweep, KindGap) }},
+		{PriorityBackfill, KindBackfill, func() candidate { return p.backfill(units, e, now) }},
 	} {
 		turn, lent := p.pace(stage.kind, e, slot)
 		if blocked := max(slot.Wait[stage.lane], lent.Sub(now)); blocked > 0 {
@@ -183,7 +183,7 @@ const maxWait = time.Minute
 // pace returns when work of a kind has its next turn so that it does not spend faster than it was granted, and when it may be
 // done if nothing else has one: older time also takes an even part of what nobody wants, as how much of it there is to read shows
 // only as it is read. Looks keep their own time.
-func (p *Plan) pace(kind Kind, e events.Endpoint, slot Slot) (turn, lent time.Time) {
+func (p *Plan) pace(kind Kind, e events.Endpoint, slot InFlight) (turn, lent time.Time) {
 	last := slot.Last[kind]
 	if kind == KindTail || last.IsZero() {
 		return turn, lent
@@ -197,9 +197,9 @@ func (p *Plan) pace(kind Kind, e events.Endpoint, slot Slot) (turn, lent time.Ti
 }
 
 // active returns the pass in hand of a kind. Looks, of which each unit may have one, are found by looks.
-func (s *Slot) active(kind Kind) (candidate, bool) {
+func (s *InFlight) active(kind Kind) (candidate, bool) {
 	for _, w := range s.Active {
-		if w.Kind == kind && w.Lane != LaneTail {
+		if w.Kind == kind && w.Priority != PriorityTail {
 			return candidate{w, w.Due, true}, true
 		}
 	}
@@ -209,12 +209,12 @@ func (s *Slot) active(kind Kind) (candidate, bool) {
 // catchUpFrom is where a look begins at the earliest: CatchUp ago, or where reading ended before if the rows since then are
 // few.
 func (p *Plan) catchUpFrom(u *Unit, now time.Time) time.Time {
-	from := maxTime(u.Start, now.Add(-p.policy.CatchUp))
+	from := timeline.Later(u.Start, now.Add(-p.policy.CatchUp))
 	if _, ok := u.Read.LastRead(from); ok || !u.Start.Before(from) {
 		return from
 	}
-	last := maxTime(u.Read.Bounds().To, maxTime(u.Start, now.Add(-rangeLimit)))
-	if last.Before(from) && u.Density.Rows(Span{last, now}) <= u.paging().look {
+	last := timeline.Later(u.Read.Bounds().To, timeline.Later(u.Start, now.Add(-rangeLimit)))
+	if last.Before(from) && u.Density.Rows(timeline.Span{From: last, To: now}) <= u.paging().look {
 		return last
 	}
 	return from
@@ -231,40 +231,40 @@ func (p *Plan) frontier(u *Unit, now time.Time) time.Time {
 			}
 		}
 	}
-	return minTime(f, now)
+	return timeline.Earlier(f, now)
 }
 
 // looks returns the most urgent look of the busy units and of the idle ones.
-func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot Slot) (busy, idle candidate) {
+func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot InFlight) (busy, idle candidate) {
 	var lastIdle time.Time
 	for i, u := range units {
 		if u.Endpoint != e {
 			continue
 		}
-		if k := slices.IndexFunc(slot.Active, func(w Work) bool { return w.Lane == LaneTail && w.Unit == i }); k >= 0 {
+		if k := slices.IndexFunc(slot.Active, func(w Work) bool { return w.Priority == PriorityTail && w.Unit == i }); k >= 0 {
 			busy.offer(slot.Active[k], slot.Active[k].Due)
 			continue
 		}
 		f := p.frontier(u, now)
 		c := &p.Units[i]
 		due := u.LastLook.Add(c.Poll)
-		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > u.PollInterval+edge
+		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > u.PollInterval+timeline.Edge
 		if urgent {
-			due = minTime(u.LastLook, due)
+			due = timeline.Earlier(u.LastLook, due)
 		} else if !c.Busy {
-			lastIdle = maxTime(lastIdle, u.LastLook)
+			lastIdle = timeline.Later(lastIdle, u.LastLook)
 		}
-		due = maxTime(due, maxTime(u.NotBefore, u.Start.Add(time.Second)))
+		due = timeline.Later(due, timeline.Later(u.NotBefore, u.Start.Add(time.Second)))
 		to := &busy
 		if !urgent && !c.Busy {
 			to = &idle
 		}
 		if !to.ok || due.Before(to.due) {
-			to.offer(Work{Lane: LaneTail, Unit: i, From: f, To: now, Due: due}, due)
+			to.offer(Work{Priority: PriorityTail, Unit: i, From: f, To: now, Due: due}, due)
 		}
 	}
 	if rate := p.rate(classIdle, e); idle.ok && rate > 0 { // evenly spread, not in bursts
-		idle.due = maxTime(idle.due, lastIdle.Add(perRequest(rate)))
+		idle.due = timeline.Later(idle.due, lastIdle.Add(perRequest(rate)))
 	}
 	for _, c := range []*candidate{&busy, &idle} {
 		if c.ok && c.work.Requests == 0 && !c.due.After(now) {
@@ -281,40 +281,40 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 	c := &p.Units[w.Unit]
 	if pg.days {
 		w.Kind = KindProbe
-		dayStart := u.dayOf(w.From)
-		w.To = minTime(dayStart.Add(day), now)
-		rows := u.Density.Rows(Span{w.From, w.To})
+		dayStart := u.DayOf(w.From)
+		w.To = timeline.Earlier(dayStart.Add(timeline.Day), now)
+		rows := u.Density.Rows(timeline.Span{From: w.From, To: w.To})
 		w.Requests = 1 + rows/float64(pg.rows)
-		if u.dayRows(dayStart, now) <= pg.fill && p.rides(u, c, maxTime(dayStart, u.Start), w.From, now) {
-			w.Kind, w.From, w.Requests = KindTail, maxTime(dayStart, u.Start), 1
+		if u.dayRows(dayStart, now) <= pg.fill && p.rides(u, c, timeline.Later(dayStart, u.Start), w.From, now) {
+			w.Kind, w.From, w.Requests = KindTail, timeline.Later(dayStart, u.Start), 1
 		}
-		w.Sample = Span{w.From, w.To}
+		w.Sample = timeline.Span{From: w.From, To: w.To}
 		return w
 	}
 	w.Kind = KindTail
-	if u.Density.Rows(Span{w.From, w.To}) > pg.look {
+	if u.Density.Rows(timeline.Span{From: w.From, To: w.To}) > pg.look {
 		w.To = u.Density.Ahead(w.From, w.To, pg.look)
-		w.Sample = Span{w.From, w.To}
+		w.Sample = timeline.Span{From: w.From, To: w.To}
 	} else {
 		back := p.reach(u, now)
 		w.From = p.rideFrom(u, c, back, w.From, now)
-		w.Sample = Span{w.From, w.To}
-		w.From = minTime(w.From, hotFrom(u, back, w.From))
+		w.Sample = timeline.Span{From: w.From, To: w.To}
+		w.From = timeline.Earlier(w.From, hotFrom(u, back, w.From))
 	}
-	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
+	w.Requests = pg.requests(u.Density.Rows(timeline.Span{From: w.From, To: w.To}))
 	return w
 }
 
 // reach is how far back from now a look may begin so that all its rows fit on one page. It stops at held time.
 func (p *Plan) reach(u *Unit, now time.Time) time.Time {
 	pg := u.paging()
-	limit := maxTime(u.Start, now.Add(-pg.maxRange))
+	limit := timeline.Later(u.Start, now.Add(-pg.maxRange))
 	for _, h := range u.Held {
 		if h.Until.After(now) {
-			limit = maxTime(limit, h.To)
+			limit = timeline.Later(limit, h.To)
 		}
 	}
-	return minTime(u.Density.Back(now, limit, pg.fill), now)
+	return timeline.Earlier(u.Density.Back(now, limit, pg.fill), now)
 }
 
 // hotFrom returns the start of the first hot row since back, or now if there is none. Hot rows are read again with every look
@@ -322,7 +322,7 @@ func (p *Plan) reach(u *Unit, now time.Time) time.Time {
 func hotFrom(u *Unit, back, now time.Time) time.Time {
 	for _, r := range u.Hot {
 		if !r.Start.Before(back) {
-			now = minTime(now, r.Start)
+			now = timeline.Earlier(now, r.Start)
 		}
 	}
 	return now.Truncate(time.Second)
@@ -333,7 +333,7 @@ func (p *Plan) rideFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time 
 	next := now.Add(c.Poll)
 	to = to.Truncate(time.Second)
 	for _, z := range p.zones(u, c, now) {
-		zone := Span{maxTime(z.From, back), minTime(z.To, to)}
+		zone := timeline.Span{From: timeline.Later(z.From, back), To: timeline.Earlier(z.To, to)}
 		if !zone.From.Before(zone.To) {
 			continue
 		}
@@ -351,23 +351,23 @@ func (p *Plan) rides(u *Unit, c *Cadence, from, to, now time.Time) bool {
 
 // zone is the part of the time that one tier of sweeps is responsible for.
 type zone struct {
-	Span
+	timeline.Span
 	tier   int
 	period time.Duration
 }
 
 // zones returns the tiers of a unit as time, the youngest first. Nothing lies before the unit's start.
 func (p *Plan) zones(u *Unit, c *Cadence, now time.Time) []zone {
-	tiers := p.policy.tiers(u.Endpoint)
+	tiers := p.policy.TiersOf(u.Endpoint)
 	out := make([]zone, 0, len(tiers))
 	end := now
 	for k, t := range tiers {
-		from := maxTime(now.Add(-t.Within), u.Start)
+		from := timeline.Later(now.Add(-t.Within), u.Start)
 		if pagingOf(u.Endpoint).days {
-			from = maxTime(u.dayOf(now.Add(-t.Within)), u.Start)
+			from = timeline.Later(u.DayOf(now.Add(-t.Within)), u.Start)
 		}
 		if from.Before(end) {
-			out = append(out, zone{Span{from, end}, k, c.Sweep[k]})
+			out = append(out, zone{timeline.Span{From: from, To: end}, k, c.Sweep[k]})
 			end = from
 		}
 	}
@@ -375,17 +375,17 @@ func (p *Plan) zones(u *Unit, c *Cadence, now time.Time) []zone {
 }
 
 // dayOf returns the beginning of the server's calendar day that t is in.
-func (u *Unit) dayOf(t time.Time) time.Time {
-	return t.Add(u.Zone).Truncate(day).Add(-u.Zone)
+func (u *Unit) DayOf(t time.Time) time.Time {
+	return t.Add(u.Zone).Truncate(timeline.Day).Add(-u.Zone)
 }
 
 // dayRows returns the number of rows to be expected of the calendar day that begins at start: those that were counted, where that
 // was done. A day is read whole, whenever in it reading was to begin.
 func (u *Unit) dayRows(start, now time.Time) float64 {
-	if n, ok := u.Counts[dayName(start.Add(u.Zone))]; ok {
+	if n, ok := u.Counts[timeline.DayName(start.Add(u.Zone))]; ok {
 		return float64(n)
 	}
-	return u.Density.Rows(Span{start, minTime(start.Add(day), now)})
+	return u.Density.Rows(timeline.Span{From: start, To: timeline.Earlier(start.Add(timeline.Day), now)})
 }
 
 // task is work with a deadline. Tasks of one group come again with the same period.
@@ -413,13 +413,13 @@ func latest(tasks []task, rates []float64, now time.Time) candidate {
 			requests[t.group] += t.work.Requests
 			slack -= time.Duration(requests[t.group] / rate * float64(time.Minute))
 		}
-		if at := minTime(now.Add(slack), t.deadline); begin[t.group].IsZero() || at.Before(begin[t.group]) {
+		if at := timeline.Earlier(now.Add(slack), t.deadline); begin[t.group].IsZero() || at.Before(begin[t.group]) {
 			begin[t.group] = at
 		}
 	}
 	var best candidate
 	for _, t := range tasks {
-		due := maxTime(maxTime(begin[t.group], t.fresh), now)
+		due := timeline.Later(timeline.Later(begin[t.group], t.fresh), now)
 		if !best.ok || due.Before(best.due) {
 			best = candidate{t.work, due, true}
 		}
@@ -454,9 +454,9 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 		return cmp.Or(a.Read.Compare(b.Read), cmp.Compare(a.ID, b.ID))
 	})
 	for batch := range slices.Chunk(refs, pagingOf(u.Endpoint).rows) {
-		w := Work{Lane: LaneHot, Kind: KindHot, Unit: i, From: batch[0].Start, To: batch[0].Start, Refs: batch, Requests: 1}
+		w := Work{Priority: PriorityHot, Kind: KindHot, Unit: i, From: batch[0].Start, To: batch[0].Start, Refs: batch, Requests: 1}
 		for _, r := range batch {
-			w.From, w.To = minTime(w.From, r.Start), maxTime(w.To, r.Start)
+			w.From, w.To = timeline.Earlier(w.From, r.Start), timeline.Later(w.To, r.Start)
 		}
 		tasks = append(tasks, task{work: w, deadline: batch[0].Read.Add(p.Units[i].Hot)})
 	}
@@ -466,7 +466,7 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 // hotEnd is where the hot rows begin that the looks of a unit read along often enough.
 func (p *Plan) hotEnd(u *Unit, c *Cadence, now time.Time) time.Time {
 	if c.Busy {
-		return minTime(p.reach(u, now), p.frontier(u, now))
+		return timeline.Earlier(p.reach(u, now), p.frontier(u, now))
 	}
 	return p.frontier(u, now)
 }
@@ -477,8 +477,8 @@ func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 	for _, refs := range hotWindows(u, end) {
 		from := refs[0].Start.Truncate(time.Second)
 		w := Work{
-			Lane: LaneHot, Kind: KindHot, Unit: i, Refs: refs, Requests: 1,
-			From: from, To: minTime(refs[len(refs)-1].Start.Truncate(time.Second).Add(time.Second), end),
+			Priority: PriorityHot, Kind: KindHot, Unit: i, Refs: refs, Requests: 1,
+			From: from, To: timeline.Earlier(refs[len(refs)-1].Start.Truncate(time.Second).Add(time.Second), end),
 		}
 		deadline := now // a ref that was never read
 		if read, ok := u.Read.OldestRead(w.From, w.To); ok {

@@ -1,4 +1,4 @@
-package poll_test
+package plan_test
 
 import (
 	"slices"
@@ -8,36 +8,37 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/events"
-	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // A history of which nothing is known yet looks like a single page. It must not be read at the pace of one while the budget
 // lies idle.
 func TestHistoryUnknownIsReadWithWhatIsLeftOver(t *testing.T) {
-	now := base.Add(10 * day)
-	u := &poll.Unit{
+	now := base.Add(10 * timeline.Day)
+	u := &plan.Unit{
 		Endpoint: events.Conversations, Bot: "st-1", Start: base, PollInterval: time.Minute,
-		Read: &poll.Set{}, Density: &poll.Density{}, LastLook: now,
+		Read: &timeline.Set{}, Density: &timeline.Density{}, LastLook: now,
 	}
-	u.Read.Mark(now.Add(-2*day), now, now)
-	u.Density.Observe(poll.Span{From: now.Add(-2 * day), To: now}, nil)
-	units := []*poll.Unit{u}
-	policy := poll.DefaultPolicy()
+	u.Read.Mark(now.Add(-2*timeline.Day), now, now)
+	u.Density.Observe(timeline.Span{From: now.Add(-2 * timeline.Day), To: now}, nil)
+	units := []*plan.Unit{u}
+	policy := plan.DefaultPolicy()
 	policy.PerMinute = 600
 	policy.Latency = map[events.Endpoint]time.Duration{events.Conversations: 100 * time.Millisecond}
-	plan := poll.Derive(units, now, policy)
+	p := plan.Derive(units, now, policy)
 	sent := 0
-	last := poll.Slot{}
+	last := plan.InFlight{}
 	for at := now; at.Before(now.Add(30 * time.Second)); {
-		w, wait, ok := plan.Next(units, events.Conversations, at, last)
+		w, wait, ok := p.Next(units, events.Conversations, at, last)
 		if !ok {
 			at = at.Add(wait)
 			continue
 		}
-		if w.Lane == poll.LaneBackfill {
+		if w.Priority == plan.PriorityBackfill {
 			sent++
 		}
-		if w.Lane == poll.LaneTail {
+		if w.Priority == plan.PriorityTail {
 			u.LastLook = at
 		}
 		last.Last[w.Kind] = at
@@ -48,33 +49,33 @@ func TestHistoryUnknownIsReadWithWhatIsLeftOver(t *testing.T) {
 
 // Where requests are slow, sweeps can go on for ever, whatever the budget. They must leave gaps and history their turns.
 func TestSweepsLeaveGapsAndHistoryTheirTurns(t *testing.T) {
-	for name, gap := range map[string]poll.Span{
+	for name, gap := range map[string]timeline.Span{
 		"gap":     {From: noon.Add(-20 * time.Hour), To: noon.Add(-12 * time.Hour)},
-		"history": {From: noon.Add(-2 * day), To: noon.Add(-36 * time.Hour)},
+		"history": {From: noon.Add(-2 * timeline.Day), To: noon.Add(-36 * time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := readUnit(events.Conversations, gap.From, 1000)
-			u.PollInterval, u.Read = time.Minute, &poll.Set{}
+			u.PollInterval, u.Read = time.Minute, &timeline.Set{}
 			due := noon.Add(-time.Hour)
 			u.Read.Mark(due, noon, noon)
 			u.Read.Mark(gap.To, due, due)
-			units := []*poll.Unit{u}
+			units := []*plan.Unit{u}
 			const latency = 4 * time.Second
-			policy := poll.DefaultPolicy()
-			policy.PerMinute, policy.ConversationTiers = 600, quickTiers
+			policy := plan.DefaultPolicy()
+			policy.PerMinute, policy.ConversationTiers = 600, []plan.Tier{{Within: 2 * time.Hour, Every: 2 * time.Minute}, {Within: 7 * timeline.Day, Every: 10 * time.Minute}}
 			policy.Latency = map[events.Endpoint]time.Duration{events.Conversations: latency}
-			var slot poll.Slot
+			var slot plan.InFlight
 			for at := noon; u.Read.Gaps(u.Start, noon) != nil; {
 				require.Less(t, at.Sub(noon), 20*time.Minute)
-				w, wait, ok := poll.Derive(units, at, policy).Next(units, events.Conversations, at, slot)
+				w, wait, ok := plan.Derive(units, at, policy).Next(units, events.Conversations, at, slot)
 				if !ok {
 					at = at.Add(wait)
 					continue
 				}
 				slot.Last[w.Kind] = at
-				slot.Active = slices.DeleteFunc(slot.Active, func(a poll.Work) bool { return a.Kind == w.Kind })
+				slot.Active = slices.DeleteFunc(slot.Active, func(a plan.Work) bool { return a.Kind == w.Kind })
 				switch w.Requests--; {
-				case w.Lane == poll.LaneTail:
+				case w.Priority == plan.PriorityTail:
 					u.LastLook = at
 					u.Read.Mark(w.From, w.To, at)
 				case w.Requests >= 1:

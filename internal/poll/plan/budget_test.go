@@ -1,4 +1,4 @@
-package poll
+package plan
 
 import (
 	"math/rand/v2"
@@ -29,7 +29,7 @@ type appointment struct {
 }
 
 type taking struct {
-	lane Lane
+	lane Priority
 	at   time.Time
 }
 
@@ -62,7 +62,7 @@ func (w *budgetWorld) run(d time.Duration) {
 }
 
 // send sends a request if the budget allows it now.
-func (w *budgetWorld) send(lane Lane) (wait time.Duration, ok bool) {
+func (w *budgetWorld) send(lane Priority) (wait time.Duration, ok bool) {
 	slot, wait, ok := w.budget.TryTake(w.now, lane)
 	if !ok {
 		if wait <= 0 {
@@ -82,7 +82,7 @@ func (w *budgetWorld) send(lane Lane) (wait time.Duration, ok bool) {
 }
 
 // hunger makes a lane send whenever it may, until then.
-func (w *budgetWorld) hunger(lane Lane, until time.Time) {
+func (w *budgetWorld) hunger(lane Priority, until time.Time) {
 	if w.now.After(until) {
 		return
 	}
@@ -106,7 +106,7 @@ func (w *budgetWorld) most() int {
 }
 
 // fewest is the lowest number of requests that a lane sent in any span of this length.
-func (w *budgetWorld) fewest(lane Lane, from, to time.Time, span time.Duration) int {
+func (w *budgetWorld) fewest(lane Priority, from, to time.Time, span time.Duration) int {
 	fewest := 1 << 30
 	for start := from; !start.Add(span).After(to); start = start.Add(time.Second) {
 		n := 0
@@ -120,7 +120,7 @@ func (w *budgetWorld) fewest(lane Lane, from, to time.Time, span time.Duration) 
 	return fewest
 }
 
-var everyLane = []Lane{LaneTail, LaneHot, LaneSweep, LaneBackfill}
+var everyLane = []Priority{PriorityTail, PriorityHot, PrioritySweep, PriorityBackfill}
 
 // Whatever is asked, when, and however long answers take, no sliding minute at the server holds more than the limit.
 func TestBudgetIsNeverExceeded(t *testing.T) {
@@ -162,7 +162,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 
 // All lanes want everything: each gets its share in every minute, and nothing is left over.
 func TestBudgetSharesUnderContention(t *testing.T) {
-	for limit, want := range map[int][laneCount]int{
+	for limit, want := range map[int][PriorityCount]int{
 		1:   {},
 		7:   {3, 1, 1, 0},
 		10:  {5, 2, 1, 1},
@@ -181,7 +181,7 @@ func TestBudgetSharesUnderContention(t *testing.T) {
 			w.run(15 * time.Minute)
 			total := 0
 			for _, lane := range everyLane {
-				got := w.fewest(lane, start.Add(2*time.Minute), w.now, holdFor+slowest+time.Millisecond)
+				got := w.fewest(lane, start.Add(2*time.Minute), w.now, HoldFor+slowest+time.Millisecond)
 				require.GreaterOrEqual(t, got, want[lane], "limit %d, seed %d, %v", limit, seed, lane)
 				total += want[lane]
 			}
@@ -204,7 +204,7 @@ func TestBudgetLendsWhatIsNotWanted(t *testing.T) {
 			w.hunger(lane, w.now.Add(time.Hour))
 			w.run(10 * time.Minute)
 			want := 60 - 3*int(others)
-			require.GreaterOrEqual(t, w.fewest(lane, w.now.Add(-8*time.Minute), w.now, holdFor+time.Second+time.Millisecond), want)
+			require.GreaterOrEqual(t, w.fewest(lane, w.now.Add(-8*time.Minute), w.now, HoldFor+time.Second+time.Millisecond), want)
 			require.Equal(t, want, w.budget.Used(w.now)[lane])
 		}
 	}
@@ -215,28 +215,28 @@ func TestBudgetLendsWhatIsNotWanted(t *testing.T) {
 func TestBudgetGivesBackWhatWasLent(t *testing.T) {
 	w := newBudgetWorld(t, 60, 1)
 	w.latency = func() time.Duration { return 2 * time.Second }
-	w.budget.SetDemand(LaneBackfill, 1000)
+	w.budget.SetDemand(PriorityBackfill, 1000)
 	for range 60 { // spread, so that slots become free one by one
-		_, ok := w.send(LaneBackfill)
+		_, ok := w.send(PriorityBackfill)
 		require.True(t, ok)
 		w.run(time.Second)
 	}
-	w.hunger(LaneBackfill, w.now.Add(time.Hour))
-	require.Equal(t, 60, w.budget.Used(w.now)[LaneBackfill])
+	w.hunger(PriorityBackfill, w.now.Add(time.Hour))
+	require.Equal(t, 60, w.budget.Used(w.now)[PriorityBackfill])
 
-	w.budget.SetDemand(LaneTail, 1000)
-	w.budget.SetDemand(LaneHot, 1000)
-	w.hunger(LaneTail, w.now.Add(time.Hour))
-	w.hunger(LaneHot, w.now.Add(time.Hour))
+	w.budget.SetDemand(PriorityTail, 1000)
+	w.budget.SetDemand(PriorityHot, 1000)
+	w.hunger(PriorityTail, w.now.Add(time.Hour))
+	w.hunger(PriorityHot, w.now.Add(time.Hour))
 	for range 63 {
 		w.run(time.Second)
 		used := w.budget.Used(w.now)
-		total := used[LaneTail] + used[LaneHot] + used[LaneBackfill]
+		total := used[PriorityTail] + used[PriorityHot] + used[PriorityBackfill]
 		require.Equal(t, 60, total, "a free slot was withheld")
 	}
 	used := w.budget.Used(w.now)
-	require.GreaterOrEqual(t, used[LaneTail], 30)
-	require.GreaterOrEqual(t, used[LaneHot], 15)
+	require.GreaterOrEqual(t, used[PriorityTail], 30)
+	require.GreaterOrEqual(t, used[PriorityHot], 15)
 	require.LessOrEqual(t, w.most(), 60)
 }
 
@@ -245,26 +245,26 @@ func TestBudgetWait(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	at := func(s float64) time.Time { return now.Add(time.Duration(s * float64(time.Second))) }
 	b := NewBudget(2)
-	first, _, ok := b.TryTake(at(0), LaneTail)
+	first, _, ok := b.TryTake(at(0), PriorityTail)
 	require.True(t, ok)
-	second, _, ok := b.TryTake(at(1), LaneTail)
+	second, _, ok := b.TryTake(at(1), PriorityTail)
 	require.True(t, ok)
-	_, wait, ok := b.TryTake(at(2), LaneTail)
+	_, wait, ok := b.TryTake(at(2), PriorityTail)
 	require.False(t, ok)
-	require.Equal(t, holdFor, wait, "no answer came yet: none can be a minute old sooner")
+	require.Equal(t, HoldFor, wait, "no answer came yet: none can be a minute old sooner")
 
 	second.Done(at(3))
 	first.Done(at(5))
-	_, wait, ok = b.TryTake(at(10), LaneTail)
+	_, wait, ok = b.TryTake(at(10), PriorityTail)
 	require.False(t, ok)
 	require.Equal(t, 53*time.Second+10*time.Millisecond, wait)
-	_, _, ok = b.TryTake(at(10).Add(wait-1), LaneTail)
+	_, _, ok = b.TryTake(at(10).Add(wait-1), PriorityTail)
 	require.False(t, ok)
-	_, _, ok = b.TryTake(at(10).Add(wait), LaneTail)
+	_, _, ok = b.TryTake(at(10).Add(wait), PriorityTail)
 	require.True(t, ok)
-	require.Equal(t, [laneCount]int{LaneTail: 2}, b.Used(at(64)))
-	require.Equal(t, [laneCount]int{LaneTail: 1}, b.Used(at(66)))
-	_, _, ok = b.TryTake(at(64), LaneTail)
+	require.Equal(t, [PriorityCount]int{PriorityTail: 2}, b.Used(at(64)))
+	require.Equal(t, [PriorityCount]int{PriorityTail: 1}, b.Used(at(66)))
+	_, _, ok = b.TryTake(at(64), PriorityTail)
 	require.False(t, ok, "looking at a later time frees nothing")
 }
 
@@ -272,18 +272,18 @@ func TestBudgetWait(t *testing.T) {
 func TestBudgetWaitSeesShares(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	b := NewBudget(10)
-	b.SetDemand(LaneTail, 100) // 5 are kept
+	b.SetDemand(PriorityTail, 100) // 5 are kept
 	for i := range 5 {
-		slot, _, ok := b.TryTake(now, LaneTail)
+		slot, _, ok := b.TryTake(now, PriorityTail)
 		require.True(t, ok)
 		slot.Done(now.Add(time.Duration(i) * time.Second))
 	}
 	for i := range 5 {
-		slot, _, ok := b.TryTake(now, LaneSweep)
+		slot, _, ok := b.TryTake(now, PrioritySweep)
 		require.True(t, ok)
 		slot.Done(now.Add(time.Duration(10+i) * time.Second))
 	}
-	_, wait, ok := b.TryTake(now.Add(20*time.Second), LaneSweep)
+	_, wait, ok := b.TryTake(now.Add(20*time.Second), PrioritySweep)
 	require.False(t, ok)
 	require.Equal(t, 50*time.Second+10*time.Millisecond, wait)
 }
@@ -306,7 +306,7 @@ func TestBudgetPause(t *testing.T) {
 func TestBudgetIsSafeForConcurrentUse(t *testing.T) {
 	b := NewBudget(60)
 	start := time.Unix(1_000_000, 0)
-	var taken [laneCount]int
+	var taken [PriorityCount]int
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for i := range 200 {

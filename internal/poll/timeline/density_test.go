@@ -1,36 +1,16 @@
-package poll_test
+package timeline_test
 
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/timeline"
+	"agentassist-poller/internal/poll/timeline/timelinetest"
 )
-
-// arrivals are seconds at which rows start, by chance, at a rate that the shape gives for each moment.
-func arrivals(rnd *rand.Rand, from time.Time, length time.Duration, perDay float64, shape func(time.Time) float64) []time.Time {
-	peak := 0.0
-	for h := range 7 * 24 {
-		peak = max(peak, shape(from.Add(time.Duration(h)*time.Hour)))
-	}
-	var out []time.Time
-	for t := from; ; {
-		t = t.Add(time.Duration(rnd.ExpFloat64() / (perDay * peak) * float64(day)))
-		if t.Sub(from) >= length {
-			return out
-		}
-		if rnd.Float64() < shape(t)/peak {
-			out = append(out, t)
-		}
-	}
-}
-
-func flat(time.Time) float64 { return 1 }
 
 // wave is nine times busier at its height than at its lowest.
 func wave(t time.Time) float64 {
@@ -46,13 +26,6 @@ func office(t time.Time) float64 {
 	return v
 }
 
-// within returns those of the ordered times that lie in span.
-func within(all []time.Time, span poll.Span) []time.Time {
-	lo, _ := slices.BinarySearchFunc(all, span.From, time.Time.Compare)
-	hi, _ := slices.BinarySearchFunc(all, span.To, time.Time.Compare)
-	return all[lo:max(lo, hi)]
-}
-
 // History read forward in windows that must fit on a page takes about 1.3 times the pages there must be, counting every window
 // that turned out too full as a request lost. With perfect knowledge of the rate it would be 1.25.
 func TestDensitySizesWindowsOfOnePage(t *testing.T) {
@@ -61,8 +34,8 @@ func TestDensitySizesWindowsOfOnePage(t *testing.T) {
 		shape  func(time.Time) float64
 		most   float64 // 0: only printed
 	}{
-		"ten thousand a day":      {10_000, flat, 1.3},
-		"three hundred a day":     {300, flat, 1.31},
+		"ten thousand a day":      {10_000, timelinetest.Flat, 1.3},
+		"three hundred a day":     {300, timelinetest.Flat, 1.31},
 		"day and night, many":     {10_000, wave, 1.3},
 		"day and night, a few":    {1_000, wave, 1.35},
 		"office hours, many":      {10_000, office, 1.35},
@@ -75,12 +48,12 @@ func TestDensitySizesWindowsOfOnePage(t *testing.T) {
 			for seed := range uint64(6) {
 				rnd := rand.New(rand.NewPCG(seed, 11))
 				length := time.Duration(min(25_000/tt.perDay, 365) * float64(day))
-				all := arrivals(rnd, base, length, tt.perDay, tt.shape)
-				var d poll.Density
+				all := timelinetest.Arrivals(rnd, base, length, tt.perDay, tt.shape)
+				var d timeline.Density
 				end := base.Add(length)
 				for from := base; from.Before(end); {
-					w := poll.Span{From: from, To: d.Ahead(from, minTime(end, from.Add(7*day-time.Minute)), 83)}
-					rows := within(all, w)
+					w := timeline.Span{From: from, To: d.Ahead(from, timeline.Earlier(end, from.Add(7*day-time.Minute)), 83)}
+					rows := timelinetest.Within(all, w)
 					requests++
 					if len(rows) >= 100 { // read on by offset, which costs one request more
 						requests++
@@ -98,20 +71,13 @@ func TestDensitySizesWindowsOfOnePage(t *testing.T) {
 	}
 }
 
-func minTime(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
 func TestDensityWindowsStayWithinBounds(t *testing.T) {
 	for seed := range uint64(500) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
-		var d poll.Density
+		var d timeline.Density
 		for range rnd.IntN(20) {
 			from := base.Add(time.Duration(rnd.Int64N(int64(20 * day))))
-			span := poll.Span{From: from, To: from.Add(time.Duration(1 + rnd.Int64N(int64(2*day))))}
+			span := timeline.Span{From: from, To: from.Add(time.Duration(1 + rnd.Int64N(int64(2*day))))}
 			starts := make([]time.Time, rnd.IntN(1000))
 			for i := range starts {
 				starts[i] = from.Add(time.Duration(rnd.Int64N(int64(span.To.Sub(from)))))
@@ -124,22 +90,22 @@ func TestDensityWindowsStayWithinBounds(t *testing.T) {
 		to := d.Ahead(from, limit, rows)
 		require.False(t, to.After(limit))
 		require.True(t, to.After(from) || !limit.After(from))
-		require.LessOrEqual(t, d.Rows(poll.Span{From: from, To: to}), rows*1.5+d.Rate(to)*2+10, "seed %d", seed)
+		require.LessOrEqual(t, d.Rows(timeline.Span{From: from, To: to}), rows*1.5+d.Rate(to)*2+10, "seed %d", seed)
 		back := d.Back(limit, from, rows)
 		require.False(t, back.Before(from) || back.After(limit))
-		again, err := poll.DecodeDensity(d.AppendBinary(nil))
+		again, err := timeline.DecodeDensity(d.AppendBinary(nil))
 		require.NoError(t, err)
-		require.InEpsilon(t, d.Rows(poll.Span{From: base, To: base.Add(20 * day)}),
-			again.Rows(poll.Span{From: base, To: base.Add(20 * day)}), 1e-3)
+		require.InEpsilon(t, d.Rows(timeline.Span{From: base, To: base.Add(20 * day)}),
+			again.Rows(timeline.Span{From: base, To: base.Add(20 * day)}), 1e-3)
 	}
 }
 
 // A bot without rows costs a few bytes, and one look covers all that one look may.
 func TestDensityOfAQuietBot(t *testing.T) {
-	var d poll.Density
+	var d timeline.Density
 	now := base
 	for range 20 {
-		d.Observe(poll.Span{From: now, To: now.Add(day)}, nil)
+		d.Observe(timeline.Span{From: now, To: now.Add(day)}, nil)
 		now = now.Add(day)
 	}
 	require.Equal(t, now.Add(-6*day), d.Back(now, now.Add(-6*day), 78))
@@ -147,19 +113,19 @@ func TestDensityOfAQuietBot(t *testing.T) {
 }
 
 func FuzzDecodeDensity(f *testing.F) {
-	var d poll.Density
+	var d timeline.Density
 	f.Add(d.AppendBinary(nil))
-	d.Observe(poll.Span{From: base, To: base.Add(5 * time.Hour)}, []time.Time{base, base.Add(time.Hour)})
+	d.Observe(timeline.Span{From: base, To: base.Add(5 * time.Hour)}, []time.Time{base, base.Add(time.Hour)})
 	f.Add(d.AppendBinary(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := poll.DecodeDensity(b)
+		d, err := timeline.DecodeDensity(b)
 		if err != nil {
 			return
 		}
 		to := d.Ahead(base, base.Add(6*day), 82)
 		require.True(t, to.After(base))
-		require.False(t, math.IsNaN(d.Rows(poll.Span{From: base, To: base.Add(day)})))
-		_, err = poll.DecodeDensity(d.AppendBinary(nil))
+		require.False(t, math.IsNaN(d.Rows(timeline.Span{From: base, To: base.Add(day)})))
+		_, err = timeline.DecodeDensity(d.AppendBinary(nil))
 		require.NoError(t, err)
 	})
 }

@@ -1,10 +1,11 @@
-package poll
+package plan
 
 import (
 	"slices"
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // sweep returns the chunk of read time whose deadline is the earliest.
@@ -29,11 +30,11 @@ func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate 
 
 // sweepStretches adds what was read of one unit, by tier and last read. Time that looks read along is left to them.
 func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []task {
-	end := minTime(p.frontier(u, now), p.reach(u, now))
+	end := timeline.Earlier(p.frontier(u, now), p.reach(u, now))
 	pg := u.paging()
 	for _, z := range p.zones(u, &p.Units[i], now) {
-		for _, s := range u.Read.Stretches(z.From, minTime(z.To, end)) {
-			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
+		for _, s := range u.Read.ReadSpans(z.From, timeline.Earlier(z.To, end)) {
+			w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
 			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
 			tasks = append(tasks, task{w, s.ReadAt.Add(z.period), z.tier, s.ReadAt.Add(z.period / 8)})
 		}
@@ -48,8 +49,8 @@ func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
 	pg := u.paging()
 	w.From = w.From.Truncate(time.Second)
 	end := u.Read.ReadThrough(w.From)
-	page := u.Density.Ahead(w.From, minTime(end, w.From.Add(pg.maxRange)), pg.perRequest)
-	limit := u.Density.Ahead(w.From, minTime(end, w.From.Add(pg.maxRange)), pg.chunk)
+	page := u.Density.Ahead(w.From, timeline.Earlier(end, w.From.Add(pg.maxRange)), pg.perRequest)
+	limit := u.Density.Ahead(w.From, timeline.Earlier(end, w.From.Add(pg.maxRange)), pg.chunk)
 	for w.To.Before(limit) {
 		k := slices.IndexFunc(tasks, func(t task) bool { return t.work.Unit == w.Unit && t.work.From.Equal(w.To) })
 		if k < 0 || tasks[k].deadline.Sub(now) > p.periodAt(u, w.Unit, w.To, now)/4 {
@@ -57,9 +58,9 @@ func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
 		}
 		w.To = tasks[k].work.To
 	}
-	w.To = maxTime(minTime(w.To, limit), page)
-	w.Sample = Span{w.From, w.To}
-	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
+	w.To = timeline.Later(timeline.Earlier(w.To, limit), page)
+	w.Sample = timeline.Span{From: w.From, To: w.To}
+	w.Requests = pg.requests(u.Density.Rows(timeline.Span{From: w.From, To: w.To}))
 	return w
 }
 
@@ -79,21 +80,21 @@ func (p *Plan) periodAt(u *Unit, i int, t, now time.Time) time.Duration {
 func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 	end, pg := p.frontier(u, now), u.paging()
 	for _, z := range p.zones(u, &p.Units[i], now) {
-		for d := u.dayOf(z.From); d.Before(z.To); d = d.Add(day) {
-			span := Span{maxTime(d, u.Start), minTime(d.Add(day), end)}
+		for d := u.DayOf(z.From); d.Before(z.To); d = d.Add(timeline.Day) {
+			span := timeline.Span{From: timeline.Later(d, u.Start), To: timeline.Earlier(d.Add(timeline.Day), end)}
 			rows := u.dayRows(d, now)
 			if span.To.Equal(end) && rows <= pg.fill {
 				continue // looks read all of today
 			}
-			parts := u.Read.Stretches(span.From, span.To)
+			parts := u.Read.ReadSpans(span.From, span.To)
 			if len(parts) == 0 {
 				continue
 			}
 			oldest := parts[0].ReadAt
 			for _, s := range parts {
-				oldest = minTime(oldest, s.ReadAt)
+				oldest = timeline.Earlier(oldest, s.ReadAt)
 			}
-			w := Work{Lane: LaneSweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To, Sample: span}
+			w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To, Sample: span}
 			w.Requests = pg.requests(rows)
 			tasks = append(tasks, task{w, oldest.Add(z.period), z.tier, oldest.Add(z.period / 8)})
 		}
@@ -103,7 +104,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 
 // backfill returns the next window of history: first what should have been read, then what was asked for.
 func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candidate {
-	if c := p.unread(units, e, now, LaneBackfill, KindBackfill); c.ok {
+	if c := p.unread(units, e, now, PriorityBackfill, KindBackfill); c.ok {
 		return c
 	}
 	for i, u := range units {
@@ -111,7 +112,7 @@ func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candida
 			continue
 		}
 		if asked := u.unheld(u.Backfills, now); len(asked) > 0 {
-			w := p.window(units, i, asked[0], LaneBackfill, KindBackfill, now)
+			w := p.window(units, i, asked[0], PriorityBackfill, KindBackfill, now)
 			w.Asked = true
 			return candidate{w, now, true}
 		}
@@ -120,13 +121,13 @@ func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candida
 }
 
 // unread returns the first window of the oldest gap that a lane is responsible for: recent gaps are filled before history.
-func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, lane Lane, kind Kind) candidate {
-	best, unit := Span{}, -1
+func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, lane Priority, kind Kind) candidate {
+	best, unit := timeline.Span{}, -1
 	for i, u := range units {
 		if u.Endpoint != e || u.NotBefore.After(now) {
 			continue
 		}
-		if gaps := p.gaps(u, now, lane); len(gaps) > 0 && (unit < 0 || gaps[0].From.Before(best.From)) {
+		if gaps := p.Gaps(u, now, lane); len(gaps) > 0 && (unit < 0 || gaps[0].From.Before(best.From)) {
 			best, unit = gaps[0], i
 		}
 	}
@@ -136,16 +137,16 @@ func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, lane Lane
 	return candidate{p.window(units, unit, best, lane, kind, now), now, true}
 }
 
-// gaps returns the time never read that a lane is responsible for. Time that looks still reach is not a gap, nor is
+// Gaps returns the time never read that a lane is responsible for. Time that looks still reach is not a gap, nor is
 // time that is held.
-func (p *Plan) gaps(u *Unit, now time.Time, lane Lane) []Span {
+func (p *Plan) Gaps(u *Unit, now time.Time, lane Priority) []timeline.Span {
 	from, to := u.Start, p.catchUpFrom(u, now)
 	recent := now.Add(-p.policy.RecentGap)
 	if u.paging().days { // a day is read as a whole, by one lane
-		recent = u.dayOf(recent)
+		recent = u.DayOf(recent)
 	}
-	recent = minTime(maxTime(recent, from), to)
-	if lane == LaneSweep {
+	recent = timeline.Earlier(timeline.Later(recent, from), to)
+	if lane == PrioritySweep {
 		from = recent
 	} else {
 		to = recent
@@ -157,12 +158,12 @@ func (p *Plan) gaps(u *Unit, now time.Time, lane Lane) []Span {
 }
 
 // unheld takes held time out of spans.
-func (u *Unit) unheld(spans []Span, now time.Time) (out []Span) {
+func (u *Unit) unheld(spans []timeline.Span, now time.Time) (out []timeline.Span) {
 	for _, g := range spans {
 		for _, h := range u.Held {
 			if h.Until.After(now) && h.From.Before(g.To) && h.To.After(g.From) {
 				if g.From.Before(h.From) {
-					out = append(out, Span{g.From, h.From})
+					out = append(out, timeline.Span{From: g.From, To: h.From})
 				}
 				g.From = h.To
 			}
@@ -175,19 +176,19 @@ func (u *Unit) unheld(spans []Span, now time.Time) (out []Span) {
 }
 
 // window returns the first pass over a span to be read.
-func (p *Plan) window(units []*Unit, i int, span Span, lane Lane, kind Kind, now time.Time) Work {
+func (p *Plan) window(units []*Unit, i int, span timeline.Span, lane Priority, kind Kind, now time.Time) Work {
 	u := units[i]
 	pg := u.paging()
-	w := Work{Lane: lane, Kind: kind, Unit: i, From: span.From, Due: now}
+	w := Work{Priority: lane, Kind: kind, Unit: i, From: span.From, Due: now}
 	if pg.days {
-		d := u.dayOf(span.From)
-		w.To = minTime(d.Add(day), span.To)
-		w.Sample = Span{w.From, w.To}
+		d := u.DayOf(span.From)
+		w.To = timeline.Earlier(d.Add(timeline.Day), span.To)
+		w.Sample = timeline.Span{From: w.From, To: w.To}
 		w.Requests = pg.requests(u.dayRows(d, now))
 		return w
 	}
-	w.To = u.Density.Ahead(span.From, minTime(span.To, span.From.Add(pg.maxRange)), pg.window)
-	w.Sample = Span{w.From, w.To}
-	w.Requests = pg.requests(u.Density.Rows(Span{w.From, w.To}))
+	w.To = u.Density.Ahead(span.From, timeline.Earlier(span.To, span.From.Add(pg.maxRange)), pg.window)
+	w.Sample = timeline.Span{From: w.From, To: w.To}
+	w.Requests = pg.requests(u.Density.Rows(timeline.Span{From: w.From, To: w.To}))
 	return w
 }

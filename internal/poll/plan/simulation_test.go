@@ -1,4 +1,4 @@
-package poll_test
+package plan_test
 
 import (
 	"math"
@@ -10,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/events"
-	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
+	"agentassist-poller/internal/poll/timeline/timelinetest"
 )
 
 // A simulation plays one account against a model of the API in simulated time: only how many rows start when, how long
@@ -18,24 +20,24 @@ import (
 type simulation struct {
 	t      *testing.T
 	rnd    *rand.Rand
-	policy poll.Policy
-	budget *poll.Budget
+	policy plan.Policy
+	budget *plan.Budget
 	units  []*simUnit
-	plan   *poll.Plan
+	plan   *plan.Plan
 	now    time.Time
 	slots  map[events.Endpoint]*simSlot
 
 	sent     []time.Time // arrivals at the server, ascending
-	requests map[poll.Kind]map[events.Endpoint]int
-	observe  func(*simUnit, poll.Work) // before a pass is begun
+	requests map[plan.Kind]map[events.Endpoint]int
+	observe  func(*simUnit, plan.Work) // before a pass is begun
 }
 
 type simUnit struct {
-	poll.Unit
+	plan.Unit
 	index  int
 	rows   []time.Time // when rows start, ascending
 	handle time.Duration
-	hot    []poll.HotRef // ordered by start
+	hot    []plan.HotRef // ordered by start
 	late   time.Duration // the furthest that read_through fell behind
 	pause  time.Duration // the longest time between two looks
 }
@@ -45,31 +47,39 @@ type simSlot struct {
 	active []*simPass
 	busy   *simPass // the one whose request is under way
 	last   [6]time.Time
-	taken  poll.SlotTaken
+	taken  plan.Permit
 }
 
 type simPass struct {
-	work    poll.Work
-	windows []poll.Span // still to read, the next one last
-	pages   int         // of the window in hand
+	work    plan.Work
+	windows []timeline.Span // still to read, the next one last
+	pages   int             // of the window in hand
 	readAt  time.Time
-	read    []poll.Span
+	read    []timeline.Span
+}
+
+// pick returns the small size with -short, else the full one.
+func pick[T any](small, full T) T {
+	if testing.Short() {
+		return small
+	}
+	return full
 }
 
 const simEdge = 2 * time.Second
 
 func newSimulation(t *testing.T, seed uint64, now time.Time) *simulation {
 	return &simulation{
-		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), policy: poll.DefaultPolicy(), budget: poll.NewBudget(60), now: now,
-		slots: map[events.Endpoint]*simSlot{}, requests: map[poll.Kind]map[events.Endpoint]int{},
+		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), policy: plan.DefaultPolicy(), budget: plan.NewBudget(60), now: now,
+		slots: map[events.Endpoint]*simSlot{}, requests: map[plan.Kind]map[events.Endpoint]int{},
 	}
 }
 
 // add gives the account one more unit, with rows that go on until the end of the simulation.
 func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, perDay float64) *simUnit {
 	u := &simUnit{
-		Unit: poll.Unit{
-			Endpoint: e, Bot: bot, Start: start, Read: &poll.Set{}, Density: &poll.Density{},
+		Unit: plan.Unit{
+			Endpoint: e, Bot: bot, Start: start, Read: &timeline.Set{}, Density: &timeline.Density{},
 			PollInterval: map[events.Endpoint]time.Duration{
 				events.Interactions: 15 * time.Second, events.Conversations: time.Minute,
 				events.InteractionDetails: 30 * time.Second, events.CallDetails: 30 * time.Second,
@@ -78,7 +88,7 @@ func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, pe
 		index: len(s.units), handle: 10 * time.Minute,
 	}
 	if perDay > 0 {
-		u.rows = arrivals(s.rnd, start, end.Sub(start), perDay, flat)
+		u.rows = timelinetest.Arrivals(s.rnd, start, end.Sub(start), perDay, timelinetest.Flat)
 	}
 	s.units = append(s.units, u)
 	if s.slots[e] == nil {
@@ -87,10 +97,10 @@ func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, pe
 	return u
 }
 
-func (s *simulation) planUnits() []*poll.Unit {
-	out := make([]*poll.Unit, len(s.units))
+func (s *simulation) planUnits() []*plan.Unit {
+	out := make([]*plan.Unit, len(s.units))
 	for i, u := range s.units {
-		u.hot = slices.DeleteFunc(u.hot, func(h poll.HotRef) bool {
+		u.hot = slices.DeleteFunc(u.hot, func(h plan.HotRef) bool {
 			return h.Start.Add(u.handle + 30*time.Minute).Before(s.now)
 		})
 		u.Hot = append(u.Hot[:0], u.hot...)
@@ -106,9 +116,9 @@ func (s *simulation) run(end time.Time, step time.Duration, every func()) {
 	for s.now.Before(end) {
 		if s.now.Sub(derived) >= 10*time.Second {
 			units, derived = s.planUnits(), s.now
-			s.plan = poll.Derive(units, s.now, s.policy)
+			s.plan = plan.Derive(units, s.now, s.policy)
 			for lane, v := range s.plan.Demand() {
-				s.budget.SetDemand(poll.Lane(lane), v)
+				s.budget.SetDemand(plan.Priority(lane), v)
 			}
 		}
 		if every != nil && s.now.Sub(stepped) >= step {
@@ -128,15 +138,15 @@ func (s *simulation) run(end time.Time, step time.Duration, every func()) {
 		}
 		next := end
 		for _, slot := range s.slots {
-			next = minTime(next, slot.wake)
+			next = timeline.Earlier(next, slot.wake)
 		}
 		s.now = next
 	}
 }
 
 // next begins the next request of an endpoint, or sleeps.
-func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) {
-	state := poll.Slot{Last: slot.last}
+func (s *simulation) next(units []*plan.Unit, e events.Endpoint, slot *simSlot) {
+	state := plan.InFlight{Last: slot.last}
 	for _, p := range slot.active {
 		state.Active = append(state.Active, p.work)
 	}
@@ -147,9 +157,9 @@ func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) 
 			slot.wake = s.now.Add(wait)
 			return
 		}
-		taken, wait, ok := s.budget.TryTake(s.now, w.Lane)
+		taken, wait, ok := s.budget.TryTake(s.now, w.Priority)
 		if !ok {
-			state.Wait[w.Lane] = max(wait, time.Millisecond)
+			state.Wait[w.Priority] = max(wait, time.Millisecond)
 			continue
 		}
 		slot.taken, slot.busy = taken, s.resume(slot, w)
@@ -170,30 +180,30 @@ func (s *simulation) next(units []*poll.Unit, e events.Endpoint, slot *simSlot) 
 }
 
 // resume returns the pass in hand for a piece of work, or begins it.
-func (s *simulation) resume(slot *simSlot, w poll.Work) *simPass {
+func (s *simulation) resume(slot *simSlot, w plan.Work) *simPass {
 	for _, p := range slot.active {
-		if p.work.Kind == w.Kind && (w.Lane != poll.LaneTail || p.work.Unit == w.Unit) {
+		if p.work.Kind == w.Kind && (w.Priority != plan.PriorityTail || p.work.Unit == w.Unit) {
 			p.work.Due = s.now
 			return p
 		}
 	}
 	u := s.units[w.Unit]
-	require.False(s.t, w.From.Before(u.Start) && w.Kind != poll.KindHot, "%v before the start %v", w, u.Start)
+	require.False(s.t, w.From.Before(u.Start) && w.Kind != plan.KindHot, "%v before the start %v", w, u.Start)
 	require.False(s.t, w.To.After(s.now), "%v is in the future", w)
 	if u.Endpoint != events.Conversations {
-		require.Less(s.t, w.To.Sub(w.From), 7*day)
+		require.Less(s.t, w.To.Sub(w.From), 7*timeline.Day)
 		require.True(s.t, w.From.Before(w.To), "%v is empty", w)
 	}
 	if s.observe != nil {
 		s.observe(u, w)
 	}
-	if w.Lane == poll.LaneTail {
+	if w.Priority == plan.PriorityTail {
 		if !u.LastLook.IsZero() {
 			u.pause = max(u.pause, s.now.Sub(u.LastLook))
 		}
 		u.LastLook = s.now
 	}
-	p := &simPass{work: w, windows: []poll.Span{{From: w.From, To: w.To}}}
+	p := &simPass{work: w, windows: []timeline.Span{{From: w.From, To: w.To}}}
 	p.work.Due = s.now
 	slot.active = append(slot.active, p)
 	return p
@@ -216,17 +226,17 @@ func (s *simulation) arrived(e events.Endpoint, slot *simSlot) {
 		return
 	}
 	slot.active = slices.DeleteFunc(slot.active, func(x *simPass) bool { return x == p })
-	if p.work.Lane == poll.LaneTail {
+	if p.work.Priority == plan.PriorityTail {
 		u.late = max(u.late, s.now.Sub(s.readThrough(u)))
 	}
 	for _, span := range p.read {
-		span.To = minTime(span.To, p.readAt.Add(-simEdge))
+		span.To = timeline.Earlier(span.To, p.readAt.Add(-simEdge))
 		if !span.From.Before(span.To) {
 			continue
 		}
 		u.Read.Mark(span.From, span.To, p.readAt)
-		rows := within(u.rows, span)
-		sample := poll.Span{From: maxTime(span.From, p.work.Sample.From), To: minTime(span.To, p.work.Sample.To)}
+		rows := timelinetest.Within(u.rows, span)
+		sample := timeline.Span{From: timeline.Later(span.From, p.work.Sample.From), To: timeline.Earlier(span.To, p.work.Sample.To)}
 		u.Density.Observe(sample, rows)
 		s.noteHot(u, rows)
 	}
@@ -243,7 +253,7 @@ func (s *simulation) windowPage(u *simUnit, p *simPass) bool {
 		s.keysetPage(u, p, span)
 		return len(p.windows) == 0
 	}
-	n := len(within(u.rows, poll.Span{From: span.From, To: minTime(span.To, p.readAt)}))
+	n := len(timelinetest.Within(u.rows, timeline.Span{From: span.From, To: timeline.Earlier(span.To, p.readAt)}))
 	p.pages++
 	switch {
 	case u.Endpoint == events.Interactions && p.pages < 1+n/99:
@@ -255,7 +265,7 @@ func (s *simulation) windowPage(u *simUnit, p *simPass) bool {
 		return false
 	case u.Endpoint != events.Interactions && n >= 110: // too full: split
 		mid := span.From.Add((span.To.Sub(span.From) / 2).Truncate(time.Second))
-		p.windows = append(p.windows[:len(p.windows)-1], poll.Span{From: mid, To: span.To}, poll.Span{From: span.From, To: mid})
+		p.windows = append(p.windows[:len(p.windows)-1], timeline.Span{From: mid, To: span.To}, timeline.Span{From: span.From, To: mid})
 		p.pages = 0
 		return false
 	}
@@ -266,9 +276,9 @@ func (s *simulation) windowPage(u *simUnit, p *simPass) bool {
 
 // keysetPage handles a page of a window that is read on from where a page ends. A third of the rows are bot-only sessions, which
 // come first.
-func (s *simulation) keysetPage(u *simUnit, p *simPass, window poll.Span) {
+func (s *simulation) keysetPage(u *simUnit, p *simPass, window timeline.Span) {
 	part := u.Density.Cut(window, 97, false)
-	rows := within(u.rows, poll.Span{From: part.From, To: minTime(part.To, p.readAt)})
+	rows := timelinetest.Within(u.rows, timeline.Span{From: part.From, To: timeline.Earlier(part.To, p.readAt)})
 	var bots, shown int
 	for _, start := range rows {
 		if start.UnixNano()%3 == 0 {
@@ -294,28 +304,28 @@ func (s *simulation) keysetPage(u *simUnit, p *simPass, window poll.Span) {
 // conversationsPage does the same for conversations.
 func (s *simulation) conversationsPage(u *simUnit, p *simPass) bool {
 	p.pages++
-	dayStart := p.work.From.Truncate(day)
-	whole := poll.Span{From: dayStart, To: minTime(dayStart.Add(day), p.readAt)}
+	dayStart := p.work.From.Truncate(timeline.Day)
+	whole := timeline.Span{From: dayStart, To: timeline.Earlier(dayStart.Add(timeline.Day), p.readAt)}
 	switch p.work.Kind {
-	case poll.KindHot:
+	case plan.KindHot:
 		for i, h := range u.hot {
-			if slices.ContainsFunc(p.work.Refs, func(r poll.HotRef) bool { return r.ID == h.ID }) {
+			if slices.ContainsFunc(p.work.Refs, func(r plan.HotRef) bool { return r.ID == h.ID }) {
 				h.Read = p.readAt
 				u.hot[i] = h
 			}
 		}
 		return true
-	case poll.KindProbe:
-		fresh := len(within(u.rows, poll.Span{From: p.work.From, To: minTime(p.work.To, p.readAt)}))
+	case plan.KindProbe:
+		fresh := len(timelinetest.Within(u.rows, timeline.Span{From: p.work.From, To: timeline.Earlier(p.work.To, p.readAt)}))
 		if p.pages < 1+(fresh+19)/20 {
 			return false
 		}
-		p.read = []poll.Span{{From: p.work.From, To: p.work.To}}
+		p.read = []timeline.Span{{From: p.work.From, To: p.work.To}}
 	default:
-		if p.pages < 1+len(within(u.rows, whole))/20 {
+		if p.pages < 1+len(timelinetest.Within(u.rows, whole))/20 {
 			return false
 		}
-		p.read = []poll.Span{{From: p.work.From, To: whole.To}}
+		p.read = []timeline.Span{{From: p.work.From, To: whole.To}}
 	}
 	return true
 }
@@ -325,16 +335,16 @@ func (s *simulation) noteHot(u *simUnit, rows []time.Time) {
 		if start.Add(u.handle + 30*time.Minute).Before(s.now) {
 			continue
 		}
-		i, ok := slices.BinarySearchFunc(u.hot, start, func(h poll.HotRef, t time.Time) int { return h.Start.Compare(t) })
+		i, ok := slices.BinarySearchFunc(u.hot, start, func(h plan.HotRef, t time.Time) int { return h.Start.Compare(t) })
 		if !ok {
-			u.hot = slices.Insert(u.hot, i, poll.HotRef{ID: start.Format(time.RFC3339Nano), Start: start})
+			u.hot = slices.Insert(u.hot, i, plan.HotRef{ID: start.Format(time.RFC3339Nano), Start: start})
 		}
 	}
 }
 
 // wake tells the units of a bot that the account-wide endpoint saw a row of it.
 func (s *simulation) wake(p *simPass) {
-	if p.work.Kind != poll.KindTail {
+	if p.work.Kind != plan.KindTail {
 		return
 	}
 	for _, u := range s.units {
@@ -342,9 +352,9 @@ func (s *simulation) wake(p *simPass) {
 			continue
 		}
 		for _, span := range p.read {
-			if rows := within(u.rows, poll.Span{From: span.From, To: minTime(span.To, p.readAt)}); len(rows) > 0 && rows[len(rows)-1].After(u.LastLook) {
+			if rows := timelinetest.Within(u.rows, timeline.Span{From: span.From, To: timeline.Earlier(span.To, p.readAt)}); len(rows) > 0 && rows[len(rows)-1].After(u.LastLook) {
 				u.WokenAt = s.now
-				s.slots[u.Endpoint].wake = minTime(s.slots[u.Endpoint].wake, maxTime(s.now, s.free(u.Endpoint)))
+				s.slots[u.Endpoint].wake = timeline.Earlier(s.slots[u.Endpoint].wake, timeline.Later(s.now, s.free(u.Endpoint)))
 			}
 		}
 	}
@@ -358,16 +368,9 @@ func (s *simulation) free(e events.Endpoint) time.Time {
 	return s.now
 }
 
-func maxTime(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
-}
-
 // readThrough is how far the unit is read from an hour ago on.
 func (s *simulation) readThrough(u *simUnit) time.Time {
-	return u.Read.ReadThrough(maxTime(u.Start, s.now.Add(-time.Hour)))
+	return u.Read.ReadThrough(timeline.Later(u.Start, s.now.Add(-time.Hour)))
 }
 
 // checkBudget fails if more than the limit arrived in any sliding minute.
@@ -381,7 +384,7 @@ func (s *simulation) checkBudget() {
 }
 
 func (s *simulation) logRequests(since time.Duration) {
-	for _, k := range []poll.Kind{poll.KindTail, poll.KindProbe, poll.KindHot, poll.KindSweep, poll.KindGap, poll.KindBackfill} {
+	for _, k := range []plan.Kind{plan.KindTail, plan.KindProbe, plan.KindHot, plan.KindSweep, plan.KindGap, plan.KindBackfill} {
 		for _, e := range events.Endpoints() {
 			if n := s.requests[k][e]; n > 0 {
 				s.t.Logf("%-9s %-20s %6d requests, %5.2f a minute", k, e, n, float64(n)/since.Minutes())
@@ -393,7 +396,7 @@ func (s *simulation) logRequests(since time.Duration) {
 // One bot, 10,000 rows a day on each of the four endpoints, 60 requests a minute, a week of history that was read in one
 // go a moment ago, so that all of it wants to be swept at the same time.
 func TestSimulationTenThousandADay(t *testing.T) {
-	now := base.Add(7*day + 9*time.Hour)
+	now := base.Add(7*timeline.Day + 9*time.Hour)
 	length := pick(2*time.Hour, 14*time.Hour)
 	end := now.Add(length)
 	s := newSimulation(t, 1, now)
@@ -405,8 +408,8 @@ func TestSimulationTenThousandADay(t *testing.T) {
 		u := s.add(e, bot, base, end, 10_000)
 		u.Read.Mark(base, now, now)
 		for d := base; d.Before(now); d = d.Add(time.Hour) {
-			span := poll.Span{From: d, To: minTime(d.Add(time.Hour), now)}
-			u.Density.Observe(span, within(u.rows, span))
+			span := timeline.Span{From: d, To: timeline.Earlier(d.Add(time.Hour), now)}
+			u.Density.Observe(span, timelinetest.Within(u.rows, span))
 		}
 		u.LastLook = now
 	}
@@ -421,7 +424,7 @@ func TestSimulationTenThousandADay(t *testing.T) {
 				worst[u.Endpoint] = make([]float64, len(tiers))
 			}
 			for k, tier := range tiers {
-				read, ok := u.Read.OldestRead(maxTime(u.Start, s.now.Add(-tier.Within)), s.readThrough(u))
+				read, ok := u.Read.OldestRead(timeline.Later(u.Start, s.now.Add(-tier.Within)), s.readThrough(u))
 				require.True(t, ok)
 				age, stated := s.now.Sub(read), s.plan.Units[i].SeenWithin[k]
 				worst[u.Endpoint][k] = math.Max(worst[u.Endpoint][k], age.Seconds()/stated.Seconds())
@@ -512,7 +515,7 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 // The first read of 100,000 rows of history costs at most 1.05 times the fewest possible requests on interactions, and 1.3 on the
 // analytics endpoints, whatever offset counts. Until that is known a window must fit on one page, and chance alone costs 1.25.
 func TestSimulationFirstRead(t *testing.T) {
-	now := base.Add(70 * day)
+	now := base.Add(70 * timeline.Day)
 	for name, tt := range map[string]struct {
 		endpoint events.Endpoint
 		change   func(*simUnit)
@@ -536,8 +539,8 @@ func TestSimulationFirstRead(t *testing.T) {
 				s.run(now.Add(3*time.Hour), time.Minute, nil)
 				require.True(t, u.Read.Covered(base, now))
 				s.checkBudget()
-				requests := s.requests[poll.KindBackfill][tt.endpoint] + s.requests[poll.KindGap][tt.endpoint]
-				ratio := float64(requests) / (float64(len(within(u.rows, poll.Span{From: base, To: now}))) / 100)
+				requests := s.requests[plan.KindBackfill][tt.endpoint] + s.requests[plan.KindGap][tt.endpoint]
+				ratio := float64(requests) / (float64(len(timelinetest.Within(u.rows, timeline.Span{From: base, To: now}))) / 100)
 				require.LessOrEqual(t, ratio, tt.most, "seed %d", seed)
 				worst, sum = max(worst, ratio), sum+ratio
 			}

@@ -1,4 +1,4 @@
-package poll_test
+package timeline_test
 
 import (
 	"math/rand/v2"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 func TestLatenessQuantiles(t *testing.T) {
@@ -27,7 +27,7 @@ func TestLatenessQuantiles(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			var l poll.Lateness
+			var l timeline.Lateness
 			for _, d := range tt.seen {
 				l.Observe(now, d, 1)
 			}
@@ -44,7 +44,7 @@ func TestLatenessQuantilesAgainstSorting(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	now := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 	for range 200 {
-		var l poll.Lateness
+		var l timeline.Lateness
 		all := make([]time.Duration, 1+rnd.IntN(3000))
 		for i := range all {
 			all[i] = time.Duration(rnd.ExpFloat64() * float64(rnd.IntN(3600)) * float64(time.Second))
@@ -57,14 +57,14 @@ func TestLatenessQuantilesAgainstSorting(t *testing.T) {
 			require.GreaterOrEqual(t, got, want)
 			require.LessOrEqual(t, got, max(want*110/100, time.Second))
 		}
-		back, err := poll.DecodeLateness(l.AppendBinary(nil))
+		back, err := timeline.DecodeLateness(l.AppendBinary(nil))
 		require.NoError(t, err)
 		require.Equal(t, &l, back)
 	}
 }
 
 func TestLatenessForgetsAfterSevenDays(t *testing.T) {
-	var l poll.Lateness
+	var l timeline.Lateness
 	start := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 	l.Observe(start, 2*time.Hour, 1)
 	l.Observe(start.Add(6*day), time.Second, 1)
@@ -77,14 +77,14 @@ func TestLatenessMergeIsAnyOrder(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	start := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 	for range 300 {
-		var whole poll.Lateness
-		parts := make([]poll.Lateness, 3)
+		var whole timeline.Lateness
+		parts := make([]timeline.Lateness, 3)
 		for range rnd.IntN(60) {
 			at, d := start.Add(time.Duration(rnd.IntN(10*24))*time.Hour), time.Duration(rnd.Int64N(int64(3*day)))
 			parts[rnd.IntN(3)].Observe(at, d, 1)
 			whole.Observe(at, d, 1)
 		}
-		var ab, ba poll.Lateness
+		var ab, ba timeline.Lateness
 		for i := range parts {
 			ab.Merge(&parts[i])
 			ba.Merge(&parts[2-i])
@@ -95,16 +95,16 @@ func TestLatenessMergeIsAnyOrder(t *testing.T) {
 }
 
 func FuzzDecodeLateness(f *testing.F) {
-	var l poll.Lateness
+	var l timeline.Lateness
 	f.Add(l.AppendBinary(nil))
 	l.Observe(time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), time.Hour, 3)
 	f.Add(l.AppendBinary(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		l, err := poll.DecodeLateness(b)
+		l, err := timeline.DecodeLateness(b)
 		if err != nil {
 			return
 		}
-		again, err := poll.DecodeLateness(l.AppendBinary(nil))
+		again, err := timeline.DecodeLateness(l.AppendBinary(nil))
 		require.NoError(t, err)
 		require.Equal(t, l.Allowed(), again.Allowed())
 	})

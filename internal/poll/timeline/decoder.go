@@ -1,4 +1,4 @@
-package poll
+package timeline
 
 import (
 	"encoding/binary"

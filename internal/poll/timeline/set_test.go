@@ -1,4 +1,4 @@
-package poll_test
+package timeline_test
 
 import (
 	"math/rand/v2"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 const day = 24 * time.Hour
@@ -44,7 +44,7 @@ func (m *model) oldest(from, to int) (int, bool) {
 }
 
 // agree checks that a set says of every second what the model says. After Coalesce a set may say older, never fresher.
-func agree(t *testing.T, s *poll.Set, m *model, exact bool) {
+func agree(t *testing.T, s *timeline.Set, m *model, exact bool) {
 	t.Helper()
 	for i := range m {
 		read, ok := s.LastRead(at(i))
@@ -60,7 +60,7 @@ func agree(t *testing.T, s *poll.Set, m *model, exact bool) {
 func TestSetAgainstModel(t *testing.T) {
 	for seed := range uint64(10_000) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
-		var s poll.Set
+		var s timeline.Set
 		var m model
 		exact := true
 		now := len(m)
@@ -78,7 +78,7 @@ func TestSetAgainstModel(t *testing.T) {
 				gaps := s.Gaps(s.Bounds().From, s.Bounds().To)
 				require.LessOrEqual(t, s.Len(), max(limit, len(gaps)+1), "seed %d", seed)
 			case 2:
-				back, err := poll.DecodeSet(s.AppendBinary(nil))
+				back, err := timeline.DecodeSet(s.AppendBinary(nil))
 				require.NoError(t, err, "seed %d", seed)
 				s = *back
 			default:
@@ -121,7 +121,7 @@ func TestSetAgainstModel(t *testing.T) {
 				}
 			}
 			end := at(from)
-			for _, st := range s.Stretches(at(from), at(to)) {
+			for _, st := range s.ReadSpans(at(from), at(to)) {
 				if st.From.Before(end) || !st.From.Before(st.To) || st.To.After(at(to)) {
 					t.Fatalf("seed %d: stretch %v", seed, st)
 				}
@@ -133,10 +133,10 @@ func TestSetAgainstModel(t *testing.T) {
 
 // Parts of a millisecond are rounded so that no more is claimed than was read.
 func TestSetRoundsToTheCarefulSide(t *testing.T) {
-	var s poll.Set
+	var s timeline.Set
 	s.Mark(base.Add(100*time.Microsecond), base.Add(10*time.Second+900*time.Microsecond), base.Add(time.Minute+999*time.Microsecond))
 	require.False(t, s.Covered(base, base.Add(time.Second)))
-	require.Equal(t, poll.Span{From: base.Add(time.Millisecond), To: base.Add(10 * time.Second)}, s.Bounds())
+	require.Equal(t, timeline.Span{From: base.Add(time.Millisecond), To: base.Add(10 * time.Second)}, s.Bounds())
 	read, ok := s.LastRead(base.Add(time.Second))
 	require.True(t, ok)
 	require.Equal(t, base.Add(time.Minute), read)
@@ -144,7 +144,7 @@ func TestSetRoundsToTheCarefulSide(t *testing.T) {
 
 // A year of looks every 15 s with sweeps stays small, and what is lost of freshness stays in proportion.
 func TestSetCoalesceKeepsProportion(t *testing.T) {
-	var s poll.Set
+	var s timeline.Set
 	const limit = 128
 	for now := 15; now < 12*3600; now += 15 {
 		s.Mark(at(now-15), at(now), at(now))
@@ -163,7 +163,7 @@ func TestSetCoalesceKeepsProportion(t *testing.T) {
 }
 
 func TestDecodeSetRefuses(t *testing.T) {
-	var s poll.Set
+	var s timeline.Set
 	s.Mark(at(1), at(2), at(3))
 	good := s.AppendBinary(nil)
 	for name, b := range map[string][]byte{
@@ -171,28 +171,28 @@ func TestDecodeSetRefuses(t *testing.T) {
 		"more": append(append([]byte{}, good...), 0), "huge count": {1, 0xff, 0xff, 0xff, 0xff, 0x0f},
 		"empty stretch": {1, 1, 2, 0, 2}, "overflow": {1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 2},
 	} {
-		_, err := poll.DecodeSet(b)
+		_, err := timeline.DecodeSet(b)
 		require.ErrorContains(t, err, "read intervals", name)
 	}
 }
 
 func FuzzDecodeSet(f *testing.F) {
-	var s poll.Set
+	var s timeline.Set
 	f.Add(s.AppendBinary(nil))
 	s.Mark(at(0), at(10), at(20))
 	s.Mark(at(5), at(7), at(30))
 	s.Mark(at(50), at(70), at(80))
 	f.Add(s.AppendBinary(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := poll.DecodeSet(b)
+		s, err := timeline.DecodeSet(b)
 		if err != nil {
 			return
 		}
-		again, err := poll.DecodeSet(s.AppendBinary(nil))
+		again, err := timeline.DecodeSet(s.AppendBinary(nil))
 		require.NoError(t, err)
 		require.Equal(t, s.AppendBinary(nil), again.AppendBinary(nil))
 		var end time.Time
-		for i, g := range s.Stretches(s.Bounds().From, s.Bounds().To) {
+		for i, g := range s.ReadSpans(s.Bounds().From, s.Bounds().To) {
 			require.True(t, g.From.Before(g.To))
 			require.False(t, i > 0 && g.From.Before(end))
 			end = g.To
@@ -201,7 +201,7 @@ func FuzzDecodeSet(f *testing.F) {
 }
 
 func BenchmarkSetMark(b *testing.B) {
-	var s poll.Set
+	var s timeline.Set
 	sec := 0
 	for b.Loop() {
 		sec += 15

@@ -1,4 +1,4 @@
-package poll
+package plan
 
 import (
 	"math"
@@ -7,12 +7,9 @@ import (
 	"time"
 )
 
-// holdFor is how long a slot stays taken after the answer. It is a hair more than the server's minute: its timestamps may be
+// HoldFor is how long a slot stays taken after the answer. It is a hair more than the server's minute: its timestamps may be
 // cut to milliseconds, and its clock may be a little faster or slower than ours.
-const holdFor = time.Minute + 10*time.Millisecond
-
-// laneShares are the guaranteed shares of the budget.
-var laneShares = [laneCount]float64{LaneTail: 0.50, LaneHot: 0.25, LaneSweep: 0.15, LaneBackfill: 0.10}
+const HoldFor = time.Minute + 10*time.Millisecond
 
 // Budget is how many requests an account may send: at most limit in any sliding minute, as the server sees it.
 //
@@ -30,23 +27,23 @@ var laneShares = [laneCount]float64{LaneTail: 0.50, LaneHot: 0.25, LaneSweep: 0.
 type Budget struct {
 	mu      sync.Mutex
 	limit   int
-	demand  [laneCount]float64
-	used    [laneCount]int // slots taken and not free again, by lane
-	cooling []cooling      // those of them whose answer came, by the time when they are free
-	paused  time.Time      // nothing is given before
+	demand  [PriorityCount]float64
+	used    [PriorityCount]int // slots taken and not free again, by lane
+	cooling []cooling          // those of them whose answer came, by the time when they are free
+	paused  time.Time          // nothing is given before
 }
 
 type cooling struct {
-	lane Lane
+	lane Priority
 	free time.Time
 }
 
-// SlotTaken is the right to send one request. The zero value is none.
-type SlotTaken struct{ hold *hold }
+// Permit is the right to send one request. The zero value is none.
+type Permit struct{ hold *hold }
 
 type hold struct {
 	budget *Budget
-	lane   Lane
+	lane   Priority
 	done   bool
 }
 
@@ -54,7 +51,7 @@ type hold struct {
 func NewBudget(limit int) *Budget { return &Budget{limit: limit} }
 
 // SetDemand states how many requests a minute a lane wants.
-func (b *Budget) SetDemand(lane Lane, perMinute float64) {
+func (b *Budget) SetDemand(lane Priority, perMinute float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.demand[lane] = perMinute
@@ -62,32 +59,32 @@ func (b *Budget) SetDemand(lane Lane, perMinute float64) {
 
 // TryTake takes a slot for a request that is sent now. If there is none, it says how long there will be none for sure; it does
 // not wait. A slot that is taken counts until a minute after its Done, so that Done must follow, whatever came of the request.
-func (b *Budget) TryTake(now time.Time, lane Lane) (slot SlotTaken, wait time.Duration, ok bool) {
+func (b *Budget) TryTake(now time.Time, lane Priority) (slot Permit, wait time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if now.Before(b.paused) {
-		return SlotTaken{}, b.paused.Sub(now), false
+		return Permit{}, b.paused.Sub(now), false
 	}
 	b.release(now)
 	if b.allows(lane, b.used) {
 		b.used[lane]++
-		return SlotTaken{&hold{budget: b, lane: lane}}, 0, true
+		return Permit{&hold{budget: b, lane: lane}}, 0, true
 	}
 	used := b.used
 	for _, c := range b.cooling {
 		used[c.lane]--
 		if b.allows(lane, used) {
-			return SlotTaken{}, c.free.Sub(now), false
+			return Permit{}, c.free.Sub(now), false
 		}
 	}
-	return SlotTaken{}, holdFor, false // it hangs on answers that have not come
+	return Permit{}, HoldFor, false // it hangs on answers that have not come
 }
 
 // allows reports whether a lane may take one more slot when so many are used. Within its own share it may take any slot that
 // there is; beyond it only what leaves all others the rest of theirs.
-func (b *Budget) allows(lane Lane, used [laneCount]int) bool {
+func (b *Budget) allows(lane Priority, used [PriorityCount]int) bool {
 	total, owed := 0, 0
-	for l := range laneCount {
+	for l := range PriorityCount {
 		total += used[l]
 		if l != lane {
 			owed += max(0, b.reserve(l)-used[l])
@@ -100,9 +97,9 @@ func (b *Budget) allows(lane Lane, used [laneCount]int) bool {
 }
 
 // reserve is what is kept for a lane.
-func (b *Budget) reserve(lane Lane) int {
+func (b *Budget) reserve(lane Priority) int {
 	const rounding = 1e-9
-	share := math.Floor(laneShares[lane]*float64(b.limit) + rounding)
+	share := math.Floor(lane.Share()*float64(b.limit) + rounding)
 	return int(math.Ceil(min(share, max(b.demand[lane], 0))))
 }
 
@@ -116,7 +113,7 @@ func (b *Budget) release(now time.Time) {
 }
 
 // Done says that the answer came, or that none will. Only the first call counts.
-func (s SlotTaken) Done(now time.Time) {
+func (s Permit) Done(now time.Time) {
 	if s.hold == nil {
 		return
 	}
@@ -127,7 +124,7 @@ func (s SlotTaken) Done(now time.Time) {
 		return
 	}
 	s.hold.done = true
-	b.cool(cooling{s.hold.lane, now.Add(holdFor)})
+	b.cool(cooling{s.hold.lane, now.Add(HoldFor)})
 }
 
 // cool notes when a slot will be free.
@@ -145,8 +142,8 @@ func (b *Budget) Precharge(n int, until time.Time) {
 		n = min(n, b.limit-used)
 	}
 	for range n {
-		b.used[LaneBackfill]++
-		b.cool(cooling{LaneBackfill, until})
+		b.used[PriorityBackfill]++
+		b.cool(cooling{PriorityBackfill, until})
 	}
 }
 
@@ -167,7 +164,7 @@ func (b *Budget) PausedUntil() time.Time {
 }
 
 // Used is how many slots each lane holds: for requests under way, and for those answered within the last minute. It frees none.
-func (b *Budget) Used(now time.Time) [laneCount]int {
+func (b *Budget) Used(now time.Time) [PriorityCount]int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	used := b.used

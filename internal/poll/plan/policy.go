@@ -1,10 +1,11 @@
-package poll
+package plan
 
 import (
 	"math"
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
 )
 
 // Tier says that time up to Within old is to be read again at least every Every, budget permitting.
@@ -39,16 +40,17 @@ func DefaultPolicy() Policy {
 			events.Interactions: time.Second, events.Conversations: 5 * time.Second,
 			events.InteractionDetails: time.Second, events.CallDetails: time.Second,
 		},
-		Tiers:             []Tier{{2 * time.Hour, 5 * time.Minute}, {day, time.Hour}, {7 * day, 12 * time.Hour}},
-		ConversationTiers: []Tier{{day, 2 * time.Hour}, {7 * day, day}},
+		Tiers:             []Tier{{2 * time.Hour, 5 * time.Minute}, {timeline.Day, time.Hour}, {7 * timeline.Day, 12 * time.Hour}},
+		ConversationTiers: []Tier{{timeline.Day, 2 * time.Hour}, {7 * timeline.Day, timeline.Day}},
 		HotEvery:          time.Minute,
 		CatchUp:           time.Hour,
-		RecentGap:         day,
+		RecentGap:         timeline.Day,
 		BusyRate:          4.0 / 3600,
 	}
 }
 
-func (p *Policy) tiers(e events.Endpoint) []Tier {
+// TiersOf returns the tiers by which an endpoint is swept, the youngest first.
+func (p *Policy) TiersOf(e events.Endpoint) []Tier {
 	if pagingOf(e).days {
 		return p.ConversationTiers
 	}
@@ -70,18 +72,16 @@ type paging struct {
 
 const (
 	// rangeLimit keeps ranges below seven days.
-	rangeLimit = 7*day - time.Minute
+	rangeLimit = 7*timeline.Day - time.Minute
 	// A window that must fit on one page is aimed at so many rows that too full a page, which costs a request, is as rare as
 	// makes the fewest requests. For arrivals by chance the optimum is flat between 80 and 86 of 100.
 	onePage = 83
-	// The same where too full a page counts as far as it goes, so that next to nothing is lost by it.
-	keysetPage = 97
 )
 
 func pagingOf(e events.Endpoint) paging {
 	switch e {
 	case events.Conversations:
-		return paging{rows: 20, fill: 14, look: 20, perRequest: 20, maxRange: day, days: true}
+		return paging{rows: 20, fill: 14, look: 20, perRequest: 20, maxRange: timeline.Day, days: true}
 	case events.Interactions: // pages overlap by a row, and the last one should not be begun for a few rows
 		return paging{rows: 100, fill: 78, look: 455, chunk: 455, window: 50 * 98, perRequest: 91, maxRange: rangeLimit}
 	default:
@@ -101,7 +101,7 @@ func (u *Unit) paging() paging {
 		pg.perRequest = 85
 	}
 	if u.Keyset {
-		pg.look, pg.chunk, pg.window, pg.perRequest = keysetPage, 3*keysetPage, 8*keysetPage, 85
+		pg.look, pg.chunk, pg.window, pg.perRequest = timeline.KeysetRows, 3*timeline.KeysetRows, 8*timeline.KeysetRows, 85
 	}
 	return pg
 }

@@ -1,0 +1,50 @@
+// Package timeline describes spans of time and what is known of them: which were read and when (Set), how many rows they hold
+// (Density), and how late rows appear in them (Lateness).
+//
+// Its values know no clock and do no I/O. Each has a binary form, in which it is stored in a unit's progress.
+package timeline
+
+import "time"
+
+// Day is the length of a calendar day in UTC and in every fixed zone.
+const Day = 24 * time.Hour
+
+// Edge is how far behind the server's clock a read counts as complete. That clock is known to half a second, and
+// filters work in whole seconds.
+const Edge = 2 * time.Second
+
+// KeysetRows is how many rows a window is aimed at where a page that turns out too full counts as far as it goes, so that
+// next to nothing is lost by it.
+const KeysetRows = 97
+
+// Span is a range of time: From included, To excluded.
+type Span struct {
+	From, To time.Time
+}
+
+// DayName returns the date of t in UTC, as a key for what is known of a calendar day.
+func DayName(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// Earlier returns the earlier of two times.
+func Earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// Later returns the later of two times.
+func Later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// CeilSecond returns the first whole second not before t.
+func CeilSecond(t time.Time) time.Time {
+	if whole := t.Truncate(time.Second); whole.Before(t) {
+		return whole.Add(time.Second)
+	}
+	return t
+}

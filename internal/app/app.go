@@ -223,7 +223,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 func (a *App) inTrouble(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.trouble = status.Error{Text: err.Error(), Class: "retry", Since: time.Now(), Count: 1}.After(a.trouble)
+	a.trouble = status.Error{Text: err.Error(), Class: status.ClassRetry, Since: time.Now(), Count: 1}.After(a.trouble)
 }
 
 // pause waits for d. It returns false if ctx ended first.
@@ -485,7 +485,7 @@ func (a *App) Status() status.Status {
 	}
 	if stats, err := a.store.Stats(); err != nil {
 		s.Checkpoint.State = status.Failing
-		s.Checkpoint.LastError = &status.Error{Text: err.Error(), Class: "retry", Since: s.Now, Count: 1}
+		s.Checkpoint.LastError = &status.Error{Text: err.Error(), Class: status.ClassRetry, Since: s.Now, Count: 1}
 	} else {
 		s.Checkpoint.Bytes, s.Checkpoint.Entities = stats.Bytes, stats.Entities
 	}

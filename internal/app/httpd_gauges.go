@@ -22,7 +22,7 @@ var (
 	perEndpoint = []string{"account", "endpoint", "bot"}
 
 	accountRead      = gauge("account_read", "1 while this instance reads the account. Over all instances the highest should be 1.", "account")
-	endpointUp       = gauge("endpoint_up", "1 while the endpoint is read or waits its turn, 0 while it fails or has stopped.", perEndpoint...)
+	endpointUp       = gauge("endpoint_up", "1 while the endpoint is read or waits its turn, 0 while it fails.", perEndpoint...)
 	endpointLag      = gauge("endpoint_lag_seconds", "Now less the time up to which everything has been read.", perEndpoint...)
 	endpointComplete = gauge("endpoint_complete_up_to_timestamp_seconds", "The time up to which the stream is declared complete.", perEndpoint...)
 	endpointInterval = gauge("endpoint_poll_interval_seconds", "The poll interval that the budget attains.", perEndpoint...)
@@ -32,7 +32,7 @@ var (
 	budgetUsed       = gauge("budget_requests", "Requests in the last minute, by kind of work.", "account", "lane")
 	budgetLimit      = gauge("budget_limit", "Requests allowed in any minute.", "account")
 	clockSkew        = gauge("clock_skew_seconds", "Our clock less the API's.", "account")
-	deliveryUp       = gauge("delivery_up", "1 while events are delivered, 0 while delivery fails or has stopped.")
+	deliveryUp       = gauge("delivery_up", "1 while events are delivered, 0 while delivery fails.")
 	checkpointUp     = gauge("checkpoint_up", "1 while the checkpoint is written, 0 while that fails.")
 	checkpointBytes  = gauge("checkpoint_bytes", "Size of the checkpoint file.")
 	checkpointThings = gauge("checkpoint_entities", "Things that are remembered.")

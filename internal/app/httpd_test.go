@@ -128,7 +128,7 @@ func TestPageEscapesEverything(t *testing.T) {
 	s := exampleStatus()
 	s.Version, s.Delivery.Mode, s.Delivery.Brokers, s.Delivery.Registry, s.Checkpoint.Path = evil, evil, []string{evil}, evil, evil
 	a := &s.Accounts[0]
-	a.Name, a.AccountID, a.Notes, a.Budget.Lanes[0].Name = evil, evil, []string{evil}, evil
+	a.Name, a.AccountID, a.Budget.Lanes[0].Name = evil, evil, evil
 	e := &a.Endpoints[0]
 	e.Endpoint, e.BotName, e.BotID, e.Events = evil, evil, evil, map[string]int64{evil: 1}
 	e.Gaps = []status.Gap{{Reason: evil}}
@@ -183,12 +183,12 @@ func exampleStatus() status.Status {
 		{Within: seconds(7 * 24 * time.Hour), Every: seconds(6 * time.Hour), Actual: seconds(9 * time.Hour)},
 	}
 	return status.Status{
-		Version: "1.0.0", Now: now, Started: now.Add(-50 * time.Hour), State: status.Stopped,
+		Version: "1.0.0", Now: now, Started: now.Add(-50 * time.Hour), State: status.Failing,
 		Delivery: status.Delivery{
 			State: status.OK, Mode: "exactly-once", Brokers: []string{"kafka-0:9092", "kafka-1:9092"}, Registry: "http://registry:8081",
 			Published: 1234567, DeadLetters: 3, LastAck: before(1200 * time.Millisecond),
 		},
-		Checkpoint: status.Checkpoint{State: status.OK, Path: "/var/lib/poller/poller.db", Bytes: 48 << 20, Entities: 987654, Oldest: before(35 * 24 * time.Hour)},
+		Checkpoint: status.Checkpoint{State: status.OK, Path: "/var/lib/poller/poller.db", Bytes: 48 << 20, Entities: 987654},
 		Accounts: []status.Account{{
 			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa",
 			Owner: &status.Owner{State: status.OK, Partition: 17, Instance: "poller-0", Mine: true},
@@ -196,7 +196,6 @@ func exampleStatus() status.Status {
 				{Name: "new", Share: 0.5, Used: 24}, {Name: "hot", Share: 0.25, Used: 9}, {Name: "sweep", Share: 0.15, Used: 8}, {Name: "backfill", Share: 0.1},
 			}, BlockedUntil: nil},
 			ClockSkew: status.Of(-400 * time.Millisecond),
-			Notes:     []string{"An edit up to 24 h old is seen within 1 h 40 min; 80 requests a minute would make that 1 h."},
 			Jobs: []status.Job{{
 				ID: "9b1f0c52", State: "running", From: *before(72 * time.Hour), To: *before(48 * time.Hour), Republish: true,
 				Fraction: 0.375, Requests: 1204, Events: 40213, Updated: *before(20 * time.Second),
@@ -215,13 +214,13 @@ func exampleStatus() status.Status {
 					Gaps:   []status.Gap{{From: *before(2 * time.Hour), To: *before(110 * time.Minute), Reason: "the page could not be read"}},
 					Sweeps: sweeps[:1], Rows: 17002, Events: map[string]int64{"agentic-request": 5120},
 					LastError: &status.Error{Text: "POST aaconversation: the answer is HTML, not JSON", Hint: "a proxy answers in the API's place: check base_url and the proxy",
-						Class: "shape", Since: now.Add(-11 * time.Minute), Count: 7},
+						Class: status.ClassShape, Since: now.Add(-11 * time.Minute), Count: 7},
 				},
 				{
-					Endpoint: "interaction-details", State: status.Stopped, PollInterval: seconds(time.Minute), PollIntervalActual: seconds(time.Minute),
+					Endpoint: "interaction-details", State: status.Failing, PollInterval: seconds(time.Minute), PollIntervalActual: seconds(time.Minute),
 					Gaps: []status.Gap{}, Sweeps: []status.Sweep{}, Events: nil,
 					LastError: &status.Error{Text: "POST interactionDetails: status 403", Hint: "give the JWT app the scope SmartAssist Analytics and publish it",
-						Class: "permanent", Since: now.Add(-50 * time.Hour), Count: 1},
+						Class: status.ClassPermanent, Since: now.Add(-50 * time.Hour), Count: 1},
 				},
 			},
 		}},

@@ -223,9 +223,9 @@ func (o *owner) vacate(err error) {
 		if err == nil {
 			continue
 		}
-		trouble := status.Error{Text: err.Error(), Class: "retry", Since: time.Now().UTC(), Count: 1}
+		trouble := status.Error{Text: err.Error(), Class: status.ClassRetry, Since: time.Now().UTC(), Count: 1}
 		if may, known := kafka.Retryable(err); known && !may {
-			trouble.Class = "permanent"
+			trouble.Class = status.ClassPermanent
 		}
 		if was != nil && was.LastError != nil {
 			s.owner.State = status.Failing

@@ -72,7 +72,7 @@ func (o *owner) trust(s *seat, j *journal.Journal, lastWatermarks watermarkReade
 func (o *owner) refuse(s *seat, err *CheckpointError) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	trouble := &status.Error{Text: err.Error(), Hint: "run: " + err.command(), Class: "permanent", Since: time.Now().UTC(), Count: 1}
+	trouble := &status.Error{Text: err.Error(), Hint: "run: " + err.command(), Class: status.ClassPermanent, Since: time.Now().UTC(), Count: 1}
 	if was := s.owner; was != nil && was.LastError != nil && was.LastError.Text == trouble.Text {
 		trouble = trouble.After(was.LastError)
 	}

@@ -342,9 +342,9 @@ func (a *Account) refused(err error, failures int) {
 	} else {
 		trouble = *a.delivered.LastError
 	}
-	trouble.Text, trouble.Count, trouble.Class = err.Error(), failures+1, "permanent"
+	trouble.Text, trouble.Count, trouble.Class = err.Error(), failures+1, status.ClassPermanent
 	if may, _ := kafka.Retryable(err); may {
-		trouble.Class = "retry"
+		trouble.Class = status.ClassRetry
 	}
 	a.delivered.LastError = &trouble
 }

@@ -86,7 +86,7 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 		Gaps: []status.Gap{}, Sweeps: []status.Sweep{},
 	}
 	switch {
-	case u.lastError != nil && u.lastError.Class == "wait":
+	case u.lastError != nil && u.lastError.Class == status.ClassWait:
 		e.State = status.Waiting
 	case u.lastError != nil && u.failures >= redAfter[u.lastError.Class]:
 		e.State = status.Failing
@@ -126,4 +126,4 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 }
 
 // redAfter is how many failures in a row make an endpoint red, by class. What passes by itself is given time to.
-var redAfter = map[string]int{"retry": 5, "permanent": 1, "shape": 1}
+var redAfter = map[status.Class]int{status.ClassRetry: 5, status.ClassPermanent: 1, status.ClassShape: 1}

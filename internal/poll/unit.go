@@ -349,7 +349,7 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 		class = kore.Shape
 	}
 	u.failures++
-	if u.alike++; u.lastError != nil && u.lastError.Class != class.String() {
+	if u.alike++; u.lastError != nil && u.lastError.Class != classOf(class) {
 		u.alike = 1 // a strange page after ten lost connections is still the first
 	}
 	passing := class == kore.WaitUntil || class == kore.Retry
@@ -369,8 +369,21 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	if u.lastError == nil {
 		u.lastError = &status.Error{Since: now}
 	}
-	u.lastError.Text, u.lastError.Hint, u.lastError.Class, u.lastError.Count = err.Error(), hint, class.String(), u.failures
+	u.lastError.Text, u.lastError.Hint, u.lastError.Class, u.lastError.Count = err.Error(), hint, classOf(class), u.failures
 	return retry, passing, news
+}
+
+// classOf returns the class of an API error as the status names it.
+func classOf(c kore.Class) status.Class {
+	switch c {
+	case kore.WaitUntil:
+		return status.ClassWait
+	case kore.Permanent:
+		return status.ClassPermanent
+	case kore.Shape:
+		return status.ClassShape
+	}
+	return status.ClassRetry
 }
 
 // tryNextIID names another bot in the header iId of an account-wide endpoint, after the one that nobody chose was refused: one

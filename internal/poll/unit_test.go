@@ -11,6 +11,7 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/status"
 )
 
 // What passes by itself is tried again in place; what a person must change only now and then. A page of another shape may be
@@ -72,4 +73,14 @@ func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
 	u.refresh(epoch)
 	u.conclude(plan.Work{Priority: plan.PriorityHot, Kind: plan.KindHot}, &outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
 	require.Equal(t, epoch.Add(time.Minute), u.Hot[0].Read)
+}
+
+// The status, the log and the metrics name a class alike.
+func TestClassesHaveOneName(t *testing.T) {
+	for class, want := range map[kore.Class]status.Class{
+		kore.Retry: status.ClassRetry, kore.WaitUntil: status.ClassWait, kore.Permanent: status.ClassPermanent, kore.Shape: status.ClassShape,
+	} {
+		require.Equal(t, want, classOf(class))
+		require.Equal(t, string(want), class.String())
+	}
 }

@@ -20,12 +20,10 @@ const (
 	Waiting State = "waiting"
 	// Failing retries something that does not work; its window does not advance.
 	Failing State = "failing"
-	// Stopped does not retry: somebody must change something first.
-	Stopped State = "stopped"
 )
 
 // Red reports whether a person should look.
-func (s State) Red() bool { return s == Failing || s == Stopped }
+func (s State) Red() bool { return s == Failing }
 
 // Status is the whole of one process.
 type Status struct {
@@ -47,8 +45,6 @@ type Account struct {
 	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null until the API has been heard
 	Endpoints []Endpoint `json:"endpoints"`
 	Jobs      []Job      `json:"jobs,omitempty"` // backfills, the newest first
-	// Notes are sentences for people about the plan as a whole: what the budget attains, and what more would buy.
-	Notes []string `json:"notes,omitempty"`
 }
 
 // Job is a range of time that somebody asked for.
@@ -130,11 +126,22 @@ type Sweep struct {
 	Age    *Seconds `json:"age_seconds"`    // since the oldest re-read in reach; null before the first
 }
 
+// Class says what an error asks of the person who sees it.
+type Class string
+
+// The classes.
+const (
+	ClassRetry     Class = "retry"     // nothing: it is expected to pass
+	ClassWait      Class = "wait"      // nothing: the API said when it may be asked again
+	ClassPermanent Class = "permanent" // to change what the hint names
+	ClassShape     Class = "shape"     // to find out why the answer cannot be read: encryption, a proxy, another API
+)
+
 // Error is what goes wrong, in words for the person who must act.
 type Error struct {
 	Text  string    `json:"text"`
 	Hint  string    `json:"hint,omitempty"` // what to do or to change
-	Class string    `json:"class"`          // retry, wait-until, permanent or shape
+	Class Class     `json:"class"`
 	Since time.Time `json:"since"`
 	Count int       `json:"count"` // failures in a row
 }
@@ -161,12 +168,11 @@ type Delivery struct {
 
 // Checkpoint is what is remembered.
 type Checkpoint struct {
-	State     State      `json:"state"`
-	Path      string     `json:"path"`
-	Bytes     int64      `json:"bytes"`
-	Entities  int64      `json:"entities"`
-	Oldest    *time.Time `json:"oldest"` // how far back memory reaches
-	LastError *Error     `json:"last_error"`
+	State     State  `json:"state"`
+	Path      string `json:"path"`
+	Bytes     int64  `json:"bytes"`
+	Entities  int64  `json:"entities"`
+	LastError *Error `json:"last_error"`
 }
 
 // Worst returns the worst state of all parts.
@@ -196,8 +202,6 @@ func rank(s State) int {
 		return 1
 	case Failing:
 		return 2
-	case Stopped:
-		return 3
 	}
 	return 0
 }

@@ -27,14 +27,13 @@ func TestWorst(t *testing.T) {
 		{"all well", status.Status{Accounts: []status.Account{account(status.OK, status.OK)}}, status.OK},
 		{"waiting is not red", status.Status{Accounts: []status.Account{account(status.OK, status.Waiting)}}, status.Waiting},
 		{"one failing", status.Status{Accounts: []status.Account{account(status.OK), account(status.Failing, status.Waiting)}}, status.Failing},
-		{"one stopped", status.Status{Accounts: []status.Account{account(status.Stopped, status.Failing)}}, status.Stopped},
 		{"delivery", status.Status{Delivery: status.Delivery{State: status.Failing}, Accounts: []status.Account{account(status.OK)}}, status.Failing},
 		{"checkpoint", status.Status{Checkpoint: status.Checkpoint{State: status.Failing}}, status.Failing},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			require.Equal(t, test.want, test.in.Worst())
-			require.Equal(t, test.want == status.Failing || test.want == status.Stopped, test.in.Worst().Red())
+			require.Equal(t, test.want == status.Failing, test.in.Worst().Red())
 		})
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/app"
+	"agentassist-poller/internal/demo"
 
 	"github.com/spf13/cobra"
 )
@@ -75,18 +76,18 @@ func runCommand(hurry <-chan struct{}) *cobra.Command {
 
 func demoCommand() *cobra.Command {
 	c := &cobra.Command{Use: "demo", Short: "Show everything at work in one process, with nothing to set up", Args: cobra.NoArgs}
-	o := app.DemoOptions{Version: version()}
+	o := demo.Options{Version: version()}
 	c.Flags().DurationVar(&o.Duration, "duration", 0, "stop after this long, and compare what consumers see with what happened")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print one JSON object at the end instead of a view")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the simulated contact centre")
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8080", `address of metrics and status; "" for none`)
-	c.RunE = func(c *cobra.Command, _ []string) error { return app.Demo(c.Context(), output(c), o) }
+	c.RunE = func(c *cobra.Command, _ []string) error { return demo.Run(c.Context(), output(c), o) }
 	return c
 }
 
 func simulateCommand() *cobra.Command {
 	c := &cobra.Command{Use: "simulate", Short: "Serve a simulated Kore.ai API to try the poller on", Args: cobra.NoArgs}
-	var o app.SimulateOptions
+	var o demo.SimulateOptions
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8090", "address to serve on")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the world: the same seed tells the same story")
 	c.Flags().IntVar(&o.Accounts, "accounts", 1, "number of accounts")
@@ -98,7 +99,7 @@ func simulateCommand() *cobra.Command {
 	c.Flags().IntVar(&o.RequestsPerMinute, "requests-per-minute", 60, "budget of each account; negative for no limit")
 	c.Flags().Float64Var(&o.FaultRate, "fault-rate", 0, "share of answers that go wrong, 0 to 1")
 	c.Flags().StringSliceVar(&o.Faults, "faults", nil, "how they go wrong; all that pass by themselves if not given")
-	c.RunE = func(c *cobra.Command, _ []string) error { return app.Simulate(c.Context(), output(c), o) }
+	c.RunE = func(c *cobra.Command, _ []string) error { return demo.Simulate(c.Context(), output(c), o) }
 	return c
 }
 

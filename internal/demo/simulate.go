@@ -1,4 +1,4 @@
-package app
+package demo
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"agentassist-poller/internal/app"
 	"agentassist-poller/internal/koresim"
 )
 
@@ -25,14 +26,14 @@ type SimulateOptions struct {
 }
 
 // Simulate serves the simulated API until ctx ends, and prints a configuration to read it with.
-func Simulate(ctx context.Context, out Output, o SimulateOptions) error {
+func Simulate(ctx context.Context, out app.Output, o SimulateOptions) error {
 	profile, ok := koresim.ProfileNamed(o.Profile)
 	if !ok {
 		var names []string
 		for _, p := range koresim.Profiles() {
 			names = append(names, p.Name)
 		}
-		return &UsageError{fmt.Errorf("there is no profile %q; want one of %s", o.Profile, strings.Join(names, ", "))}
+		return &app.UsageError{Err: fmt.Errorf("there is no profile %q; want one of %s", o.Profile, strings.Join(names, ", "))}
 	}
 	cfg := koresim.Config{
 		Seed: o.Seed, Start: time.Now().Add(-o.History).UTC().Truncate(time.Second),
@@ -46,7 +47,7 @@ func Simulate(ctx context.Context, out Output, o SimulateOptions) error {
 		cfg.Pace = koresim.Burst
 	}
 	if err := cfg.Validate(); err != nil {
-		return &UsageError{err}
+		return &app.UsageError{Err: err}
 	}
 	sim, err := serveSim(o.Listen, cfg)
 	if err != nil {
@@ -56,14 +57,14 @@ func Simulate(ctx context.Context, out Output, o SimulateOptions) error {
 	return sim.Serve(ctx, sim.listener)
 }
 
-// simServer is a simulated API behind a socket.
-type simServer struct {
+// simulator is a simulated API behind a socket.
+type simulator struct {
 	*koresim.Server
 	listener net.Listener
 	url      string
 }
 
-func serveSim(listen string, cfg koresim.Config) (*simServer, error) {
+func serveSim(listen string, cfg koresim.Config) (*simulator, error) {
 	server, err := koresim.New(cfg)
 	if err != nil {
 		return nil, err
@@ -72,11 +73,11 @@ func serveSim(listen string, cfg koresim.Config) (*simServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w; choose another address with --listen", listen, err)
 	}
-	return &simServer{Server: server, listener: listener, url: "http://" + listener.Addr().String()}, nil
+	return &simulator{Server: server, listener: listener, url: "http://" + listener.Addr().String()}, nil
 }
 
 // config returns a configuration that reads the simulated API.
-func (s *simServer) config(perMinute int) string {
+func (s *simulator) config(perMinute int) string {
 	var b strings.Builder
 	b.WriteString("accounts:\n")
 	for _, a := range s.Accounts() {

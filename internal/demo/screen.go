@@ -1,4 +1,4 @@
-package app
+package demo
 
 import (
 	"bytes"
@@ -20,9 +20,9 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// demoView is what a person sees of the demo: on a terminal a picture that is drawn again four times a second, elsewhere a
+// screen is what a person sees of the demo: on a terminal a picture that is drawn again four times a second, elsewhere a
 // line every other second. It learns of events as any consumer would, from the topics.
-type demoView struct {
+type screen struct {
 	d        *demo
 	out      io.Writer
 	terminal bool
@@ -34,12 +34,12 @@ type demoView struct {
 	arrivals []time.Time // of the last ten seconds
 	first    map[events.Type]map[string]time.Time
 	latest   map[string]map[string]any // by entity, of the types that the KPIs are made of
-	alerts   []demoAlert
+	alerts   []alertLine
 	pending  int // edits that are still to come; -1 before the centre has closed
 }
 
-// demoAlert is one line about a feedback that is or was negative.
-type demoAlert struct {
+// alertLine is one line about a feedback that is or was negative.
+type alertLine struct {
 	at   time.Time
 	text string
 	bad  bool
@@ -47,76 +47,76 @@ type demoAlert struct {
 
 const maxAlerts = 6
 
-func newDemoView(d *demo) *demoView {
-	v := &demoView{
+func newScreen(d *demo) *screen {
+	sc := &screen{
 		d: d, out: d.out.Out, began: time.Now(), counts: map[events.Type]int{}, pending: -1,
 		first: map[events.Type]map[string]time.Time{}, latest: map[string]map[string]any{},
 	}
 	if d.o.JSON {
-		v.out = io.Discard
+		sc.out = io.Discard
 	}
-	if f, ok := v.out.(*os.File); ok {
-		v.terminal = term.IsTerminal(int(f.Fd()))
+	if f, ok := sc.out.(*os.File); ok {
+		sc.terminal = term.IsTerminal(int(f.Fd()))
 	}
-	return v
+	return sc
 }
 
-// saw takes one record.
-func (v *demoView) saw(topic string, fields map[string]any, now time.Time) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if topic == v.d.names.Negative() {
-		v.alert(fields, now)
+// record takes one record of a topic.
+func (sc *screen) record(topic string, fields map[string]any, now time.Time) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if topic == sc.d.names.Negative() {
+		sc.alert(fields, now)
 		return
 	}
-	t := events.Type(strings.TrimPrefix(topic, v.d.names.Event("")))
-	v.counts[t]++
-	v.total++
-	v.arrivals = append(v.arrivals, now)
-	if v.first[t] == nil {
-		v.first[t] = map[string]time.Time{}
+	t := events.Type(strings.TrimPrefix(topic, sc.d.names.Event("")))
+	sc.counts[t]++
+	sc.total++
+	sc.arrivals = append(sc.arrivals, now)
+	if sc.first[t] == nil {
+		sc.first[t] = map[string]time.Time{}
 	}
-	if key := koresim.KeyOf(t, fields); v.first[t][key].IsZero() {
-		v.first[t][key] = now
+	if key := koresim.KeyOf(t, fields); sc.first[t][key].IsZero() {
+		sc.first[t][key] = now
 	}
 	switch t {
 	case events.TypeCoachingTriggered, events.TypeAgentEngagement, events.TypeSuggestionUsed, events.TypeSuggestionShown:
 		fields["type"] = t
-		v.latest[text(fields, "entity_id")] = fields
+		sc.latest[text(fields, "entity_id")] = fields
 	}
 }
 
-func (v *demoView) alert(fields map[string]any, now time.Time) {
+func (sc *screen) alert(fields map[string]any, now time.Time) {
 	who := "an agent"
 	if agent, ok := fields["agent"].(map[string]any); ok && text(agent, "name") != "" {
 		who = text(agent, "name")
 	} else if text(fields, "given_by") == "CUSTOMER" {
 		who = "a customer"
 	}
-	a := demoAlert{at: now, bad: text(fields, "sentiment") == events.SentimentNegative}
+	a := alertLine{at: now, bad: text(fields, "sentiment") == events.SentimentNegative}
 	a.text = fmt.Sprintf("%s on %s", who, orText(text(fields, "target_type"), text(fields, "feedback_type")))
 	if comment := text(fields, "comment"); comment != "" {
 		a.text += ": " + comment
 	}
-	if v.alerts = append(v.alerts, a); len(v.alerts) > maxAlerts {
-		v.alerts = v.alerts[1:]
+	if sc.alerts = append(sc.alerts, a); len(sc.alerts) > maxAlerts {
+		sc.alerts = sc.alerts[1:]
 	}
 }
 
 // closing notes how many edits are still to come.
-func (v *demoView) closing(pending int, r *DemoResult) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.pending = pending + r.Lost
+func (sc *screen) closing(pending int, r *Result) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.pending = pending + r.Lost
 }
 
 // freshness returns how long 99 of 100 things took from being readable upstream to being read from their topic.
-func (v *demoView) freshness(ledger iter.Seq[*koresim.Entry]) time.Duration {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+func (sc *screen) freshness(ledger iter.Seq[*koresim.Entry]) time.Duration {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
 	var took []time.Duration
 	for e := range ledger {
-		arrived := v.first[e.Type][e.Key]
+		arrived := sc.first[e.Type][e.Key]
 		var visible time.Time
 		for _, view := range e.Views {
 			if len(view.Versions) > 0 && (visible.IsZero() || view.Versions[0].Visible.Before(visible)) {
@@ -130,15 +130,15 @@ func (v *demoView) freshness(ledger iter.Seq[*koresim.Entry]) time.Duration {
 	return quantile(took, 0.99)
 }
 
-// run shows the view until ctx ends.
-func (v *demoView) run(ctx context.Context) error {
+// run draws until ctx ends.
+func (sc *screen) run(ctx context.Context) error {
 	every := 2 * time.Second
-	if v.terminal {
+	if sc.terminal {
 		every = 250 * time.Millisecond
-		fmt.Fprint(v.out, "\x1b[?25l\x1b[2J")
-		defer fmt.Fprint(v.out, "\x1b[?25h\n")
-	} else if v.d.app.Addr() != "" {
-		fmt.Fprintf(v.out, "status page: http://%s/\n", v.d.app.Addr())
+		fmt.Fprint(sc.out, "\x1b[?25l\x1b[2J")
+		defer fmt.Fprint(sc.out, "\x1b[?25h\n")
+	} else if sc.d.app.Addr() != "" {
+		fmt.Fprintf(sc.out, "status page: http://%s/\n", sc.d.app.Addr())
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -148,53 +148,53 @@ func (v *demoView) run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		s := v.d.app.Status()
-		v.mu.Lock()
-		if v.terminal {
-			v.draw(&s)
+		s := sc.d.app.Status()
+		sc.mu.Lock()
+		if sc.terminal {
+			sc.draw(&s)
 		} else {
-			v.line(&s)
+			sc.line(&s)
 		}
-		v.mu.Unlock()
+		sc.mu.Unlock()
 	}
 }
 
 // line writes the state as one line, for logs and pipes.
-func (v *demoView) line(s *status.Status) {
-	k := v.kpis()
-	fmt.Fprintf(v.out, "%4s  %6d events  %5.1f/s  adoption %s  adherence %s  handle time %s  %d alerts  %s\n",
-		time.Since(v.began).Round(time.Second), v.total, v.rate(), k.adoption, k.adherence, k.handleTime, len(v.alerts), v.stage(s))
+func (sc *screen) line(s *status.Status) {
+	k := sc.kpis()
+	fmt.Fprintf(sc.out, "%4s  %6d events  %5.1f/s  adoption %s  adherence %s  handle time %s  %d alerts  %s\n",
+		time.Since(sc.began).Round(time.Second), sc.total, sc.rate(), k.adoption, k.adherence, k.handleTime, len(sc.alerts), sc.stage(s))
 }
 
-func (v *demoView) stage(s *status.Status) string {
+func (sc *screen) stage(s *status.Status) string {
 	switch {
-	case v.pending > 0:
-		return fmt.Sprintf("closed; %d edits to come", v.pending)
-	case v.d.o.Duration > 0 && time.Since(v.began) > v.d.o.Duration:
+	case sc.pending > 0:
+		return fmt.Sprintf("closed; %d edits to come", sc.pending)
+	case sc.d.o.Duration > 0 && time.Since(sc.began) > sc.d.o.Duration:
 		return "closed; waiting for the last edits"
 	}
 	return string(s.State)
 }
 
 // rate is the number of events a second over the last ten seconds.
-func (v *demoView) rate() float64 {
+func (sc *screen) rate() float64 {
 	cut := time.Now().Add(-10 * time.Second)
-	v.arrivals = slices.DeleteFunc(v.arrivals, func(t time.Time) bool { return t.Before(cut) })
-	return float64(len(v.arrivals)) / min(10, max(1, time.Since(v.began).Seconds()))
+	sc.arrivals = slices.DeleteFunc(sc.arrivals, func(t time.Time) bool { return t.Before(cut) })
+	return float64(len(sc.arrivals)) / min(10, max(1, time.Since(sc.began).Seconds()))
 }
 
-type demoKPIs struct{ adoption, adherence, handleTime string }
+type figures struct{ adoption, adherence, handleTime string }
 
 // kpis are three figures as a stream processor would compute them from the topics.
-func (v *demoView) kpis() demoKPIs {
+func (sc *screen) kpis() figures {
 	var shown, used, nudges, adhered, served, seconds float64
 	taken := map[string]bool{} // what something was used of
-	for _, f := range v.latest {
+	for _, f := range sc.latest {
 		if f["type"] == events.TypeSuggestionUsed {
 			taken[text(f, "parent_entity_id")] = true
 		}
 	}
-	for id, f := range v.latest {
+	for id, f := range sc.latest {
 		switch f["type"] {
 		case events.TypeSuggestionShown:
 			shown++
@@ -215,7 +215,7 @@ func (v *demoView) kpis() demoKPIs {
 			}
 		}
 	}
-	k := demoKPIs{"-", "-", "-"}
+	k := figures{"-", "-", "-"}
 	if shown > 0 {
 		k.adoption = fmt.Sprintf("%.0f%%", 100*used/shown)
 	}
@@ -228,35 +228,35 @@ func (v *demoView) kpis() demoKPIs {
 	return k
 }
 
-// The colours of the terminal view.
+// The colours of the terminal.
 const (
 	bold, dim, red, green, plain = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 )
 
 // draw paints the whole picture anew, in one write.
-func (v *demoView) draw(s *status.Status) {
+func (sc *screen) draw(s *status.Status) {
 	var b bytes.Buffer
 	b.WriteString("\x1b[H")
 	row := func(format string, args ...any) {
 		fmt.Fprintf(&b, format, args...)
 		b.WriteString("\x1b[K\n")
 	}
-	k := v.kpis()
+	k := sc.kpis()
 	row(" %sagentassist-poller%s  a simulated contact centre, read and published for real", bold, plain)
 	where := ""
-	if v.d.app.Addr() != "" {
-		where = "http://" + v.d.app.Addr() + "/"
+	if sc.d.app.Addr() != "" {
+		where = "http://" + sc.d.app.Addr() + "/"
 	}
-	row(" %s%s  %s  Kafka at %s%s", dim, time.Since(v.began).Round(time.Second), where, v.d.broker.ListenAddrs()[0], plain)
+	row(" %s%s  %s  Kafka at %s%s", dim, time.Since(sc.began).Round(time.Second), where, sc.d.broker.ListenAddrs()[0], plain)
 	row("")
-	row(" %d events  %.1f/s   %s", v.total, v.rate(), v.stage(s))
+	row(" %d events  %.1f/s   %s", sc.total, sc.rate(), sc.stage(s))
 	row("")
 	most := 1
-	for n := range maps.Values(v.counts) {
+	for n := range maps.Values(sc.counts) {
 		most = max(most, n)
 	}
 	for _, t := range events.Types() {
-		row("  %-19s %6d %s%s%s", t, v.counts[t], green, strings.Repeat("▇", v.counts[t]*36/most), plain)
+		row("  %-19s %6d %s%s%s", t, sc.counts[t], green, strings.Repeat("▇", sc.counts[t]*36/most), plain)
 	}
 	row("")
 	row(" %ssuggestions taken%s %s   %scoaching adhered to%s %s   %saverage handle time%s %s",
@@ -264,11 +264,11 @@ func (v *demoView) draw(s *status.Status) {
 	row("")
 	row(" %snegative feedback%s", bold, plain)
 	for i := range maxAlerts {
-		if i >= len(v.alerts) {
+		if i >= len(sc.alerts) {
 			row("")
 			continue
 		}
-		a := v.alerts[len(v.alerts)-1-i]
+		a := sc.alerts[len(sc.alerts)-1-i]
 		mark := red + "▼" + plain
 		if !a.bad {
 			mark = green + "▲" + plain
@@ -276,12 +276,12 @@ func (v *demoView) draw(s *status.Status) {
 		row("  %s %s %s", mark, a.at.Format(time.TimeOnly), clip(a.text, 90))
 	}
 	row("")
-	v.drawAccounts(&b, s, row)
+	sc.drawAccounts(&b, s, row)
 	b.WriteString("\x1b[J")
-	io.WriteString(v.out, b.String())
+	io.WriteString(sc.out, b.String())
 }
 
-func (v *demoView) drawAccounts(b *bytes.Buffer, s *status.Status, row func(string, ...any)) {
+func (sc *screen) drawAccounts(b *bytes.Buffer, s *status.Status, row func(string, ...any)) {
 	row(" %sendpoint                    behind   complete up to   looks every%s", bold, plain)
 	for _, a := range s.Accounts {
 		for _, e := range a.Endpoints {

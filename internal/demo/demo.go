@@ -1,4 +1,6 @@
-package app
+// Package demo shows the poller without an account: poller demo runs it beside a simulated contact centre, a broker and a schema
+// registry in one process, and poller simulate serves the contact centre to a poller of its own.
+package demo
 
 import (
 	"context"
@@ -17,46 +19,47 @@ import (
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 	"golang.org/x/sync/errgroup"
 
+	"agentassist-poller/internal/app"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kafka/kafkaread"
 	"agentassist-poller/internal/koresim"
 )
 
-// DemoOptions are the flags of poller demo.
-type DemoOptions struct {
+// Options are the flags of poller demo.
+type Options struct {
 	Version  string
 	Duration time.Duration // 0 goes on until it is stopped
-	JSON     bool          // one object at the end instead of a view
+	JSON     bool          // one object at the end instead of the screen
 	Seed     uint64
 	Listen   string // of the HTTP server; empty for none
 }
 
 // What the demonstration's contact centre is like: small, and in a hurry.
 const (
-	demoSegmentsPerDay    = 200_000
-	demoRequestsPerMinute = 1_200
-	// demoSettle bounds how long the last edits may take to arrive after the contact centre has closed.
-	demoSettle = 90 * time.Second
+	segmentsPerDay    = 200_000
+	requestsPerMinute = 1_200
+	// settleTimeout bounds how long the last edits may take to arrive after the contact centre has closed.
+	settleTimeout = 90 * time.Second
 )
 
 // demo is simulator, broker, registry, poller and a consumer in one process. The poller is the one that poller run starts,
 // configured by a text like anybody's.
 type demo struct {
-	o      DemoOptions
-	out    Output
-	sim    *simServer
+	o      Options
+	out    app.Output
+	sim    *simulator
 	broker *kfake.Cluster
 	schema *srfake.Registry
-	app    *App
-	view   *demoView
+	app    *app.App
+	screen *screen
 	names  kafka.Names
 	start  time.Time
 	report *koresim.Report // of the last comparison
 }
 
-// DemoResult is what poller demo --json prints.
-type DemoResult struct {
+// Result is what poller demo --json prints.
+type Result struct {
 	Expected       int                 `json:"expected"` // things that had to become events
 	Found          int                 `json:"found"`
 	Lost           int                 `json:"lost"`
@@ -67,12 +70,12 @@ type DemoResult struct {
 	FreshnessP99MS int64               `json:"freshness_p99_ms"`
 }
 
-// errDemo is returned when the topics do not hold what the contact centre did.
-var errDemo = errors.New("the topics do not agree with the ledger of the simulated contact centre")
+// errDisagree is returned when the topics do not hold what the contact centre did.
+var errDisagree = errors.New("the topics do not agree with the ledger of the simulated contact centre")
 
-// Demo runs simulator, broker, registry and poller in one process and shows what flows. With a duration, the contact
+// Run runs simulator, broker, registry and poller in one process and shows what flows. With a duration, the contact
 // centre closes after it; what consumers see is then compared with what happened.
-func Demo(ctx context.Context, out Output, o DemoOptions) error {
+func Run(ctx context.Context, out app.Output, o Options) error {
 	dir, err := os.MkdirTemp("", "poller-demo-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the demo's checkpoint: %w", err)
@@ -91,8 +94,8 @@ func Demo(ctx context.Context, out Output, o DemoOptions) error {
 	g.Go(func() error { return d.sim.Serve(ctx, d.sim.listener) })
 	g.Go(func() error { return d.app.Run(ctx) })
 	g.Go(func() error { return d.consume(ctx) })
-	g.Go(func() error { return d.view.run(ctx) })
-	var result *DemoResult
+	g.Go(func() error { return d.screen.run(ctx) })
+	var result *Result
 	if o.Duration > 0 {
 		g.Go(func() error {
 			defer stop()
@@ -109,7 +112,7 @@ func Demo(ctx context.Context, out Output, o DemoOptions) error {
 	}
 	d.print(result)
 	if result.Lost+result.Repeated+result.Wrong > 0 || result.Found != result.Expected {
-		return fmt.Errorf("%w:\n%s", errDemo, d.report)
+		return fmt.Errorf("%w:\n%s", errDisagree, d.report)
 	}
 	return nil
 }
@@ -120,8 +123,8 @@ func (d *demo) open(dir string) error {
 	d.start = start
 	profile := koresim.Profiles()[0]
 	cfg := koresim.Config{
-		Seed: d.o.Seed, Start: start, Pace: koresim.Burst, Bots: 2, SegmentsPerDay: demoSegmentsPerDay, BotOnly: 0.2,
-		Profile: profile, RequestsPerMinute: demoRequestsPerMinute,
+		Seed: d.o.Seed, Start: start, Pace: koresim.Burst, Bots: 2, SegmentsPerDay: segmentsPerDay, BotOnly: 0.2,
+		Profile: profile, RequestsPerMinute: requestsPerMinute,
 	}
 	if d.o.Duration > 0 {
 		cfg.End = start.Add(d.o.Duration)
@@ -135,16 +138,16 @@ func (d *demo) open(dir string) error {
 	}
 	d.schema = srfake.New()
 
-	poller, _, err := Parse(LoadOptions{Path: "demo.yaml"}, []byte(d.config(dir, start)))
+	poller, _, err := app.Parse(app.LoadOptions{Path: "demo.yaml"}, []byte(d.config(dir, start)))
 	if err != nil {
 		return fmt.Errorf("configure the demo: %w", err)
 	}
 	d.names = kafka.NewNames(poller.Kafka.TopicPrefix)
-	d.app, err = New(poller, Options{Version: d.o.Version, Log: d.out.Log})
+	d.app, err = app.New(poller, app.Options{Version: d.o.Version, Log: d.out.Log})
 	if err != nil {
 		return err
 	}
-	d.view = newDemoView(d)
+	d.screen = newScreen(d)
 	return nil
 }
 
@@ -179,7 +182,7 @@ checkpoint: {path: %q}
 events: {message: {enabled: true}}
 server: {listen: %q}
 log: {level: warn, format: text}
-`, d.sim.url, account.ID, account.ClientID, account.ClientSecret, demoRequestsPerMinute, start.Format(time.RFC3339), bots,
+`, d.sim.url, account.ID, account.ClientID, account.ClientSecret, requestsPerMinute, start.Format(time.RFC3339), bots,
 		d.broker.ListenAddrs()[0], d.schema.URL(), filepath.Join(dir, "poller.db"), d.o.Listen)
 }
 
@@ -201,7 +204,7 @@ func (d *demo) decoder() (*kafkaread.Decoder, error) {
 	return kafkaread.NewDecoder(client), nil
 }
 
-// consume reads the topics as they grow, for the view.
+// consume reads the topics as they grow, for the screen.
 func (d *demo) consume(ctx context.Context) error {
 	decoder, err := d.decoder()
 	if err != nil {
@@ -228,18 +231,20 @@ func (d *demo) consume(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("consume %s: %w", r.Topic, err)
 			}
-			d.view.saw(r.Topic, fields, now)
+			d.screen.record(r.Topic, fields, now)
 		}
 	}
 }
 
 // judge waits until the contact centre has closed and its last edit has had time to arrive, then compares.
-func (d *demo) judge(ctx context.Context) (*DemoResult, error) {
-	deadline := time.Now().Add(d.o.Duration + demoSettle)
+func (d *demo) judge(ctx context.Context) (*Result, error) {
+	deadline := time.Now().Add(d.o.Duration + settleTimeout)
 	wait := d.o.Duration
 	for {
-		if !pause(ctx, wait) {
+		select {
+		case <-ctx.Done():
 			return nil, nil
+		case <-time.After(wait):
 		}
 		wait = time.Second
 		result, settled, err := d.compare(ctx)
@@ -251,7 +256,7 @@ func (d *demo) judge(ctx context.Context) (*DemoResult, error) {
 
 // compare reads all topics from the start, as a new consumer would, and compares them with the ledger. It is settled when
 // everything has come and nothing more will: the ledger has no version that is yet to become visible.
-func (d *demo) compare(ctx context.Context) (result *DemoResult, settled bool, err error) {
+func (d *demo) compare(ctx context.Context) (result *Result, settled bool, err error) {
 	now := d.sim.Now()
 	decoder, err := d.decoder()
 	if err != nil {
@@ -268,10 +273,10 @@ func (d *demo) compare(ctx context.Context) (result *DemoResult, settled bool, e
 		}
 	}
 	report := koresim.Compare(d.sim.Ledger(now), observed, koresim.Scope{From: d.start, To: now.Add(time.Hour), Settled: now, Now: d.sim.Now()})
-	result = &DemoResult{
+	result = &Result{
 		Expected: report.Expected, Found: report.Found, Lost: len(report.Lost), Repeated: len(report.Repeated),
 		Wrong: len(report.Wrong), Events: report.Events, Types: map[events.Type]int{},
-		FreshnessP99MS: d.view.freshness(d.sim.Ledger(now)).Milliseconds(),
+		FreshnessP99MS: d.screen.freshness(d.sim.Ledger(now)).Milliseconds(),
 	}
 	for _, t := range events.Types() {
 		result.Types[t] = report.ByType[t].Events
@@ -285,12 +290,12 @@ func (d *demo) compare(ctx context.Context) (result *DemoResult, settled bool, e
 			}
 		}
 	}
-	d.view.closing(pending, result)
+	d.screen.closing(pending, result)
 	return result, report.OK() && pending == 0, nil
 }
 
 // print shows the verdict.
-func (d *demo) print(r *DemoResult) {
+func (d *demo) print(r *Result) {
 	if d.o.JSON {
 		encoder := json.NewEncoder(d.out.Out)
 		encoder.SetIndent("", "  ")

@@ -5,7 +5,8 @@
 // published, by the delivery, in one step. Whatever fails leaves the stretch unread, so that it is read again. Nothing is
 // skipped: time that cannot be read stays a gap, which the watermark does not pass.
 //
-// Budget, plan, intervals and passes are plain values that know no clock and do no I/O. Account is the loop around them.
+// What was read (package timeline), what to ask next (package plan) and the reading of one span (package pass) are values that know
+// no clock and do no I/O. Account is the loop around them.
 package poll
 
 import (
@@ -24,6 +25,7 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 )
@@ -129,7 +131,7 @@ type Account struct {
 
 	latency   map[events.Endpoint]time.Duration
 	turned    map[events.Endpoint]time.Time // when each endpoint's loop last looked for work
-	zone      *boundsZone
+	zone      *pass.Bounds
 	unsure    int // pages in a row that came while the server's clock was not known
 	delivered Delivered
 	jobs      accountJobs
@@ -144,7 +146,7 @@ type lanes struct {
 type running struct {
 	work plan.Work
 	unit *unit
-	pass pass
+	pass pass.Pass
 	// starts are those of the rows read so far.
 	starts []time.Time
 	job    *unitJob // that asked for it; nil for none
@@ -162,7 +164,7 @@ func NewAccount(o Options) (*Account, error) {
 	a := &Account{
 		Options: o, budget: plan.NewBudget(o.RequestsPerMinute),
 		lanes: map[events.Endpoint]*lanes{}, wake: map[events.Endpoint]chan struct{}{},
-		latency: map[events.Endpoint]time.Duration{}, turned: map[events.Endpoint]time.Time{}, zone: &boundsZone{}, publishing: make(chan struct{}, 1),
+		latency: map[events.Endpoint]time.Duration{}, turned: map[events.Endpoint]time.Time{}, zone: &pass.Bounds{}, publishing: make(chan struct{}, 1),
 		jobs: newAccountJobs(),
 	}
 	a.API = &carefulClock{API: o.API}
@@ -216,39 +218,37 @@ func (a *Account) work(ctx context.Context, e events.Endpoint) error {
 // Step does the most urgent work of an endpoint that the budget allows: one request, and the publishing of what it brought. It
 // returns false and how long to wait if there was none. Its error is one that trying again cannot help.
 func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait time.Duration, err error) {
-	r, slot, wait := a.next(e)
+	r, wait := a.next(e)
 	if r == nil {
 		return false, wait, nil
 	}
 	for a.Owned != nil && !a.Owned() && ctx.Err() == nil {
 		if err := a.recordSpent(ctx); err != nil {
-			slot.Done(time.Now())
+			r.permit.Done(time.Now())
 			return false, 0, err
 		}
 	}
-	// What a pass learns of the server, it learns from the answer: from then on others must not look.
-	fetch, locked := a.fetcher(r, slot), false
-	pg, end, err := r.pass.step(ctx, func(ctx context.Context, q kore.Query) (*Page, error) {
-		pg, err := fetch(ctx, q)
-		a.mu.Lock()
-		locked = true
-		return pg, err
-	})
-	if locked {
-		a.mu.Unlock()
-	}
+	pg, err := a.fetch(ctx, r)
+	pg, end, err := a.read(r, pg, err)
 	if err != nil {
 		return a.failed(ctx, e, r, err)
 	}
-	return true, 0, a.publish(ctx, e, r, pg, end)
+	return true, 0, a.publish(ctx, e, r.running, pg, end)
 }
 
-// next picks the work and takes its slot of the budget.
-func (a *Account) next(e events.Endpoint) (*running, plan.Permit, time.Duration) {
+// A request is one step of a pass, and the right to send it.
+type request struct {
+	*running
+	query  kore.Query
+	permit plan.Permit
+}
+
+// next picks the request to send. It returns nil and how long to wait if there is none.
+func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.Allowed != nil && !a.Allowed() {
-		return nil, plan.Permit{}, notAllowedWait
+		return nil, notAllowedWait
 	}
 	now := a.API.Now()
 	a.setBack(now)
@@ -261,15 +261,16 @@ func (a *Account) next(e events.Endpoint) (*running, plan.Permit, time.Duration)
 	for {
 		w, wait, ok := a.plan.Next(units, e, now, slot)
 		if !ok {
-			return nil, plan.Permit{}, max(wait, time.Millisecond)
+			return nil, max(wait, time.Millisecond)
 		}
-		taken, wait, ok := a.budget.TryTake(time.Now(), w.Priority)
+		permit, wait, ok := a.budget.TryTake(time.Now(), w.Priority)
 		if !ok {
 			slot.Wait[w.Priority] = max(wait, time.Millisecond)
 			continue
 		}
 		a.lanes[e].last[w.Kind] = now
-		return a.resume(e, w, now), taken, 0
+		r := a.resume(e, w, now)
+		return &request{r, r.pass.Query(), permit}, 0
 	}
 }
 
@@ -364,43 +365,46 @@ func (a *Account) replan(now time.Time) {
 	}
 }
 
-// fetcher returns the fetchFunc of one step: it makes the one request for which a slot was taken.
-func (a *Account) fetcher(r *running, slot plan.Permit) fetchFunc {
-	return func(ctx context.Context, q kore.Query) (*Page, error) {
-		sent := time.Now()
-		resp, err := a.API.Fetch(ctx, q)
-		now := time.Now()
-		slot.Done(now)
-		a.took(q.Endpoint, now.Sub(sent))
-		if err != nil {
-			var ke *kore.Error
-			if errors.As(err, &ke) && ke.Class == kore.WaitUntil {
-				a.budget.Pause(now.Add(ke.RetryAfter))
-			}
-			return nil, err
+// fetch sends a request and decodes the answer.
+func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
+	sent := time.Now()
+	resp, err := a.API.Fetch(ctx, r.query)
+	now := time.Now()
+	r.permit.Done(now)
+	a.took(r.query.Endpoint, now.Sub(sent))
+	if err != nil {
+		var ke *kore.Error
+		if errors.As(err, &ke) && ke.Class == kore.WaitUntil {
+			a.budget.Pause(now.Add(ke.RetryAfter))
 		}
-		page, err := extract.Decode(extract.Scope{
-			Source: a.Name, AccountID: a.AccountID, BotID: r.unit.Bot, Endpoint: q.Endpoint, CSAT: a.CSAT,
-		}, resp.Body)
-		if err != nil {
-			return nil, err
-		}
-		skew, known := a.API.Skew()
-		pg := &Page{Page: page, ReadAt: resp.Sent.Add(skew).UTC(), ShownAt: resp.Received.Add(skew).UTC(), Unsure: !known}
-		if !resp.ServerTime.IsZero() { // known to half a second only, else
-			pg.ShownAt = timeline.Later(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
-		}
-		if err := a.heard(known); err != nil {
-			return nil, err
-		}
-		return pg, nil
+		return nil, err
 	}
+	page, err := extract.Decode(extract.Scope{
+		Source: a.Name, AccountID: a.AccountID, BotID: r.unit.Bot, Endpoint: r.query.Endpoint, CSAT: a.CSAT,
+	}, resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	skew, known := a.API.Skew()
+	pg := &pass.Page{Page: page, ReadAt: resp.Sent.Add(skew).UTC(), ShownAt: resp.Received.Add(skew).UTC(), Unsure: !known}
+	if !resp.ServerTime.IsZero() { // known to half a second only, else
+		pg.ShownAt = timeline.Later(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
+	}
+	return pg, nil
 }
 
-// heard counts pages that came before the server's clock was known, and says so when they are too many.
-func (a *Account) heard(known bool) error {
+// read has the pass of a request take in the answer.
+func (a *Account) read(r *request, pg *pass.Page, failed error) (*pass.Page, *pass.Outcome, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if failed == nil {
+		failed = a.clockKnown(!pg.Unsure)
+	}
+	return r.pass.Read(pg, failed)
+}
+
+// clockKnown counts pages that came before the server's clock was known. It returns an error when they are too many.
+func (a *Account) clockKnown(known bool) error {
 	if known {
 		a.unsure = 0
 		return nil
@@ -430,7 +434,7 @@ func (a *Account) took(e events.Endpoint, d time.Duration) {
 
 // failed notes that a step failed and says when to go on. A pass whose step may be repeated stays in hand; one over time that
 // cannot be read is given up, and its time held back for a while, so that nothing else waits behind it.
-func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err error) (bool, time.Duration, error) {
+func (a *Account) failed(ctx context.Context, e events.Endpoint, r *request, err error) (bool, time.Duration, error) {
 	if ctx.Err() != nil {
 		return false, 0, nil
 	}
@@ -456,12 +460,12 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *running, err
 		r.unit.NotBefore = r.work.Due
 	case r.work.Priority == plan.PriorityTail:
 		r.unit.NotBefore = r.work.Due
-		a.finish(e, r)
+		a.finish(e, r.running)
 	case r.work.Kind == plan.KindHot: // the lane is paced, and sweeps read what it cannot
-		a.finish(e, r)
+		a.finish(e, r.running)
 	default:
 		r.unit.Held = append(r.unit.Held, plan.Held{Span: timeline.Span{From: r.work.From, To: r.work.To}, Until: now.Add(max(retry, time.Minute))})
-		a.finish(e, r)
+		a.finish(e, r.running)
 	}
 	return true, 0, nil
 }

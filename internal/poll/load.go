@@ -7,6 +7,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/timeline"
 )
 
@@ -53,7 +54,7 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 		bots = []Bot{{}}
 		if p, err := decodeRecord(records, e, ""); err != nil {
 			return nil, err
-		} else if p != nil && p.Scoped == scopeBot {
+		} else if p != nil && p.Scoped == pass.ScopeBot {
 			bots, published = a.Bots, p.Offsets
 		}
 	}
@@ -78,7 +79,7 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 				u.bots = append(u.bots, bot.ID)
 			}
 			if len(a.Bots) <= 1 || b.ID != "" {
-				p.Scoped = scopeAccount // there is nothing that could be hidden
+				p.Scoped = pass.ScopeAccount // there is nothing that could be hidden
 			}
 		}
 		units = append(units, u)

@@ -9,6 +9,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/timeline"
 )
 
@@ -34,13 +35,13 @@ type progress struct {
 	Offsets      kafka.Offsets   `json:"offsets,omitempty"`
 	Open         []openParent    `json:"open,omitempty"`
 
-	Analytics     *analyticsFacts    `json:"analytics,omitempty"`
-	Conversations *conversationFacts `json:"conversations,omitempty"`
-	Bounds        *boundsZone        `json:"bounds,omitempty"`
+	Analytics     *pass.AnalyticsFacts    `json:"analytics,omitempty"`
+	Conversations *pass.ConversationFacts `json:"conversations,omitempty"`
+	Bounds        *pass.Bounds            `json:"bounds,omitempty"`
 	// FiltersOnEnd is set once a row came for a window that it ended in but did not start in.
 	FiltersOnEnd bool `json:"filters_on_end,omitempty"`
 	// Scoped is what is known of whether the server shows only rows of the bot named in iId.
-	Scoped scoping `json:"scoped,omitempty"`
+	Scoped pass.Scope `json:"scoped,omitempty"`
 }
 
 // openParent is a row that had not ended when it was last seen: its content will change, so nothing after its start can be
@@ -134,12 +135,3 @@ func (p *progress) basisOf(e events.Endpoint) string {
 	}
 	return parent + " start"
 }
-
-// scoping is whether the server shows, of an account-wide endpoint, only the rows of the bot named in the header iId.
-type scoping uint8
-
-const (
-	scopeUnknown scoping = iota
-	scopeAccount         // rows of other bots came: it does not
-	scopeBot             // it does: the endpoint must be read once per bot
-)

@@ -12,6 +12,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/revise"
 	"agentassist-poller/internal/status"
@@ -23,7 +24,7 @@ import (
 //
 // One batch at a time is decided and delivered, so that two endpoints never call the same thing new at the same time, and so
 // that while Kafka is away no requests are spent on pages that could not be published.
-func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg *Page, end *outcome) error {
+func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg *pass.Page, end *pass.Outcome) error {
 	done := a.turn(ctx)
 	if done == nil { // as if it had not been read
 		return nil
@@ -39,7 +40,7 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 	if pg != nil {
 		a.count(r.unit, pg, batch, decided)
 	}
-	if u := r.unit; end == nil || !u.Endpoint.PerAccount() || u.Bot != "" || u.state.Scoped != scopeBot {
+	if u := r.unit; end == nil || !u.Endpoint.PerAccount() || u.Bot != "" || u.state.Scoped != pass.ScopeBot {
 		return nil
 	}
 	if err := a.rescope(e); err != nil {
@@ -65,7 +66,7 @@ func (a *Account) turn(ctx context.Context) (done func()) {
 }
 
 // prepare applies a step to what is known and makes the batch for it.
-func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg *Page, end *outcome) (*kafka.Batch, *revise.Result, error) {
+func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg *pass.Page, end *pass.Outcome) (*kafka.Batch, *revise.Result, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := r.unit
@@ -86,7 +87,7 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 	if end != nil {
 		a.finish(e, r)
 		if r.unsure {
-			end = &outcome{Unstable: true, ReadAt: end.ReadAt}
+			end = &pass.Outcome{Unstable: true, ReadAt: end.ReadAt}
 		}
 		u.conclude(r.work, end, r.starts)
 	}
@@ -140,7 +141,7 @@ func (a *Account) record(batch *kafka.Batch, changes *checkpoint.Changes, moved 
 
 // seen notes what a page shows about the server and about which rows will change, and leaves out of it what was not asked for:
 // rows that had ended before reading began.
-func (a *Account) seen(u *unit, r *running, pg *Page) {
+func (a *Account) seen(u *unit, r *running, pg *pass.Page) {
 	u.see(pg)
 	u.learn(r.work, pg)
 	for i := range pg.Rows {
@@ -186,7 +187,7 @@ func (a *Account) wakeBot(bot string, at time.Time) {
 }
 
 // decide turns a page into the events of the batch and the changes to what is remembered.
-func (a *Account) decide(u *unit, r *running, pg *Page, batch *kafka.Batch, changes *checkpoint.Changes) (*revise.Result, error) {
+func (a *Account) decide(u *unit, r *running, pg *pass.Page, batch *kafka.Batch, changes *checkpoint.Changes) (*revise.Result, error) {
 	n := 0
 	for i := range pg.Rows {
 		n += len(pg.Rows[i].Sightings)
@@ -248,7 +249,7 @@ func (a *Account) bothRead(e events.Endpoint) bool {
 const maxDeadRaw = 256 << 10
 
 // bury adds the records that could not be read to the batch, each once.
-func (a *Account) bury(u *unit, pg *Page, batch *kafka.Batch, changes *checkpoint.Changes) error {
+func (a *Account) bury(u *unit, pg *pass.Page, batch *kafka.Batch, changes *checkpoint.Changes) error {
 	if len(pg.Dead) == 0 {
 		return nil
 	}
@@ -366,7 +367,7 @@ func (a *Account) draining(ctx context.Context) (context.Context, context.Cancel
 }
 
 // count notes what was published, for status and metrics.
-func (a *Account) count(u *unit, pg *Page, batch *kafka.Batch, decided *revise.Result) {
+func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *revise.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.Observer.Page(a.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)

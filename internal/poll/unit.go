@@ -11,6 +11,7 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
@@ -40,7 +41,7 @@ type unit struct {
 	// Of an account-wide unit: the bots that there are, to find out whether each must be asked for by itself.
 	bots     []string
 	scopeTry int
-	zone     *boundsZone // of interactions; one for the account
+	zone     *pass.Bounds // of interactions; one for the account
 	state    *progress
 	late     *timeline.Lateness
 	feed     *kafka.Feed
@@ -99,14 +100,14 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 	switch e {
 	case events.Conversations:
 		if p.Conversations == nil {
-			p.Conversations = newConversationFacts()
+			p.Conversations = pass.NewConversationFacts()
 		}
 		if p.Conversations.Counts == nil {
 			p.Conversations.Counts = map[string]int{}
 		}
 	case events.InteractionDetails, events.CallDetails:
 		if p.Analytics == nil {
-			p.Analytics = &analyticsFacts{}
+			p.Analytics = &pass.AnalyticsFacts{}
 		}
 	}
 	for _, o := range p.Open {
@@ -128,7 +129,7 @@ func (u *unit) refresh(now time.Time) {
 	}
 	slices.SortFunc(u.Hot, func(a, b plan.HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	if f := u.state.Conversations; f != nil {
-		f.retryIDs(now)
+		f.RetryIDs(now)
 	}
 	u.apply()
 	u.queue()
@@ -137,47 +138,44 @@ func (u *unit) refresh(now time.Time) {
 // apply tells the plan what was learned about the server.
 func (u *unit) apply() {
 	if f := u.state.Analytics; f != nil {
-		u.Keyset = f.keyset()
-		if f.Offset == offsetPages {
-			u.WindowPages = analyticsMaxOffset + 1
-		}
+		u.Keyset, u.WindowPages = f.Keyset(), f.WindowPages()
 	}
 	if f := u.state.Conversations; f != nil {
-		u.Zone, u.Counts, u.IDsIgnored = f.zone(), f.Counts, f.IDs == idsIgnored
+		u.Zone, u.Counts, u.IDsIgnored = f.Zone(), f.Counts, f.IDsIgnored()
 	}
 }
 
 // begin makes the pass for a piece of work.
-func (u *unit) begin(w plan.Work, now time.Time) pass {
+func (u *unit) begin(w plan.Work, now time.Time) pass.Pass {
 	span := timeline.Span{From: w.From, To: w.To}
 	switch {
 	case u.Endpoint == events.Interactions && !u.zone.Known:
-		return newZonePass(u.Bot, span, u.zone)
+		return pass.NewBounds(u.Bot, span, u.zone)
 	case u.Endpoint == events.Interactions:
-		return newInteractionsPass(u.Bot, span, u.zone.Zone)
+		return pass.NewInteractions(u.Bot, span, u.zone.Zone)
 	case u.Endpoint.PerAccount() && u.scopeHidden():
-		return newScopePass(u.Endpoint, u.bots, &u.state.Scoped, &u.scopeTry, now)
+		return pass.NewScope(u.Endpoint, u.bots, &u.state.Scoped, &u.scopeTry, now)
 	case u.Endpoint.PerAccount():
-		return newAnalyticsPass(u.Endpoint, u.iid, span, u.state.Analytics, u.Density)
+		return pass.NewAnalytics(u.Endpoint, u.iid, span, u.state.Analytics, u.Density)
 	}
 	facts := u.state.Conversations
 	switch w.Kind {
 	case plan.KindProbe:
-		return newConversationsTail(u.Bot, facts, u.Start, timeline.Earlier(w.From, now.Add(-dayGrace)), now)
+		return pass.NewTail(u.Bot, facts, u.Start, w.From, now)
 	case plan.KindHot:
 		var ids []string
 		var starts []time.Time
 		for _, r := range w.Refs {
 			ids, starts = append(ids, r.ID), append(starts, r.Start)
 		}
-		return newIDsPass(u.Bot, ids, starts, facts, now)
+		return pass.NewByID(u.Bot, ids, starts, facts, now)
 	default:
-		return newDayPass(u.Bot, w.From.Add(facts.zone()).Truncate(timeline.Day), facts)
+		return pass.NewDay(u.Bot, w.From, facts)
 	}
 }
 
 // see notes what a page shows about which rows will change.
-func (u *unit) see(pg *Page) {
+func (u *unit) see(pg *pass.Page) {
 	for i := range pg.Rows {
 		r := &pg.Rows[i]
 		u.rows++
@@ -219,7 +217,7 @@ func (u *unit) watch(r *extract.Row, readAt time.Time) {
 }
 
 // learn notes what a page shows of the server's ways.
-func (u *unit) learn(w plan.Work, pg *Page) {
+func (u *unit) learn(w plan.Work, pg *pass.Page) {
 	if u.zone != nil && u.zone.Known || u.Endpoint.PerAccount() {
 		for _, r := range pg.Rows {
 			if w.Kind != plan.KindHot && r.Start.Before(w.From.Add(-timeline.Edge)) && !r.End.Before(w.From) && !r.Start.IsZero() {
@@ -243,7 +241,7 @@ func (u *unit) observe(h *events.Header, readAt time.Time) {
 }
 
 // conclude applies the outcome of a pass to what is known of the unit.
-func (u *unit) conclude(w plan.Work, end *outcome, starts []time.Time) {
+func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	u.apply()
 	through := end.ReadAt.Add(-timeline.Edge)
 	marked := false
@@ -314,7 +312,7 @@ func (u *unit) forget(reach time.Time) {
 // scopeHidden reports whether rows of other bots may be hidden from the unit: as long as that is not known, nothing it
 // reads counts as read.
 func (u *unit) scopeHidden() bool {
-	return u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped != scopeAccount
+	return u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped != pass.ScopeAccount
 }
 
 // record writes the unit's progress.
@@ -345,7 +343,7 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	switch {
 	case errors.As(err, &ke):
 		class, hint = ke.Class, ke.Hint
-	case errors.As(err, &pe) && !pe.Retryable(), errors.Is(err, errStuck):
+	case errors.As(err, &pe) && !pe.Retryable(), errors.Is(err, pass.ErrStuck):
 		class = kore.Shape
 	}
 	u.failures++

@@ -10,6 +10,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/status"
 )
@@ -34,7 +35,7 @@ func TestFailuresAreRetriedByClass(t *testing.T) {
 		{"HTML", &kore.Error{Class: kore.Shape}, []attempt{
 			{2 * time.Second, true}, {8 * time.Second, true}, {32 * time.Second, false}, {128 * time.Second, false}, {5 * time.Minute, false},
 		}},
-		{"stuck", errStuck, []attempt{{2 * time.Second, true}}},
+		{"stuck", pass.ErrStuck, []attempt{{2 * time.Second, true}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,13 +66,15 @@ func TestFailuresOfAnotherClassBeginAnew(t *testing.T) {
 	require.Equal(t, time.Second, retry)
 }
 
+var epoch = time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+
 // What was just read by id is known to have been to the plan at once, not only when the budget is shared out anew.
 func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
 	u, err := newUnit(events.Conversations, "st-1", time.Minute, &progress{Start: epoch})
 	require.NoError(t, err)
 	u.watch(&extract.Row{ConversationID: "c-1", Start: epoch, Open: true}, epoch)
 	u.refresh(epoch)
-	u.conclude(plan.Work{Priority: plan.PriorityHot, Kind: plan.KindHot}, &outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
+	u.conclude(plan.Work{Priority: plan.PriorityHot, Kind: plan.KindHot}, &pass.Outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
 	require.Equal(t, epoch.Add(time.Minute), u.Hot[0].Read)
 }
 

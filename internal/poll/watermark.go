@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/timeline"
 )
 
@@ -26,7 +27,7 @@ func (a *Account) allowedLateness(u *unit) time.Duration {
 // declare moves the time up to which the unit's events are complete: what was read without a gap, less the allowed
 // lateness, and no later than the last read of any parent that is still open. It never goes back.
 func (a *Account) declare(u *unit) {
-	if u.state.Scoped == scopeUnknown && u.Endpoint.PerAccount() {
+	if u.state.Scoped == pass.ScopeUnknown && u.Endpoint.PerAccount() {
 		return
 	}
 	from := u.completeFrom()

@@ -1,20 +1,17 @@
-package poll
+package pass
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
-	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 )
 
@@ -110,17 +107,17 @@ func (s *listServer) turn() {
 	}
 }
 
-func (s *listServer) interactions(_ context.Context, q kore.Query) (*Page, error) {
+func (s *listServer) interactions(q kore.Query) *Page {
 	s.turn()
 	all := s.filter(q.From, q.To)
 	more := q.Offset+q.Limit < len(all)
 	if s.hideMore {
-		return s.page(window(all, q.Offset, q.Limit), nil, -1), nil
+		return s.page(window(all, q.Offset, q.Limit), nil, -1)
 	}
-	return s.page(window(all, q.Offset, q.Limit), &more, -1), nil
+	return s.page(window(all, q.Offset, q.Limit), &more, -1)
 }
 
-func (s *listServer) analytics(_ context.Context, q kore.Query) (*Page, error) {
+func (s *listServer) analytics(q kore.Query) *Page {
 	s.turn()
 	var bots, convs []listRow
 	for _, r := range s.filter(q.From, q.To) {
@@ -146,12 +143,12 @@ func (s *listServer) analytics(_ context.Context, q kore.Query) (*Page, error) {
 		skip *= q.Limit
 	}
 	if s.perList {
-		return s.page(append(slices.Clone(window(first, skip, q.Limit)), window(second, skip, q.Limit)...), nil, -1), nil
+		return s.page(append(slices.Clone(window(first, skip, q.Limit)), window(second, skip, q.Limit)...), nil, -1)
 	}
-	return s.page(window(append(first, second...), skip, q.Limit), nil, -1), nil
+	return s.page(window(append(first, second...), skip, q.Limit), nil, -1)
 }
 
-func (s *listServer) conversations(_ context.Context, q kore.Query) (*Page, error) {
+func (s *listServer) conversations(q kore.Query) *Page {
 	s.turn()
 	var all []listRow
 	for _, r := range s.filter(q.From.Add(-s.zone), q.To.Add(timeline.Day-s.zone)) {
@@ -164,15 +161,21 @@ func (s *listServer) conversations(_ context.Context, q kore.Query) (*Page, erro
 		}
 	}
 	more := q.Offset*q.Limit < len(all)
-	return s.page(window(all, (q.Offset-1)*q.Limit, q.Limit), &more, int64(len(all))), nil
+	return s.page(window(all, (q.Offset-1)*q.Limit, q.Limit), &more, int64(len(all)))
 }
 
 // runPass steps a pass to its end and returns the ids of all rows it showed.
-func runPass(t *testing.T, p pass, fetch fetchFunc) (map[string]int, *outcome) {
+func runPass(t *testing.T, p Pass, ask func(kore.Query) *Page) (map[string]int, *Outcome) {
 	t.Helper()
 	ids := map[string]int{}
-	for range 100_000 {
-		pg, end, err := p.step(t.Context(), fetch)
+	for i := range 100_000 {
+		q := p.Query()
+		if lost := errors.New("lost"); i%5 == 0 { // a request that fails is sent again
+			_, _, err := p.Read(nil, lost)
+			require.ErrorIs(t, err, lost)
+			require.Equal(t, q, p.Query())
+		}
+		pg, end, err := p.Read(ask(q), nil)
 		require.NoError(t, err)
 		if pg != nil {
 			for _, r := range pg.Rows {
@@ -189,7 +192,7 @@ func runPass(t *testing.T, p pass, fetch fetchFunc) (map[string]int, *outcome) {
 
 // requireSeen checks the promise of an outcome: every row that starts in a stretch it calls read, and that was readable
 // when the pass began, was on one of its pages.
-func (s *listServer) requireSeen(t *testing.T, ids map[string]int, end *outcome) {
+func (s *listServer) requireSeen(t *testing.T, ids map[string]int, end *Outcome) {
 	t.Helper()
 	for _, r := range s.rows {
 		for _, span := range end.Read {
@@ -238,7 +241,7 @@ func TestInteractionsPassLosesNothingWhilePagesShift(t *testing.T) {
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		s := newListServer(seed, int(seed%320), time.Hour)
 		s.churn, s.excess = float64(seed%4)/8, float64(seed/4%2)/8
-		ids, end := runPass(t, newInteractionsPass("st-1", timeline.Span{From: epoch, To: epoch.Add(2 * time.Hour)}, 0), s.interactions)
+		ids, end := runPass(t, NewInteractions("st-1", timeline.Span{From: epoch, To: epoch.Add(2 * time.Hour)}, 0), s.interactions)
 		if !end.Unstable {
 			stable++
 		}
@@ -257,10 +260,10 @@ func TestAnalyticsPassLosesNothingBehindTheCap(t *testing.T) {
 		s := newListServer(seed, int(seed%400), over)
 		s.churn, s.excess = float64(seed%3)/20, float64(seed/3%2)/8
 		s.onEnd, s.botsLast, s.shuffled = seed%4 == 1, seed%5 == 1, seed%7 == 1
-		facts, density := &analyticsFacts{}, &timeline.Density{}
+		facts, density := &AnalyticsFacts{}, &timeline.Density{}
 		for range 3 { // the later ones with what the first have learned
 			span := timeline.Span{From: epoch, To: epoch.Add(2 * over)}
-			ids, end := runPass(t, newAnalyticsPass("interaction-details", "st-1", span, facts, density), s.analytics)
+			ids, end := runPass(t, NewAnalytics("interaction-details", "st-1", span, facts, density), s.analytics)
 			s.requireSeen(t, ids, end)
 			covered := time.Duration(0)
 			for _, r := range slices.Concat(end.Read, end.Capped) {
@@ -273,7 +276,7 @@ func TestAnalyticsPassLosesNothingBehindTheCap(t *testing.T) {
 				require.Equal(t, s.offsets, facts.Offset)
 			}
 		}
-		if facts.keyset() {
+		if facts.Keyset() {
 			keyset++
 			require.False(t, s.onEnd || s.shuffled, "seed %d", seed)
 		}
@@ -286,7 +289,7 @@ func TestDayPassCountsEveryRow(t *testing.T) {
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		s := newListServer(seed, int(seed%100), 20*time.Hour)
 		s.churn, s.excess = float64(seed%4)/10, float64(seed/4%2)/8
-		ids, end := runPass(t, newDayPass("st-1", epoch, newConversationFacts()), s.conversations)
+		ids, end := runPass(t, NewDay("st-1", epoch, NewConversationFacts()), s.conversations)
 		if end.Unstable {
 			return
 		}
@@ -299,10 +302,10 @@ func TestConversationsTailFindsNewRowsInAnyZone(t *testing.T) {
 		s := newListServer(seed, int(seed%80), 10*time.Hour)
 		s.zone = time.Duration(s.rnd.IntN(27)-12) * time.Hour
 		s.excess = float64(seed%2) / 8
-		facts := newConversationFacts()
+		facts := NewConversationFacts()
 		seen := map[string]int{}
 		for look := range 5 {
-			ids, end := runPass(t, newConversationsTail("st-1", facts, epoch, s.now.Add(-dayGrace), s.now), s.conversations)
+			ids, end := runPass(t, NewTail("st-1", facts, epoch, s.now, s.now), s.conversations)
 			for id, n := range ids {
 				seen[id] += n
 			}
@@ -329,15 +332,15 @@ func TestConversationsTailIsCheap(t *testing.T) {
 	for i := range 1000 {
 		s.add(epoch.Add(time.Duration(i)*50*time.Second), false)
 	}
-	facts := newConversationFacts()
+	facts := NewConversationFacts()
 	look := func() int {
 		before := s.requests
-		_, end := runPass(t, newConversationsTail("st-1", facts, epoch, s.now.Add(-dayGrace), s.now), s.conversations)
+		_, end := runPass(t, NewTail("st-1", facts, epoch, s.now, s.now), s.conversations)
 		require.False(t, end.Unstable)
 		return s.requests - before
 	}
 	require.LessOrEqual(t, look(), 50+3, "the first look reads every page once and counts three days")
-	require.LessOrEqual(t, look(), 3, "nothing new: one count a timeline.Day that can still grow")
+	require.LessOrEqual(t, look(), 3, "nothing new: one count a day that can still grow")
 	for i := range 5 {
 		s.add(s.now.Add(time.Duration(i-5)*time.Second), false)
 	}
@@ -349,12 +352,12 @@ func TestIDsPassFindsOutWhatIsHonoured(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newListServer(1, 50, 20*time.Hour)
 			s.ids, s.zone = form, 0
-			facts := newConversationFacts()
-			runPass(t, newDayPass("st-1", epoch, facts), s.conversations)
+			facts := NewConversationFacts()
+			runPass(t, NewDay("st-1", epoch, facts), s.conversations)
 			ids := []string{s.rows[3].id, s.rows[7].id}
 			starts := []time.Time{s.rows[3].start, s.rows[7].start}
 			for range 3 {
-				_, end := runPass(t, newIDsPass("st-1", ids, starts, facts, s.now), s.conversations)
+				_, end := runPass(t, NewByID("st-1", ids, starts, facts, s.now), s.conversations)
 				if facts.IDs == idsIgnored {
 					require.Empty(t, end.IDs)
 					break
@@ -374,33 +377,28 @@ func TestIDsPassFindsOutWhatIsHonoured(t *testing.T) {
 func TestIDsAreTriedAgain(t *testing.T) {
 	s := newListServer(1, 50, 20*time.Hour)
 	s.ids, s.zone = idsIgnored, 0
-	u, err := newUnit(events.Conversations, "st-1", time.Minute, &progress{Start: epoch})
-	require.NoError(t, err)
-	facts := u.state.Conversations
-	runPass(t, newDayPass("st-1", epoch, facts), s.conversations)
+	facts := NewConversationFacts()
+	runPass(t, NewDay("st-1", epoch, facts), s.conversations)
 	try := func() {
-		work := plan.Work{Kind: plan.KindHot, Refs: []plan.HotRef{{ID: s.rows[3].id, Start: s.rows[3].start}}}
-		runPass(t, u.begin(work, s.now), s.conversations)
+		runPass(t, NewByID("st-1", []string{s.rows[3].id}, []time.Time{s.rows[3].start}, facts, s.now), s.conversations)
 	}
 	try()
 	require.Equal(t, idsIgnored, facts.IDs)
 	s.ids, s.now = idsString, s.now.Add(23*time.Hour)
-	u.refresh(s.now)
-	require.True(t, u.IDsIgnored)
+	facts.RetryIDs(s.now)
+	require.True(t, facts.IDsIgnored())
 	s.now = s.now.Add(2 * time.Hour)
-	u.refresh(s.now)
-	require.False(t, u.IDsIgnored)
+	facts.RetryIDs(s.now)
+	require.False(t, facts.IDsIgnored())
 	try()
 	require.Equal(t, idsString, facts.IDs)
 }
 
 func TestServerThatClaimsMoreButReturnsNothing(t *testing.T) {
 	yes := true
-	fetch := func(context.Context, kore.Query) (*Page, error) {
-		return &Page{Page: &extract.Page{HasMore: &yes, Total: 40}, ReadAt: epoch}, nil
-	}
-	for _, p := range []pass{newInteractionsPass("st-1", timeline.Span{From: epoch, To: epoch.Add(time.Hour)}, 0), newDayPass("st-1", epoch, newConversationFacts())} {
-		_, _, err := p.step(t.Context(), fetch)
-		require.ErrorIs(t, err, errStuck, strings.TrimPrefix(fmt.Sprintf("%T", p), "*poll."))
+	empty := &Page{Page: &extract.Page{HasMore: &yes, Total: 40}, ReadAt: epoch}
+	for _, p := range []Pass{NewInteractions("st-1", timeline.Span{From: epoch, To: epoch.Add(time.Hour)}, 0), NewDay("st-1", epoch, NewConversationFacts())} {
+		_, _, err := p.Read(empty, nil)
+		require.ErrorIs(t, err, ErrStuck, fmt.Sprintf("%T", p))
 	}
 }

@@ -1,7 +1,6 @@
-package poll
+package pass
 
 import (
-	"context"
 	"math"
 	"slices"
 	"time"
@@ -42,8 +41,8 @@ const (
 	filterEnd
 )
 
-// analyticsFacts is what was learned about one analytics endpoint. It outlives the pass.
-type analyticsFacts struct {
+// AnalyticsFacts are what was learned about one analytics endpoint.
+type AnalyticsFacts struct {
 	Offset offsetMeaning `json:"offset,omitempty"`
 	// Inclusive is set once a row was seen that starts at the very end of its window: whether the filter looks at the
 	// start or the end of a session, such a row comes only where the bound is included.
@@ -58,22 +57,30 @@ type analyticsFacts struct {
 	Lists listFacts `json:"lists,omitzero"`
 }
 
-// keyset reports whether a window can be read on from the last row of a full page: only where offset does not reach far, and
+// Keyset reports whether a window can be read on from the last row of a full page: only where offset does not reach far, and
 // where rows are selected and ordered by their start.
-func (f *analyticsFacts) keyset() bool {
+func (f *AnalyticsFacts) Keyset() bool {
 	return f.Offset == offsetRecords && f.Filter == filterStart && f.Lists.known(f.PerList)
 }
 
-// analyticsPass reads one window of `interaction-details` or `call-details`.
+// WindowPages returns how many pages of one window can be read by offset; 0 while offset is not known to count pages.
+func (f *AnalyticsFacts) WindowPages() int {
+	if f.Offset != offsetPages {
+		return 0
+	}
+	return analyticsMaxOffset + 1
+}
+
+// analytics reads one window of `interaction-details` or `call-details`.
 //
 // Neither endpoint says whether there is more, and both cap what a window can return. A page that is not full is whole.
 // What a full one shows for certain counts as read, and the rest of the window is asked for anew; where nothing is certain, the
 // window is read on by offset as far as that goes, and if rows may still be hidden it is split, and each part is read by
 // itself. A single second that is still full is reported as capped.
-type analyticsPass struct {
+type analytics struct {
 	endpoint events.Endpoint
 	iid      string
-	facts    *analyticsFacts
+	facts    *AnalyticsFacts
 	density  *timeline.Density
 	todo     []timeline.Span // windows still to read, the next one last
 	readAt   time.Time
@@ -118,38 +125,48 @@ func (l *listSeen) expect(span timeline.Span) float64 {
 	return float64(l.rows) * max(1, span.To.Sub(span.From).Seconds()/seen)
 }
 
-func newAnalyticsPass(endpoint events.Endpoint, iid string, span timeline.Span, facts *analyticsFacts, density *timeline.Density) *analyticsPass {
-	p := &analyticsPass{endpoint: endpoint, iid: iid, facts: facts, density: density, todo: []timeline.Span{span}}
+// NewAnalytics returns the pass over a window of an account-wide endpoint, in the name of the bot iid. The density says how much of
+// the window should fit on a page; the pass only reads it.
+func NewAnalytics(endpoint events.Endpoint, iid string, span timeline.Span, facts *AnalyticsFacts, density *timeline.Density) Pass {
+	p := &analytics{endpoint: endpoint, iid: iid, facts: facts, density: density, todo: []timeline.Span{span}}
 	p.next()
 	return p
 }
 
 // next turns to the next window, or to as much of it as should fit on a page, from the end at which the list begins.
-func (p *analyticsPass) next() {
-	p.offset, p.seen, p.shifted, p.probing, p.restarts, p.lists = 0, nil, false, false, 0, [2]listSeen{}
+func (p *analytics) next() {
+	p.seen, p.shifted, p.probing, p.restarts, p.lists = nil, false, false, 0, [2]listSeen{}
 	if len(p.todo) == 0 {
 		return
 	}
 	p.span = p.todo[len(p.todo)-1]
-	if p.facts.keyset() {
+	if p.facts.Keyset() {
 		const sure = 20 // rows; of fewer it is rather chance
 		more := (p.rows + sure) / (p.expected + sure)
 		p.span = p.density.Cut(p.span, timeline.KeysetRows/more, p.facts.Lists.Order == orderDescending)
 	}
+	p.restart()
 }
 
-func (p *analyticsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outcome, error) {
-	if p.offset == 0 { // all pages of a window must ask for the same list, whatever is learned in between
-		p.to = p.span.To
-		if p.facts.Inclusive {
-			p.to = p.span.To.Add(-time.Second)
-		}
+// restart turns to the first page of the window. All its pages must ask for the same list, whatever is learned in between.
+func (p *analytics) restart() {
+	p.offset, p.to = 0, p.span.To
+	if p.facts.Inclusive {
+		p.to = p.span.To.Add(-time.Second)
 	}
-	pg, err := fetch(ctx, kore.Query{
+}
+
+// Query implements Pass.
+func (p *analytics) Query() kore.Query {
+	return kore.Query{
 		Endpoint: p.endpoint, IID: p.iid, From: p.span.From, To: p.to, Offset: p.offset, Limit: analyticsLimit,
-	})
-	if err != nil {
-		return nil, nil, err
+	}
+}
+
+// Read implements Pass.
+func (p *analytics) Read(pg *Page, failed error) (*Page, *Outcome, error) {
+	if failed != nil {
+		return nil, nil, failed
 	}
 	if p.readAt.IsZero() {
 		p.readAt = pg.ReadAt
@@ -176,13 +193,13 @@ func (p *analyticsPass) step(ctx context.Context, fetch fetchFunc) (*Page, *outc
 		p.tailRecords(pg)
 	}
 	if len(p.todo) == 0 {
-		return pg, &outcome{Read: joined(p.read), ReadAt: p.readAt, Capped: p.capped}, nil
+		return pg, &Outcome{Read: joined(p.read), ReadAt: p.readAt, Capped: p.capped}, nil
 	}
 	return pg, nil, nil
 }
 
 // learn notes what a page shows of the endpoint's ways.
-func (p *analyticsPass) learn(pg *Page) {
+func (p *analytics) learn(pg *Page) {
 	if len(pg.Rows) > analyticsLimit { // a record that cannot be read is of neither list, and proves nothing
 		p.facts.PerList = true
 	}
@@ -215,7 +232,7 @@ func (p *analyticsPass) learn(pg *Page) {
 }
 
 // full reports whether a page may be hiding rows behind its limit.
-func (p *analyticsPass) full(pg *Page) bool {
+func (p *analytics) full(pg *Page) bool {
 	if !p.facts.PerList {
 		return pg.records() >= analyticsLimit
 	}
@@ -225,9 +242,9 @@ func (p *analyticsPass) full(pg *Page) bool {
 
 // certain returns the part of the window of which a full page shows all rows. It is false if that is nothing, or too little to be
 // worth a request.
-func (p *analyticsPass) certain(pg *Page) (timeline.Span, bool) {
+func (p *analytics) certain(pg *Page) (timeline.Span, bool) {
 	const worth = analyticsLimit / 3
-	if !p.facts.keyset() {
+	if !p.facts.Keyset() {
 		return timeline.Span{}, false
 	}
 	cut := p.facts.Lists.cut(pg)
@@ -254,14 +271,14 @@ func startsIn(pg *Page, span timeline.Span) (n int) {
 }
 
 // whole closes a part of the window of which one page has shown all rows.
-func (p *analyticsPass) whole(pg *Page, part timeline.Span) {
+func (p *analytics) whole(pg *Page, part timeline.Span) {
 	p.rows += float64(startsIn(pg, part))
 	p.expected += p.density.Rows(part)
 	p.finish(part)
 }
 
 // begin starts reading on by offset in a window whose first page was full.
-func (p *analyticsPass) begin(pg *Page) {
+func (p *analytics) begin(pg *Page) {
 	p.seen = make(map[string]struct{}, len(pg.Rows))
 	p.shifted = false
 	p.note(pg)
@@ -272,7 +289,7 @@ func (p *analyticsPass) begin(pg *Page) {
 }
 
 // note remembers the page's rows and reports how many were new.
-func (p *analyticsPass) note(pg *Page) (fresh int) {
+func (p *analytics) note(pg *Page) (fresh int) {
 	for _, r := range pg.Rows {
 		if _, ok := p.seen[r.ID]; !ok {
 			p.seen[r.ID] = struct{}{}
@@ -285,7 +302,7 @@ func (p *analyticsPass) note(pg *Page) (fresh int) {
 
 // nextPage handles page p.offset of a window where offset counts pages. Pages do not overlap, so a row that comes twice is
 // the sign of a list that moved.
-func (p *analyticsPass) nextPage(pg *Page, full bool) {
+func (p *analytics) nextPage(pg *Page, full bool) {
 	if p.note(pg) < len(pg.Rows) {
 		p.shifted = true
 	}
@@ -296,7 +313,7 @@ func (p *analyticsPass) nextPage(pg *Page, full bool) {
 		p.split()
 	case p.shifted && p.restarts < maxRestarts:
 		p.restarts++
-		p.offset = 0
+		p.restart()
 	case p.shifted:
 		p.split()
 	default:
@@ -305,7 +322,7 @@ func (p *analyticsPass) nextPage(pg *Page, full bool) {
 }
 
 // tailRecords handles the last reachable page of a window where offset counts records: offset 10 shows rows 11 to 110.
-func (p *analyticsPass) tailRecords(pg *Page) {
+func (p *analytics) tailRecords(pg *Page) {
 	if p.offset < analyticsMaxOffset { // the page that told the meaning
 		p.offset = analyticsMaxOffset
 		return
@@ -319,14 +336,14 @@ func (p *analyticsPass) tailRecords(pg *Page) {
 }
 
 // finish closes a part of the window as wholly read and turns to what is left of it.
-func (p *analyticsPass) finish(part timeline.Span) {
+func (p *analytics) finish(part timeline.Span) {
 	p.take(part)
 	p.read = append(p.read, part)
 	p.next()
 }
 
 // take takes a part out of the next window.
-func (p *analyticsPass) take(part timeline.Span) {
+func (p *analytics) take(part timeline.Span) {
 	window := p.todo[len(p.todo)-1]
 	p.todo = p.todo[:len(p.todo)-1]
 	for _, left := range []timeline.Span{{From: part.To, To: window.To}, {From: window.From, To: part.From}} {
@@ -338,7 +355,7 @@ func (p *analyticsPass) take(part timeline.Span) {
 
 // split replaces what was asked for by equal parts, the earliest to be read first: as many as should each be small enough to
 // be read whole. A second is not split further.
-func (p *analyticsPass) split() {
+func (p *analytics) split() {
 	span, parts := p.span, p.parts()
 	p.take(span)
 	seconds := int(span.To.Sub(span.From) / time.Second)
@@ -357,9 +374,9 @@ func (p *analyticsPass) split() {
 	p.next()
 }
 
-// parts is how many windows the window in hand should be split into. Every split too few costs as many requests as a window
+// parts is how many windows the present one should be split into. Every split too few costs as many requests as a window
 // has pages, every one too many part of a page.
-func (p *analyticsPass) parts() int {
+func (p *analytics) parts() int {
 	const most = 64
 	fits := 0.8 * analyticsLimit
 	if p.facts.Offset == offsetPages {

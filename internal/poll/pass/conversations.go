@@ -1,0 +1,176 @@
+package pass
+
+import (
+	"time"
+
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/timeline"
+)
+
+const (
+	conversationsLimit = kore.ConversationsMaxLimit
+	// The endpoint filters by calendar day and does not say in which zone. These are the ends of the world.
+	zoneWest, zoneEast = 12 * time.Hour, 14 * time.Hour
+	// dayGrace is how long after its end a calendar day is still counted for rows that arrive late. Later ones are left
+	// to the sweeps.
+	dayGrace = 3 * time.Hour
+)
+
+// listOrder is the order of a list by start time.
+type listOrder uint8
+
+const (
+	orderUnknown listOrder = iota
+	orderAscending
+	orderDescending
+)
+
+// idsForm is how `conversationIds` must be sent to be honoured. The API's page calls it a string and shows an array.
+type idsForm uint8
+
+const (
+	idsUnknown idsForm = iota
+	idsArray
+	idsString
+	idsIgnored
+)
+
+// ConversationFacts are what was learned about `conversations` of one bot.
+type ConversationFacts struct {
+	Order listOrder `json:"order,omitempty"`
+	IDs   idsForm   `json:"ids,omitempty"`
+	// IgnoredAt is when ids were found to be ignored.
+	IgnoredAt time.Time `json:"ignored_at,omitzero"`
+	// PageSize is the number of rows of a full page, where the server gives out fewer than the API documents.
+	PageSize int `json:"page_size,omitempty"`
+	// Counts holds the number of rows of each recent day that have been read.
+	Counts map[string]int `json:"counts,omitempty"`
+	// ZoneMin and ZoneMax bound the zone of the calendar days, as seen from the rows that came for them; ZoneMax is not
+	// reached.
+	ZoneMin time.Duration `json:"zone_min"`
+	ZoneMax time.Duration `json:"zone_max"`
+
+	// seen are the ids read of each recent day. Kept in memory only: where it is incomplete, counts decide alone.
+	seen map[string]map[string]struct{}
+}
+
+// NewConversationFacts returns what is known before anything was read: nothing.
+func NewConversationFacts() *ConversationFacts {
+	return &ConversationFacts{Counts: map[string]int{}, ZoneMin: -zoneWest, ZoneMax: zoneEast + zoneGrain}
+}
+
+// Zone returns the offset from UTC of the endpoint's calendar days: UTC as long as nothing speaks against it.
+func (f *ConversationFacts) Zone() time.Duration {
+	if f.ZoneMin <= 0 && f.ZoneMax > 0 {
+		return 0
+	}
+	return ((f.ZoneMin + f.ZoneMax) / 2).Round(30 * time.Minute)
+}
+
+// pageSize returns the number of rows of a full page.
+func (f *ConversationFacts) pageSize() int {
+	if f.PageSize > 0 {
+		return f.PageSize
+	}
+	return conversationsLimit
+}
+
+// dayOf returns the calendar day of the endpoint that t lies in.
+func (f *ConversationFacts) dayOf(t time.Time) time.Time {
+	return t.Add(f.Zone()).Truncate(timeline.Day)
+}
+
+// spanOf returns the time that a calendar day of the endpoint covers.
+func (f *ConversationFacts) spanOf(d time.Time) timeline.Span {
+	return timeline.Span{From: d.Add(-f.Zone()), To: d.Add(timeline.Day - f.Zone())}
+}
+
+// zoneGrain is what the offsets of all zones are multiples of.
+const zoneGrain = 15 * time.Minute
+
+// days returns the calendar days that may hold rows starting from from to to, in whatever zone is still possible.
+func (f *ConversationFacts) days(from, to time.Time) []time.Time {
+	var out []time.Time
+	// Offsets are multiples of zoneGrain: the westernmost is not below ZoneMin, the easternmost below ZoneMax.
+	west := f.ZoneMin.Truncate(zoneGrain)
+	if west < f.ZoneMin {
+		west += zoneGrain
+	}
+	east := (f.ZoneMax - 1).Truncate(zoneGrain)
+	if east > f.ZoneMax-1 {
+		east -= zoneGrain
+	}
+	for d := from.Add(west).Truncate(timeline.Day); !d.After(to.Add(east).Truncate(timeline.Day)); d = d.Add(timeline.Day) {
+		out = append(out, d)
+	}
+	return out
+}
+
+// learn notes what a page of one calendar day shows of order and zone, and remembers its rows.
+func (f *ConversationFacts) learn(d time.Time, pg *Page) (fresh int) {
+	if pg.records() > 0 && hasMore(pg) {
+		f.PageSize = min(pg.records(), conversationsLimit)
+	}
+	seen := f.seenOf(d)
+	for i, r := range pg.Rows {
+		if _, ok := seen[r.ID]; !ok {
+			seen[r.ID] = struct{}{}
+			fresh++
+		}
+		if r.Start.IsZero() {
+			continue
+		}
+		f.ZoneMin = max(f.ZoneMin, d.Sub(r.Start))
+		f.ZoneMax = min(f.ZoneMax, d.Add(timeline.Day).Sub(r.Start))
+		if f.Order == orderUnknown && i > 0 && !r.Start.Equal(pg.Rows[0].Start) {
+			f.Order = orderAscending
+			if r.Start.Before(pg.Rows[0].Start) {
+				f.Order = orderDescending
+			}
+		}
+	}
+	for _, dead := range pg.Dead {
+		if _, ok := seen[string(dead.Raw)]; !ok {
+			seen[string(dead.Raw)] = struct{}{}
+			fresh++
+		}
+	}
+	return fresh
+}
+
+func (f *ConversationFacts) seenOf(d time.Time) map[string]struct{} {
+	if f.seen == nil {
+		f.seen = map[string]map[string]struct{}{}
+	}
+	name := timeline.DayName(d)
+	if f.seen[name] == nil {
+		f.seen[name] = map[string]struct{}{}
+	}
+	return f.seen[name]
+}
+
+// forget drops what is remembered of days that can no longer grow.
+func (f *ConversationFacts) forget(now time.Time) {
+	first := timeline.DayName(now.Add(-zoneWest - dayGrace - timeline.Day))
+	for name := range f.Counts {
+		if name < first {
+			delete(f.Counts, name)
+		}
+	}
+	for name := range f.seen {
+		if name < first {
+			delete(f.seen, name)
+		}
+	}
+}
+
+// IDsIgnored reports whether the server does not honour ids.
+func (f *ConversationFacts) IDsIgnored() bool { return f.IDs == idsIgnored }
+
+// RetryIDs has ids tried again once a day where they were ignored: a poll that came at a bad moment, or an API that was mended
+// since, must not cost requests for ever.
+func (f *ConversationFacts) RetryIDs(now time.Time) {
+	if f.IDs == idsIgnored && now.Sub(f.IgnoredAt) >= timeline.Day {
+		f.IDs = idsUnknown
+	}
+}

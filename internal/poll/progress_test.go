@@ -1,0 +1,33 @@
+package poll
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+)
+
+// Progress that an earlier build has written is read, and written again the same.
+func TestProgressOfAnEarlierBuild(t *testing.T) {
+	const written = `{"version":1,"start":"2026-06-01T12:00:00Z","read":"AQGA6PCw0GeA3dsBgLq3Aw==",` +
+		`"jobs":[{"id":"j-1","from":"2026-06-01T12:00:00Z","to":"2026-06-01T13:00:00Z","left":[{"From":"2026-06-01T12:00:00Z",` +
+		`"To":"2026-06-01T12:01:00Z","replay":true}],"requests":2,"events":3,"capped_seconds":1}],"complete_up_to":"2026-06-01T12:01:00Z",` +
+		`"passes_stable":3,"capped":[{"From":"2026-06-01T12:00:00Z","To":"2026-06-01T12:00:01Z"}],"offsets":{"agentassist.search":[1,0,7]},` +
+		`"open":[{"id":"c-1","start":"2026-06-01T12:00:00Z"}],` +
+		`"analytics":{"offset":2,"inclusive":true,"per_list":true,"filter":2,"lists":{"order":1,"unsorted":true,"bots_first":true,"bots_last":true}},` +
+		`"conversations":{"order":2,"ids":3,"ignored_at":"2026-06-01T12:00:00Z","page_size":50,"counts":{"2026-06-01":7},` +
+		`"zone_min":-43200000000000,"zone_max":51300000000000},"bounds":{"known":true,"zone":7200000000000},"filters_on_end":true,"scoped":2}`
+	p, err := decodeProgress([]byte(written))
+	require.NoError(t, err)
+	again, err := p.encode()
+	require.NoError(t, err)
+	require.Equal(t, written, string(again))
+
+	u, err := newUnit(events.Conversations, "st-1", time.Minute, p)
+	require.NoError(t, err)
+	require.True(t, u.IDsIgnored)
+	u.refresh(time.Date(2026, 6, 2, 12, 0, 0, 0, time.UTC))
+	require.False(t, u.IDsIgnored, "they are tried again once a day")
+}

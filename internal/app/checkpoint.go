@@ -247,12 +247,13 @@ func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost b
 	j.SetCluster(b.publisher.Topics.Cluster)
 	journaled := &journaled{b.store, j, a.AccountID, identityNext}
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: records}
-	batch := &kafka.Batch{Account: a.Name}
-	batch.Checkpoint = func() ([]kafka.Record, error) {
-		written, err := journaled.Append(&changes)
-		return append(tombstones(h.keys), written...), err
-	}
-	batch.Commit = func() error { return journaled.Commit(changes, batch.Next) }
+	batch := &kafka.Batch{Account: a.Name, Recording: &recording{
+		records: func() ([]kafka.Record, error) {
+			written, err := journaled.Append(&changes)
+			return append(tombstones(h.keys), written...), err
+		},
+		commit: func(next int64) error { return journaled.Commit(changes, next) },
+	}}
 	if err := b.write(ctx, partition, a.AccountID, h, batch); err != nil {
 		return err
 	}
@@ -356,13 +357,14 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 	// First what is remembered, then what was read, then the name of the cluster: a command that dies in between is run again.
 	forget := journaled.forget(days, time.Now())
 	forget.Account = a.Name
-	rewind := &kafka.Batch{Account: a.Name}
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: progress}
-	rewind.Checkpoint = func() ([]kafka.Record, error) {
-		j.SetCluster(is)
-		return journaled.Append(&changes)
-	}
-	rewind.Commit = func() error { return journaled.Commit(changes, rewind.Next) }
+	rewind := &kafka.Batch{Account: a.Name, Recording: &recording{
+		records: func() ([]kafka.Record, error) {
+			j.SetCluster(is)
+			return journaled.Append(&changes)
+		},
+		commit: func(next int64) error { return journaled.Commit(changes, next) },
+	}}
 	batches := []*kafka.Batch{forget, rewind}
 	if len(days) == 0 {
 		batches = batches[1:]

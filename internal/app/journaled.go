@@ -48,19 +48,37 @@ func (j *journaled) Expire(before time.Time) (*kafka.Batch, error) {
 // forget returns a batch that forgets days, whenever they were last seen. It is recorded as of a time.
 func (j *journaled) forget(days []uint32, asOf time.Time) *kafka.Batch {
 	changes := checkpoint.Changes{Account: j.account, Seen: asOf, Progress: map[string][]byte{}}
-	batch := &kafka.Batch{Account: j.account}
-	batch.Checkpoint = func() ([]kafka.Record, error) {
-		records, err := j.journal.Expire(days, &changes)
-		return onKafka(records), err
-	}
-	batch.Commit = func() error {
-		if err := j.store.Forget(j.account, days); err != nil {
-			return err
-		}
-		return j.Commit(changes, batch.Next)
-	}
-	return batch
+	return &kafka.Batch{Account: j.account, Recording: &recording{
+		records: func() ([]kafka.Record, error) {
+			records, err := j.journal.Expire(days, &changes)
+			return onKafka(records), err
+		},
+		commit: func(next int64) error {
+			if err := j.store.Forget(j.account, days); err != nil {
+				return err
+			}
+			return j.Commit(changes, next)
+		},
+	}}
 }
+
+// recording is what is recorded with a batch that has no events, in a transaction.
+type recording struct {
+	records func() ([]kafka.Record, error)
+	commit  func(next int64) error
+}
+
+// Intend implements kafka.Recording.
+func (*recording) Intend(kafka.Intent) error { return nil }
+
+// Prepare implements kafka.Recording.
+func (*recording) Prepare(kafka.Offsets) error { return nil }
+
+// Records implements kafka.Recording.
+func (r *recording) Records() ([]kafka.Record, error) { return r.records() }
+
+// Commit implements kafka.Recording.
+func (r *recording) Commit(next int64) error { return r.commit(next) }
 
 func onKafka(records []journal.Record) []kafka.Record {
 	out := make([]kafka.Record, len(records))

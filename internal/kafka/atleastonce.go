@@ -31,8 +31,9 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 	if err := ctx.Err(); err != nil {
 		return d.failed(b, err)
 	}
-	if b.Intend != nil && !b.outbox.written {
-		if err := b.Intend(d.encoder.intent(b.outbox)); err != nil {
+	recording := b.recording()
+	if len(b.Events)+len(b.Dead) > 0 && !b.outbox.written {
+		if err := recording.Intend(d.encoder.intent(b.outbox)); err != nil {
 			return err
 		}
 		b.outbox.written = true
@@ -45,14 +46,14 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 		faultpoint.Reach(faultpoint.AfterProduce)
 	}
 	if !b.outbox.recorded {
-		b.outbox.raise()
-		if _, err := b.checkpoint(); err != nil {
+		after := b.outbox.after(b)
+		if err := recording.Prepare(after); err != nil {
 			return err
 		}
-		if err := b.commit(); err != nil {
+		if err := recording.Commit(0); err != nil {
 			return err
 		}
-		if err := d.addWatermarks(b); err != nil {
+		if err := d.addWatermarks(b, after); err != nil {
 			return err
 		}
 		b.outbox.recorded = true
@@ -91,7 +92,7 @@ func (d *atLeastOnce) sendAlone(ctx context.Context, o *outbox, refused []*lette
 	for _, l := range refused {
 		again, err := d.refusedAlone(ctx, o, l)
 		if err == nil && again {
-			err = d.bury(o, l)
+			err = d.deadLetter(o, l)
 		}
 		if err != nil {
 			return err // what follows must not overtake it

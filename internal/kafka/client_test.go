@@ -80,7 +80,7 @@ func TestPartitionsAsJavaDoes(t *testing.T) {
 
 func TestRecordsLandWhereTheirKeySays(t *testing.T) {
 	f := open(t, newCluster(t), nil)
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 100)}))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(100)}))
 	records := f.read(t, f.Topics.Event("search"))
 	require.Len(t, records, 100)
 	for _, r := range records {

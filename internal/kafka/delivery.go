@@ -2,14 +2,16 @@ package kafka
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"agentassist-poller/internal/events"
 )
 
 // A Delivery brings batches to Kafka. It is safe for concurrent use with different batches.
 type Delivery interface {
-	// Deliver publishes a batch and then commits it. It returns nil only when all of it is in Kafka and Commit has
-	// succeeded; on an error, errors.As finds what to do: an error with Retryable() true may be repeated. After one with
+	// Deliver publishes a batch and records it. It returns nil only when all of it is in Kafka and its Recording has
+	// committed; on an error, errors.As finds what to do: an error with Retryable() true may be repeated. After one with
 	// false, a person has something to do, and the publisher must be opened anew: the client holds on to some of these errors.
 	//
 	// Repeating means calling Deliver with the same *Batch, unchanged: what Kafka has acknowledged is not sent again,
@@ -24,51 +26,61 @@ type Delivery interface {
 	Close(ctx context.Context) error
 }
 
-// A Batch is what is published and recorded as one: the events of a page or of several pages.
+// A Batch is what is published and recorded as one: the events of a page or of several pages. The delivery changes nothing in it
+// that the caller can see.
 type Batch struct {
 	// Account names the batch in errors: the source.
 	Account string
-	// Events are published in order; those of equal key stay in order.
+	// Events are published in order; those of equal key stay in order. They come from the first of Feeds.
 	Events []Outgoing
 	Dead   []events.DeadLetter
 	// Control are records for the topic of jobs.
 	Control []Record
-	// Feeds whose offsets move, or whose watermarks are published, with this batch.
-	Feeds []*Feed
+	// Feeds are where the events come from, and what else has a watermark to publish.
+	Feeds []Feed
 	// Ended are the keys of watermarks that get a tombstone: of endpoints that are not read any more, which consumers would
 	// wait for without end.
 	Ended []string
-	// Intend writes down what is about to be sent, so that a batch is finished after a crash, by another one with the same
-	// records Again. Only a delivery without transactions calls it, once, before it sends anything.
-	Intend func(Intent) error
 	// Again are the records of a batch that may have been sent, in whole or in part. They stand in place of Events, Dead and
 	// Control.
 	Again Intent
-	// Checkpoint returns what the checkpoint topic is to say of the batch; only a delivery in transactions publishes it. It is
-	// called once the feeds hold the offsets after this batch, and again if the batch has to be published again.
-	Checkpoint func() ([]Record, error)
-	// Commit records the batch on disk. It is called once everything is in Kafka; without transactions, everything but the
-	// watermarks. It may be called again.
-	Commit func() error
-	// Next is the offset after the batch's last record on the checkpoint topic. The delivery fills it in before Commit.
-	Next int64
+	// Recording is what is recorded with the batch; nil for nothing.
+	Recording Recording
 
 	outbox *outbox // what became of it so far
 }
 
-func (b *Batch) checkpoint() ([]Record, error) {
-	if b.Checkpoint == nil {
-		return nil, nil
-	}
-	return b.Checkpoint()
+// A Recording is what is recorded with a batch. The delivery calls its methods one at a time, from within Deliver, in the order in
+// which they stand here. Each may be called again if Deliver is.
+type Recording interface {
+	// Intend writes down what is about to be sent, so that a batch is finished after a crash, by another one with the same
+	// records Again. Only a delivery without transactions calls it, once, before it sends anything, and only for a batch that
+	// has events or dead letters and is not published again.
+	Intend(Intent) error
+	// Prepare says that Kafka has acknowledged the events. After them, the offsets of the first feed are these; they belong to
+	// the Recording from then on.
+	Prepare(after Offsets) error
+	// Records returns what the checkpoint topic is to say of the batch. Only a delivery in transactions calls it.
+	Records() ([]Record, error)
+	// Commit records the batch on disk. In transactions everything is in Kafka by then, and next is the offset after the last
+	// of Records; without them next is 0, and everything is in Kafka but the watermarks.
+	Commit(next int64) error
 }
 
-func (b *Batch) commit() error {
-	if b.Commit == nil {
-		return nil
+// recording returns what to tell, which may be nobody.
+func (b *Batch) recording() Recording {
+	if b.Recording == nil {
+		return noRecording{}
 	}
-	return b.Commit()
+	return b.Recording
 }
+
+type noRecording struct{}
+
+func (noRecording) Intend(Intent) error        { return nil }
+func (noRecording) Prepare(Offsets) error      { return nil }
+func (noRecording) Records() ([]Record, error) { return nil, nil }
+func (noRecording) Commit(int64) error         { return nil }
 
 // A Record is a record of the checkpoint topic or of the topic of jobs. A nil value is a tombstone.
 type Record struct{ Key, Value []byte }
@@ -81,18 +93,15 @@ type Outgoing struct {
 	Key string
 	// Negative events are copied to the topic of negative feedback.
 	Negative bool
-	// Feed is where the event came from, whose offsets it moves. It may be nil.
-	Feed *Feed
 }
 
-// A Feed is one endpoint of one bot, or of an account: what a watermark speaks about. The delivery moves its offsets up
-// after every batch; the caller keeps it from batch to batch and its offsets in the checkpoint.
+// A Feed is one endpoint of one bot, or of an account: what a watermark speaks about.
 type Feed struct {
 	// Types are the event types that come from it.
 	Types []events.Type
-	// Offsets after its last event so far. Nil before the first.
+	// Offsets after its last event before this batch; nil before the first.
 	Offsets Offsets
-	// Watermark to publish with this batch, nil for none. The delivery fills in feeds, offsets and published_time.
+	// Watermark to publish with this batch, nil for none, without feeds, offsets and published_time.
 	Watermark *events.Watermark
 }
 
@@ -107,13 +116,22 @@ func (o Offsets) Raise(topic string, partition int32, next int64) {
 	o[topic][partition] = max(o[topic][partition], next)
 }
 
-// complete fills in the watermark of a feed: one offset for each partition of each topic that it feeds.
-func (f *Feed) complete(t *Topics) {
-	w := f.Watermark
-	w.Feeds = t.Feeds(f.Types)
-	w.Offsets = nil
+// clone returns offsets that can be raised without changing o.
+func (o Offsets) clone() Offsets {
+	out := make(Offsets, len(o))
+	for topic, next := range o {
+		out[topic] = slices.Clone(next)
+	}
+	return out
+}
+
+// watermark returns the watermark of a feed as it is published when its offsets are these: one for each partition of each topic that
+// it feeds.
+func (f *Feed) watermark(t *Topics, offsets Offsets) *events.Watermark {
+	w := *f.Watermark
+	w.Feeds, w.Offsets = t.Feeds(f.Types), nil
 	for _, topic := range w.Feeds {
-		known := f.Offsets[topic]
+		known := offsets[topic]
 		for p := range max(len(known), t.Partitions(topic)) {
 			next := int64(0)
 			if p < len(known) {
@@ -122,4 +140,8 @@ func (f *Feed) complete(t *Topics) {
 			w.Offsets = append(w.Offsets, events.WatermarkOffset{Topic: topic, Partition: int64(p), Offset: next})
 		}
 	}
+	if w.PublishedTime.IsZero() {
+		w.PublishedTime = time.Now().UTC().Truncate(time.Millisecond)
+	}
+	return &w
 }

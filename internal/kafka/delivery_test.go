@@ -28,20 +28,18 @@ import (
 func TestDeliver(t *testing.T) {
 	f := open(t, newCluster(t), nil)
 	feed := newFeed()
-	var committed int
-	batch := &kafka.Batch{
-		Account: "retail-us", Events: searches(feed, 50), Feeds: []*kafka.Feed{feed},
-		Commit: func() error {
-			committed++
-			// By now the events are there, and the feed knows how far. What is declared complete must be recorded first.
-			require.Len(t, f.read(t, topic), 50)
-			require.Empty(t, f.read(t, f.Topics.Watermark()))
-			require.Len(t, feed.Offsets[topic], 3)
-			return nil
-		},
+	recorded := &recording{}
+	recorded.commit = func() error {
+		// By now the events are there, and it is known how far. What is declared complete must be recorded first.
+		require.Len(t, f.read(t, topic), 50)
+		require.Empty(t, f.read(t, f.Topics.Watermark()))
+		require.Len(t, recorded.after[topic], 3)
+		return nil
 	}
+	batch := &kafka.Batch{Account: "retail-us", Events: searches(50), Feeds: []kafka.Feed{feed}, Recording: recorded}
 	require.NoError(t, f.Deliver(t.Context(), batch))
-	require.Equal(t, 1, committed)
+	require.Equal(t, 1, recorded.committed)
+	require.Nil(t, batch.Feeds[0].Offsets, "it is the caller's")
 	require.Len(t, f.read(t, f.Topics.Watermark()), 1)
 	for id, n := range eventIDs(f.read(t, topic)) {
 		require.Equal(t, 1, n, id)
@@ -57,10 +55,10 @@ func TestWatermarkOffsets(t *testing.T) {
 	others.Watermark = nil
 	negative := &events.Feedback{Header: header("n"), Sentiment: "NEGATIVE"}
 	for round := range 3 {
-		batch := append(searches(ours, 20), kafka.Outgoing{Event: negative, Key: "conv-n", Negative: true, Feed: ours})
-		require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch, Feeds: []*kafka.Feed{ours}}))
+		batch := append(searches(20), kafka.Outgoing{Event: negative, Key: "conv-n", Negative: true})
+		ours.Offsets = f.deliver(t, &kafka.Batch{Events: batch, Feeds: []kafka.Feed{ours}})
 		// Events of another endpoint lie behind, and are not ours to wait for.
-		require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(others, 30), Feeds: []*kafka.Feed{others}}))
+		others.Offsets = f.deliver(t, &kafka.Batch{Events: searches(30), Feeds: []kafka.Feed{others}})
 
 		marks := f.read(t, f.Topics.Watermark())
 		require.Len(t, marks, round+1)
@@ -94,7 +92,7 @@ func TestWatermarkOfAccount(t *testing.T) {
 	f := open(t, newCluster(t), nil)
 	feed := newFeed()
 	feed.Watermark.BotID, feed.Watermark.Endpoint = nil, string(events.CallDetails)
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Feeds: []*kafka.Feed{feed}}))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Feeds: []kafka.Feed{feed}}))
 	require.Equal(t, "retail-us/-/call-details", f.read(t, f.Topics.Watermark())[0].Key)
 }
 
@@ -109,9 +107,10 @@ func TestOffsetsOfUnknownPartition(t *testing.T) {
 func TestFailedCommitIsReturned(t *testing.T) {
 	f := open(t, newCluster(t), nil)
 	full := errors.New("disk full")
-	batch := &kafka.Batch{Events: searches(nil, 5), Commit: func() error { return full }}
+	recorded := &recording{commit: func() error { return full }}
+	batch := &kafka.Batch{Events: searches(5), Recording: recorded}
 	require.ErrorIs(t, f.Deliver(t.Context(), batch), full)
-	batch.Commit = nil
+	recorded.commit = nil
 	require.NoError(t, f.Deliver(t.Context(), batch))
 	require.Len(t, f.read(t, topic), 5, "what was acknowledged is not sent again")
 }
@@ -124,7 +123,7 @@ func TestConcurrentBatches(t *testing.T) {
 		group.Go(func() {
 			for range 5 {
 				feed := newFeed()
-				if err := f.Deliver(t.Context(), &kafka.Batch{Events: searches(feed, 40), Feeds: []*kafka.Feed{feed}}); err != nil {
+				if err := f.Deliver(t.Context(), &kafka.Batch{Events: searches(40), Feeds: []kafka.Feed{feed}}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -141,7 +140,7 @@ func TestRefusedRecords(t *testing.T) {
 		t.Run(refusal.Message, func(t *testing.T) {
 			f := open(t, newCluster(t), nil, func(c *kafka.Config) { c.Compression = "none" })
 			f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: refusal, Count: -1, When: carries("ev-bad")})
-			batch := searches(nil, 30)
+			batch := searches(30)
 			batch[10].Event.Head().EventID = "ev-bad"
 			negative := &events.Feedback{Header: header("x"), Sentiment: "NEGATIVE"}
 			negative.EventID = "ev-bad"
@@ -179,7 +178,7 @@ func carries(id string) func(kmsg.Request) bool {
 func TestRefusedWatermark(t *testing.T) {
 	f := open(t, newCluster(t), nil)
 	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: f.Topics.Watermark(), Err: kerr.InvalidTimestamp, Count: -1})
-	err := f.Deliver(t.Context(), &kafka.Batch{Feeds: []*kafka.Feed{newFeed()}})
+	err := f.Deliver(t.Context(), &kafka.Batch{Feeds: []kafka.Feed{newFeed()}})
 	require.ErrorContains(t, err, "agentassist.watermark")
 	failure := &kafka.DeliveryError{}
 	require.ErrorAs(t, err, &failure)
@@ -209,7 +208,7 @@ func TestEveryProduceError(t *testing.T) {
 			t.Parallel()
 			f := open(t, newCluster(t), fast())
 			f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: topic, Err: fault})
-			batch := &kafka.Batch{Events: searches(nil, 10)}
+			batch := &kafka.Batch{Events: searches(10)}
 			for {
 				err := f.Deliver(t.Context(), batch)
 				if err == nil {
@@ -252,10 +251,9 @@ func TestBrokerGoneForMinutes(t *testing.T) {
 				f := openVirtual(t, acknowledged)
 				broken := f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: fault, Count: -1})
 				feed := newFeed()
-				var commits int
+				recorded := &recording{}
 				batch := &kafka.Batch{
-					Account: "retail-us", Events: searches(feed, 20), Feeds: []*kafka.Feed{feed},
-					Commit: func() error { commits++; return nil },
+					Account: "retail-us", Events: searches(20), Feeds: []kafka.Feed{feed}, Recording: recorded,
 				}
 				start := time.Now()
 				var attempts int
@@ -270,11 +268,11 @@ func TestBrokerGoneForMinutes(t *testing.T) {
 					attempts++
 				}
 				require.InDelta(t, 10*time.Minute/f.config.DeliveryTimeout, attempts, 1)
-				require.Zero(t, commits)
-				require.Nil(t, feed.Offsets)
+				require.Zero(t, recorded.committed)
+				require.Nil(t, recorded.after)
 				broken.Remove()
 				require.NoError(t, f.Deliver(t.Context(), batch))
-				require.Equal(t, 1, commits)
+				require.Equal(t, 1, recorded.committed)
 				ids := eventIDs(f.read(t, topic))
 				require.Len(t, ids, 20)
 				for id, n := range ids {
@@ -298,7 +296,7 @@ func TestContextEndsDelivery(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
-		batch := &kafka.Batch{Events: searches(nil, 5)}
+		batch := &kafka.Batch{Events: searches(5)}
 		err := f.Deliver(ctx, batch)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, time.Second, time.Since(start))
@@ -320,7 +318,7 @@ func TestClose(t *testing.T) {
 				broken := f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotLeaderForPartition, Count: -1})
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
-				require.Error(t, f.Deliver(ctx, &kafka.Batch{Events: searches(nil, 5)}))
+				require.Error(t, f.Deliver(ctx, &kafka.Batch{Events: searches(5)}))
 				start := time.Now()
 				time.AfterFunc(10*time.Second, broken.Remove)
 				ctx, cancel = context.WithTimeout(t.Context(), tt.limit)
@@ -391,9 +389,9 @@ func acknowledged(c *kafka.Config) { c.Delivery = kafka.AtLeastOnce }
 
 func TestTopicDeletedAtRunTime(t *testing.T) {
 	f := open(t, newCluster(t), fast())
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 3)}))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(3)}))
 	require.NoError(t, f.cluster.DeleteTopic(topic))
-	err := f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 3)})
+	err := f.Deliver(t.Context(), &kafka.Batch{Events: searches(3)})
 	failure := &kafka.DeliveryError{}
 	require.ErrorAs(t, err, &failure)
 	require.False(t, failure.Retryable(), err)
@@ -405,7 +403,7 @@ func TestTopicDeletedAtRunTime(t *testing.T) {
 func TestNoProducerID(t *testing.T) {
 	f := open(t, newCluster(t), fast())
 	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, TopLevel: true, Err: kerr.ClusterAuthorizationFailed})
-	err := f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 3)})
+	err := f.Deliver(t.Context(), &kafka.Batch{Events: searches(3)})
 	failure := &kafka.DeliveryError{}
 	require.ErrorAs(t, err, &failure)
 	require.False(t, failure.Retryable())
@@ -417,7 +415,7 @@ func TestNothingIsSentForAnEndedContext(t *testing.T) {
 	f := open(t, newCluster(t), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, f.Deliver(ctx, &kafka.Batch{Events: searches(nil, 3)}), context.Canceled)
+	require.ErrorIs(t, f.Deliver(ctx, &kafka.Batch{Events: searches(3)}), context.Canceled)
 	require.Empty(t, f.read(t, topic))
 }
 

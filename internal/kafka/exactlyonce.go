@@ -22,11 +22,11 @@ type exactlyOnce struct {
 	*sender
 	partition int32
 	topic     string // of the checkpoint
-	// turn is held by the transaction under way: a producer has one at a time.
-	turn chan struct{}
-	lost *LostError // why there will be no other; guarded by turn
-	next int64      // the offset after the last record that is known to be this owner's; guarded by turn
-	// signed tells whether an owner has signed from an offset on.
+	// busy is held by the transaction under way: a producer has one at a time.
+	busy chan struct{}
+	lost *LostError // why there will be no other; guarded by busy
+	next int64      // the offset after the last record that is known to be this owner's; guarded by busy
+	// signed reports whether an owner record exists at or after an offset.
 	signed func(ctx context.Context, from int64) (bool, error)
 	// confirmed is when the last transaction was ended that Kafka took.
 	confirmed atomic.Pointer[time.Time]
@@ -53,8 +53,8 @@ func (e *LostError) Unwrap() error { return e.Err }
 // Deliver implements Delivery. Once it has returned a LostError it returns that for ever.
 func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 	select {
-	case d.turn <- struct{}{}:
-		defer func() { <-d.turn }()
+	case d.busy <- struct{}{}:
+		defer func() { <-d.busy }()
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the transaction before: %w", ctx.Err())
 	}
@@ -63,26 +63,27 @@ func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 	}
 	start := time.Now()
 	d.encode(b)
-	err := d.transact(ctx, b)
+	next, err := d.transact(ctx, b)
 	if err == nil {
 		faultpoint.Reach(faultpoint.BeforeDisk)
-		if err = b.commit(); err != nil {
+		if err = b.recording().Commit(next); err != nil {
 			err = fmt.Errorf("record on disk what is in Kafka: %w", err)
 		}
 	}
 	if err != nil {
-		d.lost = &LostError{Partition: d.partition, Fenced: d.succeeded(ctx), Err: err}
+		d.lost = &LostError{Partition: d.partition, Fenced: d.replaced(ctx), Err: err}
 		return d.lost
 	}
-	d.next = max(d.next, b.Next)
+	d.next = max(d.next, next)
 	b.outbox.count(d.metrics)
 	d.metrics.delivered(start)
 	return nil
 }
 
-// transact publishes the batch in a transaction. Records that Kafka refuses are found in transactions that are aborted, and become
-// dead letters in the next one: it has none of those, or finds more.
-func (d *exactlyOnce) transact(ctx context.Context, b *Batch) error {
+// transact publishes the batch in a transaction, and returns the offset after its last record on the checkpoint topic, 0 if it has
+// none there. Records that Kafka refuses are found in transactions that are aborted, and become dead letters in the next one: it has
+// none of those, or finds more.
+func (d *exactlyOnce) transact(ctx context.Context, b *Batch) (next int64, err error) {
 	for {
 		faultpoint.Reach(faultpoint.BeforeBegin)
 		err := d.within(ctx, func(ctx context.Context) error { return d.fill(ctx, b) })
@@ -91,21 +92,21 @@ func (d *exactlyOnce) transact(ctx context.Context, b *Batch) error {
 		}
 		refused := b.outbox.refused()
 		if len(refused) == 0 {
-			return err
+			return 0, err
 		}
 		if err := d.abort(); err != nil {
-			return err
+			return 0, err
 		}
 		culprits, err := d.culprits(ctx, b, refused)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for _, l := range culprits {
 			if l.derived {
-				return l.err
+				return 0, l.err
 			}
-			if err := d.bury(b.outbox, l); err != nil {
-				return err
+			if err := d.deadLetter(b.outbox, l); err != nil {
+				return 0, err
 			}
 		}
 		b.outbox.reset(refused)
@@ -154,11 +155,14 @@ func (d *exactlyOnce) fill(ctx context.Context, b *Batch) error {
 		return err
 	}
 	faultpoint.Reach(faultpoint.AfterProduce)
-	b.outbox.raise()
-	if err := d.addWatermarks(b); err != nil {
+	after := b.outbox.after(b)
+	if err := d.addWatermarks(b, after); err != nil {
 		return err
 	}
-	records, err := b.checkpoint()
+	if err := b.recording().Prepare(after); err != nil {
+		return err
+	}
+	records, err := b.recording().Records()
 	if err != nil {
 		return err
 	}
@@ -181,9 +185,10 @@ func (d *exactlyOnce) send(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// commit ends the transaction. When that fails, nobody knows whether the batch is in Kafka until the partition is taken
-// over; the client refuses to try again for the same reason. It is not given up when the caller is stopped.
-func (d *exactlyOnce) commit(b *Batch) error {
+// commit ends the transaction, and returns the offset after the last of its records on the checkpoint topic. When that fails, nobody
+// knows whether the batch is in Kafka until the partition is taken over; the client refuses to try again for the same reason. It is
+// not given up when the caller is stopped.
+func (d *exactlyOnce) commit(b *Batch) (next int64, err error) {
 	ctx, cancel := context.WithTimeout(d.ctx, transactionTimeout)
 	defer cancel()
 	faultpoint.Reach(faultpoint.BeforeEnd)
@@ -191,17 +196,17 @@ func (d *exactlyOnce) commit(b *Batch) error {
 	asked := time.Now()
 	if err := endTransaction(ctx, d.client, kgo.TryCommit, "end transaction"); err != nil {
 		d.metrics.failures.WithLabelValues(classify(err).String()).Inc()
-		return err
+		return 0, err
 	}
 	if len(b.outbox.letters) > 0 { // else there was nothing to ask Kafka for
 		d.confirmed.Store(&asked)
 	}
 	for _, l := range b.outbox.letters {
 		if l.checkpoint {
-			b.Next = max(b.Next, l.record.Offset+1)
+			next = max(next, l.record.Offset+1)
 		}
 	}
-	return nil
+	return next, nil
 }
 
 func (d *exactlyOnce) abort() error {
@@ -226,14 +231,14 @@ func endTransaction(ctx context.Context, client *kgo.Client, how kgo.Transaction
 	return nil
 }
 
-// succeeded tells whether another instance has taken over, by what it has written. Kafka's word for it is no proof: it answers
-// alike to the owner whose transaction it has timed out, and at times to one that has just taken over a transaction that it is
-// about to time out. If it cannot be told, taking over again tells: of two owners, the last to sign has nobody after it.
-func (d *exactlyOnce) succeeded(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, succeededTimeout)
+// replaced reports whether another instance has taken over, by what it has written. Kafka's error is no proof: it returns the same
+// code to an owner whose transaction it has timed out, and at times to one that has just taken over a transaction that it is about to
+// time out. If replaced cannot tell, taking over again tells: of two owners, the last to sign has nobody after it.
+func (d *exactlyOnce) replaced(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, replacedTimeout)
 	defer cancel()
 	signed, err := d.signed(ctx, d.next)
 	return err == nil && signed
 }
 
-const succeededTimeout = 5 * time.Second
+const replacedTimeout = 5 * time.Second

@@ -34,13 +34,12 @@ func (f *fixture) takeOver(t *testing.T) *kafka.Shard {
 }
 
 // journaled returns a batch of events and of a record on the checkpoint topic that holds the offsets of its feed.
-func journaled(feed *kafka.Feed, name string, all []kafka.Outgoing) *kafka.Batch {
-	return &kafka.Batch{
-		Account: "retail-us", Events: all, Feeds: []*kafka.Feed{feed},
-		Checkpoint: func() ([]kafka.Record, error) {
-			return []kafka.Record{{Key: []byte("d/" + name), Value: []byte(fmt.Sprint(feed.Offsets))}, {Key: []byte("m/acc1")}}, nil
-		},
+func journaled(feed kafka.Feed, name string, all []kafka.Outgoing) *kafka.Batch {
+	r := &recording{}
+	r.records = func() ([]kafka.Record, error) {
+		return []kafka.Record{{Key: []byte("d/" + name), Value: []byte(fmt.Sprint(r.after))}, {Key: []byte("m/acc1")}}, nil
 	}
+	return &kafka.Batch{Account: "retail-us", Events: all, Feeds: []kafka.Feed{feed}, Recording: r}
 }
 
 // replayed returns what a replay of the partition brings, in order.
@@ -60,17 +59,16 @@ func TestTransaction(t *testing.T) {
 	shard := f.takeOver(t)
 	require.Zero(t, shard.End)
 	feed := newFeed()
-	batch := journaled(feed, "1", searches(feed, 50))
-	committed := 0
-	batch.Commit = func() error {
-		committed++
+	batch := journaled(feed, "1", searches(50))
+	first := recordingOf(batch)
+	first.commit = func() error {
 		require.Len(t, f.read(t, topic), 50)
 		require.Len(t, f.read(t, f.Topics.Watermark()), 1)
-		require.Len(t, feed.Offsets[topic], 3)
+		require.Len(t, first.after[topic], 3)
 		return nil
 	}
 	require.NoError(t, f.Deliver(t.Context(), batch))
-	require.Equal(t, 1, committed)
+	require.Equal(t, 1, first.committed)
 	require.EqualValues(t, 50, f.counter(t, "poller_kafka_events_published_total"))
 	require.EqualValues(t, 1, f.counter(t, "poller_kafka_watermarks_published_total"))
 
@@ -79,8 +77,8 @@ func TestTransaction(t *testing.T) {
 	next := f.takeOver(t)
 	keys, last := replayed(t, next, next.Start)
 	require.Equal(t, []string{"d/1", "m/acc1", "d/2", "m/acc1"}, keys)
-	require.Equal(t, second.Next, last)
-	keys, _ = replayed(t, next, batch.Next)
+	require.Equal(t, recordingOf(second).next, last)
+	keys, _ = replayed(t, next, first.next)
 	require.Equal(t, []string{"d/2", "m/acc1"}, keys, "from where the first batch ended")
 }
 
@@ -90,10 +88,10 @@ func TestTransactionOfFencedOwner(t *testing.T) {
 	old, young := open(t, cluster, nil, transactional), open(t, cluster, nil, transactional)
 	feed := newFeed()
 	old.takeOver(t)
-	require.NoError(t, old.Deliver(t.Context(), journaled(feed, "1", searches(feed, 5))))
-	batch := journaled(feed, "2", searches(feed, 7)[5:])
-	written := batch.Checkpoint
-	batch.Checkpoint = func() ([]kafka.Record, error) {
+	require.NoError(t, old.Deliver(t.Context(), journaled(feed, "1", searches(5))))
+	batch := journaled(feed, "2", searches(7)[5:])
+	written := recordingOf(batch).records
+	recordingOf(batch).records = func() ([]kafka.Record, error) {
 		young.takeOver(t) // in the midst of the transaction
 		return written()
 	}
@@ -104,7 +102,7 @@ func TestTransactionOfFencedOwner(t *testing.T) {
 	require.Equal(t, err, old.Deliver(t.Context(), journaled(feed, "3", nil)), "it is over")
 
 	again := newFeed()
-	require.NoError(t, young.Deliver(t.Context(), journaled(again, "2", searches(again, 7)[5:])))
+	require.NoError(t, young.Deliver(t.Context(), journaled(again, "2", searches(7)[5:])))
 	for id, n := range eventIDs(young.read(t, topic)) {
 		require.Equal(t, 1, n, id)
 	}
@@ -117,13 +115,13 @@ func TestTransactionOfOldEpochWithoutAnotherOwner(t *testing.T) {
 	f := open(t, newCluster(t), fast(), transactional)
 	f.takeOver(t)
 	feed := newFeed()
-	require.NoError(t, f.Deliver(t.Context(), journaled(feed, "1", searches(feed, 5))))
+	require.NoError(t, f.Deliver(t.Context(), journaled(feed, "1", searches(5))))
 	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidProducerEpoch, Count: 1})
-	lost, ok := errors.AsType[*kafka.LostError](f.Deliver(t.Context(), journaled(feed, "2", searches(feed, 7)[5:])))
+	lost, ok := errors.AsType[*kafka.LostError](f.Deliver(t.Context(), journaled(feed, "2", searches(7)[5:])))
 	require.True(t, ok)
 	require.False(t, lost.Fenced, "%v", lost)
 	f.takeOver(t)
-	require.NoError(t, f.Deliver(t.Context(), journaled(feed, "2", searches(feed, 7)[5:])))
+	require.NoError(t, f.Deliver(t.Context(), journaled(feed, "2", searches(7)[5:])))
 	require.Len(t, f.read(t, topic), 7)
 }
 
@@ -133,7 +131,7 @@ func TestTransactionWithRefusedRecords(t *testing.T) {
 	f.takeOver(t)
 	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.MessageTooLarge, Count: -1, When: carries("ev-bad")})
 	feed := newFeed()
-	batch := journaled(feed, "1", searches(feed, 20))
+	batch := journaled(feed, "1", searches(20))
 	for _, i := range []int{3, 11} {
 		batch.Events[i].Event.Head().EventID = "ev-bad"
 	}
@@ -164,7 +162,7 @@ func TestTransactionWithManyRefusedRecords(t *testing.T) {
 		return nil, nil, false
 	})
 	feed := newFeed()
-	batch := journaled(feed, "1", searches(feed, 40))
+	batch := journaled(feed, "1", searches(40))
 	for i := range 20 {
 		batch.Events[2*i].Event.Head().EventID = "ev-bad"
 	}
@@ -183,8 +181,8 @@ func TestTransactionWithUnknownOutcome(t *testing.T) {
 			f.takeOver(t)
 			network.broken.Store(true)
 			feed := newFeed()
-			batch := journaled(feed, "1", searches(feed, 20))
-			batch.Commit = func() error { t.Error("recorded, although nobody knows"); return nil }
+			batch := journaled(feed, "1", searches(20))
+			recordingOf(batch).commit = func() error { t.Error("recorded, although nobody knows"); return nil }
 			_, lost := errors.AsType[*kafka.LostError](f.Deliver(t.Context(), batch))
 			require.True(t, lost)
 			network.broken.Store(false)
@@ -249,8 +247,8 @@ func TestTransactionNotRecordedOnDisk(t *testing.T) {
 	f := open(t, newCluster(t), nil, transactional)
 	f.takeOver(t)
 	feed, full := newFeed(), errors.New("no space left on device")
-	batch := journaled(feed, "1", searches(feed, 3))
-	batch.Commit = func() error { return full }
+	batch := journaled(feed, "1", searches(3))
+	recordingOf(batch).commit = func() error { return full }
 	err := f.Deliver(t.Context(), batch)
 	require.ErrorIs(t, err, full)
 	_, lost := errors.AsType[*kafka.LostError](err)

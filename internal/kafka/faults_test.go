@@ -184,7 +184,7 @@ func withLatest(c *kafka.Config) { c.Delivery, c.Latest = kafka.ExactlyOnce, []s
 func (f *fixture) batchFor(name string) *kafka.Batch {
 	feed := newFeed()
 	feed.Watermark.Source = name
-	batch := journaled(feed, name, searches(feed, eventsOfBatch))
+	batch := journaled(feed, name, searches(eventsOfBatch))
 	for i, o := range batch.Events {
 		h := o.Event.Head()
 		h.Source, h.EventID, h.EntityID = name, fmt.Sprintf("%s/%d", name, i), fmt.Sprintf("%s/%d", name, i)
@@ -289,8 +289,8 @@ func TestTransactionsThroughTrouble(t *testing.T) {
 				require.NoError(t, shard.Deliver(t.Context(), f.batchFor("before")))
 
 				batch := f.batchFor("through")
-				written := batch.Checkpoint
-				batch.Checkpoint = func() ([]kafka.Record, error) { // the events are on their way
+				written := recordingOf(batch).records
+				recordingOf(batch).records = func() ([]kafka.Record, error) { // the events are on their way
 					time.Sleep(test.hold)
 					if test.trouble != nil {
 						if end := test.trouble(f); end != nil {

@@ -121,19 +121,19 @@ func header(id string) events.Header {
 }
 
 // searches returns n events, each of a conversation of its own.
-func searches(feed *kafka.Feed, n int) []kafka.Outgoing {
+func searches(n int) []kafka.Outgoing {
 	var out []kafka.Outgoing
 	for i := range n {
 		id := string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
 		e := events.New(events.TypeSearch)
 		*e.Head() = header(id)
-		out = append(out, kafka.Outgoing{Event: e, Key: *e.Head().ConversationID, Feed: feed})
+		out = append(out, kafka.Outgoing{Event: e, Key: *e.Head().ConversationID})
 	}
 	return out
 }
 
-func newFeed() *kafka.Feed {
-	return &kafka.Feed{
+func newFeed() kafka.Feed {
+	return kafka.Feed{
 		Types:     types,
 		Watermark: &events.Watermark{Endpoint: string(events.Interactions), Source: "retail-us", AccountID: "acc1", BotID: ptr("st-1")},
 	}
@@ -145,4 +145,57 @@ func eventIDs(records []kafkaread.Record) map[string]int {
 		ids[r.Field("event_id")]++
 	}
 	return ids
+}
+
+// deliver delivers a batch and returns the offsets of its first feed after it.
+func (f *fixture) deliver(t *testing.T, b *kafka.Batch) kafka.Offsets {
+	t.Helper()
+	r := &recording{}
+	b.Recording = r
+	require.NoError(t, f.Deliver(t.Context(), b))
+	return r.after
+}
+
+// recording is what is recorded with a batch: it does what a test says, and keeps what it is told.
+type recording struct {
+	intend  func(kafka.Intent) error
+	records func() ([]kafka.Record, error)
+	commit  func() error
+
+	after     kafka.Offsets // as last prepared
+	committed int
+	next      int64
+}
+
+// recordingOf returns the recording of a batch that has one of a test.
+func recordingOf(b *kafka.Batch) *recording { return b.Recording.(*recording) }
+
+func (r *recording) Intend(i kafka.Intent) error {
+	if r.intend == nil {
+		return nil
+	}
+	return r.intend(i)
+}
+
+func (r *recording) Prepare(after kafka.Offsets) error {
+	r.after = after
+	return nil
+}
+
+func (r *recording) Records() ([]kafka.Record, error) {
+	if r.records == nil {
+		return nil, nil
+	}
+	return r.records()
+}
+
+func (r *recording) Commit(next int64) error {
+	r.next = next
+	if r.commit != nil {
+		if err := r.commit(); err != nil {
+			return err
+		}
+	}
+	r.committed++
+	return nil
 }

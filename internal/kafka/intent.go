@@ -31,7 +31,7 @@ func (e *Encoder) intent(o *outbox) Intent {
 	out := make(Intent, 0, len(o.letters))
 	for _, l := range o.letters {
 		r := Intended{
-			Topic: strings.TrimPrefix(l.record.Topic, e.topics.of("")), Feed: l.feed != nil,
+			Topic: strings.TrimPrefix(l.record.Topic, e.topics.of("")), Feed: l.feed,
 			Key: l.record.Key, Value: l.record.Value, Timestamp: l.record.Timestamp, Headers: l.record.Headers,
 		}
 		if l.event != nil {
@@ -147,9 +147,7 @@ func (e *Encoder) again(b *Batch) *outbox {
 		}
 		l := &letter{record: kgo.Record{Topic: name, Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp}}
 		l.size = sizeOf(&l.record)
-		if r.Feed && len(b.Feeds) > 0 {
-			l.feed = b.Feeds[0]
-		}
+		l.feed = r.Feed
 		if event := events.New(r.Type); event != nil {
 			// Another release may have written it: what cannot be decoded lacks only what a dead letter would say of it.
 			_ = events.DecodeAvro(r.Type, body(r.Value), event)

@@ -28,13 +28,8 @@ func TestIntent(t *testing.T) {
 	superseded.SupersededBy = &gone
 	var written []byte
 	full := errors.New("disk full")
-	batch := &kafka.Batch{
-		Events: append(searches(feed, 5),
-			kafka.Outgoing{Event: &events.Feedback{Header: header("n"), Sentiment: "NEGATIVE"}, Key: "conv-n", Negative: true, Feed: feed},
-			kafka.Outgoing{Event: superseded, Key: "conv-s", Feed: feed},
-			kafka.Outgoing{Event: &events.Feedback{Header: header("keyless")}, Feed: feed}),
-		Dead: []events.DeadLetter{{Stage: "decode", Raw: []byte("}"), ObservedTime: eventTime}},
-		Intend: func(i kafka.Intent) error {
+	recorded := &recording{
+		intend: func(i kafka.Intent) error {
 			require.Empty(t, f.read(t, topics...))
 			if full != nil {
 				return full
@@ -43,12 +38,20 @@ func TestIntent(t *testing.T) {
 			written = i.AppendBinary(nil)
 			return nil
 		},
-		Commit: func() error { return full },
+		commit: func() error { return full },
+	}
+	batch := &kafka.Batch{
+		Events: append(searches(5),
+			kafka.Outgoing{Event: &events.Feedback{Header: header("n"), Sentiment: "NEGATIVE"}, Key: "conv-n", Negative: true},
+			kafka.Outgoing{Event: superseded, Key: "conv-s"},
+			kafka.Outgoing{Event: &events.Feedback{Header: header("keyless")}}),
+		Dead:  []events.DeadLetter{{Stage: "decode", Raw: []byte("}"), ObservedTime: eventTime}},
+		Feeds: []kafka.Feed{{Types: feed.Types}}, Recording: recorded,
 	}
 	require.ErrorIs(t, f.Deliver(t.Context(), batch), full)
 	require.Empty(t, f.read(t, topics...))
 	full = nil
-	batch.Commit = func() error { return errors.New("killed") }
+	recorded.commit = func() error { return errors.New("killed") }
 	require.ErrorContains(t, f.Deliver(t.Context(), batch), "killed")
 	require.ErrorContains(t, f.Deliver(t.Context(), batch), "killed")
 	before := f.read(t, topics...)
@@ -56,11 +59,9 @@ func TestIntent(t *testing.T) {
 
 	again, err := kafka.ParseIntent(written)
 	require.NoError(t, err)
-	other, committed := &kafka.Feed{Types: feed.Types}, 0
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{
-		Again: again, Feeds: []*kafka.Feed{other}, Commit: func() error { committed++; return nil },
-	}))
-	require.Equal(t, 1, committed)
+	other := &recording{intend: func(kafka.Intent) error { return errors.New("it is written down already") }}
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Again: again, Feeds: []kafka.Feed{{Types: feed.Types}}, Recording: other}))
+	require.Equal(t, 1, other.committed)
 	byTopic := map[string][][2]kafkaread.Record{}
 	for _, twice := range pairs(t, f.read(t, topics...)) {
 		first, second := twice[0], twice[1]
@@ -69,7 +70,7 @@ func TestIntent(t *testing.T) {
 		require.Equal(t, first, second)
 	}
 	require.Len(t, byTopic, len(topics))
-	for topic, offsets := range feed.Offsets {
+	for topic, offsets := range recorded.after {
 		for partition, next := range offsets {
 			n := int64(0)
 			for _, twice := range byTopic[topic] {
@@ -78,12 +79,12 @@ func TestIntent(t *testing.T) {
 				}
 			}
 			if n > 0 {
-				require.Equal(t, next+n, other.Offsets[topic][partition], "%s:%d", topic, partition)
+				require.Equal(t, next+n, other.after[topic][partition], "%s:%d", topic, partition)
 			}
 		}
 	}
-	require.NotContains(t, other.Offsets, f.Topics.Latest(events.TypeFeedback))
-	require.NotContains(t, other.Offsets, f.Topics.DeadLetter())
+	require.NotContains(t, other.after, f.Topics.Latest(events.TypeFeedback))
+	require.NotContains(t, other.after, f.Topics.DeadLetter())
 }
 
 // pairs returns what came first and what came second of each record.
@@ -108,10 +109,10 @@ func pairs(t *testing.T, records []kafkaread.Record) (out [][2]kafkaread.Record)
 func TestIntentRefused(t *testing.T) {
 	f := open(t, newCluster(t), nil, func(c *kafka.Config) { c.Compression = "none" })
 	var again kafka.Intent
-	batch := &kafka.Batch{Events: searches(nil, 4), Intend: func(i kafka.Intent) error {
+	batch := &kafka.Batch{Events: searches(4), Recording: &recording{intend: func(i kafka.Intent) error {
 		again = i
 		return errors.New("killed")
-	}}
+	}}}
 	batch.Events[2].Event.Head().EventID = "ev-bad"
 	require.Error(t, f.Deliver(t.Context(), batch))
 	again = append(again,
@@ -153,6 +154,6 @@ func FuzzParseIntent(f *testing.F) {
 		again, err := kafka.ParseIntent(i.AppendBinary(nil))
 		require.NoError(t, err)
 		require.Equal(t, i, again)
-		require.LessOrEqual(t, kafka.Encode(encoder, &kafka.Batch{Again: i, Feeds: []*kafka.Feed{{}}}), len(i))
+		require.LessOrEqual(t, kafka.Encode(encoder, &kafka.Batch{Again: i, Feeds: []kafka.Feed{{}}}), len(i))
 	})
 }

@@ -217,7 +217,7 @@ func (r *real) permissionsOf(t *testing.T, delivery string) {
 		want = 1
 	}
 	require.Len(t, marks, want)
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 3)}))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(3)}))
 }
 
 // begin does what a start does, up to a first transaction.
@@ -241,7 +241,7 @@ func (r *real) begin(t *testing.T, c kafka.Config) error {
 		return err
 	}
 	feed := newFeed()
-	if err := shard.Deliver(t.Context(), journaled(feed, "1", searches(feed, 3))); err != nil {
+	if err := shard.Deliver(t.Context(), journaled(feed, "1", searches(3))); err != nil {
 		return err
 	}
 	joining := make(joining, 100)
@@ -281,7 +281,7 @@ func (r *real) retention(t *testing.T) {
 	require.ErrorContains(t, err, "search would drop events of")
 	require.ErrorContains(t, err, "kafka.timestamp: observed")
 
-	batch := searches(nil, 10)
+	batch := searches(10)
 	for _, o := range batch {
 		o.Event.Head().EventTime = old
 	}
@@ -312,7 +312,7 @@ func (r *real) retention(t *testing.T) {
 func (r *real) refused(t *testing.T) {
 	c := r.config(t)
 	f := r.open(t, c)
-	batch := searches(nil, 50)
+	batch := searches(50)
 	for _, o := range batch {
 		o.Event.Head().EventTime = time.Now().Add(-time.Hour)
 	}
@@ -380,8 +380,8 @@ func (r *real) delivery(t *testing.T) {
 	f := r.open(t, r.config(t))
 	feed := newFeed()
 	negative := &events.Feedback{Header: header("n"), Sentiment: "NEGATIVE"}
-	batch := append(searches(feed, 200), kafka.Outgoing{Event: negative, Key: "conv-n", Negative: true, Feed: feed})
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch, Feeds: []*kafka.Feed{feed}}))
+	batch := append(searches(200), kafka.Outgoing{Event: negative, Key: "conv-n", Negative: true})
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch, Feeds: []kafka.Feed{feed}}))
 	records := f.read(t, f.Topics.Event(events.TypeSearch))
 	require.Len(t, eventIDs(records), 200)
 	for _, rec := range records {
@@ -409,7 +409,7 @@ func (r *real) killed(t *testing.T) {
 	feed := newFeed()
 	var want []string
 	for round := range 2 {
-		batch := &kafka.Batch{Events: searches(feed, 500), Feeds: []*kafka.Feed{feed}}
+		batch := &kafka.Batch{Events: searches(500), Feeds: []kafka.Feed{feed}}
 		for i, o := range batch.Events {
 			o.Event.Head().EventID = fmt.Sprintf("ev-%d-%d", round, i)
 			o.Event.Head().EventTime = time.Now()
@@ -441,6 +441,6 @@ func (r *real) killed(t *testing.T) {
 func (r *real) registryGone(t *testing.T) {
 	f := r.open(t, r.config(t))
 	require.NoError(t, r.registry.Kill())
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 5)}))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(5)}))
 	require.NoError(t, r.registry.Restart(t.Context())) // empty
 }

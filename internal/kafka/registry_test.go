@@ -189,13 +189,13 @@ func TestRegistryGoneAtRunTime(t *testing.T) {
 	require.NoError(t, err)
 	decoder := kafkaread.NewDecoder(client)
 	feed := newFeed()
-	require.NoError(t, p.AtLeastOnce.Deliver(t.Context(), &kafka.Batch{Events: searches(feed, 3), Feeds: []*kafka.Feed{feed}}))
+	require.NoError(t, p.AtLeastOnce.Deliver(t.Context(), &kafka.Batch{Events: searches(3), Feeds: []kafka.Feed{feed}}))
 	f := &fixture{reader: readerOf(c, decoder)}
 	require.Len(t, f.read(t, p.Topics.Event(events.TypeSearch)), 3)
 	require.Len(t, f.read(t, p.Topics.Watermark()), 1)
 
 	fake.Close()
-	require.NoError(t, p.AtLeastOnce.Deliver(t.Context(), &kafka.Batch{Events: searches(feed, 5)[3:]}))
+	require.NoError(t, p.AtLeastOnce.Deliver(t.Context(), &kafka.Batch{Events: searches(5)[3:]}))
 	records := f.read(t, p.Topics.Event(events.TypeSearch))
 	require.Len(t, records, 5)
 	for _, r := range records {

@@ -62,13 +62,17 @@ func (s *sender) refusedAlone(ctx context.Context, o *outbox, l *letter) (bool, 
 	return l.err != nil, nil
 }
 
-// addWatermarks adds the watermarks, which hold the offsets that the feeds have now.
-func (s *sender) addWatermarks(b *Batch) error {
-	for _, f := range b.Feeds {
+// addWatermarks adds the watermarks. They hold the offsets of their feeds, of which the first has those after the batch.
+func (s *sender) addWatermarks(b *Batch, after Offsets) error {
+	for i, f := range b.Feeds {
 		if f.Watermark == nil {
 			continue
 		}
-		mark, err := s.encoder.watermark(f)
+		offsets := f.Offsets
+		if i == 0 {
+			offsets = after
+		}
+		mark, err := s.encoder.watermark(f.watermark(s.encoder.topics, offsets))
 		if err != nil {
 			return err
 		}
@@ -81,8 +85,8 @@ func (s *sender) addWatermarks(b *Batch) error {
 	return nil
 }
 
-// bury puts a dead letter in the place of a record that Kafka has refused.
-func (s *sender) bury(o *outbox, refused *letter) error {
+// deadLetter puts a dead letter in the place of a record that Kafka has refused.
+func (s *sender) deadLetter(o *outbox, refused *letter) error {
 	replacement, err := s.encoder.refusedLetter(refused, refused.err)
 	if err != nil {
 		return err
@@ -130,7 +134,7 @@ type letter struct {
 
 	event *Outgoing          // what it carries; nil for watermarks and dead letters
 	typ   events.Type        // of the event
-	feed  *Feed              // whose offsets it moves; nil for none
+	feed  bool               // it moves the offsets of the first feed
 	dead  *events.DeadLetter // what it carries
 	size  int
 
@@ -142,13 +146,13 @@ type letter struct {
 // An outbox holds the letters of one batch in order. The client's callbacks write to it while Deliver waits, or after it gave
 // up waiting.
 type outbox struct {
-	mu      sync.Mutex
-	letters []*letter
-	pending int
-	settled chan struct{}   // closed when pending is 0
-	single  map[string]bool // transactions: topics whose letters are sent one by one, as one was refused
-	counted int             // letters that the metrics know of
-	buried  []*Outgoing     // events that became dead letters because they were refused
+	mu       sync.Mutex
+	letters  []*letter
+	pending  int
+	settled  chan struct{}   // closed when pending is 0
+	single   map[string]bool // transactions: topics whose letters are sent one by one, as one was refused
+	counted  int             // letters that the metrics know of
+	refusals []*Outgoing     // events that became dead letters because they were refused
 
 	// At-least-once: what is to be sent is written down; it is there and recorded, and the watermarks are in.
 	written, recorded bool
@@ -264,12 +268,12 @@ func (o *outbox) replace(old, dead *letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	i := slices.Index(o.letters, old)
-	if slices.Contains(o.buried, old.event) {
+	if slices.Contains(o.refusals, old.event) {
 		o.letters = slices.Delete(o.letters, i, i+1)
 		return
 	}
 	o.letters[i] = dead
-	o.buried = append(o.buried, old.event)
+	o.refusals = append(o.refusals, old.event)
 }
 
 func (o *outbox) firstErr() error {
@@ -304,17 +308,18 @@ func (o *outbox) report() *DeliveryError {
 	return e
 }
 
-// raise moves the offsets of the feeds to what was acknowledged.
-func (o *outbox) raise() {
-	for _, l := range o.letters {
-		if l.feed == nil {
-			continue
-		}
-		if l.feed.Offsets == nil {
-			l.feed.Offsets = Offsets{}
-		}
-		l.feed.Offsets.Raise(l.record.Topic, l.record.Partition, l.record.Offset+1)
+// after returns the offsets of the batch's first feed after what was acknowledged.
+func (o *outbox) after(b *Batch) Offsets {
+	var after Offsets
+	if len(b.Feeds) > 0 {
+		after = b.Feeds[0].Offsets.clone()
 	}
+	for _, l := range o.letters {
+		if after != nil && l.feed {
+			after.Raise(l.record.Topic, l.record.Partition, l.record.Offset+1)
+		}
+	}
+	return after
 }
 
 func (o *outbox) count(m *Metrics) {

@@ -78,7 +78,7 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	}
 	delivery := &exactlyOnce{
 		sender: newSender(client, p.encoder, transactionTimeout, p.metrics), partition: partition,
-		topic: p.Topics.Checkpoint(), turn: make(chan struct{}, 1), next: end + 1,
+		topic: p.Topics.Checkpoint(), busy: make(chan struct{}, 1), next: end + 1,
 		signed: func(ctx context.Context, from int64) (bool, error) { return p.signed(ctx, partition, from) },
 	}
 	delivery.alone = true

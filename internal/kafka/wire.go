@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -149,7 +148,7 @@ func (w *writer) event(o *Outgoing) {
 	h := o.Event.Head()
 	l := &w.letters[0]
 	w.letters = w.letters[1:]
-	*l = letter{event: o, typ: o.Event.EventType(), feed: o.Feed}
+	*l = letter{event: o, typ: o.Event.EventType(), feed: true}
 	l.record = kgo.Record{
 		Topic: r.main.topic, Key: w.arena.text(o.Key), Value: body, Timestamp: h.EventTime,
 		Headers: w.eventHeaders(r.main.headers, h),
@@ -186,7 +185,7 @@ func (w *writer) copy(l *letter, from, to *topicCodec) *letter {
 func (w *writer) latest(l *letter, r *route) {
 	h := l.event.Event.Head()
 	c := w.copy(l, r.main, r.latest)
-	c.feed = nil
+	c.feed = false
 	c.record.Key = w.arena.text(h.EntityID)
 	if h.SupersededBy != nil {
 		c.record.Value, c.record.Headers = nil, nil
@@ -217,13 +216,8 @@ func body(value []byte) []byte {
 	return value[skip:]
 }
 
-// watermark encodes the watermark of a feed with the offsets that the feed has now.
-func (e *Encoder) watermark(f *Feed) (*letter, error) {
-	m := f.Watermark
-	f.complete(e.topics)
-	if m.PublishedTime.IsZero() {
-		m.PublishedTime = time.Now().UTC().Truncate(time.Millisecond)
-	}
+// watermark encodes a watermark.
+func (e *Encoder) watermark(m *events.Watermark) (*letter, error) {
 	value, err := m.AppendAvro(append([]byte(nil), e.marks.prefix...))
 	if err != nil {
 		return nil, fmt.Errorf("encode watermark of %s: %w", WatermarkKey(m), err)

@@ -33,15 +33,15 @@ func TestGoldenWire(t *testing.T) {
 	feed.Watermark.CompleteUpTo = ptr(eventTime)
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{
 		Events: []kafka.Outgoing{
-			{Event: feedback, Key: "conv-f", Negative: true, Feed: feed},
-			{Event: search, Key: "conv-s", Feed: feed},
-			{Event: gone, Key: "conv-g", Feed: feed},
+			{Event: feedback, Key: "conv-f", Negative: true},
+			{Event: search, Key: "conv-s"},
+			{Event: gone, Key: "conv-g"},
 		},
 		Dead: []events.DeadLetter{{
 			Stage: "decode", Reason: "no segment id", Endpoint: "interactions", Source: "retail-us", AccountID: "acc1",
 			Raw: []byte(`{"a":1}`), ObservedTime: eventTime,
 		}},
-		Feeds: []*kafka.Feed{feed},
+		Feeds: []kafka.Feed{feed},
 	}))
 	var text strings.Builder
 	for _, name := range []string{"search", "feedback", "feedback-negative", "feedback-latest", "watermark", "dead-letter"} {
@@ -78,7 +78,7 @@ func TestHeaders(t *testing.T) {
 				changes = append(changes, tt.change)
 			}
 			f := open(t, newCluster(t), nil, changes...)
-			require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 1)}))
+			require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(1)}))
 			require.Equal(t, tt.want, f.read(t, topic)[0].Headers)
 		})
 	}
@@ -86,7 +86,7 @@ func TestHeaders(t *testing.T) {
 
 func TestSourceOfAccountIsEscaped(t *testing.T) {
 	f := open(t, newCluster(t), nil)
-	batch := searches(nil, 1)
+	batch := searches(1)
 	batch[0].Event.Head().AccountID, batch[0].Event.Head().BotID = "a b/c", nil
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: batch}))
 	require.Equal(t, "/accounts/a%20b%2Fc", f.read(t, topic)[0].Headers["ce_source"])
@@ -97,7 +97,7 @@ func TestTimestamps(t *testing.T) {
 		kafka.TimestampEvent: eventTime, kafka.TimestampObserved: eventTime.Add(5 * time.Second),
 	} {
 		f := open(t, newCluster(t), nil, func(c *kafka.Config) { c.Timestamp = which })
-		require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 1)}))
+		require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(1)}))
 		require.Equal(t, want, f.read(t, topic)[0].Timestamp)
 	}
 }
@@ -108,7 +108,7 @@ func TestUndeliverableEvents(t *testing.T) {
 	large := &events.Feedback{Header: header("large"), Comment: ptr(strings.Repeat("x", 100<<10)), Sentiment: "NEGATIVE"}
 	timeless := &events.Search{Header: header("timeless")}
 	timeless.EventTime = time.Time{}
-	batch := searches(nil, 2)
+	batch := searches(2)
 	batch = append(batch,
 		kafka.Outgoing{Event: large, Key: "conv-large", Negative: true},
 		kafka.Outgoing{Event: timeless, Key: "conv-timeless"},
@@ -157,7 +157,7 @@ func TestDeadLetters(t *testing.T) {
 // The fingerprint is what another implementation makes of the schema.
 func TestSingleObjectFingerprint(t *testing.T) {
 	f := open(t, newCluster(t), nil)
-	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(nil, 1)}))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(1)}))
 	schema := avro.MustParse(events.Schema(events.TypeSearch))
 	var fields map[string]any
 	_, err := schema.DecodeSingleObject(f.read(t, topic)[0].Raw, &fields)
@@ -194,7 +194,7 @@ func golden(t *testing.T, name, got string) {
 func BenchmarkEncode(b *testing.B) {
 	f := open(b, newCluster(b), nil)
 	encoder := kafka.NewEncoder(f.config, f.Topics, kafka.SchemasFor(b, f.Topics))
-	batch := searches(nil, 1000)
+	batch := searches(1000)
 	b.ReportAllocs()
 	for b.Loop() {
 		kafka.Encode(encoder, &kafka.Batch{Events: batch})

@@ -45,7 +45,7 @@ func TestInspect(t *testing.T) {
 	cluster := newCluster(t)
 	f := open(t, cluster, nil, transactional)
 	shard := f.takeOver(t)
-	require.NoError(t, f.Deliver(t.Context(), journaled(newFeed(), "acc1/1", searches(nil, 2))))
+	require.NoError(t, f.Deliver(t.Context(), journaled(newFeed(), "acc1/1", searches(2))))
 	info, err := f.Inspect(t.Context(), shardPartition, 0, func(key, _ []byte, next int64) error {
 		require.Contains(t, []string{"d/acc1/1", "m/acc1"}, string(key))
 		require.Positive(t, next)

@@ -47,7 +47,7 @@ type Memory interface {
 
 // Journal writes what is recorded to the checkpoint topic as well, in the transaction of what was published.
 type Journal interface {
-	// Append returns the records that stand for the changes, and adds to them what the journal itself wants recorded.
+	// Append returns the records that stand for the changes, and adds to the changes what the journal itself wants recorded.
 	// Called again before Commit, the later call counts.
 	Append(c *checkpoint.Changes) ([]kafka.Record, error)
 	// Commit records the changes, once the transaction has ended; next is the offset after its records.

@@ -293,9 +293,16 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 			return err
 		}
 	}
-	if b.Intend != nil && d.die != nil {
-		if err := b.Intend(d.intent(b.Events)); err != nil {
+	if d.die != nil && len(b.Events)+len(b.Dead) > 0 {
+		if err := b.Recording.Intend(d.intent(b.Events)); err != nil {
 			return err
+		}
+	}
+	var after kafka.Offsets
+	if len(b.Feeds) > 0 {
+		after = kafka.Offsets{}
+		for topic, offsets := range b.Feeds[0].Offsets {
+			after[topic] = slices.Clone(offsets)
 		}
 	}
 	d.mu.Lock()
@@ -310,7 +317,7 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 		publish = publish[:n]
 	}
 	for _, o := range publish {
-		d.publish(o)
+		d.publish(o, after)
 	}
 	if killed {
 		d.mu.Unlock()
@@ -327,10 +334,10 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 		d.words = append(d.words, *word.Progress)
 	}
 	d.mu.Unlock()
-	if _, err := b.Checkpoint(); err != nil { // the offsets are known now
+	if err := b.Recording.Prepare(after); err != nil {
 		return err
 	}
-	if err := b.Commit(); err != nil {
+	if err := b.Recording.Commit(0); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -338,7 +345,10 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 	for _, key := range b.Ended {
 		d.endMark(key)
 	}
-	for _, f := range b.Feeds {
+	for i, f := range b.Feeds {
+		if i == 0 {
+			f.Offsets = after
+		}
 		if f.Watermark != nil {
 			d.mark(f)
 		}
@@ -356,16 +366,12 @@ func (d *topics) intent(batch []kafka.Outgoing) kafka.Intent {
 func (d *topics) again(b *kafka.Batch) []kafka.Outgoing {
 	n, err := strconv.Atoi(b.Again[0].Topic)
 	require.NoError(d.t, err)
-	batch := slices.Clone(d.intents[n])
-	for i := range batch {
-		batch[i].Feed = b.Feeds[0] // that of the new process
-	}
-	return batch
+	return d.intents[n]
 }
 
 func (d *topics) Close(context.Context) error { return nil }
 
-func (d *topics) publish(o kafka.Outgoing) {
+func (d *topics) publish(o kafka.Outgoing, after kafka.Offsets) {
 	kind := o.Event.EventType()
 	value, err := events.AppendAvro(nil, o.Event)
 	if err != nil {
@@ -385,7 +391,7 @@ func (d *topics) publish(o kafka.Outgoing) {
 		offset := d.offsets[topic][partition]
 		d.offsets[topic][partition]++
 		d.records = append(d.records, record{topic, o.Key, kind, partition, offset, value, o.Event.Head()})
-		o.Feed.Offsets.Raise(topic, partition, offset+1)
+		after.Raise(topic, partition, offset+1)
 		d.end(o.Event.Head()).Raise(topic, partition, offset+1)
 	}
 	h := o.Event.Head()
@@ -430,7 +436,7 @@ func (d *topics) end(h *events.Header) kafka.Offsets {
 	return d.ends[name]
 }
 
-func (d *topics) mark(f *kafka.Feed) {
+func (d *topics) mark(f kafka.Feed) {
 	w := *f.Watermark
 	name := w.Endpoint + "/" + value0(w.BotID)
 	for topic, ends := range d.ends[name] {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 
-	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/kafka"
 )
 
@@ -30,37 +29,19 @@ func decodeIntent(record []byte) (*intent, error) {
 	return &intent{string(unit), records}, nil
 }
 
-// intend records a batch that is about to be published. What is left of the changes is to be recorded after.
-func (a *Account) intend(records kafka.Intent, changes *checkpoint.Changes, moved []*unit) error {
-	i := intent{records: records}
-	if len(moved) > 0 {
-		i.unit = progressName(moved[0].Endpoint, moved[0].Bot)
-	}
-	ahead := *changes
-	ahead.Progress = map[string][]byte{intentName: i.encode()}
-	if err := a.Store.Commit(ahead); err != nil {
-		return err
-	}
-	changes.Puts, changes.Touched, changes.Dead = nil, nil, nil
-	changes.Progress[intentName] = nil
-	return nil
-}
-
 // finishIntent publishes the batch that the process before had in hand when it ended, if it had one.
 func (a *Account) finishIntent(ctx context.Context) error {
 	if a.intent == nil {
 		return nil
 	}
-	batch := &kafka.Batch{Account: a.Name, Again: a.intent.records}
-	var moved []*unit
+	record := a.newRecording()
+	record.changes.Progress[intentName] = nil
+	batch := &kafka.Batch{Account: a.Name, Again: a.intent.records, Recording: record}
 	for _, u := range a.units {
-		if progressName(u.Endpoint, u.Bot) == a.intent.unit {
-			moved, batch.Feeds = []*unit{u}, []*kafka.Feed{u.feed}
+		if u.progressName() == a.intent.unit {
+			record.feed, record.moved, batch.Feeds = u, []*unit{u}, []kafka.Feed{u.feed(nil)}
 		}
 	}
-	a.record(batch, &checkpoint.Changes{
-		Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{intentName: nil},
-	}, moved)
 	a.Log.Info("a batch that was being published at the end is published again", "records", len(batch.Again))
 	if err := a.deliver(ctx, batch); err != nil {
 		return err

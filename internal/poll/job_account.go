@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
@@ -77,9 +76,8 @@ func (a *Account) takeOffers(ctx context.Context) error {
 	}
 	defer done()
 	a.mu.Lock()
-	batch := &kafka.Batch{Account: a.Name}
-	changes := &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
-	var changed []*unit
+	record := a.newRecording()
+	batch := &kafka.Batch{Account: a.Name, Recording: record}
 	jobs := make([]Job, 0, len(a.jobs.offered))
 	for _, job := range a.jobs.offered {
 		jobs = append(jobs, job)
@@ -88,7 +86,7 @@ func (a *Account) takeOffers(ctx context.Context) error {
 	var err error
 	for _, job := range jobs {
 		units, reason := a.take(&job)
-		changed = append(changed, units...)
+		record.moved = append(record.moved, units...)
 		word := a.jobProgress(job.ID)
 		if reason != "" {
 			word.State, word.Reason = JobRefused, reason
@@ -99,17 +97,16 @@ func (a *Account) takeOffers(ctx context.Context) error {
 		if word.State.Final() {
 			delete(a.jobs.offered, job.ID)
 		}
-		var record kafka.Record
-		if record.Key, record.Value, err = word.Encode(); err != nil {
+		var said kafka.Record
+		if said.Key, said.Value, err = word.Encode(); err != nil {
 			break
 		}
-		batch.Control = append(batch.Control, record)
+		batch.Control = append(batch.Control, said)
 	}
 	a.mu.Unlock()
 	if err != nil || len(batch.Control) == 0 {
 		return err
 	}
-	a.record(batch, changes, changed)
 	if err := a.deliver(ctx, batch); err != nil {
 		return err
 	}

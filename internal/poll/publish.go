@@ -73,14 +73,19 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 	a.recovered(ctx, u)
 	r.work.Due = a.API.Now()
 
-	batch := &kafka.Batch{Account: a.Name, Feeds: []*kafka.Feed{u.feed}}
-	changes := checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
+	record := a.newRecording()
+	batch := &kafka.Batch{Account: a.Name, Recording: record}
 	var decided *revise.Result
 	var err error
 	if pg != nil {
 		r.unsure = r.unsure || pg.Unsure
 		a.seen(u, r, pg)
-		if decided, err = a.decide(u, r, pg, batch, &changes); err != nil {
+		if decided, err = a.decide(u, r, pg); err != nil {
+			return nil, nil, err
+		}
+		batch.Events = a.outgoing(u, decided.Events, pg.ReadAt)
+		record.changes.Puts, record.changes.Touched = decided.Puts, decided.Touched
+		if batch.Dead, err = a.deadLetters(u, pg, &record.changes); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -95,48 +100,17 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 	if batch.Control, err = a.jobSteps(r, len(batch.Events), end != nil); err != nil {
 		return nil, nil, err
 	}
-	u.feed.Watermark = nil
+	var mark *events.Watermark
 	if now := a.API.Now(); end != nil && (u.unmarked > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
 		a.declare(u)
-		u.feed.Watermark = a.watermark(u)
+		mark = a.watermark(u)
 		u.lastWatermark, u.unmarked = now, 0
 	}
-	var moved []*unit
+	batch.Feeds = []kafka.Feed{u.feed(mark)}
 	if end != nil || len(batch.Events) > 0 { // events: their offsets would be forgotten if the pass is never ended
-		moved = []*unit{u}
+		record.feed, record.moved = u, []*unit{u}
 	}
-	a.record(batch, &changes, moved)
 	return batch, decided, nil
-}
-
-// record has the batch recorded as changes, with the progress of the units that it moves. That is added once the offsets of the
-// batch are known, which are part of it, and again if it is published again.
-func (a *Account) record(batch *kafka.Batch, changes *checkpoint.Changes, moved []*unit) {
-	batch.Checkpoint = func() ([]kafka.Record, error) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		for _, u := range moved {
-			if err := u.addRecord(changes.Progress); err != nil {
-				return nil, err
-			}
-		}
-		if err := a.addSpent(changes.Progress); err != nil {
-			return nil, err
-		}
-		if a.Journal == nil {
-			return nil, nil
-		}
-		return a.Journal.Append(changes)
-	}
-	if a.Journal == nil && len(batch.Events)+len(batch.Dead) > 0 {
-		batch.Intend = func(records kafka.Intent) error { return a.intend(records, changes, moved) }
-	}
-	batch.Commit = func() error {
-		if a.Journal == nil {
-			return a.Store.Commit(*changes)
-		}
-		return a.Journal.Commit(*changes, batch.Next)
-	}
 }
 
 // seen notes what a page shows about the server and about which rows will change, and leaves out of it what was not asked for:
@@ -186,8 +160,8 @@ func (a *Account) wakeBot(bot string, at time.Time) {
 	}
 }
 
-// decide turns a page into the events of the batch and the changes to what is remembered.
-func (a *Account) decide(u *unit, r *running, pg *pass.Page, batch *kafka.Batch, changes *checkpoint.Changes) (*revise.Result, error) {
+// decide asks which of the things on a page are news.
+func (a *Account) decide(u *unit, r *running, pg *pass.Page) (*revise.Result, error) {
 	n := 0
 	for i := range pg.Rows {
 		n += len(pg.Rows[i].Sightings)
@@ -200,29 +174,29 @@ func (a *Account) decide(u *unit, r *running, pg *pass.Page, batch *kafka.Batch,
 			}
 		}
 	}
-	decided, err := revise.Decide(revise.Input{
+	return revise.Decide(revise.Input{
 		Source: a.Name, Sightings: sightings, ReadAt: pg.ShownAt,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
 		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Anchor) },
 		Replay:     r.work.Replay,
 		KeepSights: a.bothRead(u.Endpoint),
 	}, lookup{a.Store, a.AccountID})
-	if err != nil {
-		return nil, err
-	}
-	batch.Events = make([]kafka.Outgoing, 0, len(decided.Events))
-	for _, o := range decided.Events {
+}
+
+// outgoing returns the events that were decided on, and notes what they say of the unit and of others.
+func (a *Account) outgoing(u *unit, decided []revise.Outgoing, readAt time.Time) []kafka.Outgoing {
+	out := make([]kafka.Outgoing, 0, len(decided))
+	for _, o := range decided {
 		h := o.Event.Head()
 		if h.Revision == 1 {
-			u.observe(h, pg.ReadAt)
+			u.observe(h, readAt)
 		}
-		if u.Endpoint.PerAccount() && h.BotID != nil && !h.EventTime.Before(pg.ReadAt.Add(-hotFor)) {
-			a.wakeBot(*h.BotID, pg.ReadAt)
+		if u.Endpoint.PerAccount() && h.BotID != nil && !h.EventTime.Before(readAt.Add(-hotFor)) {
+			a.wakeBot(*h.BotID, readAt)
 		}
-		batch.Events = append(batch.Events, kafka.Outgoing{Event: o.Event, Key: o.Key, Negative: o.Negative, Feed: u.feed})
+		out = append(out, kafka.Outgoing(o))
 	}
-	changes.Puts, changes.Touched = decided.Puts, decided.Touched
-	return decided, a.bury(u, pg, batch, changes)
+	return out
 }
 
 // lookup is the memory of one account.
@@ -248,10 +222,11 @@ func (a *Account) bothRead(e events.Endpoint) bool {
 // maxDeadRaw bounds what is kept of a record that could not be read.
 const maxDeadRaw = 256 << 10
 
-// bury adds the records that could not be read to the batch, each once.
-func (a *Account) bury(u *unit, pg *pass.Page, batch *kafka.Batch, changes *checkpoint.Changes) error {
+// deadLetters returns the records of a page that could not be read and are not on the dead-letter topic yet, and adds to the changes
+// which those are.
+func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Changes) ([]events.DeadLetter, error) {
 	if len(pg.Dead) == 0 {
-		return nil
+		return nil, nil
 	}
 	hashes := make([]checkpoint.Hash, len(pg.Dead))
 	names := make([]string, len(pg.Dead))
@@ -259,15 +234,16 @@ func (a *Account) bury(u *unit, pg *pass.Page, batch *kafka.Batch, changes *chec
 		names[i] = kafka.RawHash(dead.Raw)
 		raw, err := hex.DecodeString(names[i])
 		if err != nil {
-			return fmt.Errorf("hash unreadable record: %w", err)
+			return nil, fmt.Errorf("hash unreadable record: %w", err)
 		}
 		copy(hashes[i][:], raw)
 	}
 	seen, err := a.Store.SeenDead(a.AccountID, hashes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	today := uint32(pg.ReadAt.Unix() / int64(timeline.Day/time.Second))
+	var letters []events.DeadLetter
 	for i, dead := range pg.Dead {
 		if known, ok := seen[hashes[i]]; ok {
 			changes.Touched = append(changes.Touched, known)
@@ -283,11 +259,11 @@ func (a *Account) bury(u *unit, pg *pass.Page, batch *kafka.Batch, changes *chec
 		if len(letter.Raw) > maxDeadRaw {
 			letter.Raw, letter.RawTruncated = letter.Raw[:maxDeadRaw], true
 		}
-		batch.Dead = append(batch.Dead, letter)
+		letters = append(letters, letter)
 		a.Log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
 			"stage", dead.Stage, "reason", dead.Reason, "raw_hash", names[i])
 	}
-	return nil
+	return letters, nil
 }
 
 func orNil(s string) *string {
@@ -402,14 +378,11 @@ func (a *Account) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	batch := &kafka.Batch{Account: a.Name}
-	changes := &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}
 	a.mu.Lock()
-	units := a.units
-	for _, u := range units {
-		u.feed.Watermark = a.watermark(u)
-		batch.Feeds = append(batch.Feeds, u.feed)
-		delete(recorded, progressName(u.Endpoint, u.Bot))
+	batch := &kafka.Batch{Account: a.Name, Recording: a.newRecording(a.units...)}
+	for _, u := range a.units {
+		batch.Feeds = append(batch.Feeds, u.feed(a.watermark(u)))
+		delete(recorded, u.progressName())
 	}
 	a.mu.Unlock()
 	for name := range recorded {
@@ -417,7 +390,6 @@ func (a *Account) announce(ctx context.Context) error {
 			batch.Ended = append(batch.Ended, key)
 		}
 	}
-	a.record(batch, changes, units)
 	return a.deliver(ctx, batch)
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
@@ -44,9 +43,7 @@ func (a *Account) recordSpent(ctx context.Context) error {
 		return nil
 	}
 	defer done()
-	batch := &kafka.Batch{Account: a.Name}
-	a.record(batch, &checkpoint.Changes{Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{}}, nil)
-	return a.deliver(ctx, batch)
+	return a.deliver(ctx, &kafka.Batch{Account: a.Name, Recording: a.newRecording()})
 }
 
 // chargeSpent takes the slots that the process before may have left taken: those recorded, and one for each endpoint,

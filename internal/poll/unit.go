@@ -44,7 +44,6 @@ type unit struct {
 	zone     *pass.Bounds // of interactions; one for the account
 	state    *progress
 	late     *timeline.Lateness
-	feed     *kafka.Feed
 	hot      map[string]*hotRow
 	past     *timeline.Set // what was read of the time before Start
 
@@ -71,10 +70,6 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 	u := &unit{
 		Unit:  plan.Unit{Endpoint: e, Bot: bot, Start: p.Start, PollInterval: interval, Read: &timeline.Set{}, Density: &timeline.Density{}},
 		state: p, late: &timeline.Lateness{}, past: &timeline.Set{}, hot: map[string]*hotRow{}, published: map[string]int64{},
-		feed: &kafka.Feed{Types: feedsOf(e), Offsets: p.Offsets},
-	}
-	if u.feed.Offsets == nil {
-		u.feed.Offsets = kafka.Offsets{}
 	}
 	var err error
 	if len(p.Read) > 0 {
@@ -315,7 +310,15 @@ func (u *unit) scopeHidden() bool {
 	return u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped != pass.ScopeAccount
 }
 
-// record writes the unit's progress.
+// feed is what the unit is to a delivery, with a watermark to publish, nil for none.
+func (u *unit) feed(mark *events.Watermark) kafka.Feed {
+	return kafka.Feed{Types: feedsOf(u.Endpoint), Offsets: u.state.Offsets, Watermark: mark}
+}
+
+// progressName is the key of the unit's record.
+func (u *unit) progressName() string { return progressName(u.Endpoint, u.Bot) }
+
+// addRecord adds the unit's progress to the records of a change.
 func (u *unit) addRecord(records map[string][]byte) (err error) {
 	p := u.state
 	p.Read = u.Read.AppendBinary(nil)
@@ -324,14 +327,13 @@ func (u *unit) addRecord(records map[string][]byte) (err error) {
 	}
 	p.Density = u.Density.AppendBinary(nil)
 	p.Lateness = u.late.AppendBinary(nil)
-	p.Offsets = u.feed.Offsets
 	p.Open = p.Open[:0]
 	for id, h := range u.hot {
 		if h.open {
 			p.Open = append(p.Open, openParent{id, h.start})
 		}
 	}
-	records[progressName(u.Endpoint, u.Bot)], err = p.encode()
+	records[u.progressName()], err = p.encode()
 	return err
 }
 

@@ -280,10 +280,13 @@ func (a *App) seat(s *seat, with seating) error {
 		return fmt.Errorf("account %s: %w", s.Name, err)
 	}
 	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, store, with.delivery, a.observe, a.o.Abort
-	if shard, ok := with.delivery.(*kafka.Shard); ok && with.allowed == nil {
-		o.Owned = shard.Owned
+	switch shard, ok := with.delivery.(*kafka.Shard); {
+	case with.allowed != nil:
+		o.Lease = groupLease{with.allowed}
+	case ok:
+		o.Lease = partitionLease{shard.Owned}
 	}
-	o.Journal, o.Allowed, o.Log = with.journal, with.allowed, a.log.With("account", s.Name)
+	o.Journal, o.Log = with.journal, a.log.With("account", s.Name)
 	account, err := poll.NewAccount(o)
 	if err != nil {
 		return err
@@ -351,7 +354,7 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	o := poll.Options{
 		Name: c.Name, AccountID: c.AccountID, RequestsPerMinute: c.RequestsPerMinute, Start: c.Start.At,
 		Endpoints: map[events.Endpoint]poll.EndpointOptions{}, Policy: plan.DefaultPolicy(),
-		Lateness: c.AllowedLateness.Max, Memory: cfg.Memory, Messages: cfg.Events.Message.Enabled,
+		Lateness: c.AllowedLateness.Max, Retention: cfg.Memory, Messages: cfg.Events.Message.Enabled,
 		CSAT:  extract.CSAT(cfg.Events.CSAT),
 		Drain: cfg.Shutdown.Drain,
 	}

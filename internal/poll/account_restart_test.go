@@ -224,7 +224,7 @@ func TestAccountAsksNothingOnceItIsOwnedByAnother(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var stopped, fenced atomic.Bool
 		r := newRig(t, small(24), quickSweeps)
-		r.options.Owned = func() bool { return !stopped.Load() }
+		r.options.Lease = lease{confirmed: func() bool { return !stopped.Load() }}
 		r.topics.fail = func() error {
 			if fenced.Load() {
 				return &kafka.LostError{Fenced: true, Err: errors.New("old epoch")}

@@ -76,7 +76,7 @@ func newRig(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig
 		Name: "test", AccountID: a.ID, RequestsPerMinute: max(r.world.RequestsPerMinute, 60),
 		Start:     func(time.Time) time.Time { return world.Start },
 		Endpoints: map[events.Endpoint]poll.EndpointOptions{},
-		Policy:    plan.DefaultPolicy(), Memory: 35 * timeline.Day, Messages: true, Drain: 10 * time.Second,
+		Policy:    plan.DefaultPolicy(), Retention: 35 * timeline.Day, Messages: true, Drain: 10 * time.Second,
 		Delivery: r.topics, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
 	}
 	if testing.Verbose() {
@@ -498,6 +498,13 @@ func (d *topics) published() int {
 	defer d.mu.Unlock()
 	return len(d.records)
 }
+
+// lease is that of a partition that somebody else may take over.
+type lease struct{ confirmed func() bool }
+
+func (lease) MayAsk() bool           { return true }
+func (l lease) Confirmed() bool      { return l.confirmed() }
+func (lease) Overlap() time.Duration { return kafka.OwnedFor }
 
 type noObserver struct{}
 

@@ -197,7 +197,7 @@ func TestAccountReadsAYear(t *testing.T) {
 			Seed: 4, Start: now.Add(-365 * timeline.Day), End: now.Add(-3 * time.Hour), Bots: 1, SegmentsPerDay: pick(3, 40),
 			RequestsPerMinute: 600, EmailOpen: time.Hour,
 		}
-		r := newRig(t, world, func(o *poll.Options) { o.Memory = 400 * timeline.Day })
+		r := newRig(t, world, func(o *poll.Options) { o.Retention = 400 * timeline.Day })
 		r.start()
 		r.caughtUp(6 * time.Hour)
 		r.runFor(time.Hour, time.Hour, nil)

@@ -36,13 +36,13 @@ func (a *Account) finishIntent(ctx context.Context) error {
 	}
 	record := a.newRecording()
 	record.changes.Progress[intentName] = nil
-	batch := &kafka.Batch{Account: a.Name, Again: a.intent.records, Recording: record}
+	batch := &kafka.Batch{Account: a.cfg.Name, Again: a.intent.records, Recording: record}
 	for _, u := range a.units {
 		if u.progressName() == a.intent.unit {
 			record.feed, record.moved, batch.Feeds = u, []*unit{u}, []kafka.Feed{u.feed(nil)}
 		}
 	}
-	a.Log.Info("a batch that was being published at the end is published again", "records", len(batch.Again))
+	a.log.Info("a batch that was being published at the end is published again", "records", len(batch.Again))
 	if err := a.deliver(ctx, batch); err != nil {
 		return err
 	}

@@ -277,7 +277,7 @@ func (j *unitJob) fraction() float64 {
 
 // spansOf divides the range of a job by whether what it will show is remembered: what was seen before reach no longer is.
 func (u *unit) spansOf(from, to, reach time.Time) []jobSpan {
-	reach = timeline.Later(reach, u.state.MemoryFrom)
+	reach = timeline.Later(reach, u.state.StoreLost)
 	var forgotten []timeline.Span
 	add := func(stretches []timeline.ReadSpan) {
 		for _, s := range stretches {

@@ -70,14 +70,14 @@ func (a *Account) takeJobs(ctx context.Context) error {
 // takeOffers takes or refuses the jobs that were offered and are not taken by all units that they are for. What is remembered of
 // them and what is said of them go out as one batch.
 func (a *Account) takeOffers(ctx context.Context) error {
-	done := a.turn(ctx)
-	if done == nil {
+	unlock := a.lockPublishing(ctx)
+	if unlock == nil {
 		return nil
 	}
-	defer done()
+	defer unlock()
 	a.mu.Lock()
 	record := a.newRecording()
-	batch := &kafka.Batch{Account: a.Name, Recording: record}
+	batch := &kafka.Batch{Account: a.cfg.Name, Recording: record}
 	jobs := make([]Job, 0, len(a.jobs.offered))
 	for _, job := range a.jobs.offered {
 		jobs = append(jobs, job)
@@ -90,9 +90,9 @@ func (a *Account) takeOffers(ctx context.Context) error {
 		word := a.jobProgress(job.ID)
 		if reason != "" {
 			word.State, word.Reason = JobRefused, reason
-			a.Log.Warn("job refused", "job", job.ID, "reason", reason)
+			a.log.Warn("job refused", "job", job.ID, "reason", reason)
 		} else if len(units) > 0 {
-			a.Log.Info("job taken", "job", job.ID, "from", job.From, "to", job.To, "units", len(units), "republish", job.Republish)
+			a.log.Info("job taken", "job", job.ID, "from", job.From, "to", job.To, "units", len(units), "republish", job.Republish)
 		}
 		if word.State.Final() {
 			delete(a.jobs.offered, job.ID)
@@ -110,7 +110,7 @@ func (a *Account) takeOffers(ctx context.Context) error {
 	if err := a.deliver(ctx, batch); err != nil {
 		return err
 	}
-	for e := range a.lanes {
+	for e := range a.loops {
 		a.nudge(e)
 	}
 	return nil
@@ -121,7 +121,7 @@ func (a *Account) take(job *Job) (units []*unit, reason string) {
 	if reason := a.unknown(job); reason != "" {
 		return nil, reason
 	}
-	now := a.API.Now()
+	now := a.api.Now()
 	job.To = timeline.Earlier(job.To, now).Truncate(time.Second)
 	job.From = job.From.Truncate(time.Second)
 	if !job.From.Before(job.To) {
@@ -159,34 +159,36 @@ func (a *Account) take(job *Job) (units []*unit, reason string) {
 }
 
 // remembered is since when what was seen is remembered for long enough.
-func (a *Account) remembered(now time.Time) time.Time { return now.Add(a.Memory/marginPart - a.Memory) }
+func (a *Account) remembered(now time.Time) time.Time {
+	return now.Add(a.cfg.Retention/marginPart - a.cfg.Retention)
+}
 
 // unknown says which name in a job is none here.
 func (a *Account) unknown(job *Job) string {
 	for _, e := range job.Endpoints {
-		if _, ok := a.Endpoints[e]; !ok {
-			return fmt.Sprintf("endpoint %s is not read for account %s", e, a.Name)
+		if _, ok := a.cfg.Endpoints[e]; !ok {
+			return fmt.Sprintf("endpoint %s is not read for account %s", e, a.cfg.Name)
 		}
 	}
 	for _, name := range job.Bots {
-		if !slices.ContainsFunc(a.Bots, func(b Bot) bool { return b.ID == name || b.Name == name }) {
-			return fmt.Sprintf("account %s has no bot %s", a.Name, name)
+		if !slices.ContainsFunc(a.cfg.Bots, func(b Bot) bool { return b.ID == name || b.Name == name }) {
+			return fmt.Sprintf("account %s has no bot %s", a.cfg.Name, name)
 		}
 	}
 	if !slices.ContainsFunc(a.units, job.wants) {
-		return fmt.Sprintf("account %s reads nothing that it asks for", a.Name)
+		return fmt.Sprintf("account %s reads nothing that it asks for", a.cfg.Name)
 	}
 	return ""
 }
 
 // jobSteps counts a step of a pass that a job asked for, and returns what is to be said of jobs with its batch: that one is
 // done, in the batch that makes it so, and how the one that runs is getting on, every now and then.
-func (a *Account) jobSteps(r *running, published int, ended bool) (words []kafka.Record, err error) {
+func (a *Account) jobSteps(r *activePass, published int, ended bool) (words []kafka.Record, err error) {
 	if r.job != nil {
 		r.job.Requests++
 		r.job.Events += int64(published)
 	}
-	now := a.API.Now()
+	now := a.api.Now()
 	var ids []string
 	for _, j := range r.unit.state.Jobs {
 		if ended && len(j.Left) == 0 && j.Finished.IsZero() {
@@ -203,7 +205,7 @@ func (a *Account) jobSteps(r *running, published int, ended bool) (words []kafka
 	for _, id := range ids {
 		word := a.jobProgress(id)
 		if word.State == JobDone {
-			a.Log.Info("job done", "job", id, "requests", word.Requests, "events", word.Events)
+			a.log.Info("job done", "job", id, "requests", word.Requests, "events", word.Events)
 			delete(a.jobs.offered, id)
 		}
 		key, value, err := word.Encode()
@@ -218,7 +220,7 @@ func (a *Account) jobSteps(r *running, published int, ended bool) (words []kafka
 
 // jobProgress adds up what the units say of a job.
 func (a *Account) jobProgress(id string) *JobProgress {
-	p := &JobProgress{ID: id, Account: a.Name, State: JobAccepted, Updated: a.API.Now().UTC().Truncate(time.Millisecond)}
+	p := &JobProgress{ID: id, Account: a.cfg.Name, State: JobAccepted, Updated: a.api.Now().UTC().Truncate(time.Millisecond)}
 	finished := 0
 	for _, u := range a.units {
 		j := u.job(id)
@@ -328,7 +330,7 @@ func (u *unit) cappedForJobs(w plan.Work, capped []timeline.Span) {
 // extend has reading begin where a job has read from, as far back as what it read is remembered: sweeps then look for late edits
 // there too, and watermarks speak of it.
 func (u *unit) extend(reach time.Time) {
-	reach = timeline.Later(reach, u.state.MemoryFrom)
+	reach = timeline.Later(reach, u.state.StoreLost)
 	start := u.Start
 	stretches := u.past.ReadSpans(reach, start)
 	for _, s := range slices.Backward(stretches) {

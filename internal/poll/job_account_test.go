@@ -131,10 +131,10 @@ func TestJobOverForgottenTime(t *testing.T) {
 		world := small(63)
 		world.SegmentsPerDay, world.End = 100, now.Add(6*time.Hour)
 		r := newRig(t, world, slowLooks)
-		r.options.Memory = 16 * time.Hour
+		r.options.Retention = 16 * time.Hour
 		r.start()
 		r.runFor(40*time.Hour, time.Hour, func(status.Account) {
-			_, err := r.store.Expire(time.Now().Add(-r.options.Memory))
+			_, err := r.store.Expire(time.Now().Add(-r.options.Retention))
 			require.NoError(t, err)
 		})
 		r.stop()

@@ -63,7 +63,7 @@ func TestSpansOf(t *testing.T) {
 		"whole days of conversations": {events.Conversations, []timeline.ReadSpan{{Span: hoursOf(30, 31), ReadAt: at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 24), false}, {hoursOf(24, 48), true}, {hoursOf(48, 60), false}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			u, err := newUnit(test.endpoint, "st-1", time.Minute, &progress{Start: at(48), MemoryFrom: test.lost})
+			u, err := newUnit(test.endpoint, "st-1", time.Minute, &progress{Start: at(48), StoreLost: test.lost})
 			require.NoError(t, err)
 			for _, s := range test.past {
 				u.past.Mark(s.From, s.To, s.ReadAt)

@@ -13,7 +13,7 @@ import (
 
 // load makes the units from the configuration and what is recorded of them.
 func (a *Account) load() error {
-	records, err := a.Store.AllProgress(a.AccountID)
+	records, err := a.cfg.Store.AllProgress(a.cfg.AccountID)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (a *Account) load() error {
 		}
 	}
 	for _, e := range events.Endpoints() {
-		if _, ok := a.Endpoints[e]; !ok {
+		if _, ok := a.cfg.Endpoints[e]; !ok {
 			continue
 		}
 		units, err := a.unitsOf(e, records)
@@ -38,9 +38,9 @@ func (a *Account) load() error {
 	for _, u := range a.units {
 		if u.Endpoint == events.Interactions {
 			if p := u.state.Bounds; p != nil && p.Known {
-				*a.zone = *p
+				*a.bounds = *p
 			}
-			u.state.Bounds, u.zone = a.zone, a.zone
+			u.state.Bounds, u.zone = a.bounds, a.bounds
 		}
 	}
 	return nil
@@ -48,14 +48,14 @@ func (a *Account) load() error {
 
 // unitsOf makes the units of one endpoint: one for each bot, or one for the account.
 func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit, error) {
-	bots := a.Bots
+	bots := a.cfg.Bots
 	var published kafka.Offsets // by the one unit, before it was known that each bot must have one
 	if e.PerAccount() {
 		bots = []Bot{{}}
 		if p, err := decodeRecord(records, e, ""); err != nil {
 			return nil, err
 		} else if p != nil && p.Scoped == pass.ScopeBot {
-			bots, published = a.Bots, p.Offsets
+			bots, published = a.cfg.Bots, p.Offsets
 		}
 	}
 	var units []*unit
@@ -68,17 +68,17 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 			p = a.newProgress(e, b.ID)
 		}
 		p.raise(published)
-		u, err := newUnit(e, b.ID, a.Endpoints[e].PollInterval, p)
+		u, err := newUnit(e, b.ID, a.cfg.Endpoints[e].PollInterval, p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", progressName(e, b.ID), err)
 		}
 		u.botName = b.Name
 		if e.PerAccount() {
-			u.iid = a.iidOf(a.Endpoints[e], b)
-			for _, bot := range a.Bots {
+			u.iid = a.iidOf(a.cfg.Endpoints[e], b)
+			for _, bot := range a.cfg.Bots {
 				u.bots = append(u.bots, bot.ID)
 			}
-			if len(a.Bots) <= 1 || b.ID != "" {
+			if len(a.cfg.Bots) <= 1 || b.ID != "" {
 				p.Scoped = pass.ScopeAccount // there is nothing that could be hidden
 			}
 		}
@@ -90,18 +90,18 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 // newProgress is that of a unit of which nothing is recorded: it begins where it is configured to, or where the last watermark
 // says that a lost checkpoint had come to.
 func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
-	now := a.API.Now()
-	p := &progress{Start: a.Start(now).UTC().Truncate(time.Second)}
-	if a.Resume == nil {
+	now := a.api.Now()
+	p := &progress{Start: a.cfg.Start(now).UTC().Truncate(time.Second)}
+	if a.cfg.Resume == nil {
 		return p
 	}
-	w := a.Resume(e, bot)
+	w := a.cfg.Resume(e, bot)
 	if w == nil || w.CompleteUpTo == nil {
 		return p
 	}
-	p.Start = timeline.Later(*w.CompleteUpTo, now.Add(-a.Memory)).UTC().Truncate(time.Second)
+	p.Start = timeline.Later(*w.CompleteUpTo, now.Add(-a.cfg.Retention)).UTC().Truncate(time.Second)
 	p.CompleteUpTo = *w.CompleteUpTo
-	p.MemoryFrom = now
+	p.StoreLost = now
 	if w.CompleteFrom != nil {
 		var past timeline.Set
 		past.Mark(*w.CompleteFrom, p.Start, p.Start)
@@ -111,7 +111,7 @@ func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 	for _, o := range w.Offsets {
 		p.Offsets.Raise(o.Topic, int32(o.Partition), o.Offset)
 	}
-	a.Log.Warn("nothing is recorded of what was read; reading goes on from the last watermark, and what was published since "+
+	a.log.Warn("nothing is recorded of what was read; reading goes on from the last watermark, and what was published since "+
 		"is published again with the same event ids", "endpoint", e, "bot", bot, "from", p.Start)
 	return p
 }
@@ -120,7 +120,7 @@ func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 func (a *Account) rescope(e events.Endpoint) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	records, err := a.Store.AllProgress(a.AccountID)
+	records, err := a.cfg.Store.AllProgress(a.cfg.AccountID)
 	if err != nil {
 		return err
 	}
@@ -128,11 +128,11 @@ func (a *Account) rescope(e events.Endpoint) error {
 	if err != nil {
 		return err
 	}
-	a.Log.Info("the API shows only the rows of the bot that is asked for; the endpoint is read once for each bot", "endpoint", e)
+	a.log.Info("the API shows only the rows of the bot that is asked for; the endpoint is read once for each bot", "endpoint", e)
 	a.units = slices.DeleteFunc(a.units, func(u *unit) bool { return u.Endpoint == e })
 	a.units = append(a.units, units...)
-	for lane := range a.lanes { // work refers to units by their place
-		a.lanes[lane].active = nil
+	for _, l := range a.loops { // work refers to units by their place
+		l.active = nil
 	}
 	a.plan = nil
 	a.jobs.again()
@@ -157,8 +157,8 @@ func (a *Account) iidOf(opts EndpointOptions, b Bot) string {
 		return b.ID
 	case opts.IID != "":
 		return opts.IID
-	case len(a.Bots) > 0:
-		return a.Bots[0].ID
+	case len(a.cfg.Bots) > 0:
+		return a.cfg.Bots[0].ID
 	}
 	return ""
 }

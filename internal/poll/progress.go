@@ -24,10 +24,10 @@ type progress struct {
 	Lateness []byte `json:"lateness,omitempty"`
 	Density  []byte `json:"density,omitempty"`
 
-	// Past is what was read of the time before Start, MemoryFrom when the memory of what was published was lost, if it ever was.
-	Past       []byte     `json:"past,omitempty"`
-	MemoryFrom time.Time  `json:"memory_from,omitzero"`
-	Jobs       []*unitJob `json:"jobs,omitempty"`
+	// Past is what was read of the time before Start, StoreLost when the memory of what was published was lost, if it ever was.
+	Past      []byte     `json:"past,omitempty"`
+	StoreLost time.Time  `json:"memory_from,omitzero"`
+	Jobs      []*unitJob `json:"jobs,omitempty"`
 
 	CompleteUpTo time.Time       `json:"complete_up_to"`
 	PassesStable int64           `json:"passes_stable"`
@@ -96,7 +96,7 @@ func (a *Account) watermarkKey(record string) (string, bool) {
 	if !ok || !slices.Contains(events.Endpoints(), events.Endpoint(endpoint)) {
 		return "", false
 	}
-	w := events.Watermark{Source: a.Name, Endpoint: endpoint}
+	w := events.Watermark{Source: a.cfg.Name, Endpoint: endpoint}
 	if bot != "" {
 		w.BotID = &bot
 	}

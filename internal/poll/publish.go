@@ -24,12 +24,12 @@ import (
 //
 // One batch at a time is decided and delivered, so that two endpoints never call the same thing new at the same time, and so
 // that while Kafka is away no requests are spent on pages that could not be published.
-func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg *pass.Page, end *pass.Outcome) error {
-	done := a.turn(ctx)
-	if done == nil { // as if it had not been read
+func (a *Account) publish(ctx context.Context, e events.Endpoint, r *activePass, pg *pass.Page, end *pass.Outcome) error {
+	unlock := a.lockPublishing(ctx)
+	if unlock == nil { // as if it had not been read
 		return nil
 	}
-	defer done()
+	defer unlock()
 	batch, decided, err := a.prepare(ctx, e, r, pg, end)
 	if err != nil {
 		return err
@@ -49,32 +49,32 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *running, pg
 	return a.announce(ctx)
 }
 
-// turn waits until nobody else decides, publishes and records, and returns what ends the turn; nil if ctx ended first, or if a
-// batch was given up: what became of that must be settled before anything else, by who starts next.
-func (a *Account) turn(ctx context.Context) (done func()) {
+// lockPublishing waits until no other goroutine decides, publishes and records, and returns what lets others do so again. It
+// returns nil if ctx ends first, or if a batch was abandoned: its outcome is unknown, and the next process must settle it first.
+func (a *Account) lockPublishing(ctx context.Context) (unlock func()) {
 	select {
 	case a.publishing <- struct{}{}:
 	case <-ctx.Done():
 		return nil
 	}
-	if a.gaveUp {
+	if a.abandoned {
 		<-a.publishing
-		<-ctx.Done() // who gave up ends the account
+		<-ctx.Done() // the goroutine that abandoned it ends the account
 		return nil
 	}
 	return func() { <-a.publishing }
 }
 
 // prepare applies a step to what is known and makes the batch for it.
-func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg *pass.Page, end *pass.Outcome) (*kafka.Batch, *revise.Result, error) {
+func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *activePass, pg *pass.Page, end *pass.Outcome) (*kafka.Batch, *revise.Result, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := r.unit
 	a.recovered(ctx, u)
-	r.work.Due = a.API.Now()
+	r.work.Due = a.api.Now()
 
 	record := a.newRecording()
-	batch := &kafka.Batch{Account: a.Name, Recording: record}
+	batch := &kafka.Batch{Account: a.cfg.Name, Recording: record}
 	var decided *revise.Result
 	var err error
 	if pg != nil {
@@ -90,7 +90,7 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 		}
 	}
 	if end != nil {
-		a.finish(e, r)
+		a.loops[e].finish(r)
 		if r.unsure {
 			end = &pass.Outcome{Unstable: true, ReadAt: end.ReadAt}
 		}
@@ -101,7 +101,7 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 		return nil, nil, err
 	}
 	var mark *events.Watermark
-	if now := a.API.Now(); end != nil && (u.unmarked > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
+	if now := a.api.Now(); end != nil && (u.unmarked > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
 		a.declare(u)
 		mark = a.watermark(u)
 		u.lastWatermark, u.unmarked = now, 0
@@ -115,7 +115,7 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *running, pg
 
 // seen notes what a page shows about the server and about which rows will change, and leaves out of it what was not asked for:
 // rows that had ended before reading began.
-func (a *Account) seen(u *unit, r *running, pg *pass.Page) {
+func (a *Account) seen(u *unit, r *activePass, pg *pass.Page) {
 	u.see(pg)
 	u.learn(r.work, pg)
 	for i := range pg.Rows {
@@ -161,7 +161,7 @@ func (a *Account) wakeBot(bot string, at time.Time) {
 }
 
 // decide asks which of the things on a page are news.
-func (a *Account) decide(u *unit, r *running, pg *pass.Page) (*revise.Result, error) {
+func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result, error) {
 	n := 0
 	for i := range pg.Rows {
 		n += len(pg.Rows[i].Sightings)
@@ -169,18 +169,18 @@ func (a *Account) decide(u *unit, r *running, pg *pass.Page) (*revise.Result, er
 	sightings := make([]events.Sighting, 0, n)
 	for i := range pg.Rows {
 		for _, s := range pg.Rows[i].Sightings {
-			if s.Event.EventType() != events.TypeMessage || a.Messages {
+			if s.Event.EventType() != events.TypeMessage || a.cfg.Messages {
 				sightings = append(sightings, s)
 			}
 		}
 	}
 	return revise.Decide(revise.Input{
-		Source: a.Name, Sightings: sightings, ReadAt: pg.ShownAt,
+		Source: a.cfg.Name, Sightings: sightings, ReadAt: pg.ShownAt,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
 		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Anchor) },
 		Replay:     r.work.Replay,
 		KeepSights: a.bothRead(u.Endpoint),
-	}, lookup{a.Store, a.AccountID})
+	}, lookup{a.cfg.Store, a.cfg.AccountID})
 }
 
 // outgoing returns the events that were decided on, and notes what they say of the unit and of others.
@@ -199,14 +199,14 @@ func (a *Account) outgoing(u *unit, decided []revise.Outgoing, readAt time.Time)
 	return out
 }
 
-// lookup is the memory of one account.
+// lookup asks the store for the entities of one account.
 type lookup struct {
-	Memory
+	store   Store
 	account string
 }
 
 func (l lookup) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
-	return l.Memory.Lookup(l.account, probes, out)
+	return l.store.Lookup(l.account, probes, out)
 }
 
 // bothRead reports whether the endpoint that shows the same things as e is read too.
@@ -215,7 +215,7 @@ func (a *Account) bothRead(e events.Endpoint) bool {
 		events.Interactions: events.Conversations, events.Conversations: events.Interactions,
 		events.InteractionDetails: events.CallDetails, events.CallDetails: events.InteractionDetails,
 	}[e]
-	_, ok := a.Endpoints[other]
+	_, ok := a.cfg.Endpoints[other]
 	return ok
 }
 
@@ -238,7 +238,7 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Change
 		}
 		copy(hashes[i][:], raw)
 	}
-	seen, err := a.Store.SeenDead(a.AccountID, hashes)
+	seen, err := a.cfg.Store.SeenDead(a.cfg.AccountID, hashes)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +252,7 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Change
 		seen[hashes[i]] = today
 		changes.Dead = append(changes.Dead, checkpoint.DeadLetter{Day: today, Hash: hashes[i]})
 		letter := events.DeadLetter{
-			Stage: dead.Stage, Reason: dead.Reason, Endpoint: string(u.Endpoint), Source: a.Name, AccountID: a.AccountID,
+			Stage: dead.Stage, Reason: dead.Reason, Endpoint: string(u.Endpoint), Source: a.cfg.Name, AccountID: a.cfg.AccountID,
 			ConversationID: orNil(dead.ConversationID), SessionID: orNil(dead.SessionID), SegmentID: orNil(dead.SegmentID),
 			BotID: orNil(u.Bot), Raw: dead.Raw, RawHash: names[i], ObservedTime: pg.ReadAt,
 		}
@@ -260,7 +260,7 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Change
 			letter.Raw, letter.RawTruncated = letter.Raw[:maxDeadRaw], true
 		}
 		letters = append(letters, letter)
-		a.Log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
+		a.log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
 			"stage", dead.Stage, "reason", dead.Reason, "raw_hash", names[i])
 	}
 	return letters, nil
@@ -279,17 +279,17 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 	out, cancel := a.draining(ctx)
 	defer cancel()
 	for failures := 0; ; failures++ {
-		err := a.Delivery.Deliver(out, batch)
+		err := a.cfg.Delivery.Deliver(out, batch)
 		if err == nil {
 			a.acked(failures)
 			return nil
 		}
 		if _, lost := errors.AsType[*kafka.LostError](err); lost {
-			a.gaveUp = true
+			a.abandoned = true
 			return err
 		}
 		if out.Err() != nil {
-			a.gaveUp = true
+			a.abandoned = true
 			return fmt.Errorf("deliver a batch of %d events before the end: %w; it will be published again",
 				len(batch.Events)+len(batch.Again), err)
 		}
@@ -303,7 +303,7 @@ func (a *Account) acked(failures int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.delivered.LastError != nil {
-		a.Log.Info("delivery works again", "failures", failures)
+		a.log.Info("delivery works again", "failures", failures)
 	}
 	now := time.Now().UTC()
 	a.delivered.LastAck, a.delivered.LastError = &now, nil
@@ -315,7 +315,7 @@ func (a *Account) refused(err error, failures int) {
 	defer a.mu.Unlock()
 	trouble := status.Error{Since: time.Now().UTC()}
 	if a.delivered.LastError == nil {
-		a.Log.Error("delivery fails; the batch is held and nothing more is read", "err", err)
+		a.log.Error("delivery fails; the batch is held and nothing more is read", "err", err)
 	} else {
 		trouble = *a.delivered.LastError
 	}
@@ -330,9 +330,9 @@ func (a *Account) refused(err error, failures int) {
 func (a *Account) draining(ctx context.Context) (context.Context, context.CancelFunc) {
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	// A timer that is left behind cancels what has been cancelled already.
-	stops := []func() bool{context.AfterFunc(ctx, func() { time.AfterFunc(a.Drain, cancel) })}
-	if a.Abort != nil {
-		stops = append(stops, context.AfterFunc(a.Abort, cancel))
+	stops := []func() bool{context.AfterFunc(ctx, func() { time.AfterFunc(a.cfg.Drain, cancel) })}
+	if a.cfg.Abort != nil {
+		stops = append(stops, context.AfterFunc(a.cfg.Abort, cancel))
 	}
 	return out, func() {
 		for _, stop := range stops {
@@ -346,18 +346,18 @@ func (a *Account) draining(ctx context.Context) (context.Context, context.Cancel
 func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *revise.Result) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.Observer.Page(a.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)
-	a.Observer.Unchanged(a.Name, u.Endpoint, decided.Unchanged, decided.MergeHits)
+	a.cfg.Observer.Page(a.cfg.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)
+	a.cfg.Observer.Unchanged(a.cfg.Name, u.Endpoint, decided.Unchanged, decided.MergeHits)
 	types := map[events.Type]int{}
 	for _, o := range batch.Events {
 		types[o.Event.EventType()]++
 	}
 	for t, n := range types {
 		u.published[string(t)] += int64(n)
-		a.Observer.Published(a.Name, u.Endpoint, t, n)
+		a.cfg.Observer.Published(a.cfg.Name, u.Endpoint, t, n)
 	}
 	if len(batch.Events) > 0 {
-		a.Observer.Freshness(u.Endpoint, a.API.Now().Sub(pg.ReadAt))
+		a.cfg.Observer.Freshness(u.Endpoint, a.api.Now().Sub(pg.ReadAt))
 	}
 	a.delivered.Published += int64(len(batch.Events))
 	a.delivered.DeadLetters += int64(len(batch.Dead))
@@ -366,7 +366,7 @@ func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *rev
 // recovered says that a unit that had failed works again.
 func (a *Account) recovered(ctx context.Context, u *unit) {
 	if over := u.worked(); over != nil && over.Count > 1 {
-		a.Log.Log(ctx, slog.LevelInfo, "reading works again", "endpoint", u.Endpoint, "bot", u.botName, "failures", over.Count)
+		a.log.Log(ctx, slog.LevelInfo, "reading works again", "endpoint", u.Endpoint, "bot", u.botName, "failures", over.Count)
 	}
 }
 
@@ -374,12 +374,12 @@ func (a *Account) recovered(ctx context.Context, u *unit) {
 // those of units that were read once and are not any more. With it the units' starts are recorded, so that `now` stays what it
 // was when reading first began.
 func (a *Account) announce(ctx context.Context) error {
-	recorded, err := a.Store.AllProgress(a.AccountID)
+	recorded, err := a.cfg.Store.AllProgress(a.cfg.AccountID)
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
-	batch := &kafka.Batch{Account: a.Name, Recording: a.newRecording(a.units...)}
+	batch := &kafka.Batch{Account: a.cfg.Name, Recording: a.newRecording(a.units...)}
 	for _, u := range a.units {
 		batch.Feeds = append(batch.Feeds, u.feed(a.watermark(u)))
 		delete(recorded, u.progressName())
@@ -413,12 +413,12 @@ func (a *Account) expire(ctx context.Context) error {
 }
 
 func (a *Account) expireOnce(ctx context.Context) error {
-	done := a.turn(ctx)
-	if done == nil {
+	unlock := a.lockPublishing(ctx)
+	if unlock == nil {
 		return nil
 	}
-	defer done()
-	batch, err := a.Journal.Expire(a.API.Now().Add(-a.Memory))
+	defer unlock()
+	batch, err := a.cfg.Journal.Expire(a.api.Now().Add(-a.cfg.Retention))
 	if err != nil || batch == nil {
 		return err
 	}

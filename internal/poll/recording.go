@@ -33,7 +33,7 @@ type recording struct {
 // newRecording returns what is recorded with a batch that moves units.
 func (a *Account) newRecording(moved ...*unit) *recording {
 	return &recording{account: a, moved: moved, changes: checkpoint.Changes{
-		Account: a.AccountID, Seen: a.API.Now(), Progress: map[string][]byte{},
+		Account: a.cfg.AccountID, Seen: a.api.Now(), Progress: map[string][]byte{},
 	}}
 }
 
@@ -45,7 +45,7 @@ func (r *recording) Intend(records kafka.Intent) error {
 	}
 	ahead := r.changes
 	ahead.Progress = map[string][]byte{intentName: i.encode()}
-	if err := r.account.Store.Commit(ahead); err != nil {
+	if err := r.account.cfg.Store.Commit(ahead); err != nil {
 		return err
 	}
 	r.changes.Puts, r.changes.Touched, r.changes.Dead = nil, nil, nil
@@ -71,16 +71,16 @@ func (r *recording) Prepare(after kafka.Offsets) error {
 
 // Records implements kafka.Recording.
 func (r *recording) Records() ([]kafka.Record, error) {
-	if r.account.Journal == nil {
+	if r.account.cfg.Journal == nil {
 		return nil, nil
 	}
-	return r.account.Journal.Append(&r.changes)
+	return r.account.cfg.Journal.Append(&r.changes)
 }
 
 // Commit implements kafka.Recording.
 func (r *recording) Commit(next int64) error {
-	if r.account.Journal == nil {
-		return r.account.Store.Commit(r.changes)
+	if r.account.cfg.Journal == nil {
+		return r.account.cfg.Store.Commit(r.changes)
 	}
-	return r.account.Journal.Commit(r.changes, next)
+	return r.account.cfg.Journal.Commit(r.changes, next)
 }

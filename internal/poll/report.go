@@ -25,7 +25,7 @@ func (a *Account) Ready() error {
 	defer a.mu.Unlock()
 	for _, u := range a.units {
 		if u.LastLook.IsZero() {
-			return fmt.Errorf("account %s: %s has not been read yet", a.Name, u)
+			return fmt.Errorf("account %s: %s has not been read yet", a.cfg.Name, u)
 		}
 	}
 	return nil
@@ -42,9 +42,9 @@ func (a *Account) Alive() error {
 	if a.delivered.LastError != nil {
 		return nil
 	}
-	for e, turned := range a.turned {
-		if since := time.Since(turned); since > stuckAfter {
-			return fmt.Errorf("account %s: the loop of %s has not turned for %v", a.Name, e, since.Round(time.Second))
+	for e, l := range a.loops {
+		if since := time.Since(l.turned); !l.turned.IsZero() && since > stuckAfter {
+			return fmt.Errorf("account %s: the loop of %s has not turned for %v", a.cfg.Name, e, since.Round(time.Second))
 		}
 	}
 	return nil
@@ -54,9 +54,9 @@ func (a *Account) Alive() error {
 func (a *Account) Status() (status.Account, Delivered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.API.Now()
-	s := status.Account{Name: a.Name, AccountID: a.AccountID, Budget: status.Budget{Limit: a.RequestsPerMinute}}
-	if skew, known := a.API.Skew(); known {
+	now := a.api.Now()
+	s := status.Account{Name: a.cfg.Name, AccountID: a.cfg.AccountID, Budget: status.Budget{Limit: a.cfg.RequestsPerMinute}}
+	if skew, known := a.api.Skew(); known {
 		s.ClockSkew = status.Of(-skew)
 	}
 	for lane, used := range a.budget.Used(time.Now()) {
@@ -115,7 +115,7 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 	}
 	e.PollIntervalActual = status.Seconds(c.Poll)
 	e.LongestLook = max(e.LongestLook, status.Seconds(c.LongestLook))
-	for k, t := range a.Policy.TiersOf(u.Endpoint) {
+	for k, t := range a.cfg.Policy.TiersOf(u.Endpoint) {
 		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k])}
 		if read, ok := u.Read.OldestRead(timeline.Later(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {
 			sweep.Age = status.Of(now.Sub(read))

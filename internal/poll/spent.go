@@ -38,16 +38,16 @@ func (a *Account) addSpent(records map[string][]byte) error {
 
 // recordSpent writes the record by itself, after a request that brought nothing to publish.
 func (a *Account) recordSpent(ctx context.Context) error {
-	done := a.turn(ctx)
-	if done == nil { // who starts next allows for one request of each endpoint
+	unlock := a.lockPublishing(ctx)
+	if unlock == nil { // who starts next allows for one request of each endpoint
 		return nil
 	}
-	defer done()
-	return a.deliver(ctx, &kafka.Batch{Account: a.Name, Recording: a.newRecording()})
+	defer unlock()
+	return a.deliver(ctx, &kafka.Batch{Account: a.cfg.Name, Recording: a.newRecording()})
 }
 
 // chargeSpent takes the slots that the process before may have left taken: those recorded, and one for each endpoint,
-// which may have sent one more request before the process ended, or before it learns that it does not own the account any more.
+// which may have sent one more request before the process ended, or before it learned that it had lost the lease.
 func (a *Account) chargeSpent(record []byte) error {
 	if record == nil {
 		return nil
@@ -57,11 +57,7 @@ func (a *Account) chargeSpent(record []byte) error {
 		return fmt.Errorf("read record of the budget spent: %w", err)
 	}
 	now := time.Now()
-	unaware := time.Duration(0)
-	if a.Owned != nil {
-		unaware = kafka.OwnedFor
-	}
-	a.budget.Precharge(len(a.Endpoints), now.Add(unaware+plan.HoldFor))
+	a.budget.Precharge(len(a.cfg.Endpoints), now.Add(a.cfg.Lease.Overlap()+plan.HoldFor))
 	if until := s.Time.Add(plan.HoldFor); until.After(now) { // our clock may have been set back since
 		a.budget.Precharge(s.Slots, timeline.Earlier(until, now.Add(plan.HoldFor)))
 	}

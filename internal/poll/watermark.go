@@ -18,8 +18,8 @@ func (u *unit) completeFrom() time.Time {
 
 // allowedLateness is by how much a declaration stays behind what was read.
 func (a *Account) allowedLateness(u *unit) time.Duration {
-	if a.Lateness > 0 {
-		return a.Lateness
+	if a.cfg.Lateness > 0 {
+		return a.cfg.Lateness
 	}
 	return u.late.Allowed()
 }
@@ -54,7 +54,7 @@ func (a *Account) declare(u *unit) {
 // watermark describes the unit as it is now. The delivery adds feeds, offsets and the time of publishing.
 func (a *Account) watermark(u *unit) *events.Watermark {
 	w := &events.Watermark{
-		Endpoint: string(u.Endpoint), Source: a.Name, AccountID: a.AccountID,
+		Endpoint: string(u.Endpoint), Source: a.cfg.Name, AccountID: a.cfg.AccountID,
 		Basis: u.state.basisOf(u.Endpoint), PassesStable: u.state.PassesStable,
 		AllowedLatenessMs: a.allowedLateness(u).Milliseconds(),
 	}

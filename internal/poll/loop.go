@@ -1,0 +1,335 @@
+package poll
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/poll/pass"
+	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
+)
+
+// A loop reads one endpoint: it sends the one request that the endpoint may have in flight. The account's mutex guards all but wake.
+type loop struct {
+	wake    chan struct{}             // there may be work sooner than was known
+	active  []*activePass             // begun and not finished
+	last    [plan.KindCount]time.Time // when a request was last sent
+	turned  time.Time                 // when the loop last looked for work
+	latency time.Duration             // of a request, on the average of the last ones; 0 before the first
+}
+
+func newLoop() *loop { return &loop{wake: make(chan struct{}, 1)} }
+
+// An activePass is a pass that was begun, and what it is for.
+type activePass struct {
+	work plan.Work
+	unit *unit
+	pass pass.Pass
+	// starts are those of the rows read so far.
+	starts []time.Time
+	job    *unitJob // that asked for it; nil for none
+	unsure bool     // some page of the pass came before the server's clock was known
+}
+
+// finish takes a pass out of those that are active.
+func (l *loop) finish(r *activePass) {
+	l.active = slices.DeleteFunc(l.active, func(x *activePass) bool { return x == r })
+}
+
+const (
+	// replanEvery is how often the budget is shared out anew.
+	replanEvery = 5 * time.Second
+	// leaseWait is when to ask again whether requests may be sent.
+	leaseWait = time.Second
+)
+
+// work serves the one request that an endpoint may have in flight.
+func (a *Account) work(ctx context.Context, e events.Endpoint) error {
+	for ctx.Err() == nil {
+		more, wait, err := a.Step(ctx, e)
+		if err != nil {
+			return err
+		}
+		if !more {
+			sleep(ctx, wait, a.loops[e].wake)
+		}
+	}
+	return nil
+}
+
+// Step does the most urgent work of an endpoint that the budget allows: one request, and the publishing of what it brought. It
+// returns false and how long to wait if there was none. Its error is one that trying again cannot help.
+func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait time.Duration, err error) {
+	r, wait := a.next(e)
+	if r == nil {
+		return false, wait, nil
+	}
+	for !a.cfg.Lease.Confirmed() && ctx.Err() == nil {
+		if err := a.recordSpent(ctx); err != nil {
+			r.permit.Done(time.Now())
+			return false, 0, err
+		}
+	}
+	pg, err := a.fetch(ctx, r)
+	pg, end, err := a.read(r, pg, err)
+	if err != nil {
+		return a.failed(ctx, e, r, err)
+	}
+	return true, 0, a.publish(ctx, e, r.activePass, pg, end)
+}
+
+// A request is one step of a pass, and the right to send it.
+type request struct {
+	*activePass
+	query  kore.Query
+	permit plan.Permit
+}
+
+// next picks the request to send. It returns nil and how long to wait if there is none.
+func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.cfg.Lease.MayAsk() {
+		return nil, leaseWait
+	}
+	now := a.api.Now()
+	a.setBack(now)
+	a.replan(now)
+	units := a.planUnits()
+	l := a.loops[e]
+	inFlight := plan.InFlight{Last: l.last}
+	for _, r := range l.active {
+		inFlight.Active = append(inFlight.Active, r.work)
+	}
+	for {
+		w, wait, ok := a.plan.Next(units, e, now, inFlight)
+		if !ok {
+			return nil, max(wait, time.Millisecond)
+		}
+		permit, wait, ok := a.budget.TryTake(time.Now(), w.Priority)
+		if !ok {
+			inFlight.Wait[w.Priority] = max(wait, time.Millisecond)
+			continue
+		}
+		l.last[w.Kind] = now
+		r := a.resume(l, w, now)
+		return &request{r, r.pass.Query(), permit}, 0
+	}
+}
+
+// setBack brings what lies ahead of the clock back to it: the clock is set back when the server's turns out to be behind what was
+// believed, and work is not to wait until it is that late again.
+func (a *Account) setBack(now time.Time) {
+	if a.clock = timeline.Later(a.clock, now); a.clock.Sub(now) <= hair {
+		return
+	}
+	a.clock, a.plan = now, nil
+	for _, l := range a.loops {
+		for i := range l.last {
+			l.last[i] = timeline.Earlier(l.last[i], now)
+		}
+		for _, r := range l.active {
+			r.work.Due = timeline.Earlier(r.work.Due, now)
+		}
+	}
+	for _, u := range a.units {
+		u.LastLook, u.WokenAt, u.NotBefore = timeline.Earlier(u.LastLook, now), timeline.Earlier(u.WokenAt, now), timeline.Earlier(u.NotBefore, now)
+		u.lastWatermark, u.Held = timeline.Earlier(u.lastWatermark, now), nil
+		if u.Read.Empty() { // `now` was resolved by our clock
+			u.Start = timeline.Earlier(u.Start, now.Truncate(time.Second))
+			u.state.Start = u.Start
+		}
+	}
+}
+
+// resume returns the active pass of a piece of work, or begins it.
+func (a *Account) resume(l *loop, w plan.Work, now time.Time) *activePass {
+	u := a.units[w.Unit]
+	for _, r := range l.active {
+		if r.work.Kind == w.Kind && (w.Priority != plan.PriorityTail || r.unit == u) {
+			r.work.Due = now
+			return r
+		}
+	}
+	if w.Priority == plan.PriorityTail {
+		if !u.LastLook.IsZero() {
+			u.longestLook = max(u.longestLook, now.Sub(u.LastLook))
+		}
+		u.LastLook = now
+	}
+	a.log.Debug("pass begins", "endpoint", u.Endpoint, "bot", u.botName, "priority", w.Priority, "kind", w.Kind, "from", w.From, "to", w.To)
+	r := &activePass{work: w, unit: u}
+	if w.Asked {
+		if r.job, r.work.Replay = u.asked(w.From); r.job != nil {
+			r.work.Within = timeline.Span{From: r.job.From, To: r.job.To}
+		}
+	}
+	r.pass = u.begin(w, now)
+	r.work.Due = now
+	l.active = append(l.active, r)
+	return r
+}
+
+func (a *Account) planUnits() []*plan.Unit {
+	out := make([]*plan.Unit, len(a.units))
+	for i, u := range a.units {
+		out[i] = &u.Unit
+	}
+	return out
+}
+
+// replan shares out the budget anew every few seconds.
+func (a *Account) replan(now time.Time) {
+	if a.plan != nil && now.Sub(a.planned) < replanEvery {
+		return
+	}
+	policy := a.cfg.Policy
+	policy.PerMinute = float64(a.cfg.RequestsPerMinute)
+	policy.Latency = map[events.Endpoint]time.Duration{}
+	for e := range a.cfg.Endpoints {
+		policy.Latency[e] = a.cfg.Policy.Latency[e]
+		if took := a.loops[e].latency; took > 0 {
+			policy.Latency[e] = took
+		}
+	}
+	for _, u := range a.units {
+		u.refresh(now)
+		u.Held = slices.DeleteFunc(u.Held, func(h plan.Held) bool { return !h.Until.After(now) })
+		u.forget(now.Add(-a.cfg.Retention))
+	}
+	a.plan, a.planned = plan.Derive(a.planUnits(), now, policy), now
+	for p, demand := range a.plan.Demand() {
+		a.budget.SetDemand(plan.Priority(p), demand)
+	}
+}
+
+// fetch sends a request and decodes the answer.
+func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
+	sent := time.Now()
+	resp, err := a.api.Fetch(ctx, r.query)
+	now := time.Now()
+	r.permit.Done(now)
+	a.took(r.query.Endpoint, now.Sub(sent))
+	if err != nil {
+		var ke *kore.Error
+		if errors.As(err, &ke) && ke.Class == kore.WaitUntil {
+			a.budget.Pause(now.Add(ke.RetryAfter))
+		}
+		return nil, err
+	}
+	page, err := extract.Decode(extract.Scope{
+		Source: a.cfg.Name, AccountID: a.cfg.AccountID, BotID: r.unit.Bot, Endpoint: r.query.Endpoint, CSAT: a.cfg.CSAT,
+	}, resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	skew, known := a.api.Skew()
+	pg := &pass.Page{Page: page, ReadAt: resp.Sent.Add(skew).UTC(), ShownAt: resp.Received.Add(skew).UTC(), Unsure: !known}
+	if !resp.ServerTime.IsZero() { // known to half a second only, else
+		pg.ShownAt = timeline.Later(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
+	}
+	return pg, nil
+}
+
+// read has the pass of a request take in the answer.
+func (a *Account) read(r *request, pg *pass.Page, failed error) (*pass.Page, *pass.Outcome, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if failed == nil {
+		failed = a.clockKnown(!pg.Unsure)
+	}
+	return r.pass.Read(pg, failed)
+}
+
+// clockKnown counts pages that came before the server's clock was known. It returns an error when they are too many.
+func (a *Account) clockKnown(known bool) error {
+	if known {
+		a.unsure = 0
+		return nil
+	}
+	if a.unsure++; a.unsure > maxUnsure {
+		return errNoClock
+	}
+	return nil
+}
+
+// maxUnsure is how many pages are read before the server's clock is known: it takes two that agree.
+const maxUnsure = 10
+
+// errNoClock is returned while the server's clock is not known: without it no time can be called read.
+var errNoClock = errors.New("the API's answers carry no usable Date header, so its clock is not known and nothing can be called complete; " +
+	"check that no proxy between strips the header")
+
+// took notes how long a request took.
+func (a *Account) took(e events.Endpoint, d time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	l := a.loops[e]
+	if l.latency > 0 {
+		d = (7*l.latency + d) / 8
+	}
+	l.latency = d
+}
+
+// failed notes that a step failed and says when to go on. A pass whose step may be repeated stays active; one over time that
+// cannot be read is given up, and its time held back for a while, so that nothing else waits behind it.
+func (a *Account) failed(ctx context.Context, e events.Endpoint, r *request, err error) (bool, time.Duration, error) {
+	if ctx.Err() != nil {
+		return false, 0, nil
+	}
+	if err := a.recordSpent(ctx); err != nil {
+		return false, 0, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.api.Now()
+	retry, repeat, news := r.unit.failed(err, now)
+	level := slog.LevelDebug
+	if news {
+		level = slog.LevelWarn
+	}
+	a.log.Log(ctx, level, "read failed", "endpoint", e, "bot", r.unit.botName, "failures", r.unit.failures,
+		"retry_in", retry.Round(time.Millisecond), "err", err)
+	if a.cfg.Endpoints[e].IID == "" && r.unit.tryNextIID(err) {
+		retry = time.Second
+	}
+	r.work.Due = now.Add(retry)
+	switch {
+	case repeat:
+		r.unit.NotBefore = r.work.Due
+	case r.work.Priority == plan.PriorityTail:
+		r.unit.NotBefore = r.work.Due
+		a.loops[e].finish(r.activePass)
+	case r.work.Kind == plan.KindHot: // it is paced, and sweeps read what it cannot
+		a.loops[e].finish(r.activePass)
+	default:
+		r.unit.Held = append(r.unit.Held, plan.Held{Span: timeline.Span{From: r.work.From, To: r.work.To}, Until: now.Add(max(retry, time.Minute))})
+		a.loops[e].finish(r.activePass)
+	}
+	return true, 0, nil
+}
+
+// sleep waits for d, for ctx, or for wake, which may be nil.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-wake:
+	}
+}
+
+// nudge wakes the loop of an endpoint: another endpoint saw activity that it should look at.
+func (a *Account) nudge(e events.Endpoint) {
+	select {
+	case a.loops[e].wake <- struct{}{}:
+	default:
+	}
+}

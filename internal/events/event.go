@@ -1,56 +1,10 @@
-// Package events holds the twelve event types that the poller publishes, what identifies them, and their Avro form.
+// Package events holds the event types that the poller publishes, what identifies them, and their Avro form.
 //
 // The schemas in schemas/*.avsc are the truth: the event structs, their content hashes and their merging are generated
 // from them (go generate). The package knows nothing of HTTP, Kafka or the checkpoint.
 package events
 
 import "time"
-
-// Type names an event type. It is the last part of the topic's name.
-type Type string
-
-// The event types. Names are part of the contract.
-const (
-	TypeSearch            Type = "search"
-	TypeSuggestionUsed    Type = "suggestion-used"
-	TypeFeedback          Type = "feedback"
-	TypeCoachingTriggered Type = "coaching-triggered"
-	TypePlaybookStep      Type = "playbook-step"
-	TypeAgenticRequest    Type = "agentic-request"
-	TypeSuggestionShown   Type = "suggestion-shown"
-	TypeSegment           Type = "segment"
-	TypeSummary           Type = "summary"
-	TypeConversation      Type = "conversation"
-	TypeAgentEngagement   Type = "agent-engagement"
-	TypeMessage           Type = "message"
-)
-
-// Types returns all event types in the order of the documentation.
-func Types() []Type {
-	return []Type{
-		TypeSearch, TypeSuggestionUsed, TypeFeedback, TypeCoachingTriggered, TypePlaybookStep, TypeAgenticRequest,
-		TypeSuggestionShown, TypeSegment, TypeSummary, TypeConversation, TypeAgentEngagement, TypeMessage,
-	}
-}
-
-// Endpoint names one of the four upstream endpoints as the configuration and the events spell it.
-type Endpoint string
-
-// The endpoints. The first two run per bot, the last two per account.
-const (
-	Interactions       Endpoint = "interactions"
-	Conversations      Endpoint = "conversations"
-	InteractionDetails Endpoint = "interaction-details"
-	CallDetails        Endpoint = "call-details"
-)
-
-// Endpoints returns the four endpoints in the order of the documentation.
-func Endpoints() []Endpoint {
-	return []Endpoint{Interactions, Conversations, InteractionDetails, CallDetails}
-}
-
-// PerAccount reports whether the endpoint has only the account in its URL.
-func (e Endpoint) PerAccount() bool { return e == InteractionDetails || e == CallDetails }
 
 // Agent is who served. It is the same record in every schema.
 type Agent struct {
@@ -92,7 +46,7 @@ type Header struct {
 
 // Event is one of the generated event structs, always by pointer.
 type Event interface {
-	// EventType says which of the twelve it is.
+	// EventType says of which type it is.
 	EventType() Type
 	// Head returns the header, to be read and filled in place.
 	Head() *Header

@@ -3,7 +3,6 @@ package events
 import (
 	"bytes"
 	"fmt"
-	"slices"
 )
 
 // Merge makes one event of two sights of the same thing, read through aFrom and bFrom. Each field has one owning endpoint,
@@ -47,7 +46,7 @@ func rank(e, owner Endpoint) int {
 	if e == owner {
 		return -1
 	}
-	return slices.Index(Endpoints(), e)
+	return e.Index()
 }
 
 // tie orders two sights from one endpoint by their bytes: without meaning, but the same whichever way they are given.

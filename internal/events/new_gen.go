@@ -2,6 +2,9 @@
 
 package events
 
+// eventSchemas is how many schemas are those of events.
+const eventSchemas = 12
+
 // New returns an empty event of type t, nil if there is no such type.
 func New(t Type) Event {
 	switch t {

@@ -3,7 +3,6 @@ package poll
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -93,7 +92,7 @@ func progressName(e events.Endpoint, bot string) string { return string(e) + "/"
 // watermarkKey is the key of the watermark of the unit that a record is of. It returns false for records that are none of a unit.
 func (a *Account) watermarkKey(record string) (string, bool) {
 	endpoint, bot, ok := strings.Cut(record, "/")
-	if !ok || !slices.Contains(events.Endpoints(), events.Endpoint(endpoint)) {
+	if !ok || !events.Endpoint(endpoint).Known() {
 		return "", false
 	}
 	w := events.Watermark{Source: a.cfg.Name, Endpoint: endpoint}
@@ -103,35 +102,10 @@ func (a *Account) watermarkKey(record string) (string, bool) {
 	return kafka.WatermarkKey(&w), true
 }
 
-// feedsOf returns the event types that an endpoint is a source of.
-func feedsOf(e events.Endpoint) []events.Type {
-	switch e {
-	case events.Interactions:
-		return []events.Type{
-			events.TypeSearch, events.TypeSuggestionUsed, events.TypeFeedback, events.TypeCoachingTriggered,
-			events.TypePlaybookStep, events.TypeAgenticRequest, events.TypeSuggestionShown, events.TypeSegment,
-			events.TypeSummary,
-		}
-	case events.Conversations:
-		return []events.Type{
-			events.TypeSearch, events.TypeSuggestionUsed, events.TypeFeedback, events.TypeAgenticRequest,
-			events.TypeSummary, events.TypeMessage,
-		}
-	default:
-		return []events.Type{events.TypeConversation, events.TypeAgentEngagement, events.TypeFeedback}
-	}
-}
-
 // basisOf says what the server's window filter looks at, as far as is known.
 func (p *progress) basisOf(e events.Endpoint) string {
-	parent := map[events.Endpoint]string{
-		events.Interactions: "segment", events.Conversations: "conversation",
-	}[e]
-	if parent == "" {
-		parent = "session"
-	}
 	if p.FiltersOnEnd {
-		return parent + " end"
+		return e.Spec().Row + " end"
 	}
-	return parent + " start"
+	return e.Spec().Row + " start"
 }

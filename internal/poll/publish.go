@@ -211,11 +211,7 @@ func (l lookup) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error 
 
 // bothRead reports whether the endpoint that shows the same things as e is read too.
 func (a *Account) bothRead(e events.Endpoint) bool {
-	other := map[events.Endpoint]events.Endpoint{
-		events.Interactions: events.Conversations, events.Conversations: events.Interactions,
-		events.InteractionDetails: events.CallDetails, events.CallDetails: events.InteractionDetails,
-	}[e]
-	_, ok := a.cfg.Endpoints[other]
+	_, ok := a.cfg.Endpoints[e.Spec().Peer]
 	return ok
 }
 

@@ -312,7 +312,7 @@ func (u *unit) scopeHidden() bool {
 
 // feed is what the unit is to a delivery, with a watermark to publish, nil for none.
 func (u *unit) feed(mark *events.Watermark) kafka.Feed {
-	return kafka.Feed{Types: feedsOf(u.Endpoint), Offsets: u.state.Offsets, Watermark: mark}
+	return kafka.Feed{Types: u.Endpoint.Spec().Feeds, Offsets: u.state.Offsets, Watermark: mark}
 }
 
 // progressName is the key of the unit's record.

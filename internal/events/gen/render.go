@@ -277,6 +277,13 @@ func named(s *schema, name string) *record {
 
 func (p *printer) newFile(all []*schema) {
 	p.begin()
+	events := 0
+	for _, s := range all {
+		if s.isEvent() {
+			events++
+		}
+	}
+	p.f("// eventSchemas is how many schemas are those of events.\nconst eventSchemas = %d\n", events)
 	p.f("// New returns an empty event of type t, nil if there is no such type.")
 	p.f("func New(t Type) Event {\nswitch t {")
 	for _, s := range all {

@@ -91,7 +91,7 @@ func classify(e events.Endpoint, a answer) *Error {
 			"environment, and that the JWT app signs with HS256")
 	case status == http.StatusForbidden:
 		return fail(Permanent, ReasonScope, fmt.Sprintf("give the JWT app the API scope %q, publish the app, "+
-			"and check account_id", scope(e)))
+			"and check account_id", e.Spec().Scope))
 	case status == http.StatusNotFound:
 		return fail(Permanent, ReasonNotFound, idsHint(e)+", and that base_url is their environment")
 	case status == http.StatusProxyAuthRequired:
@@ -177,14 +177,6 @@ func isTimeout(err error) bool {
 func hasOp(err error, ops ...string) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && slices.Contains(ops, op.Op)
-}
-
-// scope is the API scope that an endpoint needs, as the platform spells it.
-func scope(e events.Endpoint) string {
-	if e.PerAccount() {
-		return "SmartAssist Analytics"
-	}
-	return "AgentAssist Analytics"
 }
 
 // idsHint names the ids that a request to an endpoint is made of.

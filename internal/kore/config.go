@@ -47,19 +47,6 @@ type Credentials struct {
 // DefaultMaxBody is some thirty times the largest page seen in samples.
 const DefaultMaxBody = 32 << 20
 
-// DefaultTimeout is how long one attempt may take. A page of conversations with all its histories takes minutes: the
-// API's own sample request allows for 2,000 seconds.
-func DefaultTimeout(e events.Endpoint) time.Duration {
-	switch e {
-	case events.Conversations:
-		return 15 * time.Minute
-	case events.InteractionDetails, events.CallDetails:
-		return 2 * time.Minute
-	default:
-		return time.Minute
-	}
-}
-
 // A Problem is one setting to correct. Path is below the account in the terms of the configuration file
 // (auth.client_id), Text what would be right; it never contains a secret.
 type Problem struct {
@@ -102,7 +89,7 @@ func (c Config) Validate() []Problem {
 	for _, e := range slices.Sorted(maps.Keys(c.Timeouts)) {
 		path := fmt.Sprintf("endpoints.%s.timeout", e)
 		switch {
-		case !slices.Contains(events.Endpoints(), e):
+		case !e.Known():
 			add(path, "there is no such endpoint; want one of %v", events.Endpoints())
 		case c.Timeouts[e] < time.Second:
 			add(path, "%v is too short; want at least 1s", c.Timeouts[e])
@@ -148,7 +135,7 @@ func checkID(id string) string {
 func (c Config) withDefaults() Config {
 	timeouts := make(map[events.Endpoint]time.Duration)
 	for _, e := range events.Endpoints() {
-		timeouts[e] = DefaultTimeout(e)
+		timeouts[e] = e.Spec().Timeout
 	}
 	maps.Copy(timeouts, c.Timeouts)
 	c.Timeouts = timeouts

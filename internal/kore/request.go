@@ -15,15 +15,14 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// The most that one request may ask for. Beyond them the API answers with an error, or with less than was asked.
+// The limits of events.Takes as constants, which a test holds to them.
 const (
 	MaxLimit              = 100 // records a page; ConversationsMaxLimit on conversations
 	ConversationsMaxLimit = 20
 	MaxAnalyticsOffset    = 10
-	maxRange              = 7 * 24 * time.Hour
 )
 
-// Query asks for one page.
+// Query asks for one page: what its endpoint takes, as events.Takes says.
 type Query struct {
 	Endpoint events.Endpoint
 	// BotID is the bot of interactions and conversations.
@@ -31,7 +30,7 @@ type Query struct {
 	// IID is the bot that the account-wide endpoints want named in the header iId. Empty sends none.
 	IID string
 	// From and To are both included, as the API has it. They are widened to whole seconds in UTC, or to whole days on
-	// conversations, and must be less than seven days apart.
+	// conversations.
 	From, To time.Time
 	// Offset counts records on interactions, pages or records on the account-wide endpoints (installations differ), and
 	// is the page number from 1 on conversations.
@@ -76,90 +75,78 @@ type filterBody struct {
 
 var selectedFields = []string{"skills", "customerinfo", "userleveltags", "sessionleveltags", "campaigninfo", "snoozeinfo"}
 
-// route says how the API wants a query asked. An error means that no such request exists.
-func (q Query) route(accountID string) (route, error) {
-	if err := q.check(); err != nil {
-		return route{}, err
-	}
-	from, to := q.From.UTC().Truncate(time.Second), ceilSecond(q.To.UTC())
-	bot := "/agentassist/api/v1/public/" + url.PathEscape(q.BotID)
-	account := "/agentassist/api/public/analytics/account/" + url.PathEscape(accountID)
-	page := "?offset=" + strconv.Itoa(q.Offset) + "&limit=" + strconv.Itoa(q.Limit)
-
-	switch q.Endpoint {
-	case events.Interactions:
-		const layout = "2006-01-02T15:04:05"
-		r := route{method: http.MethodGet, url: bot + "/v2/agentassistinteractions" + page +
-			"&from=" + url.QueryEscape(from.Format(layout)) +
-			"&to=" + url.QueryEscape(to.Format(layout)) +
-			"&includeAgenticData=true"}
-		if len(q.ConversationIDs) > 0 {
-			r.method, r.body = http.MethodPost, filterBody{q.ConversationIDs}
-		}
-		return r, nil
-	case events.Conversations:
-		body := conversationsBody{
-			From: from.Format(time.DateOnly), To: to.Format(time.DateOnly), Page: q.Offset, Limit: q.Limit,
-			History: !q.Bare, AgenticHistory: !q.Bare, Feedback: !q.Bare, Summary: !q.Bare,
-		}
-		switch {
-		case len(q.ConversationIDs) == 0:
-		case q.IDsAsString:
-			body.ConversationIDs = strings.Join(q.ConversationIDs, ",")
-		default:
-			body.ConversationIDs = q.ConversationIDs
-		}
-		return route{http.MethodPost, bot + "/aaconversation", body}, nil
-	default: // the account-wide ones
-		path := "/v2/interactionDetails"
-		if q.Endpoint == events.CallDetails {
-			path = "/calldetails"
-		}
-		return route{http.MethodPost, account + path + page, analyticsBody{
-			StartDate: from.Format(time.DateTime), EndDate: to.Format(time.DateTime), SelectedFields: selectedFields,
-		}}, nil
-	}
-}
-
-func (q Query) check() error {
-	firstOffset, maxLimit := 0, MaxLimit
-	switch q.Endpoint {
-	case events.Interactions:
-	case events.Conversations:
-		firstOffset, maxLimit = 1, ConversationsMaxLimit
-	case events.InteractionDetails, events.CallDetails:
-		if len(q.ConversationIDs) > 0 {
-			return fmt.Errorf("%s has no filter for conversations", q.Endpoint)
-		}
-		if q.Offset > MaxAnalyticsOffset {
-			return fmt.Errorf("offset %d is over %d: split the window", q.Offset, MaxAnalyticsOffset)
-		}
-	default:
+// Check returns why the API takes no such query, or nil. Fetch sends none that Check refuses.
+func (q Query) Check() error {
+	if !q.Endpoint.Known() {
 		return fmt.Errorf("there is no endpoint %q", q.Endpoint)
 	}
-	if !q.Endpoint.PerAccount() {
+	spec := q.Endpoint.Spec()
+	if !spec.PerAccount {
 		if text := checkID(q.BotID); text != "" {
 			return fmt.Errorf("bot id %s", text)
 		}
 	}
-	switch {
-	case q.Offset < firstOffset:
-		return fmt.Errorf("offset %d: the first is %d", q.Offset, firstOffset)
-	case q.Limit < 1 || q.Limit > maxLimit:
-		return fmt.Errorf("limit %d: want 1 to %d", q.Limit, maxLimit)
-	case q.From.IsZero() || q.To.Before(q.From):
-		return fmt.Errorf("from %v to %v is no range", q.From, q.To)
-	case q.To.Sub(q.From) >= maxRange:
-		return fmt.Errorf("from %v to %v: the API takes ranges below seven days", q.From, q.To)
+	if len(q.ConversationIDs) > 0 && !spec.Takes.IDs {
+		return fmt.Errorf("%s has no filter for conversations", q.Endpoint)
 	}
-	return nil
+	if err := spec.Takes.CheckPage(q.Offset, q.Limit); err != nil {
+		return err
+	}
+	return spec.Takes.CheckRange(q.From, q.To)
 }
 
-func ceilSecond(t time.Time) time.Time {
-	if whole := t.Truncate(time.Second); whole.Before(t) {
-		return whole.Add(time.Second)
+// route says how the API wants a query asked. An error means that no such request exists.
+func (q Query) route(accountID string) (route, error) {
+	if err := q.Check(); err != nil {
+		return route{}, err
 	}
-	return t
+	from, to := q.Endpoint.Spec().Takes.Widen(q.From, q.To)
+	return routes[q.Endpoint.Index()](q, url.PathEscape(accountID), from, to), nil
+}
+
+// routes makes the request of each endpoint. The bounds are as widened.
+var routes = events.ForEach(interactions, conversations, analytics("/v2/interactionDetails"), analytics("/calldetails"))
+
+func interactions(q Query, _ string, from, to time.Time) route {
+	const layout = "2006-01-02T15:04:05"
+	r := route{method: http.MethodGet, url: q.bot() + "/v2/agentassistinteractions" + q.page() +
+		"&from=" + url.QueryEscape(from.Format(layout)) +
+		"&to=" + url.QueryEscape(to.Format(layout)) +
+		"&includeAgenticData=true"}
+	if len(q.ConversationIDs) > 0 {
+		r.method, r.body = http.MethodPost, filterBody{q.ConversationIDs}
+	}
+	return r
+}
+
+func conversations(q Query, _ string, from, to time.Time) route {
+	body := conversationsBody{
+		From: from.Format(time.DateOnly), To: to.Format(time.DateOnly), Page: q.Offset, Limit: q.Limit,
+		History: !q.Bare, AgenticHistory: !q.Bare, Feedback: !q.Bare, Summary: !q.Bare,
+	}
+	switch {
+	case len(q.ConversationIDs) == 0:
+	case q.IDsAsString:
+		body.ConversationIDs = strings.Join(q.ConversationIDs, ",")
+	default:
+		body.ConversationIDs = q.ConversationIDs
+	}
+	return route{http.MethodPost, q.bot() + "/aaconversation", body}
+}
+
+// analytics returns the route of an endpoint that runs once for the account, which ends in path.
+func analytics(path string) func(q Query, account string, from, to time.Time) route {
+	return func(q Query, account string, from, to time.Time) route {
+		return route{http.MethodPost, "/agentassist/api/public/analytics/account/" + account + path + q.page(), analyticsBody{
+			StartDate: from.Format(time.DateTime), EndDate: to.Format(time.DateTime), SelectedFields: selectedFields,
+		}}
+	}
+}
+
+func (q Query) bot() string { return "/agentassist/api/v1/public/" + url.PathEscape(q.BotID) }
+
+func (q Query) page() string {
+	return "?offset=" + strconv.Itoa(q.Offset) + "&limit=" + strconv.Itoa(q.Limit)
 }
 
 // newRequest builds a request that net/http sends at most once.

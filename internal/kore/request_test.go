@@ -134,7 +134,7 @@ func TestQueriesThatMakeNoRequest(t *testing.T) {
 		"filter":         {func(q *kore.Query) { q.Endpoint, q.ConversationIDs = events.CallDetails, []string{"c"} }, "no filter"},
 		"no range":       {func(q *kore.Query) { q.From, q.To = time.Time{}, time.Time{} }, "no range"},
 		"backwards":      {func(q *kore.Query) { q.To = q.From.Add(-1) }, "no range"},
-		"all seven days": {func(q *kore.Query) { q.To = q.From.Add(7 * 24 * time.Hour) }, "below seven days"},
+		"all seven days": {func(q *kore.Query) { q.To = q.From.Add(7 * 24 * time.Hour) }, "below 7 days"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, config(), kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {

@@ -117,20 +117,15 @@ func (d *decoder) sessionInfo(e *events.AgenticRequest) {
 }
 
 // sightAgentic adds a request and all that belongs to it. Where it has an id, the other endpoint shows it as well, and both
-// arrive at the same entities; where it has none, the parent and the entry's own id or time identify it.
-func (d *decoder) sightAgentic(a agentic, parent string) {
+// arrive at the same entities; where it has none, the parent and the entry's own id or time identify it. It happened at at, which
+// is unknown if the entry has no time of its own.
+func (d *decoder) sightAgentic(a agentic, parent string, at moment) {
 	e := a.request
 	switch id := or(e.RequestID); {
 	case strings.HasPrefix(id, "ua-"):
 		e.Kind = kindSearch
 	case strings.HasPrefix(id, "aa-"):
 		e.Kind = kindAssist
-	}
-	at := moment{}
-	if d.scope.Endpoint == events.Interactions {
-		at = at.or(e.RequestedAt, "agenticActivities[].requestTime").or(e.RespondedAt, "agenticActivities[].responseTime")
-	} else {
-		at = at.or(e.RequestedAt, "requestedAt").or(e.MessageTime, "timestampValue").or(e.RespondedAt, "respondedAt")
 	}
 	at = at.orOf(d.at)
 	parts := []string{or(e.RequestID)}

@@ -285,7 +285,8 @@ func (d *decoder) sightConversation(c *conversation) {
 		e.Experience = first(e.Experience, c.experience)
 		e.IsExtAd, e.MBUserID = c.isExtAD, c.userID
 		e.AssistSessionIDs, e.SearchSessionIDs = c.assistSessions, c.searchSessions
-		d.sightAgentic(a, parent)
+		at := moment{}.or(e.RequestedAt, "requestedAt").or(e.MessageTime, "timestampValue").or(e.RespondedAt, "respondedAt")
+		d.sightAgentic(a, parent, at)
 	}
 	for _, f := range c.widget {
 		f.TargetType = "Widget"

@@ -218,6 +218,9 @@ func (d *decoder) refusal() *PageError {
 	return first
 }
 
+// records reads one record of each endpoint.
+var records = events.ForEach((*decoder).segment, (*decoder).conversation, (*decoder).session, (*decoder).session)
+
 // row reads one record, whichever it is.
 func (d *decoder) row() {
 	d.record.start = d.next()
@@ -229,14 +232,7 @@ func (d *decoder) row() {
 			d.dead(stageDecode, "the record is "+kindName(k)+", not an object", Dead{})
 		}
 	} else {
-		switch d.scope.Endpoint {
-		case events.Interactions:
-			d.segment()
-		case events.Conversations:
-			d.conversation()
-		default:
-			d.session()
-		}
+		records[d.scope.Endpoint.Index()](d)
 	}
 	if d.err == nil {
 		d.record.end = -1

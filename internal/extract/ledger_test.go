@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,10 @@ func TestLedger(t *testing.T) {
 			for _, kind := range events.Types() {
 				require.NotZero(t, report.ByType[kind].Found, kind)
 			}
+			// A watermark waits for the topics that its endpoint feeds: those of all that it shows, and no others.
+			for _, e := range events.Endpoints() {
+				require.ElementsMatch(t, e.Spec().Feeds, r.shownBy(e), e)
+			}
 		})
 	}
 }
@@ -57,6 +62,16 @@ type simReader struct {
 	tokens  int
 	seen    map[string]map[events.Endpoint]events.Sighting
 	drift   map[string]int64
+}
+
+// shownBy returns the types of the things that were seen through an endpoint.
+func (r *simReader) shownBy(e events.Endpoint) (types []events.Type) {
+	for _, sights := range r.seen {
+		if s, ok := sights[e]; ok && !slices.Contains(types, s.Event.EventType()) {
+			types = append(types, s.Event.EventType())
+		}
+	}
+	return types
 }
 
 func (r *simReader) readDay(from, to time.Time) {

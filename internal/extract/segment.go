@@ -267,7 +267,8 @@ func (d *decoder) sightSegment(s *segment) {
 		d.sightCoaching(c)
 	}
 	for _, a := range inOrder(s.agentic, func(a agentic) *time.Time { return a.request.RequestedAt }) {
-		d.sightAgentic(a, *s.segmentID)
+		at := moment{}.or(a.request.RequestedAt, "agenticActivities[].requestTime").or(a.request.RespondedAt, "agenticActivities[].responseTime")
+		d.sightAgentic(a, *s.segmentID, at)
 	}
 }
 

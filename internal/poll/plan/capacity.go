@@ -2,7 +2,6 @@ package plan
 
 import (
 	"math"
-	"slices"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -68,15 +67,13 @@ type Plan struct {
 	policy Policy
 	// Requests a minute by class and endpoint: as wanted at the configured periods, headroom included, and as granted.
 	wants, grants [classCount]rates
-	spare         float64      // requests a minute that nobody wants
-	busy          [4]int       // busy units by endpoint
-	tiers         [4][]float64 // what the sweeps of each tier want, by endpoint
+	spare         float64                       // requests a minute that nobody wants
+	busy          events.PerEndpoint[int]       // busy units
+	tiers         events.PerEndpoint[[]float64] // what the sweeps of each tier want
 }
 
-// rates are requests a minute by endpoint, in the order of events.Endpoints.
-type rates [4]float64
-
-func endpointIndex(e events.Endpoint) int { return slices.Index(events.Endpoints(), e) }
+// rates are requests a minute by endpoint.
+type rates = events.PerEndpoint[float64]
 
 // Derive shares the budget among the units.
 func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
@@ -89,7 +86,7 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 		}
 		p.want(u, &p.Units[i], now)
 		if p.Units[i].Busy {
-			p.busy[endpointIndex(u.Endpoint)]++
+			p.busy[u.Endpoint.Index()]++
 		}
 	}
 	for c := range classCount {
@@ -120,7 +117,7 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	e, pg := u.Endpoint, u.paging()
 	add := func(k class, requests float64, period time.Duration) {
 		if requests > 0 {
-			p.wants[k][endpointIndex(e)] += requests / period.Minutes()
+			p.wants[k][e.Index()] += requests / period.Minutes()
 		}
 	}
 	rows := u.Density.Rate(now) * c.Poll.Seconds()
@@ -139,13 +136,14 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	case !pg.days:
 		add(classHot, float64(len(hotWindows(u, p.hotEnd(u, c, now)))), c.Hot)
 	}
-	if i := endpointIndex(e); p.tiers[i] == nil {
-		p.tiers[i] = make([]float64, len(c.Sweep))
+	tiers := &p.tiers[e.Index()]
+	if *tiers == nil {
+		*tiers = make([]float64, len(c.Sweep))
 	}
 	for k, t := range p.policy.TiersOf(e) {
 		requests := p.sweepRequests(u, k, now)
 		add(classSweep, requests, t.Every)
-		p.tiers[endpointIndex(e)][k] += requests / t.Every.Minutes()
+		(*tiers)[k] += requests / t.Every.Minutes()
 	}
 	add(classGap, p.unreadRequests(u, now, PrioritySweep), time.Minute)
 	add(classBackfill, p.unreadRequests(u, now, PriorityBackfill), time.Minute)
@@ -284,7 +282,7 @@ func commonStretch(wants, fits rates, have float64) float64 {
 
 // factor is by how much the periods of a class are stretched on an endpoint.
 func (p *Plan) factor(c class, e events.Endpoint) float64 {
-	want, got := p.wants[c][endpointIndex(e)], p.grants[c][endpointIndex(e)]
+	want, got := p.wants[c][e.Index()], p.grants[c][e.Index()]
 	if want <= 0 {
 		return 1
 	}
@@ -296,12 +294,12 @@ func (p *Plan) factor(c class, e events.Endpoint) float64 {
 
 // rate is what a class may spend on an endpoint, in requests a minute.
 func (p *Plan) rate(c class, e events.Endpoint) float64 {
-	return p.grants[c][endpointIndex(e)]
+	return p.grants[c][e.Index()]
 }
 
 // tierRates divides the rate of sweeps among the tiers.
 func (p *Plan) tierRates(e events.Endpoint) []float64 {
-	wants := p.tiers[endpointIndex(e)]
+	wants := p.tiers[e.Index()]
 	var sum float64
 	for _, v := range wants {
 		sum += v
@@ -345,7 +343,7 @@ func (p *Plan) stretch(u *Unit, c *Cadence, now time.Time) {
 // added for errors, retries and wrong estimates.
 func (p *Plan) state(u *Unit, c *Cadence, now time.Time) {
 	turn := p.policy.Latency[u.Endpoint] + stretched(time.Minute, 1/p.policy.PerMinute)
-	wait := time.Duration(p.busy[endpointIndex(u.Endpoint)]+2) * turn
+	wait := time.Duration(p.busy[u.Endpoint.Index()]+2) * turn
 	c.LongestLook = c.Poll + c.Poll/10 + wait
 	c.SeenWithin = make([]time.Duration, len(c.Sweep))
 	var seen time.Duration

@@ -213,7 +213,7 @@ func (p *Plan) catchUpFrom(u *Unit, now time.Time) time.Time {
 	if _, ok := u.Read.LastRead(from); ok || !u.Start.Before(from) {
 		return from
 	}
-	last := timeline.Later(u.Read.Bounds().To, timeline.Later(u.Start, now.Add(-rangeLimit)))
+	last := timeline.Later(u.Read.Bounds().To, timeline.Later(u.Start, now.Add(-u.paging().longest)))
 	if last.Before(from) && u.Density.Rows(timeline.Span{From: last, To: now}) <= u.paging().look {
 		return last
 	}

@@ -35,11 +35,8 @@ type Policy struct {
 // DefaultPolicy returns the policy that holds where nothing else is configured.
 func DefaultPolicy() Policy {
 	return Policy{
-		PerMinute: 60,
-		Latency: map[events.Endpoint]time.Duration{
-			events.Interactions: time.Second, events.Conversations: 5 * time.Second,
-			events.InteractionDetails: time.Second, events.CallDetails: time.Second,
-		},
+		PerMinute:         60,
+		Latency:           latencies(),
 		Tiers:             []Tier{{2 * time.Hour, 5 * time.Minute}, {timeline.Day, time.Hour}, {7 * timeline.Day, 12 * time.Hour}},
 		ConversationTiers: []Tier{{timeline.Day, 2 * time.Hour}, {7 * timeline.Day, timeline.Day}},
 		HotEvery:          time.Minute,
@@ -47,6 +44,14 @@ func DefaultPolicy() Policy {
 		RecentGap:         timeline.Day,
 		BusyRate:          4.0 / 3600,
 	}
+}
+
+func latencies() map[events.Endpoint]time.Duration {
+	out := map[events.Endpoint]time.Duration{}
+	for _, e := range events.Endpoints() {
+		out[e] = e.Spec().Latency
+	}
+	return out
 }
 
 // TiersOf returns the tiers by which an endpoint is swept, the youngest first.
@@ -66,34 +71,50 @@ type paging struct {
 	look, chunk, window float64
 	// perRequest is how many rows a request brings in such windows.
 	perRequest float64
-	maxRange   time.Duration
-	days       bool // reads whole days only
+	// longest is the longest time that one query is to ask for, and maxRange the longest window: a day where only whole days
+	// can be read.
+	longest, maxRange time.Duration
+	days              bool // reads whole days only
 }
 
 const (
-	// rangeLimit keeps ranges below seven days.
-	rangeLimit = 7*timeline.Day - time.Minute
+	// rangeMargin is how far windows stay below the longest range of the endpoint: passes widen them to whole seconds, and more.
+	rangeMargin = time.Minute
 	// A window that must fit on one page is aimed at so many rows that too full a page, which costs a request, is as rare as
 	// makes the fewest requests. For arrivals by chance the optimum is flat between 80 and 86 of 100.
 	onePage = 83
 )
 
-func pagingOf(e events.Endpoint) paging {
-	switch e {
-	case events.Conversations:
-		return paging{rows: 20, fill: 14, look: 20, perRequest: 20, maxRange: timeline.Day, days: true}
-	case events.Interactions: // pages overlap by a row, and the last one should not be begun for a few rows
-		return paging{rows: 100, fill: 78, look: 455, chunk: 455, window: 50 * 98, perRequest: 91, maxRange: rangeLimit}
-	default:
-		return paging{
-			rows: 100, fill: 76, look: onePage, chunk: onePage, window: onePage, perRequest: onePage, maxRange: rangeLimit,
-		}
+// pagings is what follows for each endpoint from what it takes.
+var pagings = func() (out events.PerEndpoint[paging]) {
+	for _, e := range events.Endpoints() {
+		out[e.Index()] = newPaging(&e.Spec().Takes)
 	}
+	return out
+}()
+
+func newPaging(takes *events.Takes) paging {
+	pg := paging{rows: takes.Limit, longest: takes.Range - rangeMargin, days: takes.Days}
+	pg.maxRange = pg.longest
+	rows := float64(takes.Limit)
+	switch {
+	case takes.Days:
+		pg.fill, pg.look, pg.perRequest, pg.maxRange = 0.7*rows, rows, rows, timeline.Day
+	case takes.MaxOffset == 0: // pages overlap by a row, and the last one should not be begun for a few rows
+		pg.fill, pg.perRequest = 0.78*rows, 0.91*rows
+		pg.look, pg.chunk, pg.window = 5*pg.perRequest, 5*pg.perRequest, 50*(rows-2)
+	default: // what one query can show is capped: a window must fit on one page
+		pg.fill, pg.perRequest = 0.76*rows, onePage
+		pg.look, pg.chunk, pg.window = onePage, onePage, onePage
+	}
+	return pg
 }
+
+func pagingOf(e events.Endpoint) *paging { return &pagings[e.Index()] }
 
 // paging is that of the endpoint, and of what was learned about it.
 func (u *Unit) paging() paging {
-	pg := pagingOf(u.Endpoint)
+	pg := *pagingOf(u.Endpoint)
 	if n := float64(min(u.WindowPages, maxWindowPages)); u.Endpoint.PerAccount() && n > 2 {
 		// Far from the last page that can be read, so that hardly ever a window has to be split.
 		pg.window = (n - 1) * 85

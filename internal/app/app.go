@@ -199,7 +199,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 		// A failed attempt leaves nothing behind in the metrics.
 		reg := prometheus.NewRegistry()
 		publisher, err := kafka.Open(ctx, kafka.Options{
-			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: eventTypes(a.cfg), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
+			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.cfg.Events.Types(), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
 		})
 		if err == nil {
 			return publisher, a.metrics.Register(reg)
@@ -236,17 +236,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	}
-}
-
-// eventTypes are those that are switched on.
-func eventTypes(c *Config) []events.Type {
-	var out []events.Type
-	for _, t := range events.Types() {
-		if t != events.TypeMessage || c.Events.Message.Enabled {
-			out = append(out, t)
-		}
-	}
-	return out
 }
 
 // seating is what an account is read with.

@@ -47,7 +47,7 @@ func Backfill(ctx context.Context, c *Config, out Output, o BackfillOptions) err
 	if err != nil {
 		return &UsageError{err}
 	}
-	control, err := kafka.OpenControl(ctx, kafka.Options{Config: c.Kafka, Log: out.Log}, eventTypes(c))
+	control, err := kafka.OpenControl(ctx, kafka.Options{Config: c.Kafka, Log: out.Log}, c.Events.Types())
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func newJob(c *Config, o *BackfillOptions, now time.Time) (*poll.Job, error) {
 	}
 	for _, name := range o.Endpoints {
 		e := events.Endpoint(name)
-		if !slices.Contains(events.Endpoints(), e) {
+		if !e.Known() {
 			return nil, fmt.Errorf("--endpoint %q: there is no such endpoint; want one of %s", name, strings.Join(EndpointNames(), ", "))
 		}
 		if !account.Endpoints.Of(e).Enabled {

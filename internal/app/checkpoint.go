@@ -44,7 +44,7 @@ func newBench(ctx context.Context, c *Config, out Output, command string) (*benc
 	}
 	host, _ := os.Hostname()
 	publisher, err := kafka.Open(ctx, kafka.Options{
-		Config: c.Kafka, Registry: c.SchemaRegistry, Types: eventTypes(c), Log: out.Log, Instance: host, Command: command,
+		Config: c.Kafka, Registry: c.SchemaRegistry, Types: c.Events.Types(), Log: out.Log, Instance: host, Command: command,
 	})
 	if err != nil {
 		return nil, err

@@ -96,17 +96,17 @@ type Endpoint struct {
 
 // Of returns the settings of an endpoint.
 func (e *Endpoints) Of(name events.Endpoint) *Endpoint {
-	switch name {
-	case events.Interactions:
-		return &e.Interactions
-	case events.Conversations:
-		return &e.Conversations
-	case events.InteractionDetails:
-		return &e.InteractionDetails
-	default:
-		return &e.CallDetails
-	}
+	return events.ForEach(&e.Interactions, &e.Conversations, &e.InteractionDetails, &e.CallDetails)[name.Index()]
 }
+
+// endpointDefaults holds what each endpoint is read with where the configuration says nothing. The timeout is in the table of
+// endpoints.
+var endpointDefaults = events.ForEach(
+	Endpoint{Enabled: true, PollInterval: 15 * time.Second},
+	Endpoint{Enabled: true, PollInterval: time.Minute},
+	Endpoint{Enabled: true, PollInterval: time.Minute},
+	Endpoint{Enabled: false, PollInterval: time.Minute},
+)
 
 // Sweep re-reads time up to Within ago, at most Every so often.
 type Sweep struct {
@@ -123,6 +123,12 @@ type Checkpoint struct {
 type Events struct {
 	Message MessageEvents `yaml:"message"`
 	CSAT    CSAT          `yaml:"csat"`
+}
+
+// Types returns the event types that are switched on, in the order of the documentation.
+func (e *Events) Types() []events.Type {
+	switched := map[events.Type]bool{events.TypeMessage: e.Message.Enabled}
+	return slices.DeleteFunc(events.Types(), func(t events.Type) bool { return !t.OnByDefault() && !switched[t] })
 }
 
 // MessageEvents switches transcripts.
@@ -174,15 +180,10 @@ func (a *Account) SetDefaults() {
 		RequestsPerMinute: 60,
 		Sweeps:            defaultSweeps(),
 		AllowedLateness:   Lateness{Auto: true},
-		Endpoints: Endpoints{
-			Interactions:       Endpoint{Enabled: true, PollInterval: 15 * time.Second},
-			Conversations:      Endpoint{Enabled: true, PollInterval: time.Minute},
-			InteractionDetails: Endpoint{Enabled: true, PollInterval: time.Minute},
-			CallDetails:        Endpoint{Enabled: false, PollInterval: time.Minute},
-		},
 	}
-	for _, e := range events.Endpoints() {
-		a.Endpoints.Of(e).Timeout = kore.DefaultTimeout(e)
+	for i, e := range events.Endpoints() {
+		*a.Endpoints.Of(e) = endpointDefaults[i]
+		a.Endpoints.Of(e).Timeout = e.Spec().Timeout
 	}
 }
 

@@ -87,8 +87,8 @@ func (c *Config) validate(doc *conf.Doc) {
 	if s := c.Events.CSAT; s.NegativeUpTo >= s.PositiveFrom {
 		doc.Add("events.csat", "negative_up_to is %v and positive_from %v; want the first to be smaller", s.NegativeUpTo, s.PositiveFrom)
 	}
-	if c.Events.Message.Enabled && !slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.Endpoints.Conversations.Enabled }) {
-		doc.Warn("events.message.enabled", "has no effect: messages come from the endpoint conversations, which no account reads")
+	if from := events.TypeMessage.Endpoints(); c.Events.Message.Enabled && !slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.reads(from) }) {
+		doc.Warn("events.message.enabled", "has no effect: messages come from the endpoint %s, which no account reads", listed(from, "or"))
 	}
 	if c.Server.Listen != "" {
 		if _, port, err := net.SplitHostPort(c.Server.Listen); err != nil || !isPort(port) {
@@ -148,8 +148,8 @@ func (a *Account) indexed(path string) string {
 }
 
 func (a *Account) validateBots(doc *conf.Doc, at string) {
-	if len(a.Bots) == 0 && (a.Endpoints.Interactions.Enabled || a.Endpoints.Conversations.Enabled) {
-		doc.Add(at+".bots", "is empty; interactions and conversations are read per bot: list them, or switch both endpoints off")
+	if perBot := endpoints(false); len(a.Bots) == 0 && a.reads(perBot) {
+		doc.Add(at+".bots", "is empty; %s are read per bot: list them, or switch these endpoints off", listed(perBot, "and"))
 	}
 	for i, b := range a.Bots {
 		at := fmt.Sprintf("%s.bots[%d]", at, i)
@@ -179,7 +179,7 @@ func (a *Account) validateEndpoints(doc *conf.Doc, at string) {
 		e, at := a.Endpoints.Of(name), fmt.Sprintf("%s.%s", at, name)
 		within(doc, at+".poll_interval", e.PollInterval, time.Second, day)
 		if e.IID != "" && !name.PerAccount() {
-			doc.Add(at+".iid", "this endpoint names its bot in the URL; only interaction-details and call-details take an iid")
+			doc.Add(at+".iid", "this endpoint names its bot in the URL; only %s take an iid", listed(endpoints(true), "and"))
 		}
 		if !e.Enabled {
 			continue
@@ -190,8 +190,33 @@ func (a *Account) validateEndpoints(doc *conf.Doc, at string) {
 		}
 	}
 	if enabled == 0 {
-		doc.Add(at, "all are switched off; want at least one of interactions, conversations, interaction-details and call-details")
+		doc.Add(at, "all are switched off; want at least one of %s", listed(events.Endpoints(), "and"))
 	}
+}
+
+// reads reports whether any of the endpoints is switched on.
+func (a *Account) reads(endpoints []events.Endpoint) bool {
+	return slices.ContainsFunc(endpoints, func(e events.Endpoint) bool { return a.Endpoints.Of(e).Enabled })
+}
+
+// endpoints returns those that are read once for the account, or those that are read for each bot.
+func endpoints(perAccount bool) []events.Endpoint {
+	return slices.DeleteFunc(events.Endpoints(), func(e events.Endpoint) bool { return e.PerAccount() != perAccount })
+}
+
+// listed names endpoints in a sentence.
+func listed(endpoints []events.Endpoint, last string) string {
+	var b strings.Builder
+	for i, e := range endpoints {
+		switch {
+		case i > 0 && i == len(endpoints)-1:
+			b.WriteString(" " + last + " ")
+		case i > 0:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(e))
+	}
+	return b.String()
 }
 
 // IID is the bot that a request to an endpoint of the whole account names: the configured one, or the only one.

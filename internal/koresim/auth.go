@@ -66,10 +66,7 @@ func (s *Server) authorize(r *http.Request, c *call) *refusal {
 			return unauthorized(failed + "possibly a replay")
 		}
 	}
-	scope := ScopeAgentAssist
-	if c.endpoint == events.InteractionDetails || c.endpoint == events.CallDetails {
-		scope = ScopeSmartAssist
-	}
+	scope := events.ForEach(ScopeAgentAssist, ScopeAgentAssist, ScopeSmartAssist, ScopeSmartAssist)[c.endpoint.Index()]
 	if slices.Contains(s.cfg.Unscoped, scope) {
 		return refuse(http.StatusForbidden, "scope", "The app does not have the scope %s", scope)
 	}

@@ -133,13 +133,11 @@ func (c *contact) outcomePlaces() (places []place) {
 }
 
 func (c *contact) rowID(p place) string {
-	switch p.endpoint {
-	case events.Interactions:
-		return c.segments[p.n].id
-	case events.Conversations:
-		return c.recordID
+	segment := ""
+	if p.n >= 0 {
+		segment = c.segments[p.n].id
 	}
-	return c.sessionID
+	return events.ForEach(segment, c.recordID, c.sessionID, c.sessionID)[p.endpoint.Index()]
 }
 
 // view evaluates a thing at each of the moments when it may have changed, as a place shows it. fields returns nil while

@@ -51,10 +51,12 @@ type Profile struct {
 type perEndpoint = map[events.Endpoint]bool
 
 func lags(interactions, conversations, analytics time.Duration) map[events.Endpoint]time.Duration {
-	return map[events.Endpoint]time.Duration{
-		events.Interactions: interactions, events.Conversations: conversations,
-		events.InteractionDetails: analytics, events.CallDetails: analytics + analytics/2,
+	lag := events.ForEach(interactions, conversations, analytics, analytics+analytics/2)
+	out := map[events.Endpoint]time.Duration{}
+	for i, e := range events.Endpoints() {
+		out[e] = lag[i]
 	}
+	return out
 }
 
 // Profiles returns all profiles. Together they play each unknown each way; the first is what the documentation suggests most.

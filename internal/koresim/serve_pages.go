@@ -2,7 +2,6 @@ package koresim
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -281,13 +280,10 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 
 // Path returns the path of an endpoint for an account or one of its bots.
 func (a *Account) Path(e events.Endpoint, bot string) string {
-	switch e {
-	case events.Interactions:
-		return fmt.Sprintf("/agentassist/api/v1/public/%s/v2/agentassistinteractions", bot)
-	case events.Conversations:
-		return fmt.Sprintf("/agentassist/api/v1/public/%s/aaconversation", bot)
-	case events.InteractionDetails:
-		return fmt.Sprintf("/agentassist/api/public/analytics/account/%s/v2/interactionDetails", a.ID)
-	}
-	return fmt.Sprintf("/agentassist/api/public/analytics/account/%s/calldetails", a.ID)
+	return events.ForEach(
+		"/agentassist/api/v1/public/"+bot+"/v2/agentassistinteractions",
+		"/agentassist/api/v1/public/"+bot+"/aaconversation",
+		"/agentassist/api/public/analytics/account/"+a.ID+"/v2/interactionDetails",
+		"/agentassist/api/public/analytics/account/"+a.ID+"/calldetails",
+	)[e.Index()]
 }

@@ -226,13 +226,8 @@ func setRetryAfter(header http.Header, form RetryAfter, now time.Time, wait time
 }
 
 func (s *Server) serve(r *http.Request, c *call, now time.Time) ([]byte, *refusal) {
-	if c.endpoint.PerAccount() {
-		return s.serveOutcomes(r, c, momentOf(now))
-	}
-	if c.endpoint == events.Conversations {
-		return s.serveConversations(r, c, momentOf(now))
-	}
-	return s.serveInteractions(r, c, momentOf(now))
+	page := events.ForEach(s.serveInteractions, s.serveConversations, s.serveOutcomes, s.serveOutcomes)[c.endpoint.Index()]
+	return page(r, c, momentOf(now))
 }
 
 // decodeBody reads a JSON object. An empty body is an empty object.

@@ -94,10 +94,13 @@ const (
 	flagDiffers = 1 << 7 // beside the code of a sight's endpoint
 )
 
-// endpointCodes are the endpoints as they are stored; the order must never change.
-var endpointCodes = []events.Endpoint{events.Interactions, events.Conversations, events.InteractionDetails, events.CallDetails}
+// endpointCodes are the endpoints by the code that stands for them in what is stored. A new one comes last: the order must never
+// change.
+var endpointCodes = events.PerEndpoint[events.Endpoint]([...]events.Endpoint{
+	events.Interactions, events.Conversations, events.InteractionDetails, events.CallDetails,
+})
 
-func endpointCode(e events.Endpoint) int { return slices.Index(endpointCodes, e) }
+func endpointCode(e events.Endpoint) int { return slices.Index(endpointCodes[:], e) }
 
 func (s *state) encode() []byte {
 	first := byte(stateVersion << versionShift)

@@ -92,24 +92,31 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 			return nil, err
 		}
 	}
-	switch e {
-	case events.Conversations:
-		if p.Conversations == nil {
-			p.Conversations = pass.NewConversationFacts()
-		}
-		if p.Conversations.Counts == nil {
-			p.Conversations.Counts = map[string]int{}
-		}
-	case events.InteractionDetails, events.CallDetails:
-		if p.Analytics == nil {
-			p.Analytics = &pass.AnalyticsFacts{}
-		}
-	}
+	facts[e.Index()](p)
 	for _, o := range p.Open {
 		u.hot[o.ID] = &hotRow{start: o.Start, open: true}
 	}
 	u.refresh(time.Time{})
 	return u, nil
+}
+
+// facts makes room in a unit's progress for what the passes of each endpoint learn. What `interactions` learns is one for the
+// account, which shares it out.
+var facts = events.ForEach(func(*progress) {}, (*progress).conversationFacts, (*progress).analyticsFacts, (*progress).analyticsFacts)
+
+func (p *progress) conversationFacts() {
+	if p.Conversations == nil {
+		p.Conversations = pass.NewConversationFacts()
+	}
+	if p.Conversations.Counts == nil {
+		p.Conversations.Counts = map[string]int{}
+	}
+}
+
+func (p *progress) analyticsFacts() {
+	if p.Analytics == nil {
+		p.Analytics = &pass.AnalyticsFacts{}
+	}
 }
 
 // refresh brings what the plan sees of the unit up to date.
@@ -142,17 +149,28 @@ func (u *unit) apply() {
 
 // begin makes the pass for a piece of work.
 func (u *unit) begin(w plan.Work, now time.Time) pass.Pass {
+	return passes[u.Endpoint.Index()](u, w, now)
+}
+
+// passes makes the passes of each endpoint.
+var passes = events.ForEach((*unit).interactionsPass, (*unit).conversationsPass, (*unit).analyticsPass, (*unit).analyticsPass)
+
+func (u *unit) interactionsPass(w plan.Work, _ time.Time) pass.Pass {
 	span := timeline.Span{From: w.From, To: w.To}
-	switch {
-	case u.Endpoint == events.Interactions && !u.zone.Known:
+	if !u.zone.Known {
 		return pass.NewBounds(u.Bot, span, u.zone)
-	case u.Endpoint == events.Interactions:
-		return pass.NewInteractions(u.Bot, span, u.zone.Zone)
-	case u.Endpoint.PerAccount() && u.scopeHidden():
-		return pass.NewScope(u.Endpoint, u.bots, &u.state.Scoped, &u.scopeTry, now)
-	case u.Endpoint.PerAccount():
-		return pass.NewAnalytics(u.Endpoint, u.iid, span, u.state.Analytics, u.Density)
 	}
+	return pass.NewInteractions(u.Bot, span, u.zone.Zone)
+}
+
+func (u *unit) analyticsPass(w plan.Work, now time.Time) pass.Pass {
+	if u.scopeHidden() {
+		return pass.NewScope(u.Endpoint, u.bots, &u.state.Scoped, &u.scopeTry, now)
+	}
+	return pass.NewAnalytics(u.Endpoint, u.iid, timeline.Span{From: w.From, To: w.To}, u.state.Analytics, u.Density)
+}
+
+func (u *unit) conversationsPass(w plan.Work, now time.Time) pass.Pass {
 	facts := u.state.Conversations
 	switch w.Kind {
 	case plan.KindProbe:

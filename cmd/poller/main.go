@@ -62,14 +62,14 @@ func configured(c *cobra.Command) (*app.LoadOptions, func() (*app.Config, error)
 
 func runCommand(hurry <-chan struct{}) *cobra.Command {
 	c := &cobra.Command{Use: "run", Short: "Run the service until it is told to stop", Args: cobra.NoArgs}
-	_, load := configured(c)
+	from, load := configured(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		config, err := load()
 		if err != nil {
 			return err
 		}
 		log := app.NewLog(config.Log, c.ErrOrStderr())
-		return app.Run(c.Context(), config, log, app.RunOptions{Version: version(), Hurry: hurry})
+		return app.Run(c.Context(), config, log, app.RunOptions{Version: version(), Config: from.Path, Hurry: hurry})
 	}
 	return c
 }

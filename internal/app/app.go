@@ -20,6 +20,7 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/owner"
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/status"
@@ -30,7 +31,9 @@ type Options struct {
 	Version string
 	// Instance names this process among others. Empty: host name and port.
 	Instance string
-	Log      *slog.Logger
+	// Config is the path that --config named, for the commands that people are told to run.
+	Config string
+	Log    *slog.Logger
 	// Transport replaces the way to the API, KafkaClient is added to the client's options: for tests and the demo.
 	Transport   http.RoundTripper
 	KafkaClient []kgo.Opt
@@ -38,30 +41,36 @@ type Options struct {
 	Abort context.Context
 }
 
-// App is one running poller: a checkpoint, a way to Kafka, and one poll.Account for each configured account.
+// App is one running poller: a checkpoint file, a way to Kafka, and one poll.Account for each account that is read here. It is used
+// once: New, then Run or Close.
 type App struct {
+	// Set by New, and not changed afterwards.
 	cfg     *Config
 	o       Options
 	log     *slog.Logger
 	metrics *prometheus.Registry
 	observe *observer
-	http    *HTTPServer
 	started time.Time
-	seats   []*seat
+	file    *owner.File // open from New until Run or Close returns
+	http    *HTTPServer // bound as long as the file is open; nil: none is configured
+	readers []*reader   // one for each configured account, in that order; the list never changes
 
-	mu        sync.Mutex // guards what Run adds, and what seats hold
-	store     *checkpoint.Store
+	jobs jobs // what the topic of jobs says; guards itself
+
+	// mu guards what follows, and what the readers hold. No call to the API or to Kafka is made while it is held.
+	mu sync.Mutex
+	// publisher is nil until Kafka and the registry have answered, and closed when Run returns.
 	publisher *kafka.Publisher
-	trouble   *status.Error // why there is no publisher yet
-	jobs      jobs
+	// instance owns the accounts in transactions. It is nil until there is a publisher, and with delivery at-least-once.
+	instance *owner.Instance
+	// trouble is why there is no publisher yet, or why this instance has no part in the group; nil for nothing.
+	trouble *status.Error
 }
 
-// A seat is where a configured account is read, once this instance is the one to read it.
-type seat struct {
+// A reader is a configured account, and what reads it while it is attached.
+type reader struct {
 	*Account
-	partition int32         // of the checkpoint topic
-	account   *poll.Account // nil: not read here, or not yet
-	owner     *status.Owner // nil in at-least-once
+	account *poll.Account // nil while it is not read here; guarded by App.mu
 }
 
 // New opens the checkpoint and binds the address of the HTTP server. Close or Run must follow.
@@ -73,20 +82,19 @@ func New(cfg *Config, o Options) (*App, error) {
 	}
 	for i := range cfg.Accounts {
 		c := &cfg.Accounts[i]
-		a.seats = append(a.seats, &seat{Account: c, partition: kafka.CheckpointPartition(c.AccountID)})
+		a.readers = append(a.readers, &reader{Account: c})
 	}
-	store, err := openStore(cfg, a.log)
-	if err != nil {
+	var err error
+	if a.file, err = owner.OpenFile(cfg.Checkpoint.Path, cfg.Kafka.Delivery, a.log); err != nil {
 		return nil, err
 	}
-	a.store = store
 	if cfg.Server.Listen != "" {
 		a.http, err = NewHTTPServer(HTTPOptions{
 			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status,
 			Healthy: a.healthy, Ready: a.ready, Log: a.log,
 		})
 		if err != nil {
-			return nil, errors.Join(err, store.Close())
+			return nil, errors.Join(err, a.file.Close())
 		}
 	}
 	return a, nil
@@ -109,7 +117,7 @@ func (a *App) Close() error {
 	if a.http != nil {
 		a.http.Close()
 	}
-	return a.store.Close()
+	return a.file.Close()
 }
 
 // Addr is the address of the HTTP server, empty without one.
@@ -123,7 +131,7 @@ func (a *App) Addr() string {
 // Run reads and publishes until ctx ends, then delivers what is in hand, for at most the drain time, and closes everything.
 // It returns nil if it was asked to stop and could.
 func (a *App) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, a.memory().Close()) }()
+	defer func() { err = errors.Join(err, a.file.Close()) }()
 	g, running := errgroup.WithContext(ctx)
 	if a.http != nil {
 		g.Go(func() error { return a.http.Serve(running) })
@@ -155,41 +163,61 @@ func (a *App) read(ctx context.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		a.followJobs(following)
+		a.followJobs(following, publisher.Control())
 	}()
 	defer func() {
 		end()
 		<-ended
 	}()
 	if publisher.AtLeastOnce == nil {
-		if err := a.matchStore(publisher.Topics); err != nil {
-			return fmt.Errorf("match checkpoint with Kafka: %w", err)
-		}
-		if a.cfg.Kafka.Group == "" {
-			return a.own(ctx)
-		}
-		return a.share(ctx)
+		return a.readOwned(ctx, publisher)
 	}
-	last := a.lastWatermarks(ctx)
-	for _, s := range a.seats {
-		if err := a.seat(s, seating{delivery: publisher.AtLeastOnce, last: last}); err != nil {
-			return err
-		}
-	}
-	a.log.Info("reading", "accounts", len(a.seats), "version", a.o.Version)
-	g, ctx := errgroup.WithContext(ctx)
-	for _, s := range a.seats {
-		g.Go(func() error { return s.account.Run(ctx) })
-	}
-	g.Go(func() error { return a.expire(ctx) })
-	return g.Wait()
+	return a.readAll(ctx, publisher)
 }
 
-// memory is the open checkpoint file.
-func (a *App) memory() *checkpoint.Store {
+// readOwned reads, in transactions, the accounts that this instance owns.
+func (a *App) readOwned(ctx context.Context, publisher *kafka.Publisher) error {
+	byName := map[string]*reader{}
+	var accounts []owner.Account
+	for _, r := range a.readers {
+		byName[r.Name] = r
+		accounts = append(accounts, owner.Account{Name: r.Name, ID: r.AccountID})
+	}
+	instance := owner.New(owner.Options{
+		Publisher: publisher, File: a.file, Group: a.cfg.Kafka.Group != "", Accounts: accounts,
+		Attach: func(account owner.Account, with owner.AccountDeps) (func(context.Context) error, error) {
+			return a.attach(byName[account.Name], publisher, with, nil)
+		},
+		Detach:       func(account owner.Account) { a.detach(byName[account.Name]) },
+		GroupTrouble: a.inTrouble,
+		Config:       a.o.Config, Instance: a.o.Instance, Version: a.o.Version, Log: a.log,
+	})
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.store
+	a.instance = instance
+	a.mu.Unlock()
+	return instance.Run(ctx)
+}
+
+// readAll reads all accounts without transactions, as the one instance that there is.
+func (a *App) readAll(ctx context.Context, publisher *kafka.Publisher) error {
+	store := a.file.Store()
+	with := owner.AccountDeps{Store: store, Delivery: publisher.AtLeastOnce}
+	last := lastWatermarks(ctx, publisher)
+	g, running := errgroup.WithContext(ctx)
+	var reads []func(context.Context) error
+	for _, r := range a.readers {
+		read, err := a.attach(r, publisher, with, last)
+		if err != nil {
+			return err
+		}
+		reads = append(reads, read)
+	}
+	a.log.Info("reading", "accounts", len(a.readers), "version", a.o.Version)
+	for _, read := range reads {
+		g.Go(func() error { return read(running) })
+	}
+	g.Go(func() error { return a.expire(running, store) })
+	return g.Wait()
 }
 
 // open brings Kafka and the registry up, and waits for them if they are merely not there. It returns nil and no error if
@@ -219,10 +247,14 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 	}
 }
 
-// inTrouble notes once more that nothing can be read, and why.
+// inTrouble notes once more that nothing can be read, and why; nil: that is over.
 func (a *App) inTrouble(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err == nil {
+		a.trouble = nil
+		return
+	}
 	a.trouble = status.Error{Text: err.Error(), Class: status.ClassRetry, Since: time.Now(), Count: 1}.After(a.trouble)
 }
 
@@ -238,57 +270,56 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// seating is what an account is read with.
-type seating struct {
-	delivery kafka.Delivery
-	journal  poll.Journal    // nil in at-least-once
-	allowed  func() bool     // whether the API may be asked; nil: always
-	last     watermarkReader // where to go on from if nothing is recorded; nil: from the start
-}
-
-// seat builds the account that is read in a seat. It makes no request to the API.
-func (a *App) seat(s *seat, with seating) error {
-	store := a.memory()
-	recorded, err := store.AllProgress(s.AccountID)
+// attach makes an account ready to be read, and returns what reads it. It makes no request to the API. If nothing is recorded of the
+// account, it goes on from its last watermarks, or from its start if last is nil.
+func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDeps, last watermarkReader) (func(context.Context) error, error) {
+	recorded, err := with.Store.AllProgress(r.AccountID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	o := accountOptions(a.cfg, s.Account)
-	if err := a.checkStart(s.Account, a.publisher.Topics, time.Now()); err != nil {
-		return fmt.Errorf("account %s: %w", s.Name, err)
+	o := accountOptions(a.cfg, r.Account)
+	if err := checkStart(r.Account, len(recorded) > 0, publisher.Topics, time.Now()); err != nil {
+		return nil, fmt.Errorf("account %s: %w", r.Name, err)
 	}
-	if len(recorded) == 0 && with.last != nil {
-		last, err := with.last()
+	if len(recorded) == 0 && last != nil {
+		read, err := last()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		o.Resume = watermarksOf(last, s.Account)
+		o.Resume = watermarksOf(read, r.Account)
 	}
-	client, err := a.client(s.Account)
+	client, err := a.client(r.Account)
 	if err != nil {
-		return fmt.Errorf("account %s: %w", s.Name, err)
+		return nil, fmt.Errorf("account %s: %w", r.Name, err)
 	}
-	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, store, with.delivery, a.observe, a.o.Abort
-	switch shard, ok := with.delivery.(*kafka.Shard); {
-	case with.allowed != nil:
-		o.Lease = groupLease{with.allowed}
-	case ok:
-		o.Lease = partitionLease{shard.Owned}
+	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, with.Store, with.Delivery, a.observe, a.o.Abort
+	if with.Journal != nil {
+		o.Journal = with.Journal
 	}
-	o.Journal, o.Log = with.journal, a.log.With("account", s.Name)
+	if with.Lease != nil {
+		o.Lease = with.Lease
+	}
+	o.Log = a.log.With("account", r.Name)
 	account, err := poll.NewAccount(o)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.mu.Lock()
-	s.account = account
+	r.account = account
 	a.mu.Unlock()
 	for _, job := range a.jobs.open() {
-		if job.Account == s.Name {
+		if job.Account == r.Name {
 			account.Offer(job)
 		}
 	}
-	return nil
+	return account.Run, nil
+}
+
+// detach forgets what read an account, which has ended.
+func (a *App) detach(r *reader) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	r.account = nil
 }
 
 // client is the way to the API of one account.
@@ -304,8 +335,8 @@ func (a *App) client(c *Account) (*kore.Client, error) {
 type watermarkReader func() (map[string]*events.Watermark, error)
 
 // lastWatermarks reads them when it is first asked for them, and only then.
-func (a *App) lastWatermarks(ctx context.Context) watermarkReader {
-	return sync.OnceValues(func() (map[string]*events.Watermark, error) { return a.publisher.LastWatermarks(ctx) })
+func lastWatermarks(ctx context.Context, publisher *kafka.Publisher) watermarkReader {
+	return sync.OnceValues(func() (map[string]*events.Watermark, error) { return publisher.LastWatermarks(ctx) })
 }
 
 // resume finds the last watermark of a unit of an account.
@@ -326,14 +357,10 @@ func watermarksOf(read map[string]*events.Watermark, c *Account) resume {
 
 // checkStart returns an error if Kafka would drop what the first read of an account brings. Once something is recorded, start no
 // longer counts: a date that was fine when reading began grows older than any retention.
-func (a *App) checkStart(c *Account, topics *kafka.Topics, now time.Time) error {
+func checkStart(c *Account, recorded bool, topics *kafka.Topics, now time.Time) error {
 	start := c.Start.At(now)
-	if !start.Before(now.Add(-time.Hour)) {
+	if recorded || !start.Before(now.Add(-time.Hour)) {
 		return nil
-	}
-	recorded, err := a.memory().AllProgress(c.AccountID)
-	if err != nil || len(recorded) > 0 {
-		return err
 	}
 	return topics.CheckRetention(start, now)
 }
@@ -381,12 +408,12 @@ func wholeDays(tiers []plan.Tier) []plan.Tier {
 // expireEvery is how often what is too old is forgotten.
 const expireEvery = time.Hour
 
-// expire drops from memory what was last seen too long ago.
-func (a *App) expire(ctx context.Context) error {
+// expire deletes from the store what was last seen too long ago, until ctx ends. In transactions each account expires by itself.
+func (a *App) expire(ctx context.Context, store *checkpoint.Store) error {
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
 	for {
-		if expired, err := a.memory().Expire(time.Now().Add(-a.cfg.Memory)); err != nil {
+		if expired, err := store.Expire(time.Now().Add(-a.cfg.Memory)); err != nil {
 			a.log.Warn("forget old entities", "err", err)
 		} else if len(expired) > 0 {
 			a.log.Debug("forgot old entities", "days", len(expired))
@@ -403,11 +430,11 @@ func (a *App) expire(ctx context.Context) error {
 func (a *App) healthy() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, s := range a.seats {
-		if s.account == nil {
+	for _, r := range a.readers {
+		if r.account == nil {
 			continue
 		}
-		if err := s.account.Alive(); err != nil {
+		if err := r.account.Alive(); err != nil {
 			return err
 		}
 	}
@@ -421,18 +448,26 @@ func (a *App) ready() error {
 	if a.publisher == nil {
 		return errors.New("the schema registry or Kafka is not ready")
 	}
-	for _, s := range a.seats {
-		if s.owner != nil && !s.owner.Mine {
+	for _, r := range a.readers {
+		if o := a.owner(r); o != nil && !o.Mine {
 			continue
 		}
-		if s.account == nil {
-			return fmt.Errorf("account %s is not read yet", s.Name)
+		if r.account == nil {
+			return fmt.Errorf("account %s is not read yet", r.Name)
 		}
-		if err := s.account.Ready(); err != nil {
+		if err := r.account.Ready(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// owner says who owns an account; nil if that is not known yet, or always this instance. The caller holds mu.
+func (a *App) owner(r *reader) *status.Owner {
+	if a.instance == nil {
+		return nil
+	}
+	return a.instance.Status(r.Name)
 }
 
 // Status describes the process as it is now.
@@ -452,19 +487,19 @@ func (a *App) Status() status.Status {
 	} else if a.publisher == nil {
 		s.Delivery.State = status.Waiting
 	}
-	for _, seat := range a.seats {
-		if seat.account == nil {
+	for _, r := range a.readers {
+		o := a.owner(r)
+		if r.account == nil {
 			s.Accounts = append(s.Accounts, status.Account{
-				Name: seat.Name, AccountID: seat.AccountID, Owner: seat.owner, Budget: status.Budget{Limit: seat.RequestsPerMinute},
-				Jobs: a.jobs.of(seat.Name),
+				Name: r.Name, AccountID: r.AccountID, Owner: o, Budget: status.Budget{Limit: r.RequestsPerMinute}, Jobs: a.jobs.of(r.Name),
 			})
-			if o := seat.owner; o != nil && o.State == status.Failing { // it is not read because nothing can be delivered
+			if o != nil && o.State == status.Failing { // it is not read because nothing can be delivered
 				s.Delivery.State, s.Delivery.LastError = status.Failing, o.LastError
 			}
 			continue
 		}
-		described, delivery := seat.account.Status()
-		described.Owner, described.Jobs = seat.owner, a.jobs.of(seat.Name)
+		described, delivery := r.account.Status()
+		described.Owner, described.Jobs = o, a.jobs.of(r.Name)
 		s.Accounts = append(s.Accounts, described)
 		s.Delivery.Published += delivery.Published
 		s.Delivery.DeadLetters += delivery.DeadLetters
@@ -475,7 +510,7 @@ func (a *App) Status() status.Status {
 			s.Delivery.LastAck = delivery.LastAck
 		}
 	}
-	if stats, err := a.store.Stats(); err != nil {
+	if stats, err := a.file.Store().Stats(); err != nil {
 		s.Checkpoint.State = status.Failing
 		s.Checkpoint.LastError = &status.Error{Text: err.Error(), Class: status.ClassRetry, Since: s.Now, Count: 1}
 	} else {

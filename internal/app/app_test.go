@@ -1,7 +1,6 @@
 package app
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -9,7 +8,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
 )
@@ -25,19 +23,11 @@ func TestStartCountsOnlyOnce(t *testing.T) {
 	t.Cleanup(client.Close)
 	topics, err := kafka.EnsureTopics(t.Context(), client, kafka.DefaultConfig(), events.Types())
 	require.NoError(t, err)
-	store, err := checkpoint.Open(filepath.Join(t.TempDir(), "poller.db"), checkpoint.Options{})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
 
 	now := time.Now()
-	a := &App{store: store}
 	account := func(start time.Time) *Account { return &Account{AccountID: "a1", Start: Start{Time: start}} }
-	require.NoError(t, a.checkStart(account(now.AddDate(0, 0, -20)), topics, now))
+	require.NoError(t, checkStart(account(now.AddDate(0, 0, -20)), false, topics, now))
 	refused := &kafka.RetentionError{}
-	require.ErrorAs(t, a.checkStart(account(now.AddDate(0, 0, -40)), topics, now), &refused)
-
-	require.NoError(t, store.Commit(checkpoint.Changes{
-		Account: "a1", Seen: now, Progress: map[string][]byte{"interactions/st-1": {1}},
-	}))
-	require.NoError(t, a.checkStart(account(now.AddDate(0, 0, -40)), topics, now))
+	require.ErrorAs(t, checkStart(account(now.AddDate(0, 0, -40)), false, topics, now), &refused)
+	require.NoError(t, checkStart(account(now.AddDate(0, 0, -40)), true, topics, now))
 }

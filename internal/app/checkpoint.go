@@ -19,6 +19,7 @@ import (
 	"agentassist-poller/internal/journal"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/owner"
 	"agentassist-poller/internal/poll"
 )
 
@@ -245,15 +246,15 @@ func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost b
 		return err
 	}
 	j.SetCluster(b.publisher.Topics.Cluster)
-	journaled := &journaled{b.store, j, a.AccountID, identityNext}
+	journaled := owner.NewJournal(b.store, j, a.AccountID, partition)
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: records}
-	batch := &kafka.Batch{Account: a.Name, Recording: &recording{
-		records: func() ([]kafka.Record, error) {
+	batch := &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
+		func() ([]kafka.Record, error) {
 			written, err := journaled.Append(&changes)
 			return append(tombstones(h.keys), written...), err
 		},
-		commit: func(next int64) error { return journaled.Commit(changes, next) },
-	}}
+		func(next int64) error { return journaled.Commit(changes, next) },
+	)}
 	if err := b.write(ctx, partition, a.AccountID, h, batch); err != nil {
 		return err
 	}
@@ -353,18 +354,18 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 			days = append(days, info.Day)
 		}
 	}
-	journaled := &journaled{b.store, j, a.AccountID, identityNext}
+	journaled := owner.NewJournal(b.store, j, a.AccountID, partition)
 	// First what is remembered, then what was read, then the name of the cluster: a command that dies in between is run again.
-	forget := journaled.forget(days, time.Now())
+	forget := journaled.Forget(days, time.Now())
 	forget.Account = a.Name
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: progress}
-	rewind := &kafka.Batch{Account: a.Name, Recording: &recording{
-		records: func() ([]kafka.Record, error) {
+	rewind := &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
+		func() ([]kafka.Record, error) {
 			j.SetCluster(is)
 			return journaled.Append(&changes)
 		},
-		commit: func(next int64) error { return journaled.Commit(changes, next) },
-	}}
+		func(next int64) error { return journaled.Commit(changes, next) },
+	)}
 	batches := []*kafka.Batch{forget, rewind}
 	if len(days) == 0 {
 		batches = batches[1:]

@@ -23,6 +23,7 @@ type Output struct {
 // RunOptions are what poller run is told besides its configuration.
 type RunOptions struct {
 	Version string
+	Config  string // the path that --config named, for the commands that people are told to run
 	// Hurry ends when a second signal asks to stop without finishing. Nil means never.
 	Hurry <-chan struct{}
 }
@@ -45,7 +46,7 @@ func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 		close(done)
 		<-watched
 	}()
-	a, err := New(c, Options{Version: o.Version, Log: log, Abort: hurry})
+	a, err := New(c, Options{Version: o.Version, Config: o.Config, Log: log, Abort: hurry})
 	if err != nil {
 		return err
 	}

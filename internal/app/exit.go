@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"agentassist-poller/internal/conf"
+	"agentassist-poller/internal/owner"
 )
 
 // What the process exits with. The codes are part of the contract.
@@ -13,9 +14,6 @@ const (
 	ExitUsage   = 2 // the command line or the configuration must be corrected
 	ExitFenced  = 3 // another instance has taken over; restarting this one would only take turns
 )
-
-// ErrFenced is returned when another instance does this one's work.
-var ErrFenced = errors.New("fenced by another instance")
 
 // A UsageError is the caller's to correct: a wrong flag, a file that is not there.
 type UsageError struct{ Err error }
@@ -34,7 +32,7 @@ func ExitCode(err error) int {
 	if _, ok := errors.AsType[*conf.Error](err); ok {
 		return ExitUsage
 	}
-	if errors.Is(err, ErrFenced) {
+	if errors.Is(err, owner.ErrFenced) {
 		return ExitFenced
 	}
 	return ExitFailure

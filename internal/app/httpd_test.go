@@ -191,7 +191,7 @@ func exampleStatus() status.Status {
 		Checkpoint: status.Checkpoint{State: status.OK, Path: "/var/lib/poller/poller.db", Bytes: 48 << 20, Entities: 987654},
 		Accounts: []status.Account{{
 			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa",
-			Owner: &status.Owner{State: status.OK, Partition: 17, Instance: "poller-0", Mine: true},
+			Owner: &status.Owner{State: status.OK, Step: "reading", Partition: 17, Instance: "poller-0", Mine: true},
 			Budget: status.Budget{Limit: 60, Used: 41, Lanes: []status.Lane{
 				{Name: "new", Share: 0.5, Used: 24}, {Name: "hot", Share: 0.25, Used: 9}, {Name: "sweep", Share: 0.15, Used: 8}, {Name: "backfill", Share: 0.1},
 			}, BlockedUntil: nil},

@@ -109,8 +109,7 @@ func (j *jobs) of(account string) []status.Job {
 
 // followJobs hands the jobs on the topic to the accounts that they are for, until ctx ends. A topic that cannot be read stops no
 // account.
-func (a *App) followJobs(ctx context.Context) {
-	control := a.publisher.Control()
+func (a *App) followJobs(ctx context.Context, control *kafka.Control) {
 	for failed := false; ; {
 		err := control.Tail(ctx, func(key, value []byte) {
 			job, err := a.jobs.note(key, value)
@@ -145,9 +144,9 @@ func (a *App) offer(ctx context.Context, control *kafka.Control, job *poll.Job) 
 	a.mu.Lock()
 	known := false
 	var account *poll.Account
-	for _, s := range a.seats {
-		if s.Name == job.Account {
-			known, account = true, s.account
+	for _, r := range a.readers {
+		if r.Name == job.Account {
+			known, account = true, r.account
 		}
 	}
 	a.mu.Unlock()

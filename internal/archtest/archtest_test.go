@@ -42,11 +42,18 @@ var edges = []struct{ from, to, why string }{
 	{"internal/app", "internal/journal", "wires the content of the checkpoint topic to its transactions and to the store"},
 	{"internal/app", "internal/kafka", "wires the delivery, and composes its configuration"},
 	{"internal/app", "internal/kore", "wires the client, and composes its configuration"},
+	{"internal/app", "internal/owner", "asks which accounts are read here, and says what reads them"},
 	{"internal/app", "internal/poll", "runs the loop"},
 	{"internal/app", "internal/poll/plan", "configures its policy"},
 	{"internal/app", "internal/secret", "holds client secrets"},
 	{"internal/app", "internal/status", "serves it"},
 	{"internal/app", "schemas", "prints them"},
+
+	{"internal/owner", "internal/checkpoint", "opens the file, and brings it up to date"},
+	{"internal/owner", "internal/events", "looks for watermarks of a checkpoint that is gone"},
+	{"internal/owner", "internal/journal", "replays the topic, and makes its records"},
+	{"internal/owner", "internal/kafka", "takes partitions over, alone or as a member of a group"},
+	{"internal/owner", "internal/status", "says who reads what"},
 
 	{"internal/poll", "internal/checkpoint", "says what to remember of a page"},
 	{"internal/poll", "internal/events", "publishes them"},

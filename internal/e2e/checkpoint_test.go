@@ -111,7 +111,7 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 			run = s.begin(t)
 			said := run.refused(t, "live")
 			require.Regexp(t, test.said, said.Text)
-			require.Contains(t, said.Text, "poller checkpoint recover --config poller.yaml --account live")
+			require.Contains(t, said.Text, "poller checkpoint recover --config "+s.config()+" --account live")
 			if test.other {
 				run.reads(t, "other")
 			}
@@ -173,7 +173,7 @@ func TestSmallCheckpointAdopted(t *testing.T) {
 	run = mirror.begin(t)
 	said := run.refused(t, "live")
 	require.Contains(t, said.Text, "was written for Kafka cluster")
-	require.Contains(t, said.Text, "and this is cluster mirror; run: poller checkpoint adopt --rewind 24h --config poller.yaml --account live")
+	require.Contains(t, said.Text, "and this is cluster mirror; run: poller checkpoint adopt --rewind 24h --config "+mirror.config()+" --account live")
 	poller := binary(t, "")
 	// As if the poller had taken the partition back in the midst of the command.
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.InvalidTxnState, Count: 1})

@@ -77,6 +77,9 @@ log: {level: info, format: json}
 `, s.accounts, s.platform.seeds(), s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
 }
 
+// config is where the configuration of a poller as a process is.
+func (s *setup) config() string { return filepath.Join(s.dir, "poller.yaml") }
+
 func (s *setup) mode() string {
 	if s.delivery != "" {
 		return "  delivery: " + s.delivery + "\n"
@@ -169,7 +172,7 @@ func (s *setup) beginWith(t *testing.T, o app.Options) *inside {
 	require.NoError(t, err)
 	p := &inside{done: make(chan struct{})}
 	log := slog.New(slog.NewJSONHandler(&p.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	o.Version, o.Log = "e2e", log
+	o.Version, o.Config, o.Log = "e2e", s.config(), log
 	p.app, err = app.New(cfg, o)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -244,9 +247,8 @@ type outside struct {
 // launch starts the real binary, with more in its environment.
 func (s *setup) launch(t *testing.T, binary string, environ ...string) *outside {
 	t.Helper()
-	config := filepath.Join(s.dir, "poller.yaml")
-	require.NoError(t, os.WriteFile(config, []byte(s.yaml()), 0o600))
-	p := &outside{cmd: exec.Command(binary, "run", "--config", config), done: make(chan struct{})}
+	require.NoError(t, os.WriteFile(s.config(), []byte(s.yaml()), 0o600))
+	p := &outside{cmd: exec.Command(binary, "run", "--config", s.config()), done: make(chan struct{})}
 	p.cmd.Stderr = &p.logs
 	p.cmd.Env = noSettings()
 	p.cmd.Env = append(p.cmd.Env, environ...)

@@ -17,6 +17,7 @@ import (
 	"agentassist-poller/internal/faultpoint"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/owner"
 )
 
 // A poller without a group stops in its tracks, for longer than a transaction may last or than the server's minute, while another
@@ -142,7 +143,7 @@ func TestSmallInstances(t *testing.T) {
 			return false
 		}
 	})
-	require.ErrorIs(t, p.err, app.ErrFenced)
+	require.ErrorIs(t, p.err, owner.ErrFenced)
 }
 
 // scarce is a centre whose budget is used up all the time, and a setup that reads it.

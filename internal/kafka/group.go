@@ -33,7 +33,8 @@ type Member struct {
 
 // Assignment is told which partitions are this member's. Its methods are called one at a time.
 type Assignment interface {
-	// Assigned names partitions that are this member's from now on.
+	// Assigned names partitions that are this member's from now on, in addition to those that it has. It is called after every
+	// rebalance, with none if there are no new ones.
 	Assigned(m *Member, partitions []int32)
 	// Revoked names partitions that are to go to another member, or went already. The other one gets them when Revoked returns.
 	Revoked(partitions []int32)
@@ -46,17 +47,16 @@ type Assignment interface {
 func (p *Publisher) Join(to Assignment, accounts func(partition int32) int) (*Member, error) {
 	c := p.options.Config
 	m := &Member{topic: p.Topics.Checkpoint(), group: c.Group, done: make(chan struct{})}
-	told := func(tell func([]int32)) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
-			if partitions := topics[m.topic]; len(partitions) > 0 {
-				tell(partitions)
-			}
+	assigned := func(_ context.Context, _ *kgo.Client, topics map[string][]int32) { to.Assigned(m, topics[m.topic]) }
+	revoked := func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
+		if partitions := topics[m.topic]; len(partitions) > 0 {
+			to.Revoked(partitions)
 		}
 	}
 	client, err := NewClient(c, p.options.Log, nil, append([]kgo.Opt{
 		kgo.ClientID(p.options.Instance), kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(m.topic), kgo.DisableAutoCommit(),
 		kgo.Balancers(newBalancer(m.topic, accounts)), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
-		kgo.OnPartitionsAssigned(told(func(partitions []int32) { to.Assigned(m, partitions) })), kgo.OnPartitionsRevoked(told(to.Revoked)), kgo.OnPartitionsLost(told(to.Revoked)),
+		kgo.OnPartitionsAssigned(assigned), kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked),
 		kgo.WithHooks(&m.pulse),
 	}, p.options.Client...)...)
 	if err != nil {

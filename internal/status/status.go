@@ -40,7 +40,7 @@ type Status struct {
 type Account struct {
 	Name      string     `json:"name"`
 	AccountID string     `json:"account_id"`
-	Owner     *Owner     `json:"owner"` // null where there is only one instance
+	Owner     *Owner     `json:"owner"` // null with delivery at-least-once, and before Kafka is there
 	Budget    Budget     `json:"budget"`
 	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null until the API has been heard
 	Endpoints []Endpoint `json:"endpoints"`
@@ -64,7 +64,9 @@ type Job struct {
 // Owner says which instance reads an account.
 type Owner struct {
 	// State is ok where this instance reads it, or another; waiting while this one takes it over; failing if it cannot.
-	State     State  `json:"state"`
+	State State `json:"state"`
+	// Step is what this instance is about: reading, or what comes before, such as taking over or replaying.
+	Step      string `json:"step"`
 	Partition int32  `json:"partition"`          // of the checkpoint topic
 	Instance  string `json:"instance,omitempty"` // empty if nobody is known to
 	Mine      bool   `json:"mine"`

@@ -1,0 +1,108 @@
+package owner
+
+import (
+	"fmt"
+
+	"agentassist-poller/internal/status"
+)
+
+// State is how far a partition has come on the way to being read, or one account of it. The picture is over partition.run.
+type State int
+
+// The states, in the order in which they are passed through.
+const (
+	// Unassigned: the accounts are not to be read here. It is the state before the first assignment, and after the partition was
+	// given back.
+	Unassigned State = iota
+	// Waiting for a sign that the group counts on this instance.
+	Waiting
+	// TakingOver: Kafka is asked to fence the owner before and to end its transaction.
+	TakingOver
+	// Replaying: the file is brought up to date with the topic.
+	Replaying
+	// Checking: what was replayed is checked, and accounts that pass are attached.
+	Checking
+	// Reading.
+	Reading
+	// Refused: the checkpoint of the account must not be used, and a person is told which command to run.
+	Refused
+	// Failed: the partition could not be taken over, or was lost; it is taken over again soon.
+	Failed
+	// Replaced: another instance owns the partition and stays, and there is no group. This instance ends.
+	Replaced
+)
+
+func (s State) String() string {
+	switch s {
+	case Unassigned:
+		return "not assigned"
+	case Waiting:
+		return "waiting for the group"
+	case TakingOver:
+		return "taking over"
+	case Replaying:
+		return "replaying"
+	case Checking:
+		return "checking"
+	case Reading:
+		return "reading"
+	case Refused:
+		return "refused"
+	case Failed:
+		return "failed"
+	case Replaced:
+		return "replaced"
+	}
+	return fmt.Sprintf("state %d", int(s))
+}
+
+// An assignment is one account, and what this instance has to do with it. Account and partition never change; Instance.mu guards
+// the rest.
+type assignment struct {
+	Account
+	partition int32
+	state     State
+	// trouble is why the account is not read, or was not before the attempt under way; nil from Reading on, and while Unassigned.
+	trouble *status.Error
+	// readBy is the instance that the group says reads the account, as of the last time that it was asked; empty for nobody. It
+	// counts while Unassigned.
+	readBy string
+}
+
+// status describes the assignment. The caller holds Instance.mu.
+func (a *assignment) status(instance string) *status.Owner {
+	s := &status.Owner{
+		State: status.Waiting, Step: a.state.String(), Partition: a.partition, Instance: instance, Mine: a.state != Unassigned, LastError: a.trouble,
+	}
+	switch {
+	case a.state == Unassigned:
+		if s.Instance = a.readBy; s.Instance != "" {
+			s.State = status.OK
+		}
+	case a.state == Reading:
+		s.State = status.OK
+	case a.trouble != nil && (a.trouble.Count > 1 || a.trouble.Class == status.ClassPermanent): // else it may pass by itself
+		s.State = status.Failing
+	}
+	return s
+}
+
+// enter brings a partition into a state, and all of its accounts.
+func (p *partition) enter(s State) {
+	p.in.mu.Lock()
+	defer p.in.mu.Unlock()
+	for _, a := range p.assignments {
+		a.enter(s)
+	}
+}
+
+// enter brings an account into a state. The caller holds Instance.mu.
+func (a *assignment) enter(s State) {
+	a.state = s
+	if s == Reading || s == Unassigned {
+		a.trouble = nil
+	}
+	if s == Unassigned {
+		a.readBy = "" // until the group is asked
+	}
+}

@@ -426,7 +426,7 @@ func (a *App) expire(ctx context.Context, store *checkpoint.Store) error {
 	}
 }
 
-// healthy says whether the accounts' loops turn.
+// healthy returns an error if an account is stuck.
 func (a *App) healthy() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

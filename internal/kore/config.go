@@ -44,6 +44,9 @@ type Credentials struct {
 	ClientSecret secret.Secret
 }
 
+// maxTimeout is the longest that one attempt may be given: the account counts as stuck if one takes longer by far.
+const maxTimeout = time.Hour
+
 // DefaultMaxBody is some thirty times the largest page seen in samples.
 const DefaultMaxBody = 32 << 20
 
@@ -93,6 +96,8 @@ func (c Config) Validate() []Problem {
 			add(path, "there is no such endpoint; want one of %v", events.Endpoints())
 		case c.Timeouts[e] < time.Second:
 			add(path, "%v is too short; want at least 1s", c.Timeouts[e])
+		case c.Timeouts[e] > maxTimeout:
+			add(path, "%v is too long; want at most %v", c.Timeouts[e], maxTimeout)
 		}
 	}
 	if c.MaxBody != 0 && c.MaxBody < 1<<20 {

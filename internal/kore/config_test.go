@@ -39,9 +39,10 @@ func TestValidate(t *testing.T) {
 		"small bodies": {func(c *kore.Config) { c.MaxBody = 1000 },
 			[]string{"max_body: 1000 bytes do not hold a page; want at least 1048576 (1 MiB)"}},
 		"timeouts": {func(c *kore.Config) {
-			c.Timeouts = map[events.Endpoint]time.Duration{events.CallDetails: time.Millisecond, "calls": time.Hour}
+			c.Timeouts = map[events.Endpoint]time.Duration{events.CallDetails: time.Millisecond, events.Conversations: 2 * time.Hour, "calls": time.Hour}
 		}, []string{
 			"endpoints.call-details.timeout: 1ms is too short; want at least 1s",
+			"endpoints.conversations.timeout: 2h0m0s is too long; want at most 1h0m0s",
 			"endpoints.calls.timeout: there is no such endpoint; want one of [interactions conversations interaction-details call-details]",
 		}},
 		"bots": {func(c *kore.Config) { c.Bots = map[string]kore.Credentials{"st-2": {ClientID: "cs-2"}, "..": {}} },

@@ -146,6 +146,7 @@ type Account struct {
 	bounds    *pass.Bounds
 	unsure    int // pages in a row that came while the server's clock was not known
 	delivered Delivered
+	attempt   time.Time // when the attempt at a delivery began that is under way; zero while there is none
 	jobs      accountJobs
 }
 

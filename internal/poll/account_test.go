@@ -42,6 +42,7 @@ type rig struct {
 	topics  *topics
 	options poll.Options
 	latency func(events.Endpoint) time.Duration // of a request
+	wrap    func(poll.API) poll.API             // what the account has in place of the client; nil: the client
 
 	account *poll.Account
 	began   time.Time    // when the account that runs was started
@@ -116,6 +117,9 @@ func (r *rig) start() {
 	}, kore.WithTransport(&slowTransport{r.sim.Transport(), r.latency, rand.New(rand.NewPCG(r.world.Seed, 7))}))
 	require.NoError(r.t, err)
 	r.options.API, r.options.Store = client, r.store
+	if r.wrap != nil {
+		r.options.API = r.wrap(client)
+	}
 	r.account, err = poll.NewAccount(r.options)
 	require.NoError(r.t, err)
 	r.began = time.Now()
@@ -499,11 +503,11 @@ func (d *topics) published() int {
 	return len(d.records)
 }
 
-// lease is that of a partition that somebody else may take over.
-type lease struct{ confirmed func() bool }
+// lease is that of a partition that somebody else may take over. A nil function means true.
+type lease struct{ mayAsk, confirmed func() bool }
 
-func (lease) MayAsk() bool           { return true }
-func (l lease) Confirmed() bool      { return l.confirmed() }
+func (l lease) MayAsk() bool         { return l.mayAsk == nil || l.mayAsk() }
+func (l lease) Confirmed() bool      { return l.confirmed == nil || l.confirmed() }
 func (lease) Overlap() time.Duration { return kafka.OwnedFor }
 
 type noObserver struct{}

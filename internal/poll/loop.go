@@ -20,7 +20,7 @@ type loop struct {
 	wake    chan struct{}             // there may be work sooner than was known
 	active  []*activePass             // begun and not finished
 	last    [plan.KindCount]time.Time // when a request was last sent
-	turned  time.Time                 // when the loop last looked for work
+	sent    time.Time                 // when the request in flight was sent; zero while there is none
 	latency time.Duration             // of a request, on the average of the last ones; 0 before the first
 }
 
@@ -76,6 +76,7 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 			return false, 0, err
 		}
 	}
+	a.sending(e)
 	pg, err := a.fetch(ctx, r)
 	pg, end, err := a.read(r, pg, err)
 	if err != nil {
@@ -209,6 +210,13 @@ func (a *Account) replan(now time.Time) {
 	}
 }
 
+// sending notes that a request is in flight, until it is read.
+func (a *Account) sending(e events.Endpoint) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.loops[e].sent = time.Now()
+}
+
 // fetch sends a request and decodes the answer.
 func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 	sent := time.Now()
@@ -241,6 +249,7 @@ func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 func (a *Account) read(r *request, pg *pass.Page, failed error) (*pass.Page, *pass.Outcome, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.loops[r.query.Endpoint].sent = time.Time{}
 	if failed == nil {
 		failed = a.clockKnown(!pg.Unsure)
 	}

@@ -275,7 +275,9 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 	out, cancel := a.draining(ctx)
 	defer cancel()
 	for failures := 0; ; failures++ {
+		a.attempting(time.Now())
 		err := a.cfg.Delivery.Deliver(out, batch)
+		a.attempting(time.Time{})
 		if err == nil {
 			a.acked(failures)
 			return nil
@@ -292,6 +294,13 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 		a.refused(err, failures)
 		sleep(out, min(100*time.Millisecond<<min(failures, 9), 30*time.Second), nil)
 	}
+}
+
+// attempting notes since when an attempt at a delivery is under way; zero for none.
+func (a *Account) attempting(since time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.attempt = since
 }
 
 // acked notes that a batch was delivered, after so many failures.

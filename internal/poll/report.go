@@ -5,11 +5,9 @@ import (
 	"maps"
 	"time"
 
-	"agentassist-poller/internal/status"
-
-	"agentassist-poller/internal/poll/timeline"
-
 	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
+	"agentassist-poller/internal/status"
 )
 
 // Delivered is what an account has handed to Kafka since it was started.
@@ -31,23 +29,33 @@ func (a *Account) Ready() error {
 	return nil
 }
 
-// stuckAfter is far longer than any step of a loop may take: the slowest request is given 15 minutes.
-const stuckAfter = time.Hour
+// stuckAfter is how long a request, or an attempt at a delivery, may be under way before the account counts as stuck. Either takes an
+// hour at the most, as far as can be configured.
+const stuckAfter = 2 * time.Hour
 
-// Alive returns an error if the loop of an endpoint has stopped to turn. Whatever merely fails is alive: waiting for the
-// API or for Kafka is what the loop is for, and a restart would not help.
+// Alive returns an error if the account is stuck: a request, or an attempt at a delivery, has been under way for longer than any may
+// take, so that only a restart helps. An account that waits is alive, whatever for and however long: for work, for the budget, for the
+// lease, for Kafka, or for another endpoint to publish. So is one whose requests or deliveries fail, as they are tried again.
 func (a *Account) Alive() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.delivered.LastError != nil {
-		return nil
-	}
 	for e, l := range a.loops {
-		if since := time.Since(l.turned); !l.turned.IsZero() && since > stuckAfter {
-			return fmt.Errorf("account %s: the loop of %s has not turned for %v", a.cfg.Name, e, since.Round(time.Second))
+		if took := since(l.sent); took > stuckAfter {
+			return fmt.Errorf("account %s: a request to %s has been under way for %v; restart the process", a.cfg.Name, e, took.Round(time.Second))
 		}
 	}
+	if took := since(a.attempt); took > stuckAfter {
+		return fmt.Errorf("account %s: a delivery to Kafka has been under way for %v; restart the process", a.cfg.Name, took.Round(time.Second))
+	}
 	return nil
+}
+
+// since returns the time since t, 0 if t is zero.
+func since(t time.Time) time.Duration {
+	if t.IsZero() {
+		return 0
+	}
+	return time.Since(t)
 }
 
 // Status describes the account as it is now.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/conf"
+	"agentassist-poller/internal/poll"
 )
 
 // Start says from when on an account is read: a point in time, a while ago, or from the first start on. Once something
@@ -56,12 +57,8 @@ func (s Start) MarshalText() ([]byte, error) {
 	return []byte("now"), nil
 }
 
-// Lateness is how long after its time an event may still become visible without being late: a duration, or what
-// observation says.
-type Lateness struct {
-	Auto bool
-	Max  time.Duration
-}
+// Lateness is poll.Lateness as text: auto or a duration.
+type Lateness poll.Lateness
 
 // UnmarshalText reads auto or a duration.
 func (l *Lateness) UnmarshalText(text []byte) error {

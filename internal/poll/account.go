@@ -93,6 +93,13 @@ type EndpointOptions struct {
 	IID string
 }
 
+// Lateness is the allowed lateness: how far watermarks stay behind what was read, because an event may become visible so long after
+// its time.
+type Lateness struct {
+	Auto bool          // what was observed decides, and not Max
+	Max  time.Duration // 0 allows for none
+}
+
 // Options configure an Account.
 type Options struct {
 	Name, AccountID   string
@@ -104,7 +111,7 @@ type Options struct {
 	Bots      []Bot
 	Endpoints map[events.Endpoint]EndpointOptions // those that are read
 	Policy    plan.Policy
-	Lateness  time.Duration // allowed lateness; 0 means auto
+	Lateness  Lateness
 	Retention time.Duration // how long entities are remembered
 	Messages  bool          // publish message events
 	CSAT      extract.CSAT

@@ -16,12 +16,12 @@ func (u *unit) completeFrom() time.Time {
 	return timeline.Later(u.Start, u.forgotten)
 }
 
-// allowedLateness is by how much a declaration stays behind what was read.
+// allowedLateness is how far a watermark of the unit stays behind what was read.
 func (a *Account) allowedLateness(u *unit) time.Duration {
-	if a.cfg.Lateness > 0 {
-		return a.cfg.Lateness
+	if a.cfg.Lateness.Auto {
+		return u.late.Allowed()
 	}
-	return u.late.Allowed()
+	return a.cfg.Lateness.Max
 }
 
 // declare moves the time up to which the unit's events are complete: what was read without a gap, less the allowed

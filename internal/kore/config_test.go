@@ -42,8 +42,8 @@ func TestValidate(t *testing.T) {
 			c.Timeouts = map[events.Endpoint]time.Duration{events.CallDetails: time.Millisecond, events.Conversations: 2 * time.Hour, "calls": time.Hour}
 		}, []string{
 			"endpoints.call-details.timeout: 1ms is too short; want at least 1s",
-			"endpoints.conversations.timeout: 2h0m0s is too long; want at most 1h0m0s",
 			"endpoints.calls.timeout: there is no such endpoint; want one of [interactions conversations interaction-details call-details]",
+			"endpoints.conversations.timeout: 2h0m0s is too long; want at most 1h0m0s",
 		}},
 		"bots": {func(c *kore.Config) { c.Bots = map[string]kore.Credentials{"st-2": {ClientID: "cs-2"}, "..": {}} },
 			[]string{

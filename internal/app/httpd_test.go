@@ -195,7 +195,7 @@ func exampleStatus() status.Status {
 			Budget: status.Budget{Limit: 60, Used: 41, Lanes: []status.Lane{
 				{Name: "new", Share: 0.5, Used: 24}, {Name: "hot", Share: 0.25, Used: 9}, {Name: "sweep", Share: 0.15, Used: 8}, {Name: "backfill", Share: 0.1},
 			}, BlockedUntil: nil},
-			ClockSkew: status.Of(-400 * time.Millisecond),
+			ClockSkew: status.Of(-400 * time.Millisecond), UnreadableEntities: 2,
 			Jobs: []status.Job{{
 				ID: "9b1f0c52", State: "running", From: *before(72 * time.Hour), To: *before(48 * time.Hour), Republish: true,
 				Fraction: 0.375, Requests: 1204, Events: 40213, Updated: *before(20 * time.Second),

@@ -23,6 +23,7 @@ type observer struct {
 	published *prometheus.CounterVec
 	unchanged *prometheus.CounterVec
 	merged    *prometheus.CounterVec
+	damaged   *prometheus.CounterVec
 	freshness *prometheus.HistogramVec
 }
 
@@ -50,6 +51,7 @@ func newObserver(reg prometheus.Registerer, version string) *observer {
 		published: counter("poller_events_published_total", "Events published.", "account", "endpoint", "type"),
 		unchanged: counter("poller_things_unchanged_total", "Things read again that had not changed.", "account", "endpoint"),
 		merged:    counter("poller_merge_hits_total", "Things found to be known through another endpoint.", "account", "endpoint"),
+		damaged:   counter("poller_entities_unreadable_total", "Stored entities that could not be read and were published again as revision 1.", "account", "endpoint"),
 		freshness: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "poller_publish_seconds", Help: "Time from sending the request that showed a thing to its acknowledgement by Kafka.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
@@ -89,9 +91,10 @@ func (o *observer) Published(account string, e events.Endpoint, t events.Type, n
 	o.published.WithLabelValues(account, string(e), string(t)).Add(float64(n))
 }
 
-func (o *observer) Unchanged(account string, e events.Endpoint, n, mergeHits int) {
-	o.unchanged.WithLabelValues(account, string(e)).Add(float64(n))
+func (o *observer) Entities(account string, e events.Endpoint, unchanged, mergeHits, unreadable int) {
+	o.unchanged.WithLabelValues(account, string(e)).Add(float64(unchanged))
 	o.merged.WithLabelValues(account, string(e)).Add(float64(mergeHits))
+	o.damaged.WithLabelValues(account, string(e)).Add(float64(unreadable))
 }
 
 func (o *observer) Freshness(e events.Endpoint, d time.Duration) {

@@ -77,7 +77,9 @@ func (soleLease) Overlap() time.Duration { return 0 }
 type Observer interface {
 	Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64)
 	Published(account string, e events.Endpoint, t events.Type, n int)
-	Unchanged(account string, e events.Endpoint, n, mergeHits int)
+	// Entities counts what a page showed of known entities: that was no news, that a second endpoint showed for the first time, and
+	// that is stored but cannot be read.
+	Entities(account string, e events.Endpoint, unchanged, mergeHits, unreadable int)
 	Freshness(e events.Endpoint, d time.Duration)
 }
 
@@ -145,16 +147,17 @@ type Account struct {
 	abandoned  bool // a batch, whose outcome is not known; guarded by publishing
 
 	// mu guards all that follows, what the loops and the units hold included.
-	mu        sync.Mutex
-	units     []*unit
-	plan      *plan.Plan
-	planned   time.Time // when the plan was derived
-	clock     time.Time // the highest value of the server's clock so far
-	bounds    *pass.Bounds
-	unsure    int // pages in a row that came while the server's clock was not known
-	delivered Delivered
-	attempt   time.Time // when the attempt at a delivery began that is under way; zero while there is none
-	jobs      accountJobs
+	mu         sync.Mutex
+	units      []*unit
+	plan       *plan.Plan
+	planned    time.Time // when the plan was derived
+	clock      time.Time // the highest value of the server's clock so far
+	bounds     *pass.Bounds
+	unsure     int // pages in a row that came while the server's clock was not known
+	delivered  Delivered
+	unreadable int64     // stored entities that could not be read
+	attempt    time.Time // when the attempt at a delivery began that is under way; zero while there is none
+	jobs       accountJobs
 }
 
 // NewAccount loads what is recorded of the account. It makes no request.

@@ -35,14 +35,15 @@ import (
 // A rig is an account that reads a simulated contact centre in simulated time: the real client, without sockets, the real
 // checkpoint store and a delivery that remembers what it was given. It lives in a bubble.
 type rig struct {
-	t       *testing.T
-	world   koresim.Config
-	sim     *koresim.Server
-	store   *checkpoint.Store
-	topics  *topics
-	options poll.Options
-	latency func(events.Endpoint) time.Duration // of a request
-	wrap    func(poll.API) poll.API             // what the account has in place of the client; nil: the client
+	t         *testing.T
+	world     koresim.Config
+	sim       *koresim.Server
+	store     *checkpoint.Store
+	topics    *topics
+	options   poll.Options
+	latency   func(events.Endpoint) time.Duration // of a request
+	wrap      func(poll.API) poll.API             // what the account has in place of the client; nil: the client
+	wrapStore func(poll.Store) poll.Store         // and in place of the store
 
 	account *poll.Account
 	began   time.Time    // when the account that runs was started
@@ -119,6 +120,9 @@ func (r *rig) start() {
 	r.options.API, r.options.Store = client, r.store
 	if r.wrap != nil {
 		r.options.API = r.wrap(client)
+	}
+	if r.wrapStore != nil {
+		r.options.Store = r.wrapStore(r.store)
 	}
 	r.account, err = poll.NewAccount(r.options)
 	require.NoError(r.t, err)
@@ -514,7 +518,7 @@ type noObserver struct{}
 
 func (noObserver) Page(string, events.Endpoint, int, int, map[string]int64) {}
 func (noObserver) Published(string, events.Endpoint, events.Type, int)      {}
-func (noObserver) Unchanged(string, events.Endpoint, int, int)              {}
+func (noObserver) Entities(string, events.Endpoint, int, int, int)          {}
 func (noObserver) Freshness(events.Endpoint, time.Duration)                 {}
 
 // pick returns a thing by a size of the test: the small one with -short.

@@ -175,7 +175,7 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 		}
 	}
 	return revise.Decide(revise.Input{
-		Source: a.cfg.Name, Sightings: sightings, ReadAt: pg.ShownAt,
+		Source: a.cfg.Name, Sightings: sightings, ShownAt: pg.ShownAt,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
 		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Anchor) },
 		Replay:     r.work.Replay,
@@ -352,7 +352,8 @@ func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *rev
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.cfg.Observer.Page(a.cfg.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)
-	a.cfg.Observer.Unchanged(a.cfg.Name, u.Endpoint, decided.Unchanged, decided.MergeHits)
+	a.cfg.Observer.Entities(a.cfg.Name, u.Endpoint, decided.Unchanged, decided.MergeHits, decided.Unreadable)
+	a.unreadableEntities(u, decided)
 	types := map[events.Type]int{}
 	for _, o := range batch.Events {
 		types[o.Event.EventType()]++
@@ -366,6 +367,15 @@ func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *rev
 	}
 	a.delivered.Published += int64(len(batch.Events))
 	a.delivered.DeadLetters += int64(len(batch.Dead))
+}
+
+// unreadableEntities counts what the store holds of entities and cannot be read, and logs the first of it.
+func (a *Account) unreadableEntities(u *unit, decided *revise.Result) {
+	if decided.Unreadable > 0 && a.unreadable == 0 {
+		a.log.Error("a stored entity cannot be read and counts as new: it is published again as revision 1; more of them are counted, not logged",
+			"endpoint", u.Endpoint, "bot", u.botName, "err", decided.Damage)
+	}
+	a.unreadable += int64(decided.Unreadable)
 }
 
 // recovered says that a unit that had failed works again.

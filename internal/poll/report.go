@@ -63,7 +63,9 @@ func (a *Account) Status() (status.Account, Delivered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.api.Now()
-	s := status.Account{Name: a.cfg.Name, AccountID: a.cfg.AccountID, Budget: status.Budget{Limit: a.cfg.RequestsPerMinute}}
+	s := status.Account{Name: a.cfg.Name, AccountID: a.cfg.AccountID, Budget: status.Budget{Limit: a.cfg.RequestsPerMinute},
+		UnreadableEntities: a.unreadable,
+	}
 	if skew, known := a.api.Skew(); known {
 		s.ClockSkew = status.Of(-skew)
 	}

@@ -19,7 +19,7 @@ func BenchmarkDecide(b *testing.B) {
 		return sightings
 	}
 	known := memory{}
-	in := revise.Input{Sightings: page(), ReadAt: noon, LastRead: func(*events.Sighting) time.Time { return noon }}
+	in := revise.Input{Sightings: page(), ShownAt: noon, LastRead: func(*events.Sighting) time.Time { return noon }}
 	first, err := revise.Decide(in, known)
 	if err != nil {
 		b.Fatal(err)

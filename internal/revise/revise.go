@@ -1,5 +1,5 @@
 // Package revise decides what is news. It compares the sights of a page with what is remembered of each thing, and says
-// which events to publish, as which revisions, and what to remember from then on. It does no I/O beyond asking its memory
+// which events to publish, as which revisions, and what to remember from then on. It does no I/O beyond asking its store
 // and reads no clock: the same input gives the same events with the same ids.
 //
 // The rules: a thing that is read again unchanged is no news. One that changed is its next revision, with the whole
@@ -19,8 +19,8 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// Memory is what is known of an account's entities. It is asked once a page.
-type Memory interface {
+// Store remembers an account's entities. It is asked once a page.
+type Store interface {
 	// Lookup answers probes[i] in out[i].
 	Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error
 }
@@ -29,9 +29,9 @@ type Memory interface {
 type Input struct {
 	Source    string // name of the configured account
 	Sightings []events.Sighting
-	// ReadAt is when the page was asked for, by the server's clock, and Latest the latest that this clock can have shown
-	// when it was answered: what is dated later is dated wrongly, and clamped. Zero Latest means ReadAt.
-	ReadAt, Latest time.Time
+	// ShownAt is when the answer had come that was the page, by the server's clock: what is dated later is dated wrongly, and
+	// is clamped to it.
+	ShownAt time.Time
 	// LastRead returns the last earlier read that covered what s was seen in; zero for none.
 	LastRead func(s *events.Sighting) time.Time
 	// CompleteFrom and CompleteUpTo are what the endpoint had been declared complete for before this page: a new thing
@@ -49,12 +49,12 @@ type Result struct {
 	Puts    []checkpoint.Entry
 	Touched []uint32 // days of all that was known and seen
 
-	Published  map[events.Type]int
-	Unchanged  int // sights that were no news
-	MergeHits  int // entities that a second endpoint showed for the first time
-	TakenOver  int // unchanged, but remembered under an older recipe until now
-	OutOfRank  int // sights older than one already seen
-	Unreadable int // memories that could not be read, and count as none
+	Unchanged int // sights that were no news, for they say what is known, or less
+	MergeHits int // entities that a second endpoint showed for the first time
+	// Unreadable is how many entities, or sights of them, were stored and could not be read. They count as never seen, so that
+	// an old entity may be among Events as revision 1. Damage says what is wrong with the first of them.
+	Unreadable int
+	Damage     error
 }
 
 // Outgoing is an event to publish.
@@ -72,14 +72,10 @@ var recipe = events.Recipe
 
 // Decide applies the rules to a page. An entity may occur in it more than once. The events of the sightings are used and
 // changed.
-func Decide(in Input, memory Memory) (*Result, error) {
+func Decide(in Input, store Store) (*Result, error) {
 	d := decision{Input: in, entities: make(map[string]*entity, len(in.Sightings)), touched: make(map[uint32]bool)}
-	d.Published = make(map[events.Type]int)
-	d.ReadAt = in.ReadAt.UTC().Truncate(time.Millisecond) // as precise as events are
-	if d.Latest = in.Latest.UTC().Truncate(time.Millisecond); in.Latest.IsZero() {
-		d.Latest = d.ReadAt
-	}
-	if err := d.recall(memory); err != nil {
+	d.ShownAt = in.ShownAt.UTC().Truncate(time.Millisecond) // as precise as events are
+	if err := d.recall(store); err != nil {
 		return nil, err
 	}
 	for i := range in.Sightings {
@@ -114,8 +110,8 @@ type entity struct {
 	changed bool
 }
 
-// recall asks the memory for every entity of the page, and for those that are replaced by one.
-func (d *decision) recall(memory Memory) error {
+// recall asks the store for every entity of the page, and for those that are replaced by one.
+func (d *decision) recall(store Store) error {
 	probes := make([]checkpoint.Probe, 0, len(d.Sightings))
 	d.order = make([]string, 0, len(d.Sightings))
 	all := make([]entity, 0, len(d.Sightings)) // superseded ones come on top
@@ -151,7 +147,7 @@ func (d *decision) recall(memory Memory) error {
 		}
 	}
 	found := make([]checkpoint.Found, len(probes))
-	if err := memory.Lookup(probes, found); err != nil {
+	if err := store.Lookup(probes, found); err != nil {
 		return err
 	}
 	for i, f := range found {
@@ -161,13 +157,21 @@ func (d *decision) recall(memory Memory) error {
 		e := d.entities[d.order[i]]
 		e.place = f.Key
 		if known, err := decodeState(f.Value); err != nil {
-			d.Unreadable++
+			d.unreadable(d.order[i], err)
 		} else {
 			e.state = *known
 			d.touched[f.Key.Day] = true
 		}
 	}
 	return nil
+}
+
+// unreadable counts something stored of an entity that cannot be read.
+func (d *decision) unreadable(entity string, err error) {
+	d.Unreadable++
+	if d.Damage == nil {
+		d.Damage = fmt.Errorf("read what is stored of entity %s: %w", entity, err)
+	}
 }
 
 // hashOf returns the part of an entity id by which the entity is remembered.
@@ -195,16 +199,15 @@ func (d *decision) publish(e *entity, s *events.Sighting, event events.Event) {
 	d.content = event.AppendContent(d.content[:0], recipe())
 	event.Head().EventID = events.EventID(event.Head().EntityID, e.revision, d.content)
 	d.Events = append(d.Events, Outgoing{Event: event, Key: key, Negative: e.everNegative})
-	d.Published[event.EventType()]++
 }
 
 // fill writes into the header what the poller, not upstream, says of an event.
 func (d *decision) fill(h *events.Header, revision int64, s *events.Sighting) {
 	h.Source, h.Endpoint = d.Source, string(s.Endpoint)
 	h.Revision, h.Replay = revision, d.Replay
-	h.ObservedTime, h.ChangedBefore, h.ChangedAfter = d.ReadAt, d.ReadAt, nil
-	if h.EventTime.After(d.Latest) {
-		h.EventTime = d.Latest
+	h.ObservedTime, h.ChangedBefore, h.ChangedAfter = d.ShownAt, d.ShownAt, nil
+	if h.EventTime.After(d.ShownAt) {
+		h.EventTime = d.ShownAt
 		h.EventTimeBasis = "clamped:" + h.EventTimeBasis
 	}
 	declared := !h.EventTime.Before(d.CompleteFrom) && !h.EventTime.After(d.CompleteUpTo)
@@ -212,7 +215,7 @@ func (d *decision) fill(h *events.Header, revision int64, s *events.Sighting) {
 	if revision == 1 {
 		return
 	}
-	if before := d.LastRead(s).UTC().Truncate(time.Millisecond); !before.IsZero() && before.Before(d.ReadAt) {
+	if before := d.LastRead(s).UTC().Truncate(time.Millisecond); !before.IsZero() && before.Before(d.ShownAt) {
 		h.ChangedAfter = &before
 	}
 }

@@ -46,13 +46,13 @@ func (m memory) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error 
 
 func newDesk(t *testing.T) *desk {
 	return &desk{t: t, memory: memory{}, key: map[string]string{}, in: revise.Input{
-		Source: "retail", ReadAt: noon, LastRead: func(*events.Sighting) time.Time { return time.Time{} },
+		Source: "retail", ShownAt: noon, LastRead: func(*events.Sighting) time.Time { return time.Time{} },
 	}}
 }
 
 func (d *desk) read(sightings ...events.Sighting) *revise.Result {
 	d.t.Helper()
-	d.in.ReadAt = d.in.ReadAt.Add(time.Minute)
+	d.in.ShownAt = d.in.ShownAt.Add(time.Minute)
 	d.in.Sightings = sightings
 	result, err := revise.Decide(d.in, d.memory)
 	require.NoError(d.t, err)
@@ -122,14 +122,13 @@ func TestFirstSight(t *testing.T) {
 	require.EqualValues(t, 1, h.Revision)
 	require.Equal(t, events.EventID(h.EntityID, 1, o.Event.AppendContent(nil, events.Recipe())), h.EventID)
 	require.Nil(t, h.ChangedAfter)
-	require.Equal(t, d.in.ReadAt, h.ChangedBefore)
-	require.Equal(t, d.in.ReadAt, h.ObservedTime)
+	require.Equal(t, d.in.ShownAt, h.ChangedBefore)
+	require.Equal(t, d.in.ShownAt, h.ObservedTime)
 	require.Equal(t, "retail", h.Source)
 	require.Equal(t, "interactions", h.Endpoint)
 	require.False(t, h.Late)
 	require.False(t, h.Replay)
 	require.Nil(t, h.SupersededBy)
-	require.Equal(t, map[events.Type]int{events.TypeFeedback: 1}, result.Published)
 	require.Empty(t, result.Touched, "putting touches by itself")
 
 	result = d.quiet(thumb("1", "POSITIVE"))
@@ -206,7 +205,7 @@ func TestTimeAheadOfTheServerIsClamped(t *testing.T) {
 	ahead := thumb("1", "POSITIVE")
 	ahead.Event.Head().EventTime = noon.Add(time.Hour)
 	h := d.one(ahead).Event.Head()
-	require.Equal(t, d.in.ReadAt, h.EventTime)
+	require.Equal(t, d.in.ShownAt, h.EventTime)
 	require.Equal(t, "clamped:time", h.EventTimeBasis)
 
 	again := thumb("1", "POSITIVE")
@@ -247,9 +246,9 @@ func TestOlderSightOfARunChangesNothing(t *testing.T) {
 		d.in.KeepSights = keep
 		d.one(step(100, "OPEN"))
 		d.quiet(step(200, "OPEN"))
-		require.Equal(t, 1, d.quiet(step(100, "CLOSED")).OutOfRank)
+		require.Equal(t, 1, d.quiet(step(100, "CLOSED")).Unchanged)
 		d.one(step(200, "CLOSED"))
-		require.Equal(t, 2, d.quiet(step(100, "OPEN"), step(150, "OPEN"), step(200, "CLOSED")).OutOfRank)
+		require.Equal(t, 3, d.quiet(step(100, "OPEN"), step(150, "OPEN"), step(200, "CLOSED")).Unchanged)
 		d.one(step(300, "OPEN"))
 	}
 }
@@ -388,14 +387,14 @@ func TestUpgradePublishesNothing(t *testing.T) {
 	revise.SetRecipe(t, 1)
 	d.read(page(str("edited"), "POSITIVE")...)
 	revise.SetRecipe(t, 2)
-	require.Equal(t, 4, d.quiet(page(str("edited"), "POSITIVE")...).TakenOver)
-	require.Zero(t, d.quiet(page(str("edited"), "POSITIVE")...).TakenOver)
+	require.Len(t, d.quiet(page(str("edited"), "POSITIVE")...).Puts, 3, "all are taken over to the new recipe")
+	require.Empty(t, d.quiet(page(str("edited"), "POSITIVE")...).Puts)
 	revise.SetRecipe(t, 3)
 	require.Len(t, d.read(page(str("again"), "NEGATIVE")...).Events, 3, "what changed meanwhile is news under any recipe")
 	d.quiet(page(str("again"), "NEGATIVE")...)
 }
 
-func TestMemoryThatCannotBeReadCountsAsNone(t *testing.T) {
+func TestEntityThatCannotBeReadCountsAsNew(t *testing.T) {
 	d := newDesk(t)
 	d.one(thumb("1", "POSITIVE"))
 	for key := range d.memory {
@@ -403,6 +402,7 @@ func TestMemoryThatCannotBeReadCountsAsNone(t *testing.T) {
 	}
 	result := d.read(thumb("1", "POSITIVE"))
 	require.Equal(t, 1, result.Unreadable)
+	require.ErrorContains(t, result.Damage, thumb("1", "POSITIVE").Event.Head().EntityID)
 	require.Len(t, result.Events, 1)
 	require.EqualValues(t, 1, result.Events[0].Event.Head().Revision)
 	d.quiet(thumb("1", "POSITIVE"))
@@ -436,7 +436,7 @@ func TestWithTheCheckpoint(t *testing.T) {
 	d := newDesk(t)
 	d.in.KeepSights = true
 	for i, want := range []int{4, 0, 0} {
-		d.in.ReadAt = d.in.ReadAt.Add(time.Minute)
+		d.in.ShownAt = d.in.ShownAt.Add(time.Minute)
 		d.in.Sightings = []events.Sighting{
 			thumb("1", "POSITIVE"), summary(events.Interactions, "1", str("text"), nil),
 			session(events.CallDetails, "", "A"), summary(events.Conversations, "1", str("text"), str("edited")),
@@ -445,7 +445,7 @@ func TestWithTheCheckpoint(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, result.Events, want, "read %d", i)
 		require.NoError(t, s.Commit(checkpoint.Changes{
-			Account: account, Seen: d.in.ReadAt, Puts: result.Puts, Touched: result.Touched,
+			Account: account, Seen: d.in.ShownAt, Puts: result.Puts, Touched: result.Touched,
 		}))
 		s.Reopen(t)
 	}

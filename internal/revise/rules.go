@@ -13,7 +13,7 @@ func (d *decision) see(e *entity, s *events.Sighting) {
 		d.Unchanged++
 		return
 	case e.outranked(s):
-		d.OutOfRank++
+		d.Unchanged++
 		return
 	case s.Rank != e.rank:
 		// Also without any news: from now on an older sight must not come through.
@@ -58,7 +58,6 @@ func (d *decision) seeShared(e *entity, s *events.Sighting) {
 		d.Unchanged++
 		if before.recipe != recipe() {
 			// The endpoint says what it said before. What this build reads in it beyond that is no news.
-			d.TakenOver++
 			e.settle(d.merge(e, s))
 		}
 		return
@@ -78,7 +77,6 @@ func (d *decision) compare(e *entity, s *events.Sighting, event events.Event) {
 	if e.revision > 0 && e.hash == events.ContentHash(event, e.recipe) {
 		d.Unchanged++
 		if e.recipe != recipe() {
-			d.TakenOver++
 			e.settle(event)
 		}
 		return
@@ -102,9 +100,11 @@ func (e *entity) rememberKey(first events.Event, shared bool) {
 
 // merge keeps the sight, and returns what all endpoints together say.
 func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
-	d.Unreadable += e.keep(sight{
+	for range e.keep(sight{
 		endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), body: encodeSight(s.Event),
-	})
+	}) {
+		d.unreadable(s.Event.Head().EntityID, errState)
+	}
 	e.changed = true
 	merged := s.Event
 	for _, other := range e.sights {
@@ -122,7 +122,7 @@ func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
 func (d *decision) recallSight(s *events.Sighting, seen sight) events.Event {
 	event, err := decodeSight(s.Event.EventType(), s.Event.Head(), seen.body)
 	if err != nil {
-		d.Unreadable++
+		d.unreadable(s.Event.Head().EntityID, err)
 		return nil
 	}
 	return event
@@ -144,7 +144,9 @@ func (d *decision) supersede(old *entity, s *events.Sighting) {
 func (d *decision) lastOf(old *entity, s *events.Sighting) events.Event {
 	var last events.Event
 	var from events.Endpoint
-	d.Unreadable += old.unfold()
+	for range old.unfold() {
+		d.unreadable(s.Supersedes, errState)
+	}
 	for _, seen := range old.sights {
 		switch event := d.recallSight(s, seen); {
 		case event == nil:

@@ -45,7 +45,7 @@ func TestUpgradeThatReadsMoreFields(t *testing.T) {
 			m := &single{value: older.encode()}
 			read := func(s events.Sighting) *Result {
 				result, err := Decide(Input{
-					Sightings: []events.Sighting{s}, ReadAt: at, KeepSights: true,
+					Sightings: []events.Sighting{s}, ShownAt: at, KeepSights: true,
 					LastRead: func(*events.Sighting) time.Time { return time.Time{} },
 				}, m)
 				require.NoError(t, err)

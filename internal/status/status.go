@@ -45,6 +45,9 @@ type Account struct {
 	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null until the API has been heard
 	Endpoints []Endpoint `json:"endpoints"`
 	Jobs      []Job      `json:"jobs,omitempty"` // backfills, the newest first
+	// UnreadableEntities is how many stored entities could not be read since the start. They count as new: what was published of
+	// them before is published again as revision 1.
+	UnreadableEntities int64 `json:"unreadable_entities"`
 }
 
 // Job is a range of time that somebody asked for.

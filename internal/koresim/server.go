@@ -32,7 +32,7 @@ type Server struct {
 	injected map[events.Endpoint][]Fault
 	faults   Faults
 	requests uint64
-	flying   map[string]int
+	visits   map[string]map[*visit]bool // by account and endpoint
 	stats    Stats
 	tracks   map[trackKey]*track
 }
@@ -49,7 +49,7 @@ func New(cfg Config) (*Server, error) {
 		tokens:   map[string]time.Time{},
 		injected: map[events.Endpoint][]Fault{},
 		faults:   w.cfg.Faults,
-		flying:   map[string]int{},
+		visits:   map[string]map[*visit]bool{},
 		stats:    newStats(),
 		tracks:   map[trackKey]*track{},
 	}, nil
@@ -62,6 +62,7 @@ type reply struct {
 	body   []byte
 	fault  Fault
 	endure time.Duration // how long a hanging or slow answer takes
+	leave  func()        // to be called when the answer goes out
 }
 
 // refusal is an answer other than 200.
@@ -89,7 +90,7 @@ func (s *Server) clock() time.Time { return s.cfg.Clock().Add(s.cfg.Skew) }
 // answer handles one request up to the moment when the answer would go out.
 func (s *Server) answer(r *http.Request) (rep reply) {
 	now := s.cfg.Clock()
-	rep = reply{status: http.StatusOK, header: http.Header{}}
+	rep = reply{status: http.StatusOK, header: http.Header{}, leave: func() {}}
 	rep.header.Set("Content-Type", "application/json; charset=utf-8")
 	rep.header.Set("Date", s.clock().UTC().Format(http.TimeFormat))
 	call, err := s.route(r)
@@ -102,7 +103,7 @@ func (s *Server) answer(r *http.Request) (rep reply) {
 		}()
 	}
 	if err == nil {
-		defer s.inFlight(call)()
+		rep.leave = s.enter(r.Context(), call)
 		if err = s.authorize(r, call); err == nil {
 			err = s.admit(call, now, rep.header)
 		}
@@ -180,20 +181,6 @@ func (s *Server) route(r *http.Request) (*call, *refusal) {
 	return c, nil
 }
 
-// inFlight notes that a request is being answered and returns what ends it.
-func (s *Server) inFlight(c *call) func() {
-	key := c.account.ID + "/" + string(c.endpoint)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.flying[key]++
-	s.stats.MaxInFlight = max(s.stats.MaxInFlight, s.flying[key])
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.flying[key]--
-	}
-}
-
 // admit keeps the budget: RequestsPerMinute arrivals in any sliding minute. Refused requests do not count.
 func (s *Server) admit(c *call, now time.Time, header http.Header) *refusal {
 	s.mu.Lock()
@@ -235,7 +222,7 @@ func decodeBody(r *http.Request, v any) *refusal {
 	if r.Body == nil {
 		return nil
 	}
-	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	b, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	if err != nil {
 		return refuse(http.StatusBadRequest, "body", "Unreadable body")
 	}

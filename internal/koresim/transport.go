@@ -11,18 +11,26 @@ import (
 	"time"
 )
 
-const drops = 20 // that a slow body comes in
+const (
+	drops   = 20      // that a slow body comes in
+	maxBody = 1 << 20 // bytes of a request
+)
 
 // ServeHTTP answers over a real connection, and breaks it where a fault says so. What cannot be written is nobody's loss:
 // the client has gone, or learns it from its end of the connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody)) // until it is read, net/http does not notice that the client goes
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
 	rep := s.answer(r)
-	switch rep.fault {
-	case FaultTimeout:
+	if rep.fault == FaultTimeout {
 		_ = wait(r.Context(), rep.endure) // reset either way
-		reset(w)
-		return
-	case FaultReset, FaultDropped:
+	}
+	rep.leave()
+	switch rep.fault {
+	case FaultTimeout, FaultReset, FaultDropped:
 		reset(w)
 		return
 	}
@@ -86,15 +94,18 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 		asked.Body = io.NopCloser(bytes.NewReader(b))
 	}
 	rep := d.s.answer(asked)
+	var ended error
+	if rep.fault == FaultTimeout {
+		ended = wait(ctx, rep.endure)
+	}
+	rep.leave()
+	if ended != nil {
+		return nil, ended
+	}
 	broken := &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
 	var body io.Reader = bytes.NewReader(rep.body)
 	switch rep.fault {
-	case FaultTimeout:
-		if err := wait(ctx, rep.endure); err != nil {
-			return nil, err
-		}
-		return nil, broken
-	case FaultReset, FaultDropped:
+	case FaultTimeout, FaultReset, FaultDropped:
 		return nil, broken
 	case FaultHalfBody:
 		body = io.MultiReader(bytes.NewReader(rep.body[:len(rep.body)/2]), failing{io.ErrUnexpectedEOF})

@@ -17,18 +17,15 @@ build: ## bin/poller; RELEASE=1.2.3 names the version
 test seeds full kafka-test lint fuzz: export GOGC := 400
 test seeds full kafka-test lint fuzz: export GOMEMLIMIT := 8GiB
 
-# Hours and weeks of simulated time are too slow under the race detector; the rest of their packages is not.
-SLOW := ^TestAccount(FirstRead|TenThousandADay|WithTwoHundredBots|ReadsAYear|ReadsEveryProfile|CatchesUpAfterAnOutage|SurvivesBeingKilled|WithWrongClocks|HoldsWhatCannotBeDelivered|StartedAgainPublishesNothing|FinishesTheBatchInHand)$$|^TestJob(OverForgottenTime|IsReadOnceThroughDeaths)$$|^TestSmall(Week|Windows|Killed|Group|Stop|Backfill|CheckpointTopicLost)$$|^TestEveryTransactionError$$|^TestYearOfChurn$$|^TestSimulation
-
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
-	go test $(RACE) -short -timeout 20m -skip '$(SLOW)' ./...
-	go test -short -timeout 20m -run '$(SLOW)' ./internal/poll/... ./internal/e2e ./internal/kafka ./internal/journal
+	go test $(RACE) -short -timeout 20m ./...
+	$(if $(RACE),go test -short -timeout 20m $$(.ci/slow))
 	@echo
 	@echo 'Left out here: full sizes (make full), tests on Apache Kafka and a real schema registry (make kafka-test, needs Java 17'
 	@echo 'and Maven), the Helm chart (make chart), linting (make lint), fuzzing (make fuzz).$(if $(RACE),, No C compiler: ran without the race detector.)'
 
 seeds: ## full size where that takes a minute: 10,000 seeds of page shifts, splits, intervals and plans among it
-	.ci/test -timeout 20m $$(git grep -l 'testing.Short()' -- '*_test.go' ':!internal/poll/*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+	.ci/test -timeout 20m $$(git grep -lE 'testing\.Short\(\)|testsize\.Pick\(' -- '*_test.go' ':!internal/poll/*' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 	.ci/test -timeout 20m ./internal/poll/... -run 'Pass|Tail|AgainstModel|^TestPlan'
 
 full: ## the same at full size, without the race detector; says what was skipped

@@ -15,6 +15,7 @@ import (
 
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/testsize"
 )
 
 // run runs a command of the real binary to its end.
@@ -39,6 +40,7 @@ func (s *setup) command(t *testing.T, binary string, args ...string) *exec.Cmd {
 }
 
 func TestSmallBackfill(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // quiet is a centre in which little happens, and nothing more soon.
@@ -73,6 +74,7 @@ func (p *inside) reads(t *testing.T, account string) {
 // The checkpoint topic is deleted, cut off, or of an account there is nothing left: it is found, said with the command that helps, no
 // other account stops, and after the command reading goes on, with nothing lost. The disk may be there or not.
 func TestSmallCheckpointTopicLost(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	for name, test := range map[string]struct {
 		damage func(t *testing.T, admin *kadm.Client, topic string, partition int32)

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/testsize"
 )
 
 // Three replicas share the accounts. Every few seconds one is killed, or stopped like a machine that sleeps, or asked to stop, and
@@ -22,6 +23,7 @@ func TestKafkaGroup(t *testing.T) {
 }
 
 func TestSmallGroup(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	group(t, embedded(t), 4, 2)
 }

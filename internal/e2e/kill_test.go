@@ -11,6 +11,7 @@ import (
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kafka/kafkaread"
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/testsize"
 )
 
 // The real binary is killed in the midst of what it does and started again. Nothing is lost. Without transactions, what is repeated
@@ -28,6 +29,7 @@ func TestKafkaKilled(t *testing.T) {
 }
 
 func TestSmallKilled(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {

@@ -14,11 +14,13 @@ import (
 	"agentassist-poller/internal/faultpoint"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/testsize"
 )
 
 // Asked to stop, the real binary ends in order and in time whatever it is doing: before it has found Kafka, while it takes over,
 // while it reads, while Kafka does not answer. Asked twice, it ends at once. What it leaves is taken up.
 func TestSmallStop(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{

@@ -10,6 +10,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/testsize"
 )
 
 // A week of history and live traffic are read in every profile, through passing faults; the topics must hold what happened,
@@ -34,6 +35,7 @@ const (
 )
 
 func TestSmallWeek(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	week(t, embedded(t), koresim.Profiles()[0], 30)
 }

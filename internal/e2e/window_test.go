@@ -15,11 +15,13 @@ import (
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kafka/kafkaread"
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/testsize"
 )
 
 // Windows that a consumer closes by offsets alone stay closed, while conversations go on, are edited late and shift from page to
 // page, requests fail, and the poller is killed in the middle of it.
 func TestSmallWindows(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {

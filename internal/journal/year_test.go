@@ -11,6 +11,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 	"agentassist-poller/internal/journal"
+	"agentassist-poller/internal/testsize"
 )
 
 // sizes adds up a topic in which only the last record of each key is kept, as compaction leaves it. A record is counted with
@@ -51,6 +52,7 @@ func (s *sizes) write(records []journal.Record, now time.Time) {
 // A year of a thousand segments a day, each edited twice within a week, forgotten five weeks after: the topic never holds
 // twice of what is alive, which is counted without any overhead of the journal: keys and values as the store has them.
 func TestYearOfChurn(t *testing.T) {
+	testsize.Slow(t)
 	for name, c := range map[string]struct{ days, segments, batches int }{
 		"a thousand a day":     {365, 1000, 8},
 		"ten a day":            {365, 10, 2},

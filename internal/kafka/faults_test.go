@@ -21,11 +21,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/testsize"
 )
 
 // Whatever a broker answers to a step of a transaction, the batch is there once in the end, whole: events, the
 // compacted copies, watermark and checkpoint. The table says what that takes: nothing, taking the partition over again, or a person who is told what to do.
 func TestEveryTransactionError(t *testing.T) {
+	testsize.Slow(t)
 	before4 := []kgo.Opt{kgo.MaxVersions(kversion.V3_8_0())} // brokers that are told of partitions before they get records
 	requests := []struct {
 		name    string

@@ -11,16 +11,18 @@ import (
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // Two hundred bots in one account, five of them busy, within 60 requests a minute. The busy ones stay within two poll
 // intervals; the idle ones are looked at with what is left, as often as status says; one that wakes up is found through the
 // account-wide endpoint long before it would be its turn.
 func TestAccountWithTwoHundredBots(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		const bots, busy, sleeper = 200, 5, 150
-		warmUp, span := 100*time.Minute, pick(40*time.Minute, 4*time.Hour)
+		warmUp, span := 100*time.Minute, testsize.Pick(40*time.Minute, 4*time.Hour)
 		wakes := now.Add(warmUp + 5*time.Minute)
 		var mu sync.Mutex
 		looks, longest := map[string]time.Time{}, map[string]time.Duration{}

@@ -15,6 +15,7 @@ import (
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // small is a world in which little happens.
@@ -31,6 +32,7 @@ func quickSweeps(o *poll.Options) {
 // Stopped and started at any moment, with as much to do as the budget allows: the server's minute is never broken. Left alone
 // then, with more budget than its slow endpoint can use, the account catches up on all of it.
 func TestAccountSurvivesBeingKilled(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		world := small(21)
@@ -38,7 +40,7 @@ func TestAccountSurvivesBeingKilled(t *testing.T) {
 		r := newRig(t, world, quickSweeps)
 		r.options.RequestsPerMinute = 30
 		r.latency = usual
-		for i := range pick(60, 200) {
+		for i := range testsize.Pick(60, 200) {
 			r.start()
 			r.runFor(time.Duration(7+i%13)*time.Second+time.Duration(i*37%1000)*time.Millisecond, time.Minute, nil)
 			r.stop()
@@ -60,6 +62,7 @@ func TestAccountSurvivesBeingKilled(t *testing.T) {
 // Killed without transactions, with a batch published in whole, in part or not at all, the account finishes that batch before it looks
 // at anything: what comes twice is the same, and what has changed meanwhile comes after it, with the next revision.
 func TestAccountFinishesTheBatchInHand(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		world := small(28)
@@ -73,7 +76,7 @@ func TestAccountFinishesTheBatchInHand(t *testing.T) {
 			}
 			return rnd.IntN(events + 1), true
 		}
-		kills := pick(60, 300)
+		kills := testsize.Pick(60, 300)
 		for range kills {
 			r.start()
 			require.ErrorIs(t, <-r.done, errKilled)
@@ -93,6 +96,7 @@ func TestAccountFinishesTheBatchInHand(t *testing.T) {
 
 // A second run over the same time publishes nothing, whatever was learned by the first.
 func TestAccountStartedAgainPublishesNothing(t *testing.T) {
+	testsize.Slow(t)
 	for _, profile := range koresim.Profiles() {
 		t.Run(profile.Name, func(t *testing.T) {
 			t.Parallel()
@@ -122,6 +126,7 @@ func TestAccountStartedAgainPublishesNothing(t *testing.T) {
 
 // The API is away for hours: all that happened is caught up.
 func TestAccountCatchesUpAfterAnOutage(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, small(23), quickSweeps)
@@ -148,6 +153,7 @@ func TestAccountCatchesUpAfterAnOutage(t *testing.T) {
 
 // Our clock is hours off, or answers say so of the server's: nothing is lost, and nothing is called complete too early.
 func TestAccountWithWrongClocks(t *testing.T) {
+	testsize.Slow(t)
 	clock := koresim.Faults{Rate: 0.3, Kinds: []koresim.Fault{koresim.FaultClock}}
 	for name, test := range map[string]struct {
 		ahead  time.Duration // the world's clock of ours
@@ -191,6 +197,7 @@ func TestAccountWithWrongClocks(t *testing.T) {
 
 // Kafka is away: what was read is held, status tells, and no request is spent; then all goes on.
 func TestAccountHoldsWhatCannotBeDelivered(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, small(26), quickSweeps)

@@ -30,6 +30,7 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/secret"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // A rig is an account that reads a simulated contact centre in simulated time: the real client, without sockets, the real
@@ -521,24 +522,17 @@ func (noObserver) Published(string, events.Endpoint, events.Type, int)      {}
 func (noObserver) Entities(string, events.Endpoint, int, int, int)          {}
 func (noObserver) Freshness(events.Endpoint, time.Duration)                 {}
 
-// pick returns a thing by a size of the test: the small one with -short.
-func pick[T any](small, full T) T {
-	if testing.Short() {
-		return small
-	}
-	return full
-}
-
 // quickTiers make sweeps come round within minutes, so that a short run sees late edits.
 var quickTiers = []plan.Tier{{Within: 2 * time.Hour, Every: 2 * time.Minute}, {Within: 7 * timeline.Day, Every: 10 * time.Minute}}
 
 // Every profile of the API, with faults: nothing is lost, repeated or wrong, and no watermark promises what comes later.
 func TestAccountReadsEveryProfile(t *testing.T) {
+	testsize.Slow(t)
 	for _, profile := range koresim.Profiles() {
 		t.Run(profile.Name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, func(t *testing.T) {
-				span := pick(time.Hour, 6*time.Hour)
+				span := testsize.Pick(time.Hour, 6*time.Hour)
 				world := koresim.Config{
 					Seed: 5, Start: now.Add(-2 * time.Hour), End: now.Add(span), Bots: 2, SegmentsPerDay: 1000, Profile: profile,
 					RequestsPerMinute: 240, Faults: koresim.Faults{Rate: 0.05, Seed: 3}, EmailOpen: time.Hour,

@@ -14,6 +14,7 @@ import (
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // warm makes a rig whose account has read all history of the world, with no budget to keep to, and then goes on within the
@@ -40,9 +41,10 @@ func warm(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig {
 // 10,000 segments a day on all four endpoints within 60 requests a minute: the budget holds, new rows come within two poll
 // intervals, nothing is lost, and every edit is seen as soon as status says.
 func TestAccountTenThousandADay(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		history, span := pick(5*time.Hour, 4*timeline.Day), pick(25*time.Minute, 6*time.Hour)
+		history, span := testsize.Pick(5*time.Hour, 4*timeline.Day), testsize.Pick(25*time.Minute, 6*time.Hour)
 		world := koresim.Config{
 			Seed: 11, Start: now.Add(-history), Bots: 1, SegmentsPerDay: 10_000, RequestsPerMinute: 60, Track: true,
 			EmailOpen: 6 * time.Hour,
@@ -136,6 +138,7 @@ func tierOf(tiers []plan.Tier, age time.Duration) int {
 
 // The first read of history takes hardly more requests than it must, whatever `offset` counts and in whatever order rows come.
 func TestAccountFirstRead(t *testing.T) {
+	testsize.Slow(t)
 	newestFirst := map[events.Endpoint]bool{events.InteractionDetails: true, events.CallDetails: true}
 	for name, profile := range map[string]koresim.Profile{
 		"pages":             {Descending: newestFirst},
@@ -156,7 +159,7 @@ func TestAccountFirstRead(t *testing.T) {
 
 func firstRead(t *testing.T, profile koresim.Profile) {
 	const days = 10
-	perDay := pick(1_000, 10_000)
+	perDay := testsize.Pick(1_000, 10_000)
 	world := koresim.Config{
 		Seed: 3, Start: now.Add(-days * timeline.Day), End: now.Add(-2 * time.Hour), Bots: 1, SegmentsPerDay: perDay, Quiet: true,
 		RequestsPerMinute: -1, EmailOpen: time.Hour, Profile: profile,
@@ -191,10 +194,11 @@ func firstRead(t *testing.T, profile koresim.Profile) {
 
 // A year of history at low volume.
 func TestAccountReadsAYear(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		world := koresim.Config{
-			Seed: 4, Start: now.Add(-365 * timeline.Day), End: now.Add(-3 * time.Hour), Bots: 1, SegmentsPerDay: pick(3, 40),
+			Seed: 4, Start: now.Add(-365 * timeline.Day), End: now.Add(-3 * time.Hour), Bots: 1, SegmentsPerDay: testsize.Pick(3, 40),
 			RequestsPerMinute: 600, EmailOpen: time.Hour,
 		}
 		r := newRig(t, world, func(o *poll.Options) { o.Retention = 400 * timeline.Day })

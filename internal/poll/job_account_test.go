@@ -12,6 +12,7 @@ import (
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // jobOver is a job for all that the rig reads.
@@ -43,7 +44,8 @@ func slowLooks(o *poll.Options) {
 // A range before the beginning is read within the budget and published once, through deaths at any moment, while new rows are
 // read as before; a second job for the same range publishes nothing.
 func TestJobIsReadOnceThroughDeaths(t *testing.T) {
-	for _, profile := range pick(koresim.Profiles()[:2], koresim.Profiles()) {
+	testsize.Slow(t)
+	for _, profile := range testsize.Pick(koresim.Profiles()[:2], koresim.Profiles()) {
 		t.Run(profile.Name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, func(t *testing.T) {
@@ -126,6 +128,7 @@ func TestJobUpToTheBeginningExtendsIt(t *testing.T) {
 
 // Time that was read and is not remembered any more is read again only on purpose, and its events say so.
 func TestJobOverForgottenTime(t *testing.T) {
+	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		world := small(63)

@@ -13,6 +13,7 @@ import (
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/poll/timeline/timelinetest"
+	"agentassist-poller/internal/testsize"
 )
 
 // A simulation plays one account against a model of the API in simulated time: only how many rows start when, how long
@@ -56,14 +57,6 @@ type simPass struct {
 	pages   int             // of the window in hand
 	readAt  time.Time
 	read    []timeline.Span
-}
-
-// pick returns the small size with -short, else the full one.
-func pick[T any](small, full T) T {
-	if testing.Short() {
-		return small
-	}
-	return full
 }
 
 const simEdge = 2 * time.Second
@@ -396,8 +389,9 @@ func (s *simulation) logRequests(since time.Duration) {
 // One bot, 10,000 rows a day on each of the four endpoints, 60 requests a minute, a week of history that was read in one
 // go a moment ago, so that all of it wants to be swept at the same time.
 func TestSimulationTenThousandADay(t *testing.T) {
+	testsize.Slow(t)
 	now := base.Add(7*timeline.Day + 9*time.Hour)
-	length := pick(2*time.Hour, 14*time.Hour)
+	length := testsize.Pick(2*time.Hour, 14*time.Hour)
 	end := now.Add(length)
 	s := newSimulation(t, 1, now)
 	for _, e := range events.Endpoints() {
@@ -450,8 +444,9 @@ func TestSimulationTenThousandADay(t *testing.T) {
 // 200 bots in one account, five of them busy: the busy ones stay within two poll intervals, the idle ones are looked at with
 // what is left over and never further apart than stated, and one that wakes up is found through the account-wide endpoint.
 func TestSimulationTwoHundredBots(t *testing.T) {
+	testsize.Slow(t)
 	now := base.Add(9 * time.Hour)
-	length := pick(80*time.Minute, 5*time.Hour)
+	length := testsize.Pick(80*time.Minute, 5*time.Hour)
 	end := now.Add(length)
 	s := newSimulation(t, 2, now)
 	s.add(events.InteractionDetails, "", now, end, 0)
@@ -515,6 +510,7 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 // The first read of 100,000 rows of history costs at most 1.05 times the fewest possible requests on interactions, and 1.3 on the
 // analytics endpoints, whatever offset counts. Until that is known a window must fit on one page, and chance alone costs 1.25.
 func TestSimulationFirstRead(t *testing.T) {
+	testsize.Slow(t)
 	now := base.Add(70 * timeline.Day)
 	for name, tt := range map[string]struct {
 		endpoint events.Endpoint
@@ -530,7 +526,7 @@ func TestSimulationFirstRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var worst, sum float64
-			seeds := pick(5, tt.seeds)
+			seeds := testsize.Pick(5, tt.seeds)
 			for seed := range uint64(seeds) {
 				s := newSimulation(t, seed, now)
 				s.policy.Tiers = nil // sweeps are counted elsewhere

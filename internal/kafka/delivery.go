@@ -12,7 +12,7 @@ import (
 type Delivery interface {
 	// Deliver publishes a batch and records it. It returns nil only when all of it is in Kafka and its Recording has
 	// committed; on an error, errors.As finds what to do: an error with Retryable() true may be repeated. After one with
-	// false, a person has something to do, and the publisher must be opened anew: the client holds on to some of these errors.
+	// false, a person has something to do, and the publisher must be opened again: the client holds on to some of these errors.
 	//
 	// Repeating means calling Deliver with the same *Batch, unchanged: what Kafka has acknowledged is not sent again,
 	// and what is still on its way is waited for. Of a batch that was given up, nobody knows what is in Kafka.

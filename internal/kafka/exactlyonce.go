@@ -81,8 +81,8 @@ func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 }
 
 // transact publishes the batch in a transaction, and returns the offset after its last record on the checkpoint topic, 0 if it has
-// none there. Records that Kafka refuses are found in transactions that are aborted, and become dead letters in the next one: it has
-// none of those, or finds more.
+// none there. Records that Kafka refuses are found in transactions that are aborted, and become dead letters in the next one, which
+// then has no such records, or finds more of them.
 func (d *exactlyOnce) transact(ctx context.Context, b *Batch) (next int64, err error) {
 	for {
 		faultpoint.Reach(faultpoint.BeforeBegin)

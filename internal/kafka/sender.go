@@ -14,11 +14,11 @@ import (
 
 // sender publishes batches. It is what both kinds of delivery have in common: they differ in what they put around it.
 type sender struct {
-	client  *kgo.Client
-	encoder *Encoder
-	timeout time.Duration
-	metrics *Metrics
-	alone   bool // it has the client to itself: once a batch is handed over, nothing more is to be waited for
+	client    *kgo.Client
+	encoder   *Encoder
+	timeout   time.Duration
+	metrics   *Metrics
+	exclusive bool // no other batch shares this client, so flush instead of lingering
 
 	// What is handed to the client lives as long as the sender, not as long as the call that handed it over:
 	// cancelling one batch would fail those of others that share a partition with it.
@@ -44,8 +44,8 @@ func (s *sender) produce(ctx context.Context, o *outbox, letters []*letter) erro
 	for _, l := range letters {
 		s.client.Produce(s.ctx, &l.record, func(_ *kgo.Record, err error) { o.answered(l, err) })
 	}
-	if s.alone {
-		_ = s.client.Flush(ctx) // without it the client lingers; it ends as ctx does
+	if s.exclusive {
+		_ = s.client.Flush(ctx) // it ends as ctx does
 	}
 	return o.wait(ctx)
 }

@@ -81,7 +81,7 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 		topic: p.Topics.Checkpoint(), busy: make(chan struct{}, 1), next: end + 1,
 		signed: func(ctx context.Context, from int64) (bool, error) { return p.signed(ctx, partition, from) },
 	}
-	delivery.alone = true
+	delivery.exclusive = true
 	delivery.confirmed.Store(&asked)
 	return &Shard{
 		Delivery: delivery, Partition: partition, Start: start, End: end, publisher: p, confirmed: &delivery.confirmed,

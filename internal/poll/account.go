@@ -141,8 +141,8 @@ type Account struct {
 	loops  map[events.Endpoint]*loop // of the endpoints that are read
 	intent *intent                   // what the process before was publishing when it ended; nil for nothing
 
-	// publishing is held by whoever decides, publishes and records, as one step: two endpoints that see the same thing at the same
-	// time must not both call it new.
+	// publishing is held by the goroutine that decides, publishes and records, as one step: two endpoints that show the same entity
+	// at the same time must not both call it new.
 	publishing chan struct{}
 	abandoned  bool // a batch, whose outcome is not known; guarded by publishing
 

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// carefulClock is the server's clock as an account may rely on it. What is read up to now counts as read, so a clock that is
-// believed too early loses rows: it is our own until the server's is known, goes back at once when the server's does, and ahead
-// by more than a hair only when the server has kept saying so for a while. One of several servers with a wrong clock then only
-// keeps the account behind.
+// carefulClock is the server's clock as an account may rely on it. What is read up to now counts as read, so that a clock that is
+// ahead of the server's loses rows. It is our own clock until the server's is known. It goes back at once when the server's does, and
+// ahead by more than 2 s only after the server has insisted for two minutes: if one of several servers has a wrong clock, the account
+// is only kept behind.
 type carefulClock struct {
 	API
 

@@ -7,9 +7,9 @@ import (
 	"agentassist-poller/internal/kafka"
 )
 
-// intent is what is recorded of a batch before it is published without transactions, together with the entities as they are
-// after it. Whatever a crash leaves of the batch on Kafka, the next process publishes it again, and only then decides on anything: a
-// version of a thing that somebody may have read is never forgotten, nor is its number given to another one.
+// intent is the write-ahead record of a batch in at-least-once mode: its records. The entities are recorded with it as they will be
+// after the batch. Whatever a crash leaves of the batch on Kafka, the next process publishes it again before it decides on anything: a
+// revision that a consumer may have read is never forgotten, and its number never given to another.
 type intent struct {
 	unit    string // whose offsets it moves, by its progressName; empty for none
 	records kafka.Intent
@@ -29,7 +29,7 @@ func decodeIntent(record []byte) (*intent, error) {
 	return &intent{string(unit), records}, nil
 }
 
-// finishIntent publishes the batch that the process before had in hand when it ended, if it had one.
+// finishIntent publishes the batch that the process before was publishing when it ended, if there is one.
 func (a *Account) finishIntent(ctx context.Context) error {
 	if a.intent == nil {
 		return nil

@@ -115,7 +115,7 @@ func encodeVersioned[T any](body T) ([]byte, error) {
 	return value, nil
 }
 
-// JobRecord is what a record of the topic of jobs says. Both are nil for a record that is none of ours.
+// JobRecord is what a record of the topic of jobs says. Both are nil for a record of another kind.
 type JobRecord struct {
 	ID       string
 	Job      *Job
@@ -177,7 +177,7 @@ func decodeVersioned[T any](value []byte) (*T, error) {
 	return body, nil
 }
 
-// Validate returns what is wrong with the job itself, whoever is to run it.
+// Validate returns what is wrong with the job by itself, without regard to the account.
 func (j *Job) Validate() error {
 	switch {
 	case !jobID.MatchString(j.ID):
@@ -215,7 +215,7 @@ func (j *Job) wants(u *unit) bool {
 	return len(j.Bots) == 0 || u.Bot == "" || slices.Contains(j.Bots, u.Bot) || slices.Contains(j.Bots, u.botName)
 }
 
-// unitJob is what a unit remembers of a job. It is recorded with the unit's progress, so that whoever reads the account next
+// unitJob is what a unit remembers of a job. It is recorded with the unit's progress, so that the next owner of the account
 // goes on with it.
 type unitJob struct {
 	ID   string    `json:"id"`

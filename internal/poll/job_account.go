@@ -33,7 +33,7 @@ func newAccountJobs() accountJobs {
 	return accountJobs{offered: map[string]Job{}, news: make(chan struct{}, 1), said: map[string]time.Time{}}
 }
 
-// again has the offers looked through once more.
+// again has takeJobs go through the offers once more.
 func (j *accountJobs) again() {
 	select {
 	case j.news <- struct{}{}:
@@ -41,8 +41,8 @@ func (j *accountJobs) again() {
 	}
 }
 
-// Offer hands a job to the account, which takes or refuses it as soon as it can. It does not wait for that. To offer a job again
-// does no harm.
+// Offer hands a job to the account, which takes or refuses it as soon as it can. Offer does not wait for that, and may be called
+// again with the same job.
 func (a *Account) Offer(job Job) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -67,8 +67,8 @@ func (a *Account) takeJobs(ctx context.Context) error {
 	}
 }
 
-// takeOffers takes or refuses the jobs that were offered and are not taken by all units that they are for. What is remembered of
-// them and what is said of them go out as one batch.
+// takeOffers takes or refuses the jobs that were offered and that some unit has not taken yet. What the units record of them and the
+// progress that is published of them are one batch.
 func (a *Account) takeOffers(ctx context.Context) error {
 	unlock := a.lockPublishing(ctx)
 	if unlock == nil {
@@ -116,7 +116,7 @@ func (a *Account) takeOffers(ctx context.Context) error {
 	return nil
 }
 
-// take gives a job to the units that it is for and that do not have it yet, or says why it is refused.
+// take gives a job to the units that it is for and that do not have it yet. It returns these units, or why the job is refused.
 func (a *Account) take(job *Job) (units []*unit, reason string) {
 	if reason := a.unknown(job); reason != "" {
 		return nil, reason
@@ -158,12 +158,12 @@ func (a *Account) take(job *Job) (units []*unit, reason string) {
 	return units, ""
 }
 
-// remembered is since when what was seen is remembered for long enough.
+// remembered returns the oldest time of a read that a job may still rely on: what was read before is forgotten soon, or already.
 func (a *Account) remembered(now time.Time) time.Time {
 	return now.Add(a.cfg.Retention/marginPart - a.cfg.Retention)
 }
 
-// unknown says which name in a job is none here.
+// unknown returns which name in the job is not known to this account, or "".
 func (a *Account) unknown(job *Job) string {
 	for _, e := range job.Endpoints {
 		if _, ok := a.cfg.Endpoints[e]; !ok {
@@ -181,8 +181,8 @@ func (a *Account) unknown(job *Job) string {
 	return ""
 }
 
-// jobSteps counts a step of a pass that a job asked for, and returns what is to be said of jobs with its batch: that one is
-// done, in the batch that makes it so, and how the one that runs is getting on, every now and then.
+// jobSteps counts a step of a pass that a job asked for, and returns the progress of jobs to publish with its batch: that a job is
+// done, in the batch that makes it so, and how far the running job has come, every jobWordEvery.
 func (a *Account) jobSteps(r *activePass, published int, ended bool) (words []kafka.Record, err error) {
 	if r.job != nil {
 		r.job.Requests++
@@ -301,7 +301,7 @@ func (u *unit) asked(t time.Time) (*unitJob, bool) {
 	return nil, false
 }
 
-// readForJobs notes that a pass has read a span. What lies before Start was looked at only if it was asked for.
+// readForJobs notes for all jobs that a pass has read a span. Rows before Start were published only if a job asked for them.
 func (u *unit) readForJobs(w plan.Work, span timeline.Span, readAt time.Time) {
 	seen := timeline.Span{From: u.Start, To: span.To}
 	if w.Asked {
@@ -316,7 +316,8 @@ func (u *unit) readForJobs(w plan.Work, span timeline.Span, readAt time.Time) {
 	}
 }
 
-// cappedForJobs gives up seconds that hold more rows than the API gives out: they would be asked for for ever.
+// cappedForJobs takes out of all jobs the seconds that hold more rows than the API gives out: they would be asked for again without
+// end.
 func (u *unit) cappedForJobs(w plan.Work, capped []timeline.Span) {
 	for _, span := range capped {
 		for _, j := range u.state.Jobs {
@@ -327,8 +328,8 @@ func (u *unit) cappedForJobs(w plan.Work, capped []timeline.Span) {
 	}
 }
 
-// extend has reading begin where a job has read from, as far back as what it read is remembered: sweeps then look for late edits
-// there too, and watermarks speak of it.
+// extend moves the start of the unit back to where a job has read from, as far as what the job read is remembered: sweeps then find
+// late edits there too, and watermarks cover it.
 func (u *unit) extend(reach time.Time) {
 	reach = timeline.Later(reach, u.state.StoreLost)
 	start := u.Start

@@ -87,8 +87,8 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 	return units, nil
 }
 
-// newProgress is that of a unit of which nothing is recorded: it begins where it is configured to, or where the last watermark
-// says that a lost checkpoint had come to.
+// newProgress returns the progress of a unit that has no record: it starts at the configured start, or at the last watermark if the
+// checkpoint was lost.
 func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 	now := a.api.Now()
 	p := &progress{Start: a.cfg.Start(now).UTC().Truncate(time.Second)}

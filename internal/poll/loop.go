@@ -37,13 +37,22 @@ type activePass struct {
 	unsure bool     // some page of the pass came before the server's clock was known
 }
 
+// answered notes that the request in flight was answered, or failed, and how long that took.
+func (l *loop) answered() {
+	took := time.Since(l.sent)
+	if l.latency > 0 {
+		took = (7*l.latency + took) / 8
+	}
+	l.latency, l.sent = took, time.Time{}
+}
+
 // finish takes a pass out of those that are active.
 func (l *loop) finish(r *activePass) {
 	l.active = slices.DeleteFunc(l.active, func(x *activePass) bool { return x == r })
 }
 
 const (
-	// replanEvery is how often the budget is shared out anew.
+	// replanEvery is how often the plan is derived.
 	replanEvery = 5 * time.Second
 	// leaseWait is when to ask again whether requests may be sent.
 	leaseWait = time.Second
@@ -57,7 +66,11 @@ func (a *Account) work(ctx context.Context, e events.Endpoint) error {
 			return err
 		}
 		if !more {
-			sleep(ctx, wait, a.loops[e].wake)
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			case <-a.loops[e].wake:
+			}
 		}
 	}
 	return nil
@@ -76,13 +89,12 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 			return false, 0, err
 		}
 	}
-	a.sending(e)
 	pg, err := a.fetch(ctx, r)
 	pg, end, err := a.read(r, pg, err)
 	if err != nil {
-		return a.failed(ctx, e, r, err)
+		return true, 0, a.failed(ctx, r, err)
 	}
-	return true, 0, a.publish(ctx, e, r.activePass, pg, end)
+	return true, 0, a.publish(ctx, r.activePass, pg, end)
 }
 
 // A request is one step of a pass, and the right to send it.
@@ -185,7 +197,7 @@ func (a *Account) planUnits() []*plan.Unit {
 	return out
 }
 
-// replan shares out the budget anew every few seconds.
+// replan derives the plan again if it is older than replanEvery.
 func (a *Account) replan(now time.Time) {
 	if a.plan != nil && now.Sub(a.planned) < replanEvery {
 		return
@@ -210,20 +222,12 @@ func (a *Account) replan(now time.Time) {
 	}
 }
 
-// sending notes that a request is in flight, until it is read.
-func (a *Account) sending(e events.Endpoint) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.loops[e].sent = time.Now()
-}
-
 // fetch sends a request and decodes the answer.
 func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
-	sent := time.Now()
+	a.sending(r)
 	resp, err := a.api.Fetch(ctx, r.query)
 	now := time.Now()
 	r.permit.Done(now)
-	a.took(r.query.Endpoint, now.Sub(sent))
 	if err != nil {
 		var ke *kore.Error
 		if errors.As(err, &ke) && ke.Class == kore.WaitUntil {
@@ -245,11 +249,18 @@ func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 	return pg, nil
 }
 
+// sending notes that a request is in flight, until its answer is read.
+func (a *Account) sending(r *request) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.loops[r.unit.Endpoint].sent = time.Now()
+}
+
 // read has the pass of a request take in the answer.
 func (a *Account) read(r *request, pg *pass.Page, failed error) (*pass.Page, *pass.Outcome, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.loops[r.query.Endpoint].sent = time.Time{}
+	a.loops[r.unit.Endpoint].answered()
 	if failed == nil {
 		failed = a.clockKnown(!pg.Unsure)
 	}
@@ -275,37 +286,26 @@ const maxUnsure = 10
 var errNoClock = errors.New("the API's answers carry no usable Date header, so its clock is not known and nothing can be called complete; " +
 	"check that no proxy between strips the header")
 
-// took notes how long a request took.
-func (a *Account) took(e events.Endpoint, d time.Duration) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	l := a.loops[e]
-	if l.latency > 0 {
-		d = (7*l.latency + d) / 8
-	}
-	l.latency = d
-}
-
-// failed notes that a step failed and says when to go on. A pass whose step may be repeated stays active; one over time that
+// failed notes that a step failed, and when to go on. A pass whose step may be repeated stays active; one over time that
 // cannot be read is given up, and its time held back for a while, so that nothing else waits behind it.
-func (a *Account) failed(ctx context.Context, e events.Endpoint, r *request, err error) (bool, time.Duration, error) {
+func (a *Account) failed(ctx context.Context, r *request, err error) error {
 	if ctx.Err() != nil {
-		return false, 0, nil
+		return nil
 	}
 	if err := a.recordSpent(ctx); err != nil {
-		return false, 0, err
+		return err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.api.Now()
+	now, l := a.api.Now(), a.loops[r.unit.Endpoint]
 	retry, repeat, news := r.unit.failed(err, now)
 	level := slog.LevelDebug
 	if news {
 		level = slog.LevelWarn
 	}
-	a.log.Log(ctx, level, "read failed", "endpoint", e, "bot", r.unit.botName, "failures", r.unit.failures,
+	a.log.Log(ctx, level, "read failed", "endpoint", r.unit.Endpoint, "bot", r.unit.botName, "failures", r.unit.failures,
 		"retry_in", retry.Round(time.Millisecond), "err", err)
-	if a.cfg.Endpoints[e].IID == "" && r.unit.tryNextIID(err) {
+	if a.cfg.Endpoints[r.unit.Endpoint].IID == "" && r.unit.tryNextIID(err) {
 		retry = time.Second
 	}
 	r.work.Due = now.Add(retry)
@@ -314,25 +314,14 @@ func (a *Account) failed(ctx context.Context, e events.Endpoint, r *request, err
 		r.unit.NotBefore = r.work.Due
 	case r.work.Priority == plan.PriorityTail:
 		r.unit.NotBefore = r.work.Due
-		a.loops[e].finish(r.activePass)
+		l.finish(r.activePass)
 	case r.work.Kind == plan.KindHot: // it is paced, and sweeps read what it cannot
-		a.loops[e].finish(r.activePass)
+		l.finish(r.activePass)
 	default:
 		r.unit.Held = append(r.unit.Held, plan.Held{Span: timeline.Span{From: r.work.From, To: r.work.To}, Until: now.Add(max(retry, time.Minute))})
-		a.loops[e].finish(r.activePass)
+		l.finish(r.activePass)
 	}
-	return true, 0, nil
-}
-
-// sleep waits for d, for ctx, or for wake, which may be nil.
-func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	case <-wake:
-	}
+	return nil
 }
 
 // nudge wakes the loop of an endpoint: another endpoint saw activity that it should look at.

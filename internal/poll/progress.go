@@ -12,8 +12,8 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// progress is what is recorded of one unit (an endpoint of one bot, or of the account) and written whole whenever a pass
-// over it ends. It says what has been read, how far that was declared complete, and what was learned about the server.
+// progress is the record of one unit (an endpoint of one bot, or of the account), written whole whenever a pass over it ends. It
+// says what has been read, how far that was declared complete, and what was learned about the server.
 type progress struct {
 	Version int `json:"version"`
 	// Start is where reading began. It is resolved once, when the unit is first seen, and kept: `now` does not move.
@@ -89,7 +89,7 @@ func (p *progress) encode() ([]byte, error) {
 // progressName is the key of a unit's record. Account-wide endpoints have no bot.
 func progressName(e events.Endpoint, bot string) string { return string(e) + "/" + bot }
 
-// watermarkKey is the key of the watermark of the unit that a record is of. It returns false for records that are none of a unit.
+// watermarkKey returns the key of the watermark of the unit that a record is about. It returns false if the record is not about a unit.
 func (a *Account) watermarkKey(record string) (string, bool) {
 	endpoint, bot, ok := strings.Cut(record, "/")
 	if !ok || !events.Endpoint(endpoint).Known() {

@@ -18,19 +18,19 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// publish hands what a step brought to the delivery, together with what is to be remembered of it: one batch a page. The
-// order is fixed. What is known is looked up, what is new is published, and only then does anything count as read; a watermark
-// goes out with the batch that ends a pass.
+// publish hands what a step brought to the delivery, together with what is to be recorded of it: one batch a page. The
+// order is fixed: look up what is known, publish what is new, and only then count anything as read. A watermark goes out with the
+// batch that ends a pass.
 //
-// One batch at a time is decided and delivered, so that two endpoints never call the same thing new at the same time, and so
-// that while Kafka is away no requests are spent on pages that could not be published.
-func (a *Account) publish(ctx context.Context, e events.Endpoint, r *activePass, pg *pass.Page, end *pass.Outcome) error {
+// One batch at a time is decided and delivered, so that two endpoints never call the same entity new at the same time, and so
+// that no requests are spent, while Kafka is away, on pages that could not be published.
+func (a *Account) publish(ctx context.Context, r *activePass, pg *pass.Page, end *pass.Outcome) error {
 	unlock := a.lockPublishing(ctx)
 	if unlock == nil { // as if it had not been read
 		return nil
 	}
 	defer unlock()
-	batch, decided, err := a.prepare(ctx, e, r, pg, end)
+	batch, decided, err := a.prepare(ctx, r, pg, end)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (a *Account) publish(ctx context.Context, e events.Endpoint, r *activePass,
 	if u := r.unit; end == nil || !u.Endpoint.PerAccount() || u.Bot != "" || u.state.Scoped != pass.ScopeBot {
 		return nil
 	}
-	if err := a.rescope(e); err != nil {
+	if err := a.rescope(r.unit.Endpoint); err != nil {
 		return err
 	}
 	return a.announce(ctx)
@@ -66,7 +66,7 @@ func (a *Account) lockPublishing(ctx context.Context) (unlock func()) {
 }
 
 // prepare applies a step to what is known and makes the batch for it.
-func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *activePass, pg *pass.Page, end *pass.Outcome) (*kafka.Batch, *revise.Result, error) {
+func (a *Account) prepare(ctx context.Context, r *activePass, pg *pass.Page, end *pass.Outcome) (*kafka.Batch, *revise.Result, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := r.unit
@@ -90,7 +90,7 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *activePass,
 		}
 	}
 	if end != nil {
-		a.loops[e].finish(r)
+		a.loops[u.Endpoint].finish(r)
 		if r.unsure {
 			end = &pass.Outcome{Unstable: true, ReadAt: end.ReadAt}
 		}
@@ -113,8 +113,8 @@ func (a *Account) prepare(ctx context.Context, e events.Endpoint, r *activePass,
 	return batch, decided, nil
 }
 
-// seen notes what a page shows about the server and about which rows will change, and leaves out of it what was not asked for:
-// rows that had ended before reading began.
+// seen notes what a page shows about the server and about which rows will change. It drops the sightings of rows that were not asked
+// for: those that had ended before reading began.
 func (a *Account) seen(u *unit, r *activePass, pg *pass.Page) {
 	u.see(pg)
 	u.learn(r.work, pg)
@@ -150,7 +150,7 @@ func (a *Account) wakeConversations(from *unit, row *extract.Row, readAt time.Ti
 	}
 }
 
-// wakeBot has a bot looked at of which an account-wide endpoint shows something new that just happened.
+// wakeBot schedules a poll of a bot after an account-wide endpoint has shown fresh activity of the bot.
 func (a *Account) wakeBot(bot string, at time.Time) {
 	for _, u := range a.units {
 		if u.Bot == bot && !u.Endpoint.PerAccount() && at.After(u.LastLook) && at.After(u.WokenAt) {
@@ -160,7 +160,7 @@ func (a *Account) wakeBot(bot string, at time.Time) {
 	}
 }
 
-// decide asks which of the things on a page are news.
+// decide asks which of the entities on a page are news.
 func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result, error) {
 	n := 0
 	for i := range pg.Rows {
@@ -209,7 +209,7 @@ func (l lookup) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error 
 	return l.store.Lookup(l.account, probes, out)
 }
 
-// bothRead reports whether the endpoint that shows the same things as e is read too.
+// bothRead reports whether the endpoint that shows the same entities as e is read too.
 func (a *Account) bothRead(e events.Endpoint) bool {
 	_, ok := a.cfg.Endpoints[e.Spec().Peer]
 	return ok
@@ -269,8 +269,8 @@ func orNil(s string) *string {
 	return &s
 }
 
-// deliver publishes and records a batch, however often that takes: what cannot be delivered now is held, and nothing more is
-// read meanwhile. After ctx has ended it is given the drain time. It returns an error only if it gave up.
+// deliver publishes and records a batch, however many attempts that takes. Nothing more is read meanwhile. After ctx has ended, deliver
+// goes on for the drain time. It returns an error only if it abandoned the batch.
 func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 	out, cancel := a.draining(ctx)
 	defer cancel()
@@ -292,7 +292,10 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 				len(batch.Events)+len(batch.Again), err)
 		}
 		a.refused(err, failures)
-		sleep(out, min(100*time.Millisecond<<min(failures, 9), 30*time.Second), nil)
+		select {
+		case <-out.Done():
+		case <-time.After(min(100*time.Millisecond<<min(failures, 9), 30*time.Second)):
+		}
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 )
 
 // A recording is what is recorded with one batch, as kafka.Recording: the entities and dead letters that the batch is about, the
-// progress of the units that it moves, and the request budget spent. It is recorded in one step with the batch, so that what counts
-// as read is published, and what is published counts as read. The delivery calls its methods; time goes down:
+// progress of the units that it moves, and the request budget spent. It is recorded in one step with the batch, so that whatever counts
+// as read is published. The delivery calls its methods; time goes down:
 //
 //	exactly-once                               at-least-once
 //
@@ -21,8 +21,8 @@ import (
 //	end transaction
 //	Commit: all of it ──────────> file
 //
-// In a transaction either all of it is in Kafka or nothing, and whoever takes the partition over makes the file from the checkpoint
-// topic. Without transactions the file is the only record: what a crash cuts off after Intend is sent again from there.
+// In a transaction either all of it is in Kafka or nothing, and the next owner makes the file from the checkpoint topic. Without
+// transactions the file is the only record: what a crash cuts off after Intend is sent again from there.
 type recording struct {
 	account *Account
 	changes checkpoint.Changes

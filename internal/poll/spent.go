@@ -39,14 +39,14 @@ func (a *Account) addSpent(records map[string][]byte) error {
 // recordSpent writes the record by itself, after a request that brought nothing to publish.
 func (a *Account) recordSpent(ctx context.Context) error {
 	unlock := a.lockPublishing(ctx)
-	if unlock == nil { // who starts next allows for one request of each endpoint
+	if unlock == nil { // the next process allows for one request of each endpoint
 		return nil
 	}
 	defer unlock()
 	return a.deliver(ctx, &kafka.Batch{Account: a.cfg.Name, Recording: a.newRecording()})
 }
 
-// chargeSpent takes the slots that the process before may have left taken: those recorded, and one for each endpoint,
+// chargeSpent takes as many slots of the budget as the process before may have left taken: those recorded, and one for each endpoint,
 // which may have sent one more request before the process ended, or before it learned that it had lost the lease.
 func (a *Account) chargeSpent(record []byte) error {
 	if record == nil {

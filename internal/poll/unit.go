@@ -26,7 +26,7 @@ const (
 	maxStretches = 128
 	// maxPast bounds what is kept of the time before reading began.
 	maxPast = 32
-	// fruitless is when to look again after a look that could not be concluded.
+	// fruitless is when to poll again after a poll that could not be concluded.
 	fruitless = 5 * time.Second
 	// capRetry is when a second that was still full is asked for again.
 	capRetry = time.Hour
@@ -304,8 +304,8 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	}
 }
 
-// forget says that what was seen before reach is no longer remembered. Time before it that was read is not asked for again, or its
-// events would be published again: it is as if reading had begun after it. Time that was not is still to be read.
+// forget says that what was read before reach is no longer remembered. Time before reach that was read is not read again, or its
+// events would be published again: the unit is as if reading had begun later. Time before reach that was not read is still to be read.
 func (u *unit) forget(reach time.Time) {
 	reach = reach.Truncate(time.Second)
 	if !u.Start.Before(reach) {
@@ -314,7 +314,7 @@ func (u *unit) forget(reach time.Time) {
 	u.forgotten = reach
 	before := u.Start
 	u.Start = timeline.Later(u.Start, timeline.Earlier(u.Read.ReadThrough(u.Start), reach)).Truncate(time.Second)
-	for _, s := range u.Read.ReadSpans(before, u.Start) { // lest somebody asks for it
+	for _, s := range u.Read.ReadSpans(before, u.Start) { // a job may ask for it
 		u.past.Mark(s.From, s.To, s.ReadAt)
 	}
 	u.past.Coalesce(maxPast, reach)
@@ -416,7 +416,7 @@ func (u *unit) tryNextIID(err error) bool {
 	return u.failures < len(u.bots)
 }
 
-// worked notes a success. It returns the failure that is over, nil if there was none.
+// worked notes a success. It returns the failure that ended, nil if there was none.
 func (u *unit) worked() *status.Error {
 	over := u.lastError
 	if over != nil {

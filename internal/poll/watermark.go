@@ -11,7 +11,7 @@ import (
 // watermarkEvery is how often an endpoint's watermark is published at most when its passes bring no events.
 const watermarkEvery = 10 * time.Second
 
-// completeFrom is where the time begins that the unit answers for: its start, or as far back as memory reaches.
+// completeFrom is where the time begins that watermarks of the unit cover: at its start, or as far back as entities are remembered.
 func (u *unit) completeFrom() time.Time {
 	return timeline.Later(u.Start, u.forgotten)
 }
@@ -79,7 +79,7 @@ func (a *Account) watermark(u *unit) *events.Watermark {
 	return w
 }
 
-// gapReason says why a stretch was not read.
+// gapReason says why a span was not read.
 func (u *unit) gapReason(g timeline.Span) string {
 	for _, c := range u.state.Capped {
 		if c.From.Before(g.To) && g.From.Before(c.To) {

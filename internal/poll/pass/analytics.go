@@ -74,7 +74,7 @@ func (f *AnalyticsFacts) WindowPages() int {
 // analytics reads one window of `interaction-details` or `call-details`.
 //
 // Neither endpoint says whether there is more, and both cap what a window can return. A page that is not full is whole.
-// What a full one shows for certain counts as read, and the rest of the window is asked for anew; where nothing is certain, the
+// What a full one shows for certain counts as read, and the rest of the window is asked for again; where nothing is certain, the
 // window is read on by offset as far as that goes, and if rows may still be hidden it is split, and each part is read by
 // itself. A single second that is still full is reported as capped.
 type analytics struct {

@@ -25,16 +25,16 @@ type Observed struct {
 
 func (o *Observed) revision() int64 { return int64(number64(unwrap(o.Fields["revision"]))) }
 
-// Scope says what of the ledger has to be in the topics.
+// Scope says which part of the ledger must be in the topics.
 type Scope struct {
 	// Endpoints that the poller reads, Types that it publishes. Empty: all.
 	Endpoints []events.Endpoint
 	Types     []events.Type
 	// From and To bound the rows that must have been read, by Anchor. What is outside may be there, but must be right.
 	From, To time.Time
-	// Settled: what was readable by then must have been published. Now: what was not readable by then cannot have been.
+	// Whatever was readable by Settled must have been published. Whatever was not readable by Now cannot have been.
 	Settled, Now time.Time
-	// SettledBy says so for single endpoints, where their sweeps take longer.
+	// SettledBy overrides Settled for endpoints whose sweeps take longer.
 	SettledBy map[events.Endpoint]time.Time
 }
 
@@ -59,9 +59,9 @@ type Count struct{ Expected, Found, Events int }
 
 // Report is the outcome of a comparison. The poller is right if Lost, Repeated and Wrong are empty.
 type Report struct {
-	// Expected things there are, Found of them in the topics. Events counts records on the event topics.
+	// Expected counts the entities of the ledger, Found those of them in the topics, Events the records on the event topics.
 	Expected, Found, Events int
-	// Lost things or last versions, Repeated events, and Wrong: what never was, or is not as promised.
+	// Lost are entities or last versions, Repeated are events, Wrong is what never happened or breaks a promise.
 	Lost, Repeated, Wrong []string
 	ByType                map[events.Type]Count
 	// Delays of all versions that could be told apart: those of things that only one endpoint shows, and first ones.
@@ -86,8 +86,8 @@ func (r *Report) String() string {
 	return b.String()
 }
 
-// Compare counts anew what must have been published and compares it with what a consumer read from the beginning of all
-// topics. Intermediate versions may be missing, the last one may not.
+// Compare recomputes what must have been published and compares it with what a consumer read from the beginning of all
+// topics. Intermediate versions may be missing; the last one may not.
 func Compare(ledger iter.Seq[*Entry], observed []Observed, scope Scope) *Report {
 	c := &comparison{scope: scope, report: &Report{ByType: map[events.Type]Count{}}, groups: map[string][]*group{}}
 	c.collect(observed)

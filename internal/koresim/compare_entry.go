@@ -331,5 +331,5 @@ func (c *comparison) checkSuperseded(e *Entry, views []View, g *group) {
 	}
 }
 
-// never reports whether a view did not live long enough to be read.
+// never reports whether a view was replaced before it had to be read.
 func (e *Entry) never(v View) bool { return v.Gone.Sub(v.Versions[0].Visible) < time.Millisecond }

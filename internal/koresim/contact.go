@@ -20,7 +20,7 @@ const (
 	email
 )
 
-// The same channel has a name in Agent AI and another in Contact Center.
+// Agent AI and Contact Center name the same channel differently.
 var (
 	assistNames    = [...]string{"voice", "chat", "messaging", "email"}
 	analyticsNames = [...]string{"Voice", "Web / Mobile Client", "rtm", "System Mail"}
@@ -31,8 +31,8 @@ const (
 	segmentsPerContact = 1.25
 )
 
-// span is when a segment begins and ends. A redial shows the start of the first segment of the same agent, but there is
-// nothing to see of it before it really began.
+// span is when a segment begins and ends. A redial shows the start of the same agent's first segment, but it is not readable
+// before it really began.
 type span struct{ start, began, end moment }
 
 // outline is the skeleton of a contact: enough to know which rows there are and when.
@@ -56,12 +56,12 @@ func (w *World) outline(ref contactRef, start moment) (outline, dice) {
 	m := w.cfg.Mix
 	o.channel = channel(d.weighed(m.Voice, m.Chat, m.Messaging, m.Email))
 	if d.chance(w.cfg.BotOnly / (1 + w.cfg.BotOnly)) {
-		o.end = start + w.stretch(d, 2*second, 4*minute)
+		o.end = start + w.lasting(d, 2*second, 4*minute)
 		return o, d
 	}
 	o.transfer = start
 	if d.chance(0.3) {
-		o.transfer += w.stretch(d, 20*second, 20*minute)
+		o.transfer += w.lasting(d, 20*second, 20*minute)
 	}
 	o.segments = int8(1 + d.weighed(80, 15, 5))
 	o.redial = o.segments > 1 && d.chance(0.2)
@@ -73,14 +73,14 @@ func (w *World) outline(ref contactRef, start moment) (outline, dice) {
 		}
 		s.end = at + w.duration(d, o.channel)/moment(o.segments)
 		o.spans[n] = s
-		at = s.end + w.stretch(d, second, 40*second)
+		at = s.end + w.lasting(d, second, 40*second)
 	}
 	o.end = o.spans[o.segments-1].end
 	return o, d
 }
 
-// stretch returns a duration of lifelike length, or the same in seconds where the pace is burst.
-func (w *World) stretch(d dice, lo, hi moment) moment {
+// lasting returns a duration of lifelike length, or the same in seconds where the pace is burst.
+func (w *World) lasting(d dice, lo, hi moment) moment {
 	if w.cfg.Pace == Burst {
 		return d.between(300, 2500)
 	}
@@ -139,7 +139,7 @@ type contact struct {
 	outcome  outcome
 }
 
-// shape is which year's JSON a contact is shown in: upstream changed its mind, and records keep the form they were born with.
+// shape is the year whose JSON form a contact is shown in: upstream changed its form, and records keep the one they were made in.
 type shape int
 
 const (

@@ -51,7 +51,7 @@ func PassingFaults() []Fault {
 	})
 }
 
-// Faults make a share of all answers go wrong at random.
+// Faults make a random share of all answers go wrong.
 type Faults struct {
 	Rate  float64
 	Kinds []Fault // default: PassingFaults

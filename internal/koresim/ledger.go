@@ -13,7 +13,7 @@ import (
 // time.Time, whole numbers int64, lists []any, records Fields. What is empty or absent upstream is not in it.
 type Fields map[string]any
 
-// Entry is one thing that must become an event, with all its versions, past and future.
+// Entry is one entity that must become an event, with all its versions, past and future.
 type Entry struct {
 	Type events.Type
 	// Key identifies the thing among those of its type by upstream identifiers, see KeyOf.
@@ -22,14 +22,14 @@ type Entry struct {
 	AccountID, BotID, ConversationID, KafkaKey string
 	// EventTimes are the acceptable event times, of whichever version. None: any.
 	EventTimes []time.Time
-	// Views are the places where it can be read. Two views of one endpoint are rows that both carry it: the later counts.
+	// Views are the rows that show it. Of two rows of one endpoint the later counts.
 	Views []View
-	// Superseded is when a bot-only session gained a conversation, and so stopped to be what it was; zero for never.
+	// Superseded is when a bot-only session gained a conversation, which ends this entity; zero for never.
 	// If it was ever published, it must end with superseded_by.
 	Superseded moment
 }
 
-// View is a thing as one row of one endpoint shows it.
+// View is an entity as one row of one endpoint shows it.
 type View struct {
 	Endpoint events.Endpoint
 	// Row is the row's segmentID, _id or sessionId.
@@ -37,19 +37,19 @@ type View struct {
 	// Anchor is the time by which the server selects the row, once it has ended.
 	Anchor   time.Time
 	Versions []Version
-	// Gone is when the row stopped to show the thing; zero for never.
+	// Gone is when the row stopped showing it; zero for never.
 	Gone time.Time
 	row  trackKey
 }
 
-// Version is one state of a thing. It can be read from Visible on, until the next one.
+// Version is one state of an entity. It can be read from Visible on, until the next one.
 type Version struct {
 	Visible  time.Time
 	Fields   Fields
 	happened moment
 }
 
-// Ledger yields every thing that can be read through some endpoint at now.
+// Ledger yields every entity that can be read through some endpoint at now.
 func (w *World) Ledger(now time.Time) iter.Seq[*Entry] {
 	return func(yield func(*Entry) bool) {
 		for a := range w.accounts {

@@ -2,7 +2,7 @@ package koresim
 
 import "agentassist-poller/internal/events"
 
-// agenticEntries are a request, what became of the answer, and for the agent's own requests the search that they are.
+// agenticEntries are a request, the use of its answer and, for the agent's own requests, the search.
 // s is nil for a request that only conversations knows.
 func (c *contact) agenticEntries(s *segment, a *agentic) (list []*Entry) {
 	request := c.entry(events.TypeAgenticRequest, Fields{"request_id": a.request}, a.requested)

@@ -38,7 +38,7 @@ func (c *contact) segmentEntry(s *segment) *Entry {
 	return e
 }
 
-// actionEntries are the searches, the lists shown, what was used of them and what was thought of that.
+// actionEntries are the searches, the lists shown, the suggestions used and the feedback on them.
 func (c *contact) actionEntries(s *segment) (list []*Entry) {
 	for _, a := range s.actions {
 		via, around := "LIBRARY", []moment{s.span.start}
@@ -102,7 +102,7 @@ func (c *contact) shownEntry(s *segment, kind, utterance string, display, at mom
 	return e
 }
 
-// usedEntries are about what was used of a list. Before it was sent a use has no time of its own, and takes one of those
+// usedEntries are the suggestions used of a list. A use has no time of its own before it was sent, and takes one of those
 // around it.
 func (c *contact) usedEntries(s *segment, used []*use, via string, around []moment) (list []*Entry) {
 	for _, u := range used {

@@ -132,7 +132,7 @@ func (c *contact) newNudge(d dice, s *segment) *nudge {
 		n.until, n.adhered = s.span.end, next.within(d, 0.1, 0.8)
 		next.carried = append(next.carried, n)
 	} else if d.chance(0.6) {
-		n.adhered = n.triggered + c.world.stretch(d, second, 45*second)
+		n.adhered = n.triggered + c.world.lasting(d, second, 45*second)
 	}
 	return n
 }

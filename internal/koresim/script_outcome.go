@@ -1,6 +1,6 @@
 package koresim
 
-// outcome is what the analytics endpoints know of a contact. Their times have whole seconds.
+// outcome is a contact as the analytics endpoints know it, with times in whole seconds.
 type outcome struct {
 	start, end   moment
 	status       timeline[string] // finalStatus; "" : not in the record
@@ -97,7 +97,7 @@ func (c *contact) newLeg(d dice, s *segment) *leg {
 		e.response = min(e.accepted+second, e.ended)
 	}
 	if d.chance(0.7) {
-		e.work = e.ended + max(c.world.stretch(d, 4*second, 3*minute), second).second()
+		e.work = e.ended + max(c.world.lasting(d, 4*second, 3*minute), second).second()
 	}
 	if d.chance(0.6) {
 		e.notes = e.notes.then(e.ended+c.world.later(d), []string{pick(d, notes)})

@@ -16,8 +16,8 @@ const (
 	maxBody = 1 << 20 // bytes of a request
 )
 
-// ServeHTTP answers over a real connection, and breaks it where a fault says so. What cannot be written is nobody's loss:
-// the client has gone, or learns it from its end of the connection.
+// ServeHTTP answers over a real connection, and breaks it where a fault says so. It ignores write errors:
+// the client has gone, or sees the failure on its end of the connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody)) // until it is read, net/http does not notice that the client goes
 	if err != nil {

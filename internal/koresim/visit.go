@@ -17,8 +17,8 @@ type visit struct {
 
 // enter notes that a request has come, and returns what notes that its answer goes out.
 //
-// Whether two requests were there at the same time is decided when the earlier one is answered. Its client may have given up before
-// the later one came, as a client does whose time is over, and then there was one request.
+// The server decides when it answers the earlier of two requests whether both were in flight at once. The client of the earlier one
+// may have given up, by its time limit, before the later one came: then only one was in flight.
 func (s *Server) enter(client context.Context, c *call) (leave func()) {
 	key := c.account.ID + "/" + string(c.endpoint)
 	v := &visit{client: client}

@@ -211,7 +211,7 @@ func (w *World) newIndex(key indexKey) *index {
 	return ix
 }
 
-// contact returns everything about one contact, generated anew if it was not asked for lately.
+// contact returns everything about one contact. It generates the contact again if it is not in the cache.
 func (w *World) contact(ref contactRef) *contact {
 	ix := w.index(ref.indexKey)
 	w.mu.Lock()

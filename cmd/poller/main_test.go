@@ -61,18 +61,22 @@ func TestSchemasAreWritten(t *testing.T) {
 }
 
 func TestSignals(t *testing.T) {
-	ctx, hurry, stop := untilSignalled(t.Context())
-	defer stop()
-	require.NoError(t, ctx.Err())
-	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGTERM))
-	<-ctx.Done()
-	select {
-	case <-hurry:
-		t.Fatal("one signal is no hurry")
-	default:
+	for _, first := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		t.Run(first.String(), func(t *testing.T) {
+			ctx, hurry, stop := untilSignalled(t.Context())
+			defer stop()
+			require.NoError(t, ctx.Err())
+			require.NoError(t, syscall.Kill(os.Getpid(), first))
+			<-ctx.Done()
+			select {
+			case <-hurry:
+				t.Fatal("one signal is no hurry")
+			default:
+			}
+			require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGINT))
+			<-hurry
+		})
 	}
-	require.NoError(t, syscall.Kill(os.Getpid(), syscall.SIGINT))
-	<-hurry
 }
 
 func TestStopWithoutSignal(t *testing.T) {

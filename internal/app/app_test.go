@@ -1,12 +1,12 @@
 package app
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
@@ -18,10 +18,9 @@ func TestStartCountsOnlyOnce(t *testing.T) {
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
-	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...))
-	require.NoError(t, err)
-	t.Cleanup(client.Close)
-	topics, err := kafka.EnsureTopics(t.Context(), client, kafka.DefaultConfig(), events.Types())
+	config := kafka.DefaultConfig()
+	config.Brokers = cluster.ListenAddrs()
+	topics, err := kafka.EnsureTopics(t.Context(), kafka.Options{Config: config, Types: events.Types(), Log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 
 	now := time.Now()

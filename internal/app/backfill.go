@@ -47,7 +47,7 @@ func Backfill(ctx context.Context, c *Config, out Output, o BackfillOptions) err
 	if err != nil {
 		return &UsageError{err}
 	}
-	control, err := kafka.OpenControl(ctx, kafka.Options{Config: c.Kafka, Log: out.Log}, c.Events.Types())
+	control, err := kafka.OpenControl(ctx, kafka.Options{Config: c.Kafka, Types: c.Events.Types(), Log: out.Log})
 	if err != nil {
 		return err
 	}

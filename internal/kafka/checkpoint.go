@@ -34,7 +34,7 @@ func (p *Publisher) Inspect(ctx context.Context, partition int32, from int64, ea
 	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
 	defer cancel()
 	var failed error
-	err = readTo(ctx, p.options, partitionRange{topic, partition, max(from, info.Start), info.End}, func(r *kgo.Record) {
+	err = readTo(ctx, p.connect, partitionRange{topic, partition, max(from, info.Start), info.End}, func(r *kgo.Record) {
 		switch {
 		case r.Attrs.IsControl() || failed != nil:
 		case string(r.Key) == ownerKey:

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,9 +10,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl"
-	"github.com/twmb/franz-go/plugin/kprom"
-	"github.com/twmb/franz-go/plugin/kslog"
 )
 
 const (
@@ -31,12 +27,11 @@ const (
 	maxBuffered = 1 << 20
 )
 
-// BuildOpts returns the options of the producing client. It does no I/O: TLS and SASL come ready.
-func BuildOpts(c Config, tlsConfig *tls.Config, mechanism sasl.Mechanism) []kgo.Opt {
-	opts := []kgo.Opt{
+// BuildOpts returns the options that follow from the configuration alone.
+func BuildOpts(c Config) []kgo.Opt {
+	return []kgo.Opt{
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(c.ClientID),
-		kgo.DialTimeout(dialTimeout),
 		kgo.MetadataMinAge(metadataMinAge),
 
 		// An ack means that every in-sync replica has the record, and the broker drops what a retry repeats.
@@ -56,13 +51,6 @@ func BuildOpts(c Config, tlsConfig *tls.Config, mechanism sasl.Mechanism) []kgo.
 		kgo.ProducerLinger(c.Linger),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(c.maxBatch(topic)) }),
 	}
-	if tlsConfig != nil {
-		opts = append(opts, kgo.DialTLSConfig(tlsConfig))
-	}
-	if mechanism != nil {
-		opts = append(opts, kgo.SASL(mechanism))
-	}
-	return opts
 }
 
 // partitioner places records by key, but for those of the checkpoint, which say where they belong.
@@ -78,30 +66,18 @@ func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
 	return p.Partitioner.ForTopic(topic)
 }
 
-// NewClient returns a client that has not dialled anybody yet. It reads certificate and password files. Extra options
-// come last and win. The caller closes it.
-func NewClient(c Config, log *slog.Logger, reg prometheus.Registerer, extra ...kgo.Opt) (*kgo.Client, error) {
-	tlsConfig, err := c.TLS.build()
+// NewClient returns a client that shares nothing with others and has not dialled anybody yet. It reads certificate and password
+// files. Metrics may be nil. Extra options come last and win. The caller closes it.
+func NewClient(c Config, log *slog.Logger, metrics prometheus.Registerer, extra ...kgo.Opt) (*kgo.Client, error) {
+	connect, err := newConnector(c, log, extra...)
 	if err != nil {
-		return nil, fmt.Errorf("kafka.%w", err)
+		return nil, err
 	}
-	mechanism, err := c.SASL.build()
-	if err != nil {
-		return nil, fmt.Errorf("kafka.%w", err)
-	}
-	opts := append(BuildOpts(c, tlsConfig, mechanism), kgo.WithLogger(clientLog{kslog.New(log)}))
-	if reg != nil {
-		opts = append(opts, kgo.WithHooks(kprom.NewMetrics("poller", kprom.Subsystem("kafka_client"), kprom.Registerer(reg))))
-	}
-	client, err := kgo.NewClient(append(opts, extra...)...)
-	if err != nil {
-		return nil, fmt.Errorf("build Kafka client: %w", err)
-	}
-	return client, nil
+	return connect.client(metrics)
 }
 
-// Reach asks any broker for a sign of life, for at most the given time.
-func Reach(ctx context.Context, client *kgo.Client, within time.Duration) error {
+// reach asks any broker for a sign of life, for at most the given time.
+func (c *connector) reach(ctx context.Context, client *kgo.Client, within time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	err := client.Ping(bounded)
@@ -111,8 +87,7 @@ func Reach(ctx context.Context, client *kgo.Client, within time.Duration) error 
 	case ctx.Err() != nil:
 		return fmt.Errorf("reach Kafka: %w", ctx.Err())
 	}
-	brokers, _ := client.OptValue(kgo.SeedBrokers).([]string)
-	return &UnreachableError{Brokers: brokers, Err: err}
+	return &UnreachableError{Brokers: c.config.Brokers, Err: c.reason(err)}
 }
 
 // UnreachableError is returned when no broker answers.
@@ -126,8 +101,8 @@ func (e *UnreachableError) Error() string {
 	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](e.Err); ok {
 		hint = "check kafka.tls and kafka.sasl"
 	}
-	if classify(e.Err) == Fatal {
-		hint = hintFor(e.Err)
+	if known := hintFor(e.Err); known != "" {
+		hint = known
 	}
 	return fmt.Sprintf("reach Kafka at %s: %v; %s", strings.Join(e.Brokers, ", "), e.Err, hint)
 }
@@ -136,23 +111,6 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // Retryable reports whether waiting may help: a broker may come back, a wrong password does not get right.
 func (e *UnreachableError) Retryable() bool { return classify(e.Err) == Retry }
-
-// clientLog passes on what the client says, one step quieter: its Info tells of every metadata update.
-type clientLog struct{ *kslog.Logger }
-
-func (l clientLog) Level() kgo.LogLevel {
-	if level := l.Logger.Level(); level != kgo.LogLevelInfo {
-		return level
-	}
-	return kgo.LogLevelWarn
-}
-
-func (l clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	if level == kgo.LogLevelInfo {
-		level = kgo.LogLevelDebug
-	}
-	l.Logger.Log(level, msg, keyvals...)
-}
 
 func codec(name string) kgo.CompressionCodec {
 	switch name {

@@ -6,21 +6,21 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"log/slog"
 	"math/big"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/secret"
@@ -31,7 +31,7 @@ var quiet = slog.New(slog.DiscardHandler)
 func TestClientOptions(t *testing.T) {
 	c := validConfig()
 	c.Compression = "zstd"
-	client, err := kgo.NewClient(kafka.BuildOpts(c, &tls.Config{}, nil)...)
+	client, err := kgo.NewClient(kafka.BuildOpts(c)...)
 	require.NoError(t, err)
 	defer client.Close()
 	for _, tt := range []struct {
@@ -95,10 +95,7 @@ func TestUnreachableBrokers(t *testing.T) {
 	l.Close()
 	c := validConfig()
 	c.Brokers = []string{addr}
-	client, err := kafka.NewClient(c, quiet, nil)
-	require.NoError(t, err)
-	defer client.Close()
-	err = kafka.Reach(t.Context(), client, 500*time.Millisecond)
+	err = kafka.Reach(t.Context(), c, quiet, 500*time.Millisecond)
 	unreachable := &kafka.UnreachableError{}
 	require.ErrorAs(t, err, &unreachable)
 	require.True(t, unreachable.Retryable())
@@ -126,10 +123,7 @@ func TestSASL(t *testing.T) {
 			c := configFor(cluster)
 			c.SASL = tt.sasl
 			require.Empty(t, c.Validate())
-			client, err := kafka.NewClient(c, quiet, nil)
-			require.NoError(t, err)
-			defer client.Close()
-			err = kafka.Reach(t.Context(), client, 2*time.Second)
+			err := kafka.Reach(t.Context(), c, quiet, 2*time.Second)
 			if tt.ok {
 				require.NoError(t, err)
 				return
@@ -147,88 +141,133 @@ func TestMissingPasswordFile(t *testing.T) {
 	require.ErrorContains(t, err, "kafka.sasl.password_file: read secret")
 }
 
-// The embedded broker has no OAUTHBEARER: what is checked is that a token is fetched, kept, and asked for rightly.
-func TestOAuthToken(t *testing.T) {
-	var asked int
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
-		user, pass, _ := r.BasicAuth()
-		if user != "id" || pass != "s%2Fecret" || r.FormValue("grant_type") != "client_credentials" || r.FormValue("scope") != "kafka" {
-			w.WriteHeader(http.StatusUnauthorized)
-			_ = json.NewEncoder(w).Encode(map[string]string{"error": "invalid_client"})
-			return
-		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "token", "expires_in": 300})
-	}))
-	defer server.Close()
-	c := validConfig()
-	c.SASL = kafka.SASLConfig{Mechanism: "OAUTHBEARER", TokenURL: server.URL, ClientID: "id", ClientSecret: secret.New("s/ecret"), Scope: "kafka"}
-	require.Empty(t, c.Validate())
-	for range 2 {
-		mechanism, err := kafka.Mechanism(&c.SASL)
-		require.NoError(t, err)
-		asked = 0
-		for range 3 {
-			_, first, err := mechanism.Authenticate(t.Context(), "")
-			require.NoError(t, err)
-			require.Contains(t, string(first), "auth=Bearer token")
-		}
-		require.Equal(t, 1, asked)
-	}
-	c.SASL.ClientSecret = secret.New("hunter2")
-	mechanism, err := kafka.Mechanism(&c.SASL)
-	require.NoError(t, err)
-	_, _, err = mechanism.Authenticate(t.Context(), "")
-	require.ErrorContains(t, err, "status 401 invalid_client; check sasl.client_id")
-	require.NotContains(t, err.Error(), "hunter2")
-}
-
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	pair, certFile := selfSigned(t, dir)
-	cluster := newCluster(t, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{pair}}))
+	server := newPair(t, dir, "server")
+	cluster := newCluster(t, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{server.pair}}))
+	client := newPair(t, dir, "client")
+	authorities := x509.NewCertPool()
+	authorities.AddCert(client.pair.Leaf)
+	mutual := newCluster(t, kfake.TLS(&tls.Config{
+		Certificates: []tls.Certificate{server.pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authorities,
+	}))
+	plain, err := net.Listen("tcp", "127.0.0.1:0") // ends what does not begin like a request, as Kafka does
+	require.NoError(t, err)
+	defer plain.Close()
+	go func() {
+		for {
+			conn, err := plain.Accept()
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}()
 	for name, tt := range map[string]struct {
-		tls  kafka.TLSConfig
-		want string
+		cluster   *kfake.Cluster
+		tls       kafka.TLSConfig
+		want      string
+		retryable bool
 	}{
-		"trusted":      {kafka.TLSConfig{CAFile: certFile}, ""},
-		"unverified":   {kafka.TLSConfig{InsecureSkipVerify: true}, ""},
-		"unknown":      {kafka.TLSConfig{Enabled: true}, "certificate"},
-		"another name": {kafka.TLSConfig{CAFile: certFile, ServerName: "elsewhere"}, "elsewhere"},
-		"none":         {kafka.TLSConfig{}, "check kafka.tls"},
+		"trusted":      {cluster, kafka.TLSConfig{CAFile: server.cert}, "", false},
+		"unverified":   {cluster, kafka.TLSConfig{InsecureSkipVerify: true}, "", false},
+		"unknown":      {cluster, kafka.TLSConfig{Enabled: true}, "give the certificate of the server's authority in kafka.tls.ca_file", false},
+		"another name": {cluster, kafka.TLSConfig{CAFile: server.cert, ServerName: "elsewhere"}, "set kafka.tls.server_name", false},
+		"none":         {cluster, kafka.TLSConfig{}, "check kafka.tls", true},
+		"not there":    {nil, kafka.TLSConfig{Enabled: true}, "check that the ports in kafka.brokers are those of a listener with TLS", true},
+		"client":       {mutual, kafka.TLSConfig{CAFile: server.cert, CertFile: client.cert, KeyFile: client.key}, "", false},
+		"no client":    {mutual, kafka.TLSConfig{CAFile: server.cert}, "check that kafka.tls.cert_file and kafka.tls.key_file", false},
+		"other client": {
+			mutual, kafka.TLSConfig{CAFile: server.cert, CertFile: server.cert, KeyFile: server.key},
+			"check that kafka.tls.cert_file and kafka.tls.key_file", false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := configFor(cluster)
+			c := validConfig()
+			c.Brokers = []string{plain.Addr().String()}
+			if tt.cluster != nil {
+				c.Brokers = tt.cluster.ListenAddrs()
+			}
 			c.TLS = tt.tls
-			client, err := kafka.NewClient(c, quiet, nil)
-			require.NoError(t, err)
-			defer client.Close()
-			err = kafka.Reach(t.Context(), client, 20*time.Second)
+			err := kafka.Reach(t.Context(), c, quiet, 20*time.Second)
 			if tt.want == "" {
 				require.NoError(t, err)
 				return
 			}
 			require.ErrorContains(t, err, tt.want)
+			require.NotContains(t, err.Error(), "that the brokers run")
+			may, known := kafka.Retryable(err)
+			require.True(t, known)
+			require.Equal(t, tt.retryable, may)
 		})
 	}
 	c := validConfig()
 	c.TLS.CAFile = filepath.Join(dir, "missing.pem")
-	_, err := kafka.NewClient(c, quiet, nil)
-	require.ErrorContains(t, err, "read tls.ca_file")
+	_, err = kafka.NewClient(c, quiet, nil)
+	require.ErrorContains(t, err, "kafka.tls.ca_file: open "+c.TLS.CAFile)
 }
 
-func selfSigned(t *testing.T, dir string) (tls.Certificate, string) {
+// Every handshake is made with what the files hold then: authorities and client certificates are replaced while the process runs.
+func TestCertificatesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	old, renewed := newPair(t, dir, "old"), newPair(t, dir, "renewed")
+	var replaced atomic.Bool
+	accepted := x509.NewCertPool()
+	accepted.AddCert(renewed.pair.Leaf)
+	cluster := newCluster(t, kfake.TLS(&tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if replaced.Load() {
+			return &tls.Config{Certificates: []tls.Certificate{renewed.pair}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: accepted}, nil
+		}
+		return &tls.Config{Certificates: []tls.Certificate{old.pair}}, nil
+	}}))
+	c := configFor(cluster)
+	c.TLS = kafka.TLSConfig{CAFile: filepath.Join(dir, "ca.pem"), CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
+	use := func(p pair) {
+		for to, from := range map[string]string{c.TLS.CAFile: p.cert, c.TLS.CertFile: p.cert, c.TLS.KeyFile: p.key} {
+			content, err := os.ReadFile(from)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(to, content, 0o600))
+		}
+	}
+	use(old)
+	client, err := kafka.NewClient(c, quiet, nil, kgo.RequestRetries(0))
+	require.NoError(t, err)
+	defer client.Close()
+	require.NoError(t, client.Ping(t.Context()))
+
+	replaced.Store(true)
+	connect := func() error { // another kind of request has a connection of its own
+		_, err := client.Broker(0).Request(t.Context(), kmsg.NewPtrFetchRequest())
+		return err
+	}
+	require.ErrorContains(t, connect(), "certificate signed by unknown authority")
+	use(renewed)
+	require.NoError(t, connect())
+}
+
+// pair is a certificate that is its own authority.
+type pair struct {
+	pair      tls.Certificate
+	cert, key string // files
+}
+
+func newPair(t *testing.T, dir, name string) pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	require.NoError(t, err)
-	file := filepath.Join(dir, "ca.pem")
-	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	p := pair{cert: filepath.Join(dir, name+".crt"), key: filepath.Join(dir, name+".key")}
+	require.NoError(t, os.WriteFile(p.cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
+	require.NoError(t, os.WriteFile(p.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+	p.pair, err = tls.LoadX509KeyPair(p.cert, p.key)
+	require.NoError(t, err)
+	return p
 }

@@ -7,37 +7,39 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"agentassist-poller/internal/events"
 )
 
 // Control is the topic of jobs: what is asked of the owners of accounts, and what they say became of it. It is compacted, so
 // that the last word on each job stays.
 type Control struct {
 	Topics  *Topics
+	connect *connector
 	client  *kgo.Client
-	options Options
 }
 
 // controlTimeout bounds the writing of a record, and the looking up of where the topic ends.
 const controlTimeout = 30 * time.Second
 
 // Control returns the topic of jobs. It must not be used once the publisher is closed.
-func (p *Publisher) Control() *Control { return &Control{p.Topics, p.client, p.options} }
+func (p *Publisher) Control() *Control { return &Control{p.Topics, p.connect, p.client} }
 
 // OpenControl brings up no more than a command needs that asks for something: topics made or verified, no schemas. The caller
 // closes it.
-func OpenControl(ctx context.Context, o Options, types []events.Type) (*Control, error) {
-	client, err := NewClient(o.Config, o.Log, nil, o.Client...)
+func OpenControl(ctx context.Context, o Options) (*Control, error) {
+	connect, err := newConnector(o.Config, o.Log, o.Client...)
 	if err != nil {
 		return nil, err
 	}
-	topics, err := EnsureTopics(ctx, client, o.Config, types)
+	client, err := connect.client(nil)
+	if err != nil {
+		return nil, err
+	}
+	topics, err := ensureTopics(ctx, connect, client, o.Types)
 	if err != nil {
 		client.Close()
 		return nil, err
 	}
-	return &Control{topics, client, o}, nil
+	return &Control{topics, connect, client}, nil
 }
 
 // Close ends what OpenControl began.
@@ -64,7 +66,7 @@ func (c *Control) Tail(ctx context.Context, each func(key, value []byte), caught
 	if err != nil {
 		return err
 	}
-	client, err := newReader(c.options, topic, 0, kgo.NewOffset().AtStart())
+	client, err := newReader(c.connect, topic, 0, kgo.NewOffset().AtStart())
 	if err != nil {
 		return err
 	}

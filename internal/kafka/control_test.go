@@ -19,7 +19,7 @@ func TestControl(t *testing.T) {
 			if delivery == kafka.ExactlyOnce {
 				f.takeOver(t)
 			}
-			command, err := kafka.OpenControl(t.Context(), kafka.Options{Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler)}, types)
+			command, err := kafka.OpenControl(t.Context(), kafka.Options{Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
 			defer command.Close()
 			require.NoError(t, command.Write(t.Context(), kafka.Record{Key: []byte("backfill/a"), Value: []byte("job")}))

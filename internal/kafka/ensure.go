@@ -65,11 +65,25 @@ func (t *Topics) Feeds(types []events.Type) []string {
 	return feeds
 }
 
-// EnsureTopics makes the topics that are missing, where the configuration allows it, and checks all of them. Types are
-// the event types that are switched on. Everything wrong with the topics is returned at once, as a *TopicsError. It changes
-// no topic that exists.
-func EnsureTopics(ctx context.Context, client *kgo.Client, c Config, types []events.Type) (*Topics, error) {
-	if err := Reach(ctx, client, reachTimeout); err != nil {
+// EnsureTopics makes the topics that are missing, where the configuration allows it, and checks all of them. Everything wrong
+// with the topics is returned at once, as a *TopicsError. It changes no topic that exists.
+func EnsureTopics(ctx context.Context, o Options) (*Topics, error) {
+	connect, err := newConnector(o.Config, o.Log, o.Client...)
+	if err != nil {
+		return nil, err
+	}
+	client, err := connect.client(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return ensureTopics(ctx, connect, client, o.Types)
+}
+
+// ensureTopics is EnsureTopics with a client. Types are the event types that are switched on.
+func ensureTopics(ctx context.Context, connect *connector, client *kgo.Client, types []events.Type) (*Topics, error) {
+	c := connect.config
+	if err := connect.reach(ctx, client, reachTimeout); err != nil {
 		return nil, err
 	}
 	t := &Topics{Names: NewNames(c.TopicPrefix), byName: map[string]Topic{}, specs: specs(c, types), timestamps: c.Timestamp}

@@ -32,6 +32,12 @@ func (c Class) String() string {
 
 // classify is the one place that knows what Kafka's errors mean to us. The client has by then retried what it can.
 func classify(err error) Class {
+	if _, refused := errors.AsType[*LoginError](err); refused {
+		return Fatal
+	}
+	if _, token := errors.AsType[*tokenError](err); !token && tlsHint("kafka.tls", err) != "" {
+		return Fatal
+	}
 	code, ok := errors.AsType[*kerr.Error](err)
 	if !ok {
 		return Retry
@@ -75,6 +81,18 @@ var fatal = map[*kerr.Error]string{
 
 // hintFor says what to do about an error, or nothing if it is not known.
 func hintFor(err error) string {
+	if refused, ok := errors.AsType[*LoginError](err); ok {
+		return refused.Hint
+	}
+	if _, ok := errors.AsType[*tokenError](err); ok {
+		return "check kafka.sasl.token_url, and that it can be reached from here"
+	}
+	if hint := tlsHint("kafka.tls", err); hint != "" {
+		return hint
+	}
+	if _, ok := errors.AsType[*handshakeError](err); ok {
+		return "check that the ports in kafka.brokers are those of a listener with TLS, or switch kafka.tls off"
+	}
 	if code, ok := errors.AsType[*kerr.Error](err); ok {
 		return fatal[code]
 	}

@@ -1,15 +1,30 @@
 package kafka
 
 import (
+	"context"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
-	"github.com/twmb/franz-go/pkg/sasl"
 )
 
-// Mechanism is what the client authenticates with.
-func Mechanism(c *SASLConfig) (sasl.Mechanism, error) { return c.build() }
+// Login is what clients authenticate with.
+func Login(c *SASLConfig) (*login, error) { return newLogin(c) }
+
+// Reach asks the brokers of a configuration for a sign of life.
+func Reach(ctx context.Context, c Config, log *slog.Logger, within time.Duration) error {
+	connect, err := newConnector(c, log)
+	if err != nil {
+		return err
+	}
+	client, err := connect.client(nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return connect.reach(ctx, client, within)
+}
 
 // Encode does what Deliver does before anything is sent.
 func Encode(e *Encoder, b *Batch) int { return len(e.batch(b).letters) }

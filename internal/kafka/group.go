@@ -53,12 +53,12 @@ func (p *Publisher) Join(to Assignment, accounts func(partition int32) int) (*Me
 			to.Revoked(partitions)
 		}
 	}
-	client, err := NewClient(c, p.options.Log, nil, append([]kgo.Opt{
+	client, err := p.connect.client(nil,
 		kgo.ClientID(p.options.Instance), kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(m.topic), kgo.DisableAutoCommit(),
 		kgo.Balancers(newBalancer(m.topic, accounts)), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.OnPartitionsAssigned(assigned), kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked),
 		kgo.WithHooks(&m.pulse),
-	}, p.options.Client...)...)
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,7 @@ type Publisher struct {
 	// AtLeastOnce is ready if that is the delivery that is configured. Else partitions are to be taken over.
 	AtLeastOnce Delivery
 
+	connect *connector
 	client  *kgo.Client
 	encoder *Encoder
 	metrics *Metrics
@@ -48,7 +49,11 @@ type Publisher struct {
 // Open brings a publisher up. It talks to Kafka and to the schema registry, and gives up on either after a bounded time.
 // Its errors say what is wrong and what to do; errors.As finds whether waiting may help, by a method Retryable.
 func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
-	client, err := NewClient(o.Config, o.Log, o.Metrics, o.Client...)
+	connect, err := newConnector(o.Config, o.Log, o.Client...)
+	if err != nil {
+		return nil, err
+	}
+	client, err := connect.client(o.Metrics)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +62,7 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 			client.Close()
 		}
 	}()
-	topics, err := EnsureTopics(ctx, client, o.Config, o.Types)
+	topics, err := ensureTopics(ctx, connect, client, o.Types)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +80,8 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 		return nil, err
 	}
 	p := &Publisher{
-		Topics: topics, client: client, encoder: NewEncoder(o.Config, topics, schemas), metrics: NewMetrics(o.Metrics), options: o,
+		Topics: topics, connect: connect, client: client, encoder: NewEncoder(o.Config, topics, schemas),
+		metrics: NewMetrics(o.Metrics), options: o,
 	}
 	if o.Config.Delivery == AtLeastOnce {
 		p.AtLeastOnce = NewAtLeastOnce(client, p.encoder, o.Config, p.metrics)

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,9 +18,9 @@ import (
 // are in Avro's single-object encoding.
 type RegistryConfig struct {
 	URL string `yaml:"url"`
-	// Register schemas at start. Otherwise they are only looked up, and must have been registered before.
+	// Register allows to register at start what is missing. Otherwise schemas are only looked up.
 	Register bool `yaml:"register"`
-	// Compatibility is set on each subject when schemas are registered. keep leaves it as it is.
+	// Compatibility of each subject. It is set with Register, where it is another one; keep leaves it as it is.
 	Compatibility string        `yaml:"compatibility"`
 	Username      string        `yaml:"username"`
 	Password      secret.Secret `yaml:"password" secret:"true"`
@@ -82,68 +81,79 @@ func (c *RegistryConfig) Validate() []Problem {
 	return p
 }
 
-// A Registry knows the ids of our schemas. It is asked at start only: what it answered holds for good, so that events
-// go on when the registry is gone.
+// A Registry knows the ids of our schemas. What it answered at start holds for good, so that events go on when the registry is
+// gone. It is safe for concurrent use.
 type Registry struct {
 	config RegistryConfig
 	client *sr.Client
 	log    *slog.Logger
 }
 
-// NewRegistry returns a registry that has not been asked yet. It reads certificate and password files.
+// NewRegistry returns a registry that has not been asked yet. It reads certificate and password files, so that one that cannot be
+// used is known at once; they are read again for every request.
 func NewRegistry(c RegistryConfig, log *slog.Logger) (*Registry, error) {
-	tlsConfig, err := c.TLS.build()
-	if err != nil {
+	r := &Registry{config: c, log: log}
+	if _, err := c.TLS.current(""); err != nil {
 		return nil, fmt.Errorf("schema_registry.%w", err)
 	}
-	password, err := reveal(c.Password, c.PasswordFile)
-	if err != nil {
-		return nil, fmt.Errorf("schema_registry.password_file: %w", err)
+	if err := r.authorize(&http.Request{Header: http.Header{}}); err != nil {
+		return nil, err
 	}
-	token, err := reveal(c.BearerToken, c.TokenFile)
-	if err != nil {
-		return nil, fmt.Errorf("schema_registry.bearer_token_file: %w", err)
-	}
-	opts := []sr.ClientOpt{
+	client, err := sr.NewClient(
 		sr.URLs(c.URL),
 		sr.UserAgent("agentassist-poller"),
-		sr.HTTPClient(&http.Client{Timeout: c.Timeout, Transport: transport(tlsConfig)}),
+		sr.HTTPClient(&http.Client{Timeout: c.Timeout, Transport: &tlsTransport{tls: c.TLS}}),
 		sr.DefaultParams(sr.Normalize),
-	}
-	if c.Username != "" {
-		opts = append(opts, sr.BasicAuth(c.Username, password.Reveal()))
-	}
-	if !token.IsZero() {
-		opts = append(opts, sr.BearerToken(token.Reveal()))
-	}
-	client, err := sr.NewClient(opts...)
+		sr.PreReq(r.authorize),
+	)
 	if err != nil {
 		return nil, fmt.Errorf("build schema registry client: %w", err)
 	}
-	return &Registry{config: c, client: client, log: log}, nil
+	r.client = client
+	return r, nil
 }
 
-func transport(tlsConfig *tls.Config) http.RoundTripper {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = tlsConfig
-	return t
+// authorize adds the credentials to a request.
+func (r *Registry) authorize(req *http.Request) error {
+	credentials, err := r.secret().Read()
+	switch {
+	case err != nil:
+		return fmt.Errorf("schema_registry.%s_file: %w", r.secretSetting(), err)
+	case r.config.Username != "":
+		req.SetBasicAuth(r.config.Username, credentials.Reveal())
+	case !credentials.IsZero():
+		req.Header.Set("Authorization", "Bearer "+credentials.Reveal())
+	}
+	return nil
+}
+
+// secret returns where the password or token is.
+func (r *Registry) secret() secret.Source {
+	if r.config.Username != "" {
+		return secret.Source{Text: r.config.Password, File: r.config.PasswordFile}
+	}
+	return secret.Source{Text: r.config.BearerToken, File: r.config.TokenFile}
+}
+
+// secretSetting names the setting of the password or token.
+func (r *Registry) secretSetting() string {
+	if r.config.Username != "" {
+		return "password"
+	}
+	return "bearer_token"
 }
 
 // Subject returns the name under which the values of a topic are registered.
 func Subject(topic string) string { return topic + "-value" }
 
-// Resolve returns the id of a schema for the values of a topic, having registered it where that is configured.
+// Resolve returns the id of a schema for the values of a topic. What is registered already needs no write: the schema and the
+// compatibility of its subject are looked up first, and only what is missing is written, where schema_registry.register allows it.
 // It repeats itself for as long as configured while the registry is out of order, and returns a *RegistryError.
 func (r *Registry) Resolve(ctx context.Context, topic, schema string) (int, error) {
 	subject := Subject(topic)
 	var id int
 	err := r.persist(ctx, subject, func(ctx context.Context) (err error) {
-		if r.config.Register {
-			id, err = r.register(ctx, subject, sr.Schema{Schema: schema})
-			return err
-		}
-		found, err := r.client.LookupSchema(ctx, subject, sr.Schema{Schema: schema})
-		id = found.ID
+		id, err = r.resolve(ctx, subject, sr.Schema{Schema: schema})
 		return err
 	})
 	if err != nil {
@@ -152,12 +162,24 @@ func (r *Registry) Resolve(ctx context.Context, topic, schema string) (int, erro
 	return id, nil
 }
 
+func (r *Registry) resolve(ctx context.Context, subject string, schema sr.Schema) (int, error) {
+	found, err := r.client.LookupSchema(ctx, subject, schema)
+	unknown := isStatus(err, http.StatusNotFound)
+	switch {
+	case !r.config.Register || err != nil && !unknown:
+		return found.ID, err
+	case unknown:
+		return r.register(ctx, subject, schema)
+	}
+	return found.ID, r.ensureCompatibility(ctx, subject)
+}
+
 // register sets the compatibility before a subject gets another version, so that it is checked by ours. A registry may
 // know no settings for a subject that is not there yet: then its first version comes first.
 func (r *Registry) register(ctx context.Context, subject string, schema sr.Schema) (int, error) {
-	err := r.setCompatibility(ctx, subject)
-	unknown := isStatus(err, http.StatusNotFound)
-	if err != nil && !unknown {
+	err := r.ensureCompatibility(ctx, subject)
+	later := isStatus(err, http.StatusNotFound)
+	if err != nil && !later {
 		return 0, err
 	}
 	id, err := r.client.RegisterSchema(ctx, subject, schema, -1, -1)
@@ -166,46 +188,87 @@ func (r *Registry) register(ctx context.Context, subject string, schema sr.Schem
 			id, err = found.ID, nil
 		}
 	}
-	if err != nil || !unknown {
-		return id, err
+	if err != nil {
+		return 0, &registerError{err}
 	}
-	return id, r.setCompatibility(ctx, subject)
+	if later {
+		err = r.ensureCompatibility(ctx, subject)
+	}
+	return id, err
 }
 
-func (r *Registry) setCompatibility(ctx context.Context, subject string) error {
+// ensureCompatibility sets the compatibility of a subject, unless it is as configured already. Where it may not be set, the
+// registry's default counts too.
+func (r *Registry) ensureCompatibility(ctx context.Context, subject string) error {
 	if r.config.Compatibility == keepCompatibility {
 		return nil
 	}
-	var level sr.CompatibilityLevel
-	if err := level.UnmarshalText([]byte(r.config.Compatibility)); err != nil {
+	var want sr.CompatibilityLevel
+	if err := want.UnmarshalText([]byte(r.config.Compatibility)); err != nil {
 		return err
 	}
-	for _, result := range r.client.SetCompatibility(ctx, sr.SetCompatibility{Level: level}, subject) {
-		if isStatus(result.Err, http.StatusConflict) && r.isCompatibility(ctx, subject, level) {
-			continue
-		}
-		if result.Err != nil {
-			return &compatibilityError{result.Err}
-		}
+	if own := r.client.Compatibility(ctx, subject)[0]; own.Err == nil && own.Level == want {
+		return nil
 	}
-	return nil
+	err := r.client.SetCompatibility(ctx, sr.SetCompatibility{Level: want}, subject)[0].Err
+	if err == nil {
+		return nil
+	}
+	refused := &compatibilityError{err: err}
+	if isStatus(err, http.StatusNotFound) || passing(err) {
+		return refused
+	}
+	// Another instance that starts at the same time may have been faster, which some registries answer as a conflict.
+	has := r.client.Compatibility(ctx, subject)[0]
+	if isStatus(has.Err, http.StatusNotFound) {
+		has = r.client.Compatibility(ctx)[0]
+	}
+	if has.Err == nil && has.Level == want {
+		return nil
+	}
+	if has.Err == nil {
+		refused.has = has.Level.String()
+	}
+	return refused
 }
 
-// isCompatibility reports whether a subject has the level already: another instance that starts at the same time may have been
-// faster, which some registries answer as a conflict.
-func (r *Registry) isCompatibility(ctx context.Context, subject string, level sr.CompatibilityLevel) bool {
-	for _, result := range r.client.Compatibility(ctx, subject) {
-		if result.Err != nil || result.Level != level {
-			return false
-		}
+// Check looks a schema up as Resolve found it. It returns a *RegistryError if the registry has lost it, or gives it another id by now;
+// nil if it has not, or does not answer: what was resolved holds for good.
+func (r *Registry) Check(ctx context.Context, topic, schema string, id int) error {
+	subject := Subject(topic)
+	found, err := r.client.LookupSchema(ctx, subject, sr.Schema{Schema: schema})
+	e := &RegistryError{URL: r.config.URL, Subject: subject, Hint: "restore the registry: without the schema nobody can read the topic's " +
+		"events. A restart of the poller registers it anew, under an id of its own, and leaves unreadable what was published before"}
+	switch {
+	case isStatus(err, http.StatusNotFound):
+		e.Err = fmt.Errorf("the schema that events are written with, id %d, is gone", id)
+	case err == nil && found.ID != id:
+		e.Err = fmt.Errorf("the schema that events are written with, id %d, has id %d now", id, found.ID)
+	default:
+		return nil
 	}
-	return true
+	return e
 }
 
-// compatibilityError tells a refused setting from a refused schema.
-type compatibilityError struct{ err error }
+// registerError tells a refused registration from a refused lookup.
+type registerError struct{ err error }
 
-func (e *compatibilityError) Error() string { return "set compatibility: " + e.err.Error() }
+func (e *registerError) Error() string { return "register the schema: " + e.err.Error() }
+func (e *registerError) Unwrap() error { return e.err }
+
+// compatibilityError says that a subject has another compatibility than the configured one, and that it could not be set.
+type compatibilityError struct {
+	has string // empty if that could not be read
+	err error
+}
+
+func (e *compatibilityError) Error() string {
+	if e.has == "" {
+		return "set compatibility: " + e.err.Error()
+	}
+	return fmt.Sprintf("set compatibility, which is %s: %v", e.has, e.err)
+}
+
 func (e *compatibilityError) Unwrap() error { return e.err }
 
 const (
@@ -233,8 +296,8 @@ func (r *Registry) persist(ctx context.Context, subject string, do func(context.
 // passing reports whether an error may go away by itself: the registry is overloaded, starting, or not there.
 func passing(err error) bool {
 	resp, ok := errors.AsType[*sr.ResponseError](err)
-	if !ok {
-		return true // no answer at all
+	if !ok { // no answer at all
+		return tlsHint("schema_registry.tls", err) == ""
 	}
 	return resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout
 }
@@ -262,22 +325,32 @@ func (e *RegistryError) Unwrap() error { return e.Err }
 // Retryable reports whether the registry may answer otherwise later.
 func (e *RegistryError) Retryable() bool { return e.passing }
 
+// explain says what to change: the right or the setting by its name.
 func (r *Registry) explain(subject string, err error) error {
 	e := &RegistryError{URL: r.config.URL, Subject: subject, Err: err, passing: passing(err)}
-	status := 0
+	status, code := 0, 0
 	if resp, ok := errors.AsType[*sr.ResponseError](err); ok {
-		status = resp.StatusCode
+		status, code = resp.StatusCode, resp.ErrorCode
 	}
 	_, compatibility := errors.AsType[*compatibilityError](err)
+	_, registering := errors.AsType[*registerError](err)
+	const byHand = "register it by other means (poller schemas --write DIR writes the files) and set schema_registry.register: false"
 	switch {
 	case e.passing:
 		e.Hint = "check schema_registry.url and that the registry runs"
-	case status == http.StatusForbidden && compatibility:
-		e.Hint = "let the poller's user set the subject's compatibility, or set schema_registry.compatibility: keep"
-	case status == http.StatusUnauthorized || status == http.StatusForbidden:
-		e.Hint = "check schema_registry.username and password, or bearer_token, and what they may do"
+	case status == 0:
+		e.Hint = tlsHint("schema_registry.tls", err)
+	case status == http.StatusUnauthorized:
+		e.Hint = "check schema_registry.username and password, or bearer_token; " + r.secret().Advice("schema_registry."+r.secretSetting())
 	case compatibility:
-		e.Hint = "set schema_registry.compatibility: keep and set it on the subject by hand"
+		e.Hint = fmt.Sprintf("let the poller's user write the compatibility of the subject, or set it to %s by other means; "+
+			"schema_registry.compatibility: keep leaves it as it is", r.config.Compatibility)
+	case registering && code == codeReadOnly:
+		e.Hint = "the schema of this version is not registered, and the registry or the subject is in read-only mode: set the mode to READWRITE, or " + byHand
+	case registering && status == http.StatusForbidden:
+		e.Hint = "the schema of this version is not registered: let the poller's user write to the subject, or " + byHand
+	case status == http.StatusForbidden:
+		e.Hint = "let the poller's user read the subject"
 	case status == http.StatusConflict:
 		e.Hint = "the subject holds a schema that this version's is not compatible with: use another kafka.topic_prefix, or delete the subject if nobody reads the topic"
 	case status == http.StatusNotFound && !r.config.Register:
@@ -289,3 +362,6 @@ func (r *Registry) explain(subject string, err error) error {
 	}
 	return e
 }
+
+// codeReadOnly is the registry's error code for a write while it is in read-only mode (Confluent's "operation not permitted").
+const codeReadOnly = 42205

@@ -1,9 +1,15 @@
 package kafka_test
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -71,7 +77,172 @@ func TestCompatibilityOfNewSubject(t *testing.T) {
 	})
 	_, err := newRegistry(t, fake.URL()).Resolve(t.Context(), topic, events.Schema(events.TypeSearch))
 	require.NoError(t, err)
-	require.Equal(t, []string{"PUT config", "POST subjects", "PUT config"}, order)
+	require.Equal(t, []string{
+		"POST subjects", "GET config", "PUT config", // looked up; not there yet, and no place for a setting
+		"POST subjects", "GET config", "PUT config",
+	}, order)
+}
+
+// What is registered already needs no write: a registry in read-only mode, or a user who may only read, is enough then. What is
+// missing is named with the right or the setting that is in the way.
+func TestRegistryWithoutWrites(t *testing.T) {
+	const subject = "agentassist.search-value"
+	schema := sr.Schema{Schema: events.Schema(events.TypeSearch)}
+	for name, tt := range map[string]struct {
+		prepare func(*srfake.Registry)
+		refusal string
+		change  func(*kafka.RegistryConfig)
+		want    string // empty: it starts
+	}{
+		"read-only": {prepare: registered(sr.CompatFullTransitive), refusal: readOnly},
+		"forbidden": {prepare: registered(sr.CompatFullTransitive), refusal: forbidden},
+		"default is right": {
+			prepare: func(fake *srfake.Registry) {
+				registered(0)(fake)
+				client, _ := sr.NewClient(sr.URLs(fake.URL()))
+				client.SetCompatibility(t.Context(), sr.SetCompatibility{Level: sr.CompatFullTransitive})
+			},
+			refusal: forbidden,
+		},
+		"another compatibility": {
+			registered(sr.CompatBackward), forbidden, nil,
+			"set compatibility, which is BACKWARD: User is denied operation Write on Subject; let the poller's user write the compatibility of the subject, " +
+				"or set it to FULL_TRANSITIVE by other means; schema_registry.compatibility: keep leaves it as it is",
+		},
+		"another compatibility, kept": {
+			registered(sr.CompatBackward), readOnly, func(c *kafka.RegistryConfig) { c.Compatibility = "keep" }, "",
+		},
+		"schema missing, read-only": {
+			func(fake *srfake.Registry) { require.NoError(t, fake.SetCompat(subject, sr.CompatFullTransitive)) }, readOnly, nil,
+			"register the schema: Subject is in read-only mode; the schema of this version is not registered, and the registry or the subject is in " +
+				"read-only mode: set the mode to READWRITE, or register it by other means (poller schemas --write DIR writes the files) " +
+				"and set schema_registry.register: false",
+		},
+		"schema missing, forbidden": {
+			func(fake *srfake.Registry) { require.NoError(t, fake.SetCompat(subject, sr.CompatFullTransitive)) }, forbidden, nil,
+			"the schema of this version is not registered: let the poller's user write to the subject, or register it by other means",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fake := srfake.New()
+			defer fake.Close()
+			tt.prepare(fake)
+			fake.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPut && !strings.HasSuffix(r.URL.Path, "/versions") {
+					return false
+				}
+				status, body, _ := strings.Cut(tt.refusal, " ")
+				code, err := strconv.Atoi(status)
+				require.NoError(t, err)
+				w.WriteHeader(code)
+				_, _ = io.WriteString(w, body)
+				return true
+			})
+			var changes []func(*kafka.RegistryConfig)
+			if tt.change != nil {
+				changes = append(changes, tt.change)
+			}
+			id, err := newRegistry(t, fake.URL(), changes...).Resolve(t.Context(), topic, schema.Schema)
+			if tt.want == "" {
+				require.NoError(t, err)
+				require.Positive(t, id)
+				return
+			}
+			require.ErrorContains(t, err, tt.want)
+			may, known := kafka.Retryable(err)
+			require.True(t, known)
+			require.False(t, may)
+		})
+	}
+}
+
+const (
+	readOnly  = `422 {"error_code":42205,"message":"Subject is in read-only mode"}`
+	forbidden = `403 {"error_code":40301,"message":"User is denied operation Write on Subject"}`
+)
+
+// registered returns what registers the schema of the tests, with a compatibility, or 0 for the registry's default.
+func registered(level sr.CompatibilityLevel) func(*srfake.Registry) {
+	return func(fake *srfake.Registry) {
+		fake.SeedSchema("agentassist.search-value", 1, 7, sr.Schema{Schema: events.Schema(events.TypeSearch)})
+		if level != 0 {
+			_ = fake.SetCompat("agentassist.search-value", level)
+		}
+	}
+}
+
+// Credentials and certificates in files are read again for every request.
+func TestRegistryFilesAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	c := kafka.DefaultRegistryConfig()
+	c.RetryFor = 5 * time.Second
+	c.PasswordFile, c.Username = filepath.Join(dir, "password"), "u"
+	c.TLS.CAFile = filepath.Join(dir, "ca.pem")
+	old, renewed := newPair(t, dir, "old"), newPair(t, dir, "renewed")
+	var serving atomic.Pointer[tls.Certificate]
+	password := "p1"
+	fake := srfake.New()
+	defer fake.Close()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, sent, _ := r.BasicAuth(); sent != password {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fake.Handler().ServeHTTP(w, r)
+	}))
+	server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{Certificates: []tls.Certificate{*serving.Load()}}, nil
+	}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	serving.Store(&old.pair)
+	server.StartTLS()
+	defer server.Close()
+	c.URL = server.URL
+	write := func(password, ca string) {
+		require.NoError(t, os.WriteFile(c.PasswordFile, []byte(password), 0o600))
+		content, err := os.ReadFile(ca)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(c.TLS.CAFile, content, 0o600))
+	}
+	write("p1", old.cert)
+	r, err := kafka.NewRegistry(c, quiet)
+	require.NoError(t, err)
+	resolve := func() error {
+		_, err := r.Resolve(t.Context(), topic, events.Schema(events.TypeSearch))
+		return err
+	}
+	require.NoError(t, resolve())
+
+	password = "p2"
+	require.ErrorContains(t, resolve(), "check the content of "+c.PasswordFile+" (schema_registry.password_file), which has not changed since")
+	write("p2", old.cert)
+	require.NoError(t, resolve())
+
+	serving.Store(&renewed.pair)
+	server.CloseClientConnections()
+	require.ErrorContains(t, resolve(), "give the certificate of the server's authority in schema_registry.tls.ca_file")
+	write("p2", renewed.cert)
+	require.NoError(t, resolve())
+}
+
+// A registry that has lost a schema, or has it under another id, is found out; one that does not answer is no loss.
+func TestRegistryLosesASchema(t *testing.T) {
+	fake := srfake.New()
+	defer fake.Close()
+	r := newRegistry(t, fake.URL())
+	schema := events.Schema(events.TypeSearch)
+	registered(sr.CompatFullTransitive)(fake)
+	id, err := r.Resolve(t.Context(), topic, schema)
+	require.NoError(t, err)
+	require.NoError(t, r.Check(t.Context(), topic, schema, id))
+	fake.Reset()
+	err = r.Check(t.Context(), topic, schema, id)
+	require.ErrorContains(t, err, "subject agentassist.search-value: the schema that events are written with, id 7, is gone; restore the registry")
+	_, _, err = fake.RegisterSchema("agentassist.search-value", sr.Schema{Schema: schema})
+	require.NoError(t, err)
+	require.ErrorContains(t, r.Check(t.Context(), topic, schema, id), "id 7, has id 1 now")
+	fake.Close()
+	require.NoError(t, r.Check(t.Context(), topic, schema, id))
 }
 
 func TestLookupOnly(t *testing.T) {
@@ -118,12 +289,12 @@ func TestRegistryRefuses(t *testing.T) {
 		want   string
 		retry  bool
 	}{
-		"incompatible":      {"POST", 409, nil, "not compatible with: use another kafka.topic_prefix", false},
-		"invalid":           {"POST", 422, nil, "the registry refuses the schema", false},
+		"incompatible":      {"REGISTER", 409, nil, "not compatible with: use another kafka.topic_prefix", false},
+		"invalid":           {"REGISTER", 422, nil, "the registry refuses the schema", false},
 		"unknown user":      {"POST", 401, nil, "check schema_registry.username and password", false},
-		"wrong path":        {"POST", 404, nil, "Apicurio's is /apis/ccompat/v7", false},
-		"not to be set":     {"PUT", 403, nil, "or set schema_registry.compatibility: keep", false},
-		"cannot be set":     {"PUT", 405, nil, "set schema_registry.compatibility: keep and set it on the subject by hand", false},
+		"wrong path":        {"REGISTER", 404, nil, "Apicurio's is /apis/ccompat/v7", false},
+		"not to be set":     {"PUT", 403, nil, "schema_registry.compatibility: keep leaves it as it is", false},
+		"cannot be set":     {"PUT", 405, nil, "or set it to FULL_TRANSITIVE by other means", false},
 		"never comes back":  {"POST", 503, func(c *kafka.RegistryConfig) { c.RetryFor = 0 }, "check schema_registry.url", true},
 		"nobody may set it": {"PUT", 403, func(c *kafka.RegistryConfig) { c.Compatibility = "keep" }, "", false},
 	} {
@@ -131,7 +302,8 @@ func TestRegistryRefuses(t *testing.T) {
 			fake := srfake.New()
 			defer fake.Close()
 			fake.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
-				if r.Method != tt.method {
+				registering := r.Method == "POST" && strings.HasSuffix(r.URL.Path, "/versions")
+				if r.Method != tt.method && (tt.method != "REGISTER" || !registering) {
 					return false
 				}
 				w.WriteHeader(tt.status)
@@ -167,7 +339,7 @@ func TestRegistryCredentials(t *testing.T) {
 			_, err := newRegistry(t, fake.URL(), change).Resolve(t.Context(), topic, events.Schema(events.TypeSearch))
 			require.NoError(t, err)
 			_, err = newRegistry(t, fake.URL()).Resolve(t.Context(), topic, events.Schema(events.TypeSearch))
-			require.ErrorContains(t, err, "check schema_registry.username and password, or bearer_token")
+			require.ErrorContains(t, err, "check schema_registry.username and password, or bearer_token; check schema_registry.bearer_token, which is read at start only")
 		})
 	}
 }

@@ -24,7 +24,7 @@ func (p *Publisher) LastWatermarks(ctx context.Context) (map[string]*events.Wate
 		return nil, &requestError{"look up the end of " + topic, err}
 	}
 	last := map[string]*events.Watermark{}
-	err = readTo(ctx, p.options, partitionRange{topic: topic, to: end}, func(r *kgo.Record) {
+	err = readTo(ctx, p.connect, partitionRange{topic: topic, to: end}, func(r *kgo.Record) {
 		switch w := watermarkOf(r); {
 		case w != nil:
 			last[string(r.Key)] = w

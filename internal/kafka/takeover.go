@@ -50,9 +50,7 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	ctx, cancel := context.WithTimeout(ctx, takeOverTimeout)
 	defer cancel()
 	c := p.options.Config
-	client, err := NewClient(c, p.options.Log, nil, slices.Concat(p.options.Client, []kgo.Opt{
-		kgo.TransactionalID(c.TransactionalID(partition)), kgo.TransactionTimeout(transactionTimeout),
-	})...)
+	client, err := p.connect.client(nil, kgo.TransactionalID(c.TransactionalID(partition)), kgo.TransactionTimeout(transactionTimeout))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +122,7 @@ func (p *Publisher) signed(ctx context.Context, partition int32, from int64) (si
 	if err != nil {
 		return false, err
 	}
-	err = readTo(ctx, p.options, partitionRange{topic, partition, from, end}, func(r *kgo.Record) {
+	err = readTo(ctx, p.connect, partitionRange{topic, partition, from, end}, func(r *kgo.Record) {
 		signed = signed || !r.Attrs.IsControl() && string(r.Key) == ownerKey
 	})
 	return signed, err
@@ -135,7 +133,7 @@ func (p *Publisher) signed(ctx context.Context, partition int32, from int64) (si
 func (s *Shard) Replay(ctx context.Context, from int64, each func(key, value []byte, next int64) error) error {
 	var failed error
 	signed := false
-	err := readTo(ctx, s.publisher.options, partitionRange{s.publisher.Topics.Checkpoint(), s.Partition, from, s.End + 1},
+	err := readTo(ctx, s.publisher.connect, partitionRange{s.publisher.Topics.Checkpoint(), s.Partition, from, s.End + 1},
 		func(r *kgo.Record) {
 			switch {
 			case failed != nil || r.Attrs.IsControl():
@@ -176,16 +174,16 @@ func offsetOf(ctx context.Context, list func(context.Context, ...string) (kadm.L
 
 // newReader returns a client that reads the committed records of one partition. Control records are kept, as the last offset may
 // be that of one.
-func newReader(o Options, topic string, partition int32, from kgo.Offset, more ...kgo.Opt) (*kgo.Client, error) {
-	return NewClient(o.Config, o.Log, nil, slices.Concat(o.Client, []kgo.Opt{
+func newReader(connect *connector, topic string, partition int32, from kgo.Offset, more ...kgo.Opt) (*kgo.Client, error) {
+	return connect.client(nil, slices.Concat([]kgo.Opt{
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: from}}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 	}, more)...)
 }
 
 // readTo reads the committed records of a range. A record right before its end must exist.
-func readTo(ctx context.Context, o Options, r partitionRange, each func(*kgo.Record)) error {
-	client, err := newReader(o, r.topic, r.partition, kgo.NewOffset().At(r.from),
+func readTo(ctx context.Context, connect *connector, r partitionRange, each func(*kgo.Record)) error {
+	client, err := newReader(connect, r.topic, r.partition, kgo.NewOffset().At(r.from),
 		kgo.FetchMaxBytes(replayFetch), kgo.FetchMaxPartitionBytes(replayFetch))
 	if err != nil {
 		return err

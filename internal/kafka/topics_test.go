@@ -20,10 +20,7 @@ import (
 
 func ensure(t *testing.T, c kafka.Config, types []events.Type) (*kafka.Topics, error) {
 	t.Helper()
-	client, err := kafka.NewClient(c, quiet, nil)
-	require.NoError(t, err)
-	defer client.Close()
-	return kafka.EnsureTopics(t.Context(), client, c, types)
+	return kafka.EnsureTopics(t.Context(), kafka.Options{Config: c, Types: types, Log: quiet})
 }
 
 func TestCreateTopics(t *testing.T) {

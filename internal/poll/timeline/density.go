@@ -119,7 +119,11 @@ func (c *count) add(rows, secs, memory float64) {
 // is remembered only the end is looked at.
 func (d *Density) eachHour(span Span, f func(hour int64, secs float64)) {
 	from := span.From
-	if first := span.To.Add(-densityHours * time.Hour); from.Before(first) {
+	first := span.To.Add(-densityHours * time.Hour)
+	if whole := first.Truncate(time.Hour); whole.Before(first) { // of one hour more, the last would take the place of the first
+		first = whole.Add(time.Hour)
+	}
+	if from.Before(first) {
 		from = first
 	}
 	for from.Before(span.To) && from.Unix() >= 0 {

@@ -129,3 +129,17 @@ func FuzzDecodeDensity(f *testing.F) {
 		require.NoError(t, err)
 	})
 }
+
+// A span may be longer than what is remembered by the hour, and begin and end within one.
+func TestDensityOfALongSpan(t *testing.T) {
+	start := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	var d timeline.Density
+	span := timeline.Span{From: start.Add(25 * time.Minute), To: start.Add(9*day + 7*time.Minute)}
+	var starts []time.Time
+	for at := span.From; at.Before(span.To); at = at.Add(time.Minute) {
+		starts = append(starts, at)
+	}
+	d.Observe(span, starts)
+	require.InEpsilon(t, 1.0/60, d.Rate(span.To.Add(-time.Hour)), 0.01)
+	require.InEpsilon(t, 24*60, d.Rows(timeline.Span{From: span.To.Add(-day), To: span.To}), 0.05)
+}

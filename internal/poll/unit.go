@@ -108,9 +108,7 @@ func (p *progress) conversationFacts() {
 	if p.Conversations == nil {
 		p.Conversations = pass.NewConversationFacts()
 	}
-	if p.Conversations.Counts == nil {
-		p.Conversations.Counts = map[string]int{}
-	}
+	p.Conversations.Restore()
 }
 
 func (p *progress) analyticsFacts() {

@@ -3,6 +3,7 @@ package pass
 import (
 	"time"
 
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/timeline"
 )
@@ -15,6 +16,9 @@ const (
 	// to the sweeps.
 	dayGrace = 3 * time.Hour
 )
+
+// takesDays is what a query for calendar days may ask for.
+var takesDays = &events.Conversations.Spec().Takes
 
 // listOrder is the order of a list by start time.
 type listOrder uint8
@@ -88,18 +92,22 @@ func (f *ConversationFacts) spanOf(d time.Time) timeline.Span {
 // zoneGrain is what the offsets of all zones are multiples of.
 const zoneGrain = 15 * time.Minute
 
+// zones returns the westernmost of the zones from least on, and the easternmost of those below most. There is none if west is
+// greater than east.
+func zones(least, most time.Duration) (west, east time.Duration) {
+	if west = least.Truncate(zoneGrain); west < least {
+		west += zoneGrain
+	}
+	if east = (most - 1).Truncate(zoneGrain); east > most-1 {
+		east -= zoneGrain
+	}
+	return west, east
+}
+
 // days returns the calendar days that may hold rows starting from from to to, in whatever zone is still possible.
 func (f *ConversationFacts) days(from, to time.Time) []time.Time {
 	var out []time.Time
-	// Offsets are multiples of zoneGrain: the westernmost is not below ZoneMin, the easternmost below ZoneMax.
-	west := f.ZoneMin.Truncate(zoneGrain)
-	if west < f.ZoneMin {
-		west += zoneGrain
-	}
-	east := (f.ZoneMax - 1).Truncate(zoneGrain)
-	if east > f.ZoneMax-1 {
-		east -= zoneGrain
-	}
+	west, east := zones(f.ZoneMin, f.ZoneMax)
 	for d := from.Add(west).Truncate(timeline.Day); !d.After(to.Add(east).Truncate(timeline.Day)); d = d.Add(timeline.Day) {
 		out = append(out, d)
 	}
@@ -120,8 +128,7 @@ func (f *ConversationFacts) learn(d time.Time, pg *Page) (fresh int) {
 		if r.Start.IsZero() {
 			continue
 		}
-		f.ZoneMin = max(f.ZoneMin, d.Sub(r.Start))
-		f.ZoneMax = min(f.ZoneMax, d.Add(timeline.Day).Sub(r.Start))
+		f.narrow(d.Sub(r.Start), d.Add(timeline.Day).Sub(r.Start))
 		if f.Order == orderUnknown && i > 0 && !r.Start.Equal(pg.Rows[0].Start) {
 			f.Order = orderAscending
 			if r.Start.Before(pg.Rows[0].Start) {
@@ -136,6 +143,26 @@ func (f *ConversationFacts) learn(d time.Time, pg *Page) (fresh int) {
 		}
 	}
 	return fresh
+}
+
+// narrow notes that the zone is at least least and below most. If that leaves no zone, it is not the zone that explains the row:
+// the server shows it for another reason, and it tells nothing.
+func (f *ConversationFacts) narrow(least, most time.Duration) {
+	least, most = max(f.ZoneMin, least), min(f.ZoneMax, most)
+	if west, east := zones(least, most); west <= east {
+		f.ZoneMin, f.ZoneMax = least, most
+	}
+}
+
+// Restore makes facts that were read from a record usable. Records of earlier versions may contradict themselves about the zone.
+func (f *ConversationFacts) Restore() {
+	if f.Counts == nil {
+		f.Counts = map[string]int{}
+	}
+	if west, east := zones(f.ZoneMin, f.ZoneMax); west > east {
+		fresh := NewConversationFacts()
+		f.ZoneMin, f.ZoneMax = fresh.ZoneMin, fresh.ZoneMax
+	}
 }
 
 func (f *ConversationFacts) seenOf(d time.Time) map[string]struct{} {

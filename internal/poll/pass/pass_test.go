@@ -402,3 +402,30 @@ func TestServerThatClaimsMoreButReturnsNothing(t *testing.T) {
 		require.ErrorIs(t, err, ErrStuck, fmt.Sprintf("%T", p))
 	}
 }
+
+// A server that shows rows of other days than it was asked for tells nothing of its zone by them, and no zone is ever impossible:
+// without one no day could be asked for.
+func TestRowsOfOtherDaysTellNothingOfTheZone(t *testing.T) {
+	facts := NewConversationFacts()
+	show := func(starts ...time.Duration) {
+		pg := &extract.Page{NumResults: -1, Total: -1, TotalPages: -1}
+		for i, after := range starts {
+			pg.Rows = append(pg.Rows, extract.Row{ID: fmt.Sprint(i), Start: epoch.Add(after)})
+		}
+		_, _, err := NewDay("st-1", epoch.Add(12*time.Hour), facts).Read(&Page{Page: pg, ReadAt: epoch}, nil)
+		require.NoError(t, err)
+	}
+	show(-2*timeline.Day, 3*timeline.Day)
+	require.Zero(t, facts.Zone())
+	show(-5*time.Hour-30*time.Minute, 18*time.Hour) // of a day east of Greenwich
+	zone := facts.Zone()
+	require.Positive(t, zone)
+	show(-2*timeline.Day, 5*time.Hour, 3*timeline.Day)
+	require.Equal(t, zone, facts.Zone())
+	require.NoError(t, NewByID("st-1", []string{"c"}, []time.Time{epoch}, facts, epoch).Query().Check())
+
+	facts.ZoneMin, facts.ZoneMax = 48*time.Hour, -24*time.Hour // as a record may have it
+	facts.Restore()
+	require.Zero(t, facts.Zone())
+	require.NoError(t, NewTail("st-1", facts, epoch, epoch, epoch).Query().Check())
+}

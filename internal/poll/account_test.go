@@ -45,6 +45,7 @@ type rig struct {
 	latency   func(events.Endpoint) time.Duration // of a request
 	wrap      func(poll.API) poll.API             // what the account has in place of the client; nil: the client
 	wrapStore func(poll.Store) poll.Store         // and in place of the store
+	transport http.RoundTripper                   // what answers in place of the world; nil: the world
 
 	account *poll.Account
 	began   time.Time    // when the account that runs was started
@@ -114,9 +115,13 @@ func (r *rig) serve() {
 func (r *rig) start() {
 	r.t.Helper()
 	a := r.sim.Accounts()[0]
+	transport := r.transport
+	if transport == nil {
+		transport = r.sim.Transport()
+	}
 	client, err := kore.New(kore.Config{
 		BaseURL: "http://kore.test", AccountID: a.ID, ClientID: a.ClientID, ClientSecret: secret.New(a.ClientSecret),
-	}, kore.WithTransport(&slowTransport{r.sim.Transport(), r.latency, rand.New(rand.NewPCG(r.world.Seed, 7))}))
+	}, kore.WithTransport(&slowTransport{transport, r.latency, rand.New(rand.NewPCG(r.world.Seed, 7))}))
 	require.NoError(r.t, err)
 	r.options.API, r.options.Store = client, r.store
 	if r.wrap != nil {
@@ -500,6 +505,18 @@ func (d *topics) job(id string) poll.JobProgress {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.jobs[id]
+}
+
+// count returns how many events of a type were published.
+func (d *topics) count(kind events.Type) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range d.records {
+		if r.topic == "test."+string(kind) {
+			n++
+		}
+	}
+	return n
 }
 
 func (d *topics) published() int {

@@ -152,7 +152,7 @@ func (p *analytics) next() {
 func (p *analytics) restart() {
 	p.offset, p.to = 0, p.span.To
 	if p.facts.Inclusive {
-		p.to = p.span.To.Add(-time.Second)
+		p.to = timeline.Later(p.span.To.Add(-time.Second), p.span.From)
 	}
 }
 

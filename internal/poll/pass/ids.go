@@ -30,7 +30,7 @@ func NewByID(bot string, ids []string, starts []time.Time, facts *ConversationFa
 		first, last := days[0], days[len(days)-1]
 		if i > 0 {
 			first, last = timeline.Earlier(first, p.from), timeline.Later(last, p.to)
-			if last.Sub(first) > 5*timeline.Day {
+			if takesDays.CheckRange(first, last) != nil {
 				continue
 			}
 		}

@@ -132,7 +132,7 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	}
 	switch {
 	case pg.days && !u.IDsIgnored:
-		add(classHot, math.Ceil(float64(len(u.Hot))/float64(pg.rows)), c.Hot)
+		add(classHot, float64(len(hotBatches(u))), c.Hot)
 	case !pg.days:
 		add(classHot, float64(len(hotWindows(u, p.hotEnd(u, c, now)))), c.Hot)
 	}

@@ -444,16 +444,12 @@ func (p *Plan) hot(units []*Unit, e events.Endpoint, now time.Time) candidate {
 	return latest(tasks, []float64{p.rate(classHot, e)}, now)
 }
 
-// hotByID puts the refs of a unit into batches, those read longest ago first.
+// hotByID adds the batches of a unit.
 func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 	if u.IDsIgnored {
 		return tasks
 	}
-	refs := slices.Clone(u.Hot)
-	slices.SortFunc(refs, func(a, b HotRef) int {
-		return cmp.Or(a.Read.Compare(b.Read), cmp.Compare(a.ID, b.ID))
-	})
-	for batch := range slices.Chunk(refs, pagingOf(u.Endpoint).rows) {
+	for _, batch := range hotBatches(u) {
 		w := Work{Priority: PriorityHot, Kind: KindHot, Unit: i, From: batch[0].Start, To: batch[0].Start, Refs: batch, Requests: 1}
 		for _, r := range batch {
 			w.From, w.To = timeline.Earlier(w.From, r.Start), timeline.Later(w.To, r.Start)
@@ -491,21 +487,45 @@ func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 	return tasks
 }
 
-// hotWindows groups the hot rows of a unit that start before end by windows whose rows fit on a page.
-func hotWindows(u *Unit, end time.Time) [][]HotRef {
-	byStart := func(a, b HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) }
-	refs := u.Hot
-	if !slices.IsSortedFunc(refs, byStart) {
-		refs = slices.SortedFunc(slices.Values(refs), byStart)
+// byStart returns the refs of a unit in the order in which their rows start.
+func (u *Unit) byStart() []HotRef {
+	order := func(a, b HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) }
+	if slices.IsSortedFunc(u.Hot, order) {
+		return u.Hot
 	}
-	before := func(t time.Time) int {
-		i, _ := slices.BinarySearchFunc(refs, t, func(r HotRef, t time.Time) int { return r.Start.Compare(t) })
-		return i
+	return slices.SortedFunc(slices.Values(u.Hot), order)
+}
+
+// startBefore returns how many of refs, which are ordered by it, start before t.
+func startBefore(refs []HotRef, t time.Time) int {
+	n, _ := slices.BinarySearchFunc(refs, t, func(r HotRef, t time.Time) int { return r.Start.Compare(t) })
+	return n
+}
+
+// hotBatches divides the hot rows of a unit into batches that one query can ask for by id: rows that started not too far from each
+// other, those read longest ago first.
+func hotBatches(u *Unit) (out [][]HotRef) {
+	pg := pagingOf(u.Endpoint)
+	for refs := u.byStart(); len(refs) > 0; {
+		n := startBefore(refs, refs[0].Start.Add(pg.idRange))
+		group := slices.SortedFunc(slices.Values(refs[:n]), func(a, b HotRef) int {
+			return cmp.Or(a.Read.Compare(b.Read), cmp.Compare(a.ID, b.ID))
+		})
+		out = slices.AppendSeq(out, slices.Chunk(group, pg.rows))
+		refs = refs[n:]
 	}
-	refs = refs[before(u.Start):max(before(u.Start), before(end))]
-	var out [][]HotRef
-	for len(refs) > 0 {
-		n := max(1, before(u.Density.Ahead(refs[0].Start, end, pagingOf(u.Endpoint).fill)))
+	return out
+}
+
+// hotWindows groups the hot rows of a unit that start before end by windows whose rows fit on a page, and which one query can ask
+// for: a row that has been open for weeks has a window to itself.
+func hotWindows(u *Unit, end time.Time) (out [][]HotRef) {
+	pg := pagingOf(u.Endpoint)
+	refs := u.byStart()
+	first := startBefore(refs, u.Start)
+	for refs = refs[first:max(first, startBefore(refs, end))]; len(refs) > 0; {
+		limit := timeline.Earlier(refs[len(refs)-1].Start.Add(time.Second), refs[0].Start.Add(pg.maxRange))
+		n := max(1, startBefore(refs, u.Density.Ahead(refs[0].Start, limit, pg.fill)))
 		out = append(out, refs[:n])
 		refs = refs[n:]
 	}

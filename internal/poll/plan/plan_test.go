@@ -1,7 +1,9 @@
 package plan_test
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -220,7 +222,7 @@ func TestPlanOfAnyState(t *testing.T) {
 		}
 		var units []*plan.Unit
 		for range 1 + rnd.IntN(6) {
-			e := events.Endpoints()[rnd.IntN(4)]
+			e := events.Endpoints()[rnd.IntN(events.EndpointCount)]
 			u := readUnit(e, noon.Add(-time.Duration(1+rnd.IntN(40*24))*time.Hour), float64(rnd.IntN(3)*rnd.IntN(200)))
 			u.PollInterval = time.Duration(1+rnd.IntN(100)) * time.Second
 			u.WindowPages = rnd.IntN(12)
@@ -235,7 +237,7 @@ func TestPlanOfAnyState(t *testing.T) {
 				u.Held = append(u.Held, plan.Held{Span: span(5 * timeline.Day), Until: noon.Add(time.Duration(rnd.IntN(120)-60) * time.Minute)})
 			}
 			for range rnd.IntN(40) {
-				u.Hot = append(u.Hot, plan.HotRef{ID: "x", Start: span(3 * timeline.Day).From})
+				u.Hot = append(u.Hot, plan.HotRef{ID: "x", Start: span(20 * timeline.Day).From})
 			}
 			if rnd.IntN(4) == 0 {
 				u.Backfills = []timeline.Span{span(60 * timeline.Day)}
@@ -270,7 +272,7 @@ func TestPlanOfAnyState(t *testing.T) {
 				continue
 			}
 			require.True(t, w.From.Before(w.To) && !w.To.After(now), "seed %d: %+v at %v", seed, w, now)
-			require.Less(t, w.To.Sub(w.From), 7*timeline.Day, "seed %d: %+v", seed, w)
+			require.NoError(t, e.Spec().Takes.CheckRange(w.From, w.To), "seed %d: %+v", seed, w)
 			if w.Kind != plan.KindBackfill {
 				require.False(t, w.From.Before(u.Start), "seed %d: %+v starts %v", seed, w, u.Start)
 			}
@@ -291,4 +293,66 @@ func TestPlanOfADayThatWasCounted(t *testing.T) {
 	u.Counts = map[string]int{noon.Format(time.DateOnly): 300}
 	counted := plan.Derive([]*plan.Unit{u}, noon, policy).Units[0]
 	require.Equal(t, policy.ConversationTiers[0].Every, counted.Sweep[0])
+}
+
+// However old the hot rows of a unit are and however they lie, each of them is read again about as often as the plan says, by a
+// poll that reaches it or by a window or a batch of its own.
+func TestHotRowsAreReadAgain(t *testing.T) {
+	seeds := uint64(1_000)
+	if testing.Short() {
+		seeds = 100
+	}
+	for seed := range seeds {
+		rnd := rand.New(rand.NewPCG(seed, 5))
+		e := events.Endpoints()[rnd.IntN(events.EndpointCount)]
+		u := readUnit(e, noon.Add(-30*timeline.Day), float64(rnd.IntN(3)*rnd.IntN(300)))
+		u.PollInterval = time.Duration(5+rnd.IntN(100)) * time.Second
+		oldest := []time.Duration{time.Hour, 3 * timeline.Day, 29 * timeline.Day}[rnd.IntN(3)]
+		for i := range 1 + rnd.IntN(60) {
+			start := noon.Add(-time.Duration(rnd.Int64N(int64(oldest))))
+			u.Hot = append(u.Hot, plan.HotRef{ID: fmt.Sprint(i), Start: start, Read: noon})
+		}
+		if rnd.IntN(3) == 0 {
+			from := noon.Add(-time.Duration(rnd.Int64N(int64(oldest)))).Truncate(time.Second)
+			u.Held = []plan.Held{{Span: timeline.Span{From: from, To: from.Add(time.Second)}, Until: noon.Add(time.Hour)}}
+		}
+		units := []*plan.Unit{u}
+		p := plan.Derive(units, noon, plan.DefaultPolicy())
+		read := map[string]time.Time{}
+		within := p.Units[0].Hot + p.Units[0].LongestLook + 3*time.Minute
+		slot := plan.InFlight{}
+		for lane := range slot.Wait {
+			if lane := plan.Priority(lane); lane != plan.PriorityTail && lane != plan.PriorityHot {
+				slot.Wait[lane] = time.Hour
+			}
+		}
+		for now := noon.Add(time.Second); now.Before(noon.Add(within)); {
+			w, wait, ok := p.Next(units, e, now, slot)
+			if !ok {
+				now = now.Add(wait)
+				continue
+			}
+			slot.Last[w.Kind] = now
+			if w.Priority == plan.PriorityTail {
+				u.LastLook = now
+			}
+			for i := range u.Hot {
+				r := &u.Hot[i]
+				shown := !r.Start.Before(w.From) && r.Start.Before(w.To)
+				if e.Spec().Takes.Days { // a query for new rows tells nothing of others
+					shown = w.Kind == plan.KindHot && slices.Contains(w.Refs, *r) || w.Kind == plan.KindTail && shown
+				}
+				if shown {
+					read[r.ID], r.Read = now, now
+				}
+			}
+			if w.Kind != plan.KindHot || !e.Spec().Takes.Days {
+				u.Read.Mark(w.From, w.To, now)
+			}
+			now = now.Add(time.Second)
+		}
+		for _, r := range u.Hot {
+			require.NotZero(t, read[r.ID], "seed %d: the row of %s that started %v ago was not read within %v", seed, e, noon.Sub(r.Start), within)
+		}
+	}
 }

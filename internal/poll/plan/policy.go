@@ -72,9 +72,9 @@ type paging struct {
 	// perRequest is how many rows a request brings in such windows.
 	perRequest float64
 	// longest is the longest time that one query is to ask for, and maxRange the longest window: a day where only whole days
-	// can be read.
-	longest, maxRange time.Duration
-	days              bool // reads whole days only
+	// can be read. Rows that started within idRange of each other can be asked for by id in one query.
+	longest, maxRange, idRange time.Duration
+	days                       bool // reads whole days only
 }
 
 const (
@@ -100,6 +100,7 @@ func newPaging(takes *events.Takes) paging {
 	switch {
 	case takes.Days:
 		pg.fill, pg.look, pg.perRequest, pg.maxRange = 0.7*rows, rows, rows, timeline.Day
+		pg.idRange = takes.Range - 3*timeline.Day // of the calendar days that rows start on, in any zone
 	case takes.MaxOffset == 0: // pages overlap by a row, and the last one should not be begun for a few rows
 		pg.fill, pg.perRequest = 0.78*rows, 0.91*rows
 		pg.look, pg.chunk, pg.window = 5*pg.perRequest, 5*pg.perRequest, 50*(rows-2)

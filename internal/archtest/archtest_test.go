@@ -86,6 +86,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/extract", "internal/events", "makes sightings"},
 	{"internal/kore", "internal/events", "names endpoints"},
 	{"internal/kore", "internal/secret", "signs with client secrets"},
+	{"internal/kore", "internal/status", "names the classes of errors"},
 	{"internal/koresim", "internal/events", "names types and endpoints, and nothing else: it is the witness"},
 	{"internal/conf", "internal/secret", "never shows one"},
 	{"internal/events", "schemas", "is generated from them"},
@@ -161,7 +162,9 @@ func list(t *testing.T) []pkg {
 }
 
 // isTestSupport tells packages that only tests import; they may import what they support.
-func isTestSupport(name string) bool { return strings.HasSuffix(name, "test") || name == "internal/testsize" }
+func isTestSupport(name string) bool {
+	return strings.HasSuffix(name, "test") || name == "internal/testsize"
+}
 
 // Every import of one of our packages by another is in edges, and every edge is an import that is there.
 func TestImportsPointDownward(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/status"
 )
 
 // answer is everything known of one attempt.
@@ -51,80 +52,80 @@ func classify(e events.Endpoint, a answer) *Error {
 	if a.status/100 != 2 && (f.kind == page || f.kind == cutShort) {
 		f.message = string(a.body) // an error body of a form we do not know is shown as it is
 	}
-	status := a.status
+	code := a.status
 	switch {
 	case f.code == http.StatusUnauthorized, f.code == http.StatusTooManyRequests:
-		status = f.code
+		code = f.code
 	case f.code == codeInvalidSDK:
-		status = http.StatusUnauthorized
-	case status/100 == 2 && f.code >= 400 && f.code < 600:
-		status = f.code
+		code = http.StatusUnauthorized
+	case code/100 == 2 && f.code >= 400 && f.code < 600:
+		code = f.code
 	}
-	fail := func(c Class, r Reason, hint string) *Error {
+	fail := func(c status.Class, r Reason, hint string) *Error {
 		if f.kind == html {
 			hint = htmlHint
 		}
 		return &Error{Endpoint: e, Class: c, Reason: r, Status: a.status, Code: f.code, Message: f.message, Hint: hint}
 	}
 	wait := func(r Reason) *Error {
-		v := fail(WaitUntil, r, "")
+		v := fail(status.ClassWait, r, "")
 		v.RetryAfter = retryAfter(a.header.Get("Retry-After"), a.now)
 		return v
 	}
 
 	switch {
 	// First of all: whatever else an answer says, one that asks for peace gets it.
-	case status == http.StatusTooManyRequests, strings.Contains(strings.ToLower(f.message), "rate limit"):
+	case code == http.StatusTooManyRequests, strings.Contains(strings.ToLower(f.message), "rate limit"):
 		return wait(ReasonRateLimited)
-	case status/100 == 5 && a.header.Get("Retry-After") != "":
+	case code/100 == 5 && a.header.Get("Retry-After") != "":
 		return wait(ReasonServer)
 
 	// Tokens. A wrong date and a repeated jti pass with the next token, which has neither. Dates are in whole seconds: less
 	// than one is no reason.
-	case status == http.StatusUnauthorized && a.off.Abs() >= time.Second:
-		return fail(Retry, ReasonClock, fmt.Sprintf("the server's clock differs from ours by %v or more; "+
+	case code == http.StatusUnauthorized && a.off.Abs() >= time.Second:
+		return fail(status.ClassRetry, ReasonClock, fmt.Sprintf("the server's clock differs from ours by %v or more; "+
 			"the next token allows for it, but set this machine's clock", a.off.Round(time.Second)))
-	case status == http.StatusUnauthorized && strings.Contains(strings.ToLower(f.message), "replay"):
-		return fail(Retry, ReasonReplay, "every token is sent once: if this goes on, something on the way repeats requests")
-	case status == http.StatusUnauthorized:
-		return fail(Permanent, ReasonCredentials, "check auth.client_id and auth.client_secret, that base_url is their "+
+	case code == http.StatusUnauthorized && strings.Contains(strings.ToLower(f.message), "replay"):
+		return fail(status.ClassRetry, ReasonReplay, "every token is sent once: if this goes on, something on the way repeats requests")
+	case code == http.StatusUnauthorized:
+		return fail(status.ClassPermanent, ReasonCredentials, "check auth.client_id and auth.client_secret, that base_url is their "+
 			"environment, and that the JWT app signs with HS256")
-	case status == http.StatusForbidden:
-		return fail(Permanent, ReasonScope, fmt.Sprintf("give the JWT app the API scope %q, publish the app, "+
+	case code == http.StatusForbidden:
+		return fail(status.ClassPermanent, ReasonScope, fmt.Sprintf("give the JWT app the API scope %q, publish the app, "+
 			"and check account_id", e.Spec().Scope))
-	case status == http.StatusNotFound:
-		return fail(Permanent, ReasonNotFound, idsHint(e)+", and that base_url is their environment")
-	case status == http.StatusProxyAuthRequired:
-		return fail(Permanent, ReasonRejected, "the proxy of HTTPS_PROXY wants credentials")
+	case code == http.StatusNotFound:
+		return fail(status.ClassPermanent, ReasonNotFound, idsHint(e)+", and that base_url is their environment")
+	case code == http.StatusProxyAuthRequired:
+		return fail(status.ClassPermanent, ReasonRejected, "the proxy of HTTPS_PROXY wants credentials")
 
-	case status/100 == 3:
-		v := fail(Permanent, ReasonRedirect, "set base_url to the address that answers by itself: "+
+	case code/100 == 3:
+		v := fail(status.ClassPermanent, ReasonRedirect, "set base_url to the address that answers by itself: "+
 			"tokens are not carried to where a redirect points")
 		v.Message = redirectTarget(a.header.Get("Location"))
 		return v
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly:
-		return fail(Retry, ReasonServer, "")
-	case status/100 == 4:
-		return fail(Permanent, ReasonRejected, "the API refuses the request as it is: "+idsHint(e)+
+	case code == http.StatusRequestTimeout, code == http.StatusTooEarly:
+		return fail(status.ClassRetry, ReasonServer, "")
+	case code/100 == 4:
+		return fail(status.ClassPermanent, ReasonRejected, "the API refuses the request as it is: "+idsHint(e)+
 			"; if they are right, the API has changed and a newer version of this program is needed")
-	case status/100 != 2:
-		return fail(Retry, ReasonServer, "")
+	case code/100 != 2:
+		return fail(status.ClassRetry, ReasonServer, "")
 	}
 
 	switch f.kind {
 	case upstreamErrors: // with a number nobody knows
-		return fail(Retry, ReasonServer, "")
+		return fail(status.ClassRetry, ReasonServer, "")
 	case html:
-		return fail(Shape, ReasonHTML, htmlHint)
+		return fail(status.ClassShape, ReasonHTML, htmlHint)
 	case encoded:
-		return fail(Shape, ReasonEncoding, "something on the way changes the Content-Encoding, which was not asked for")
+		return fail(status.ClassShape, ReasonEncoding, "something on the way changes the Content-Encoding, which was not asked for")
 	case encrypted:
-		return fail(Shape, ReasonEncrypted, "switch off \"Enforce Request and Response Payload Encryption\" "+
+		return fail(status.ClassShape, ReasonEncrypted, "switch off \"Enforce Request and Response Payload Encryption\" "+
 			"in the JWT app's settings: this program cannot read encrypted payloads")
 	case notJSON:
-		return fail(Shape, ReasonNotJSON, "the answer is not JSON: check base_url and what is between here and there")
+		return fail(status.ClassShape, ReasonNotJSON, "the answer is not JSON: check base_url and what is between here and there")
 	case cutShort:
-		return fail(Retry, ReasonConnection, "")
+		return fail(status.ClassRetry, ReasonConnection, "")
 	}
 	return nil
 }
@@ -134,32 +135,32 @@ const htmlHint = "an HTML page came instead of JSON: check base_url, and any pro
 // classifyTransport is the part of classify for attempts that brought no complete answer. Something may have arrived at
 // the server all the same.
 func classifyTransport(e events.Endpoint, a answer) *Error {
-	fail := func(c Class, r Reason, hint string) *Error {
+	fail := func(c status.Class, r Reason, hint string) *Error {
 		return &Error{Endpoint: e, Class: c, Reason: r, Status: a.status, Message: a.err.Error(), Hint: hint, cause: a.err}
 	}
 	switch err := a.err; {
 	case errors.Is(err, errTooLarge):
-		return fail(Shape, ReasonTooLarge, fmt.Sprintf("raise max_body, now %d bytes", a.maxBody))
+		return fail(status.ClassShape, ReasonTooLarge, fmt.Sprintf("raise max_body, now %d bytes", a.maxBody))
 
 	case is[*net.DNSError](err):
-		return fail(Retry, ReasonDNS, "check the host of base_url, and name resolution here")
+		return fail(status.ClassRetry, ReasonDNS, "check the host of base_url, and name resolution here")
 	case isTimeout(err) && hasOp(err, "dial", "proxyconnect"):
-		return fail(Retry, ReasonTimeout, "base_url does not answer: check its address, the firewall, and HTTPS_PROXY")
+		return fail(status.ClassRetry, ReasonTimeout, "base_url does not answer: check its address, the firewall, and HTTPS_PROXY")
 	case isTimeout(err):
-		return fail(Retry, ReasonTimeout, fmt.Sprintf("if this goes on, raise endpoints.%s.timeout, now %v", e, a.timeout))
+		return fail(status.ClassRetry, ReasonTimeout, fmt.Sprintf("if this goes on, raise endpoints.%s.timeout, now %v", e, a.timeout))
 
 	case is[*tls.CertificateVerificationError](err):
-		return fail(Permanent, ReasonTLS, "the certificate of base_url is not trusted here: check the address, and give "+
+		return fail(status.ClassPermanent, ReasonTLS, "the certificate of base_url is not trusted here: check the address, and give "+
 			"a private authority's certificate in SSL_CERT_FILE")
 	case is[tls.RecordHeaderError](err):
-		return fail(Permanent, ReasonTLS, "the server does not speak TLS there: check the scheme and port of base_url")
+		return fail(status.ClassPermanent, ReasonTLS, "the server does not speak TLS there: check the scheme and port of base_url")
 	case hasOp(err, "remote error", "local error"): // crypto/tls so names alerts
-		return fail(Retry, ReasonTLS, "the server breaks off the TLS handshake: check base_url, and that it offers TLS 1.2")
+		return fail(status.ClassRetry, ReasonTLS, "the server breaks off the TLS handshake: check base_url, and that it offers TLS 1.2")
 
 	case hasOp(err, "dial", "proxyconnect"):
-		return fail(Retry, ReasonConnection, "base_url cannot be reached: check its address, the firewall, and HTTPS_PROXY")
+		return fail(status.ClassRetry, ReasonConnection, "base_url cannot be reached: check its address, the firewall, and HTTPS_PROXY")
 	default: // reset, closed while idle, half a body, damaged compression, and what nobody has met yet
-		return fail(Retry, ReasonConnection, "")
+		return fail(status.ClassRetry, ReasonConnection, "")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/status"
 )
 
 const htmlPage = "<!DOCTYPE html>\n<html><head><title>Sign in\n to the proxy</title></head></html>"
@@ -26,7 +27,7 @@ const htmlPage = "<!DOCTYPE html>\n<html><head><title>Sign in\n to the proxy</ti
 // The table of what failures mean.
 func TestClassify(t *testing.T) {
 	type want struct {
-		class      kore.Class
+		class      status.Class
 		reason     kore.Reason
 		code       int
 		retryAfter time.Duration
@@ -43,116 +44,116 @@ func TestClassify(t *testing.T) {
 	}{
 		// Tokens
 		{name: "bad secret", status: 401, body: `{"errors":[{"msg":"error verifying the jwt: invalid signature","code":401}]}`,
-			want: want{kore.Permanent, kore.ReasonCredentials, 401, 0, "error verifying the jwt: invalid signature", "auth.client_secret"}},
+			want: want{status.ClassPermanent, kore.ReasonCredentials, 401, 0, "error verifying the jwt: invalid signature", "auth.client_secret"}},
 		{name: "bad secret, status 200", status: 200, body: ` {"errors" : [{"msg":"error verifying the jwt: invalid signature","code":401}]}`,
-			want: want{kore.Permanent, kore.ReasonCredentials, 401, 0, "error verifying the jwt: invalid signature", "auth.client_secret"}},
+			want: want{status.ClassPermanent, kore.ReasonCredentials, 401, 0, "error verifying the jwt: invalid signature", "auth.client_secret"}},
 		{name: "bad secret, status 400", status: 400, body: `{"errors":[{"msg":"error verifying the jwt","code":401}]}`,
-			want: want{kore.Permanent, kore.ReasonCredentials, 401, 0, "error verifying the jwt", "auth.client_secret"}},
+			want: want{status.ClassPermanent, kore.ReasonCredentials, 401, 0, "error verifying the jwt", "auth.client_secret"}},
 		{name: "wrong app", status: 400, body: `{"errors":[{"msg":"Invalid SDK credentials","code":4002}]}`,
-			want: want{kore.Permanent, kore.ReasonCredentials, 4002, 0, "Invalid SDK credentials", "base_url"}},
+			want: want{status.ClassPermanent, kore.ReasonCredentials, 4002, 0, "Invalid SDK credentials", "base_url"}},
 		{name: "wrong app, status 200, code in a string", status: 200, body: `{"errors":[{"msg":"Invalid SDK credentials","code":"4002"}]}`,
-			want: want{kore.Permanent, kore.ReasonCredentials, 4002, 0, "Invalid SDK credentials", "auth.client_id"}},
+			want: want{status.ClassPermanent, kore.ReasonCredentials, 4002, 0, "Invalid SDK credentials", "auth.client_id"}},
 		{name: "nothing said", status: 401,
-			want: want{kore.Permanent, kore.ReasonCredentials, 0, 0, "", "auth.client_id"}},
+			want: want{status.ClassPermanent, kore.ReasonCredentials, 0, 0, "", "auth.client_id"}},
 		{name: "replay", status: 401, body: `{"errors":[{"msg":"error verifying the jwt: possibly a replay","code":401}]}`,
-			want: want{kore.Retry, kore.ReasonReplay, 401, 0, "error verifying the jwt: possibly a replay", "repeats requests"}},
+			want: want{status.ClassRetry, kore.ReasonReplay, 401, 0, "error verifying the jwt: possibly a replay", "repeats requests"}},
 		{name: "expired, our clock is slow", status: 401, header: []string{"Date", httpDate(synctestStart.Add(10 * time.Minute))},
 			body: `{"errors":[{"msg":"jwt expired","code":401}]}`,
-			want: want{kore.Retry, kore.ReasonClock, 401, 0, "jwt expired", "10m0s or more"}},
+			want: want{status.ClassRetry, kore.ReasonClock, 401, 0, "jwt expired", "10m0s or more"}},
 		{name: "expires too late, our clock is fast", status: 200, header: []string{"Date", httpDate(synctestStart.Add(-2 * time.Hour))},
 			body: `{"errors":[{"msg":"error verifying the jwt: if \"jti\" claim \"exp\" must be <= 1 hour(s)","code":401}]}`,
-			want: want{kore.Retry, kore.ReasonClock, 401, 0, `error verifying the jwt: if "jti" claim "exp" must be <= 1 hour(s)`, "clock"}},
+			want: want{status.ClassRetry, kore.ReasonClock, 401, 0, `error verifying the jwt: if "jti" claim "exp" must be <= 1 hour(s)`, "clock"}},
 		{name: "expired, though the clocks agree", status: 401, header: []string{"Date", httpDate(synctestStart)},
 			body: `{"errors":[{"msg":"jwt expired","code":401}]}`,
-			want: want{kore.Permanent, kore.ReasonCredentials, 401, 0, "jwt expired", "auth.client_id"}},
+			want: want{status.ClassPermanent, kore.ReasonCredentials, 401, 0, "jwt expired", "auth.client_id"}},
 
 		// Rights and places
 		{name: "scope of interactions", status: 403, body: `{"errors":[{"msg":"Forbidden","code":403}]}`,
-			want: want{kore.Permanent, kore.ReasonScope, 403, 0, "Forbidden", `"AgentAssist Analytics", publish`}},
+			want: want{status.ClassPermanent, kore.ReasonScope, 403, 0, "Forbidden", `"AgentAssist Analytics", publish`}},
 		{name: "scope of conversations", endpoint: events.Conversations, status: 403,
-			want: want{kore.Permanent, kore.ReasonScope, 0, 0, "", `"AgentAssist Analytics", publish`}},
+			want: want{status.ClassPermanent, kore.ReasonScope, 0, 0, "", `"AgentAssist Analytics", publish`}},
 		{name: "scope of interaction details", endpoint: events.InteractionDetails, status: 403,
-			want: want{kore.Permanent, kore.ReasonScope, 0, 0, "", `"SmartAssist Analytics", publish`}},
+			want: want{status.ClassPermanent, kore.ReasonScope, 0, 0, "", `"SmartAssist Analytics", publish`}},
 		{name: "scope of call details, status 200", endpoint: events.CallDetails, status: 200, body: `{"errors":[{"msg":"no","code":403}]}`,
-			want: want{kore.Permanent, kore.ReasonScope, 403, 0, "no", `"SmartAssist Analytics", publish`}},
+			want: want{status.ClassPermanent, kore.ReasonScope, 403, 0, "no", `"SmartAssist Analytics", publish`}},
 		{name: "wrong bot", status: 404, body: `{"errors":[{"msg":"Bot not found","code":404}]}`,
-			want: want{kore.Permanent, kore.ReasonNotFound, 404, 0, "Bot not found", "bot_id"}},
+			want: want{status.ClassPermanent, kore.ReasonNotFound, 404, 0, "Bot not found", "bot_id"}},
 		{name: "wrong account", endpoint: events.CallDetails, status: 404, body: "Cannot POST /agentassist",
-			want: want{kore.Permanent, kore.ReasonNotFound, 0, 0, "Cannot POST /agentassist", "account_id"}},
+			want: want{status.ClassPermanent, kore.ReasonNotFound, 0, 0, "Cannot POST /agentassist", "account_id"}},
 		{name: "bad request", status: 400, body: `{"message":"from is required"}`,
-			want: want{kore.Permanent, kore.ReasonRejected, 0, 0, "from is required", "newer version"}},
+			want: want{status.ClassPermanent, kore.ReasonRejected, 0, 0, "from is required", "newer version"}},
 		{name: "bad request in an unknown form", status: 400, body: `{"oops":["x"]}`,
-			want: want{kore.Permanent, kore.ReasonRejected, 0, 0, `{"oops":["x"]}`, "newer version"}},
+			want: want{status.ClassPermanent, kore.ReasonRejected, 0, 0, `{"oops":["x"]}`, "newer version"}},
 		{name: "method", status: 405,
-			want: want{kore.Permanent, kore.ReasonRejected, 0, 0, "", "newer version"}},
+			want: want{status.ClassPermanent, kore.ReasonRejected, 0, 0, "", "newer version"}},
 		{name: "proxy's own login", status: 407,
-			want: want{kore.Permanent, kore.ReasonRejected, 0, 0, "", "HTTPS_PROXY"}},
+			want: want{status.ClassPermanent, kore.ReasonRejected, 0, 0, "", "HTTPS_PROXY"}},
 		{name: "not modified", status: 304,
-			want: want{kore.Permanent, kore.ReasonRedirect, 0, 0, "", "base_url"}},
+			want: want{status.ClassPermanent, kore.ReasonRedirect, 0, 0, "", "base_url"}},
 
 		// Asked to wait
 		{name: "rate limit, seconds", status: 429, header: []string{"Retry-After", "3600"},
 			body: `{"errors":[{"msg":"You've exceeded the hourly rate limit.","code":429}]}`,
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 429, time.Hour, "You've exceeded the hourly rate limit.", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 429, time.Hour, "You've exceeded the hourly rate limit.", ""}},
 		{name: "rate limit, date, by the server's clock", status: 429,
 			header: []string{"Date", httpDate(synctestStart.Add(time.Hour)), "Retry-After", httpDate(synctestStart.Add(time.Hour + 90*time.Second))},
-			want:   want{kore.WaitUntil, kore.ReasonRateLimited, 0, 90 * time.Second, "", ""}},
+			want:   want{status.ClassWait, kore.ReasonRateLimited, 0, 90 * time.Second, "", ""}},
 		{name: "rate limit, date, no clock but ours", status: 429, header: []string{"Retry-After", httpDate(synctestStart.Add(90 * time.Second))},
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, 90 * time.Second, "", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, 90 * time.Second, "", ""}},
 		{name: "rate limit, absent", status: 429,
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, time.Minute, "", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Minute, "", ""}},
 		{name: "rate limit, nonsense", status: 429, header: []string{"Retry-After", "soon"},
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, time.Minute, "", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Minute, "", ""}},
 		{name: "rate limit, past", status: 429, header: []string{"Retry-After", httpDate(synctestStart.Add(-time.Hour))},
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, time.Second, "", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Second, "", ""}},
 		{name: "rate limit, zero", status: 429, header: []string{"Retry-After", "0"},
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, time.Second, "", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Second, "", ""}},
 		{name: "rate limit, for ever", status: 429, header: []string{"Retry-After", "99999999999999999999"},
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, math.MaxInt64, "", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, math.MaxInt64, "", ""}},
 		{name: "rate limit, HTML", status: 429, body: htmlPage,
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, time.Minute, "Sign in to the proxy", "HTML"}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Minute, "Sign in to the proxy", "HTML"}},
 		{name: "rate limit, status 200", status: 200, body: `{"errors":[{"msg":"slow down","code":429}]}`,
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 429, time.Minute, "slow down", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 429, time.Minute, "slow down", ""}},
 		{name: "rate limit, only in words", status: 400, body: `{"errors":[{"msg":"Rate limit for this API has been reached. Please try again later"}]}`,
-			want: want{kore.WaitUntil, kore.ReasonRateLimited, 0, time.Minute, "Rate limit for this API has been reached. Please try again later", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Minute, "Rate limit for this API has been reached. Please try again later", ""}},
 		{name: "maintenance", status: 503, header: []string{"Retry-After", "120"},
-			want: want{kore.WaitUntil, kore.ReasonServer, 0, 2 * time.Minute, "", ""}},
+			want: want{status.ClassWait, kore.ReasonServer, 0, 2 * time.Minute, "", ""}},
 
 		// Passing by themselves
-		{name: "unavailable", status: 503, want: want{kore.Retry, kore.ReasonServer, 0, 0, "", ""}},
-		{name: "internal", status: 500, body: `{"errors":"boom"}`, want: want{kore.Retry, kore.ReasonServer, 0, 0, "boom", ""}},
-		{name: "gateway", status: 502, body: htmlPage, want: want{kore.Retry, kore.ReasonServer, 0, 0, "Sign in to the proxy", "HTML"}},
-		{name: "gateway timeout", status: 504, body: "upstream request timeout", want: want{kore.Retry, kore.ReasonServer, 0, 0, "upstream request timeout", ""}},
-		{name: "request timeout", status: 408, want: want{kore.Retry, kore.ReasonServer, 0, 0, "", ""}},
-		{name: "too early", status: 425, want: want{kore.Retry, kore.ReasonServer, 0, 0, "", ""}},
+		{name: "unavailable", status: 503, want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "", ""}},
+		{name: "internal", status: 500, body: `{"errors":"boom"}`, want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "boom", ""}},
+		{name: "gateway", status: 502, body: htmlPage, want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "Sign in to the proxy", "HTML"}},
+		{name: "gateway timeout", status: 504, body: "upstream request timeout", want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "upstream request timeout", ""}},
+		{name: "request timeout", status: 408, want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "", ""}},
+		{name: "too early", status: 425, want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "", ""}},
 		{name: "unknown error, status 200", status: 200, body: `{"errors":[{"msg":"odd","code":77}]}`,
-			want: want{kore.Retry, kore.ReasonServer, 77, 0, "odd", ""}},
+			want: want{status.ClassRetry, kore.ReasonServer, 77, 0, "odd", ""}},
 		{name: "error among others, status 200", status: 200, body: `{"status":"fail","errors":[{"message":"odd"}]}`,
-			want: want{kore.Retry, kore.ReasonServer, 0, 0, "odd", ""}},
+			want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "odd", ""}},
 		{name: "server error, status 200", status: 200, body: `{"errors":[{"msg":"odd","code":500}]}`,
-			want: want{kore.Retry, kore.ReasonServer, 500, 0, "odd", ""}},
-		{name: "empty", status: 200, want: want{kore.Retry, kore.ReasonConnection, 0, 0, "the body is empty", ""}},
-		{name: "no content", status: 204, want: want{kore.Retry, kore.ReasonConnection, 0, 0, "the body is empty", ""}},
-		{name: "cut short", status: 200, body: `{"data":[{"a":`, want: want{kore.Retry, kore.ReasonConnection, 0, 0, "the body ends in the middle", ""}},
+			want: want{status.ClassRetry, kore.ReasonServer, 500, 0, "odd", ""}},
+		{name: "empty", status: 200, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", ""}},
+		{name: "no content", status: 204, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", ""}},
+		{name: "cut short", status: 200, body: `{"data":[{"a":`, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body ends in the middle", ""}},
 
 		// Unreadable
 		{name: "login page", status: 200, header: []string{"Content-Type", "text/html; charset=utf-8"}, body: htmlPage,
-			want: want{kore.Shape, kore.ReasonHTML, 0, 0, "Sign in to the proxy", "base_url"}},
+			want: want{status.ClassShape, kore.ReasonHTML, 0, 0, "Sign in to the proxy", "base_url"}},
 		{name: "login page that calls itself JSON", status: 200, header: []string{"Content-Type", "application/json"}, body: "\ufeff\n " + htmlPage,
-			want: want{kore.Shape, kore.ReasonHTML, 0, 0, "Sign in to the proxy", "base_url"}},
+			want: want{status.ClassShape, kore.ReasonHTML, 0, 0, "Sign in to the proxy", "base_url"}},
 		{name: "forbidden by a firewall", status: 403, body: htmlPage,
-			want: want{kore.Permanent, kore.ReasonScope, 0, 0, "Sign in to the proxy", "HTML"}},
+			want: want{status.ClassPermanent, kore.ReasonScope, 0, 0, "Sign in to the proxy", "HTML"}},
 		{name: "not found by another server", status: 404, body: htmlPage,
-			want: want{kore.Permanent, kore.ReasonNotFound, 0, 0, "Sign in to the proxy", "base_url"}},
-		{name: "plain text", status: 200, body: "OK", want: want{kore.Shape, kore.ReasonNotJSON, 0, 0, "OK", "base_url"}},
+			want: want{status.ClassPermanent, kore.ReasonNotFound, 0, 0, "Sign in to the proxy", "base_url"}},
+		{name: "plain text", status: 200, body: "OK", want: want{status.ClassShape, kore.ReasonNotJSON, 0, 0, "OK", "base_url"}},
 		{name: "encrypted object", status: 200, body: `{"encryptedPayload":"AAAA","encryptedKey":"BBBB","iv":"CCCC"}`,
-			want: want{kore.Shape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
 		{name: "encrypted, named late", status: 200, body: `{"v":1,"cipherText":"AAAA"}`,
-			want: want{kore.Shape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
 		{name: "encrypted, JWE", status: 200, body: "eyJhbGciOiJSU0EtT0FFUCJ9." + strings.Repeat("A_-", 40) + "." + strings.Repeat("B", 16) + ".C.D",
-			want: want{kore.Shape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
 		{name: "encrypted, base64 in a string", status: 200, body: `"` + strings.Repeat("Zm9v", 40) + `=="`,
-			want: want{kore.Shape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -173,7 +174,7 @@ func TestClassify(t *testing.T) {
 				require.Equal(t, tc.want, got)
 				require.Equal(t, q.Endpoint, failure.Endpoint)
 				require.Equal(t, tc.status, failure.Status)
-				require.Equal(t, failure.Class.String(), seen.Outcome)
+				require.Equal(t, string(failure.Class), seen.Outcome)
 				require.Equal(t, failure.Reason, seen.Reason)
 			})
 		})

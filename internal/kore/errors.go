@@ -8,36 +8,8 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/status"
 )
-
-// Class says what to do about a failed attempt. No class is a reason to end the process: every one leaves the window
-// where it is.
-type Class int
-
-const (
-	// Retry will pass by itself: ask again, a little later each time.
-	Retry Class = iota
-	// WaitUntil is the server asking for peace: send nothing to it, for any endpoint, before RetryAfter has passed.
-	WaitUntil
-	// Permanent stays until a person changes something: say Hint aloud, and ask again only now and then.
-	Permanent
-	// Shape is an answer that this program cannot read. It is as permanent, but the fault may be on either side.
-	Shape
-)
-
-func (c Class) String() string {
-	switch c {
-	case Retry:
-		return "retry"
-	case WaitUntil:
-		return "wait"
-	case Permanent:
-		return "permanent"
-	case Shape:
-		return "shape"
-	}
-	return fmt.Sprintf("class %d", int(c))
-}
 
 // Reason names what went wrong, in few enough words to be a label.
 type Reason string
@@ -47,11 +19,11 @@ const (
 	ReasonTimeout    Reason = "timeout"    // Retry
 	ReasonDNS        Reason = "dns"        // Retry: an unreachable resolver and a wrong host look alike
 	ReasonConnection Reason = "connection" // Retry: refused, reset, closed, or an answer cut short
-	ReasonServer     Reason = "server"     // Retry: 5xx, or an error with a number nobody knows; WaitUntil if it says so
+	ReasonServer     Reason = "server"     // Retry: 5xx, or an error with a number nobody knows; Wait if it says so
 	ReasonReplay     Reason = "replay"     // Retry: the token's jti came twice
 	ReasonClock      Reason = "clock"      // Retry: the token was dated wrongly, the next one will not be
 
-	ReasonRateLimited Reason = "rate-limited" // WaitUntil
+	ReasonRateLimited Reason = "rate-limited" // Wait
 
 	ReasonRequest     Reason = "request"     // Permanent: the query makes no request; nothing was sent
 	ReasonTLS         Reason = "tls"         // Permanent; Retry if the server broke off the handshake
@@ -73,11 +45,11 @@ const (
 // error's own text may quote what the server sent.
 type Error struct {
 	Endpoint   events.Endpoint
-	Class      Class
+	Class      status.Class // what to do about it; none is a reason to end the process
 	Reason     Reason
 	Status     int           // 0 if no answer came
 	Code       int           // the number in the API's own error body, 0 for none
-	RetryAfter time.Duration // how long to wait from now; WaitUntil only
+	RetryAfter time.Duration // how long to wait from now; ClassWait only
 	Message    string        // what the server or the network said, cut to a line
 	Hint       string        // what to change, empty if there is nothing to do but wait
 
@@ -96,7 +68,7 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		fmt.Fprintf(&b, ": %s", e.Message)
 	}
-	if e.Class == WaitUntil {
+	if e.Class == status.ClassWait {
 		fmt.Fprintf(&b, "; wait %v", e.RetryAfter)
 	}
 	if e.Hint != "" {
@@ -115,7 +87,7 @@ func (e *Error) As(target any) bool { return errors.As(e.cause, target) }
 func (e *Error) LogValue() slog.Value {
 	attrs := []slog.Attr{
 		slog.String("endpoint", string(e.Endpoint)),
-		slog.String("class", e.Class.String()),
+		slog.String("class", string(e.Class)),
 		slog.String("reason", string(e.Reason)),
 	}
 	if e.Status != 0 {
@@ -124,7 +96,7 @@ func (e *Error) LogValue() slog.Value {
 	if e.Code != 0 {
 		attrs = append(attrs, slog.Int("code", e.Code))
 	}
-	if e.Class == WaitUntil {
+	if e.Class == status.ClassWait {
 		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
 	}
 	if e.Message != "" {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/status"
 )
 
 func FuzzRetryAfter(f *testing.F) {
@@ -35,15 +36,15 @@ func FuzzErrorBody(f *testing.F) {
 		f.Add(200, "application/json", []byte(body))
 		f.Add(401, "text/html", []byte(body))
 	}
-	f.Fuzz(func(t *testing.T, status int, contentType string, body []byte) {
-		status = 200 + (status%400+400)%400
-		a := answer{status: status, header: http.Header{"Content-Type": {contentType}}, body: body, now: time.Unix(0, 0)}
+	f.Fuzz(func(t *testing.T, code int, contentType string, body []byte) {
+		code = 200 + (code%400+400)%400
+		a := answer{status: code, header: http.Header{"Content-Type": {contentType}}, body: body, now: time.Unix(0, 0)}
 		failure := classify(events.Interactions, a)
 		if failure == nil {
-			require.Equal(t, 2, status/100, "an error passed as a page")
+			require.Equal(t, 2, code/100, "an error passed as a page")
 			return
 		}
-		require.Equal(t, failure.Class == WaitUntil, failure.RetryAfter > 0)
+		require.Equal(t, failure.Class == status.ClassWait, failure.RetryAfter > 0)
 		require.NotEmpty(t, failure.Reason)
 		message := line(scrub(failure.Message))
 		require.LessOrEqual(t, utf8.RuneCountInString(message), maxMessage)

@@ -15,6 +15,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/status"
 )
 
 // Client speaks for one account. It is safe for concurrent use.
@@ -129,7 +130,7 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 	}
 	if failure := classify(q.Endpoint, a); failure != nil {
 		failure.Message = line(scrub(failure.Message, creds.ClientSecret, secret.New(token)))
-		seen.Outcome, seen.Reason = failure.Class.String(), failure.Reason
+		seen.Outcome, seen.Reason = string(failure.Class), failure.Reason
 		return nil, failure
 	}
 	return resp, nil
@@ -176,7 +177,7 @@ func (a *answer) speaksForTheServer() bool {
 }
 
 func unsent(q Query, err error) *Error {
-	return &Error{Endpoint: q.Endpoint, Class: Permanent, Reason: ReasonRequest, Message: err.Error(), cause: err}
+	return &Error{Endpoint: q.Endpoint, Class: status.ClassPermanent, Reason: ReasonRequest, Message: err.Error(), cause: err}
 }
 
 // scrub removes what must not be shown, also tokens that are not ours or not whole.

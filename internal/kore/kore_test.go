@@ -17,6 +17,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/status"
 )
 
 const (
@@ -171,7 +172,7 @@ func TestTimeoutOfTheEndpoint(t *testing.T) {
 				require.Equal(t, want, time.Since(start))
 				var failure *kore.Error
 				require.ErrorAs(t, err, &failure)
-				require.Equal(t, kore.Retry, failure.Class)
+				require.Equal(t, status.ClassRetry, failure.Class)
 				require.Equal(t, kore.ReasonTimeout, failure.Reason)
 				require.Contains(t, failure.Hint, "endpoints."+string(e)+".timeout")
 				require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -10,6 +10,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/status"
 )
 
 func TestRequests(t *testing.T) {
@@ -146,7 +147,7 @@ func TestQueriesThatMakeNoRequest(t *testing.T) {
 			_, err := c.Fetch(t.Context(), q)
 			var failure *kore.Error
 			require.ErrorAs(t, err, &failure)
-			require.Equal(t, kore.Permanent, failure.Class)
+			require.Equal(t, status.ClassPermanent, failure.Class)
 			require.Equal(t, kore.ReasonRequest, failure.Reason)
 			require.ErrorContains(t, err, tc.want)
 		})

@@ -13,6 +13,7 @@ import (
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/status"
 )
 
 // simulate starts a world that is a day old, and the client of its first account.
@@ -93,24 +94,24 @@ func TestEveryProfileAnswersOverHTTP(t *testing.T) {
 
 func TestEveryFaultHasItsClass(t *testing.T) {
 	type want struct {
-		class  kore.Class
+		class  status.Class
 		reason kore.Reason
 	}
 	ok := want{}
 	wants := map[koresim.Fault]want{
-		koresim.FaultUnauthorized: {kore.Permanent, kore.ReasonCredentials},
-		koresim.FaultForbidden:    {kore.Permanent, kore.ReasonScope},
-		koresim.FaultTooMany:      {kore.WaitUntil, kore.ReasonRateLimited},
-		koresim.FaultInternal:     {kore.Retry, kore.ReasonServer},
-		koresim.FaultBadGateway:   {kore.Retry, kore.ReasonServer},
-		koresim.FaultUnavailable:  {kore.Retry, kore.ReasonServer},
-		koresim.FaultTimeout:      {kore.Retry, kore.ReasonTimeout},
-		koresim.FaultReset:        {kore.Retry, kore.ReasonConnection},
-		koresim.FaultHalfBody:     {kore.Retry, kore.ReasonConnection},
-		koresim.FaultHTML:         {kore.Shape, kore.ReasonHTML},
-		koresim.FaultErrors200:    {kore.Retry, kore.ReasonServer},
-		koresim.FaultEncrypted:    {kore.Shape, kore.ReasonEncrypted},
-		koresim.FaultDropped:      {kore.Retry, kore.ReasonConnection},
+		koresim.FaultUnauthorized: {status.ClassPermanent, kore.ReasonCredentials},
+		koresim.FaultForbidden:    {status.ClassPermanent, kore.ReasonScope},
+		koresim.FaultTooMany:      {status.ClassWait, kore.ReasonRateLimited},
+		koresim.FaultInternal:     {status.ClassRetry, kore.ReasonServer},
+		koresim.FaultBadGateway:   {status.ClassRetry, kore.ReasonServer},
+		koresim.FaultUnavailable:  {status.ClassRetry, kore.ReasonServer},
+		koresim.FaultTimeout:      {status.ClassRetry, kore.ReasonTimeout},
+		koresim.FaultReset:        {status.ClassRetry, kore.ReasonConnection},
+		koresim.FaultHalfBody:     {status.ClassRetry, kore.ReasonConnection},
+		koresim.FaultHTML:         {status.ClassShape, kore.ReasonHTML},
+		koresim.FaultErrors200:    {status.ClassRetry, kore.ReasonServer},
+		koresim.FaultEncrypted:    {status.ClassShape, kore.ReasonEncrypted},
+		koresim.FaultDropped:      {status.ClassRetry, kore.ReasonConnection},
 		koresim.FaultWrongJSON:    ok, // for the page's decoder to say
 		koresim.FaultBadRecord:    ok,
 		koresim.FaultSlow:         ok,

@@ -22,6 +22,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/status"
 )
 
 // rawServer answers by hand, so that a test decides about connections. It keeps what arrived.
@@ -121,7 +122,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 			_, err = c.Fetch(t.Context(), q)
 			var failure *kore.Error
 			require.ErrorAs(t, err, &failure)
-			require.Equal(t, kore.Retry, failure.Class)
+			require.Equal(t, status.ClassRetry, failure.Class)
 			require.Equal(t, kore.ReasonConnection, failure.Reason)
 			require.Len(t, s.requests(), 2)
 
@@ -169,7 +170,7 @@ func TestWireFaults(t *testing.T) {
 	big := `{"data":"` + strings.Repeat("x", 2<<20) + `"}`
 	for name, tc := range map[string]struct {
 		answer func(n int, conn net.Conn) bool
-		class  kore.Class
+		class  status.Class
 		reason kore.Reason
 		status int
 		hint   string
@@ -177,43 +178,43 @@ func TestWireFaults(t *testing.T) {
 	}{
 		"closed without an answer": {
 			answer: func(n int, conn net.Conn) bool { return false },
-			class:  kore.Retry, reason: kore.ReasonConnection,
+			class:  status.ClassRetry, reason: kore.ReasonConnection,
 		},
 		"reset": {
 			answer: func(n int, conn net.Conn) bool { _ = conn.(*net.TCPConn).SetLinger(0); return false },
-			class:  kore.Retry, reason: kore.ReasonConnection, is: syscall.ECONNRESET,
+			class:  status.ClassRetry, reason: kore.ReasonConnection, is: syscall.ECONNRESET,
 		},
 		"not HTTP": {
 			answer: func(n int, conn net.Conn) bool { io.WriteString(conn, "SSH-2.0-OpenSSH\r\n"); return false },
-			class:  kore.Retry, reason: kore.ReasonConnection,
+			class:  status.ClassRetry, reason: kore.ReasonConnection,
 		},
 		"half a body, length announced": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"data\":[{}]}")
 				return false
 			},
-			class: kore.Retry, reason: kore.ReasonConnection, status: 200, is: io.ErrUnexpectedEOF,
+			class: status.ClassRetry, reason: kore.ReasonConnection, status: 200, is: io.ErrUnexpectedEOF,
 		},
 		"half a body, in chunks": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{\"data\":[\r\n")
 				return false
 			},
-			class: kore.Retry, reason: kore.ReasonConnection, status: 200, is: io.ErrUnexpectedEOF,
+			class: status.ClassRetry, reason: kore.ReasonConnection, status: 200, is: io.ErrUnexpectedEOF,
 		},
 		"half a body, until the end of the connection": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":[{\"a\":1},{\"b\"")
 				return false
 			},
-			class: kore.Retry, reason: kore.ReasonConnection, status: 200,
+			class: status.ClassRetry, reason: kore.ReasonConnection, status: 200,
 		},
 		"half a compressed body": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n"+compress(t, emptyPage)[:20])
 				return false
 			},
-			class: kore.Retry, reason: kore.ReasonConnection, status: 200,
+			class: status.ClassRetry, reason: kore.ReasonConnection, status: 200,
 		},
 		"damaged compression": {
 			answer: func(n int, conn net.Conn) bool {
@@ -222,21 +223,21 @@ func TestWireFaults(t *testing.T) {
 				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(z), z)
 				return false
 			},
-			class: kore.Retry, reason: kore.ReasonConnection, status: 200,
+			class: status.ClassRetry, reason: kore.ReasonConnection, status: 200,
 		},
 		"too large, length announced": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 9999999999\r\n\r\n{")
 				return false
 			},
-			class: kore.Shape, reason: kore.ReasonTooLarge, status: 200, hint: "max_body",
+			class: status.ClassShape, reason: kore.ReasonTooLarge, status: 200, hint: "max_body",
 		},
 		"too large, in the end": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+big)
 				return false
 			},
-			class: kore.Shape, reason: kore.ReasonTooLarge, status: 200, hint: "max_body",
+			class: status.ClassShape, reason: kore.ReasonTooLarge, status: 200, hint: "max_body",
 		},
 		"too large, decompressed": {
 			answer: func(n int, conn net.Conn) bool {
@@ -245,21 +246,21 @@ func TestWireFaults(t *testing.T) {
 				fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", len(z), z)
 				return false
 			},
-			class: kore.Shape, reason: kore.ReasonTooLarge, status: 200, hint: "max_body",
+			class: status.ClassShape, reason: kore.ReasonTooLarge, status: 200, hint: "max_body",
 		},
 		"another encoding": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 3\r\n\r\nabc")
 				return false
 			},
-			class: kore.Shape, reason: kore.ReasonEncoding, status: 200, hint: "Content-Encoding",
+			class: status.ClassShape, reason: kore.ReasonEncoding, status: 200, hint: "Content-Encoding",
 		},
 		"an error whose body breaks off": {
 			answer: func(n int, conn net.Conn) bool {
 				io.WriteString(conn, "HTTP/1.1 429 Too Many\r\nRetry-After: 90\r\nContent-Length: 100\r\n\r\n{\"err")
 				return false
 			},
-			class: kore.WaitUntil, reason: kore.ReasonRateLimited, status: 429,
+			class: status.ClassWait, reason: kore.ReasonRateLimited, status: 429,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -313,9 +314,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		t.Error("the token was carried elsewhere")
 	}))
 	defer elsewhere.Close()
-	for _, status := range []int{301, 302, 303, 307, 308} {
+	for _, code := range []int{301, 302, 303, 307, 308} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, elsewhere.URL+"/login?state=confidential", status)
+			http.Redirect(w, r, elsewhere.URL+"/login?state=confidential", code)
 		}))
 		cfg := config()
 		cfg.BaseURL = server.URL
@@ -323,7 +324,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 		server.Close()
 		var failure *kore.Error
 		require.ErrorAs(t, err, &failure)
-		require.Equal(t, kore.Permanent, failure.Class)
+		require.Equal(t, status.ClassPermanent, failure.Class)
 		require.Equal(t, kore.ReasonRedirect, failure.Reason)
 		require.Equal(t, elsewhere.URL+"/login", failure.Message)
 		require.Contains(t, failure.Hint, "base_url")
@@ -369,7 +370,7 @@ func TestTLS(t *testing.T) {
 	})
 	t.Run("unknown authority", func(t *testing.T) {
 		failure := fetch(t, start(t, asIs).URL, func(*http.Transport) {})
-		require.Equal(t, kore.Permanent, failure.Class)
+		require.Equal(t, status.ClassPermanent, failure.Class)
 		require.Equal(t, kore.ReasonTLS, failure.Reason)
 		require.Contains(t, failure.Hint, "SSL_CERT_FILE")
 	})
@@ -379,14 +380,14 @@ func TestTLS(t *testing.T) {
 			tr.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 			tr.TLSClientConfig.ServerName = "platform.kore.example"
 		})
-		require.Equal(t, kore.Permanent, failure.Class)
+		require.Equal(t, status.ClassPermanent, failure.Class)
 		require.Equal(t, kore.ReasonTLS, failure.Reason)
 	})
 	t.Run("no TLS there", func(t *testing.T) {
 		server := httptest.NewServer(handler)
 		defer server.Close()
 		failure := fetch(t, strings.Replace(server.URL, "http:", "https:", 1), func(*http.Transport) {})
-		require.Equal(t, kore.Permanent, failure.Class, failure)
+		require.Equal(t, status.ClassPermanent, failure.Class, failure)
 		require.Equal(t, kore.ReasonTLS, failure.Reason)
 		require.Contains(t, failure.Hint, "scheme")
 	})
@@ -407,7 +408,7 @@ func TestNoConnection(t *testing.T) {
 		_, err := newClient(t, config(), kore.WithTransport(tr)).Fetch(t.Context(), query())
 		failure, ok := errors.AsType[*kore.Error](err)
 		require.True(t, ok, err)
-		require.Equal(t, kore.Retry, failure.Class)
+		require.Equal(t, status.ClassRetry, failure.Class)
 		require.Contains(t, failure.Hint, "base_url")
 		return failure
 	}

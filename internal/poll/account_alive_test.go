@@ -32,7 +32,7 @@ func TestAccountIsAliveWhateverItWaitsFor(t *testing.T) {
 			r.wrap = func(api poll.API) poll.API {
 				return &brokenAPI{api, func(context.Context, kore.Query) error {
 					if gone.Load() {
-						return &kore.Error{Class: kore.Retry}
+						return &kore.Error{Class: status.ClassRetry}
 					}
 					return nil
 				}}

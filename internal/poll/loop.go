@@ -13,6 +13,7 @@ import (
 	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
+	"agentassist-poller/internal/status"
 )
 
 // A loop reads one endpoint: it sends the one request that the endpoint may have in flight. The account's mutex guards all but wake.
@@ -230,7 +231,7 @@ func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 	r.permit.Done(now)
 	if err != nil {
 		var ke *kore.Error
-		if errors.As(err, &ke) && ke.Class == kore.WaitUntil {
+		if errors.As(err, &ke) && ke.Class == status.ClassWait {
 			a.budget.Pause(now.Add(ke.RetryAfter))
 		}
 		return nil, err

@@ -355,26 +355,26 @@ func (u *unit) addRecord(records map[string][]byte) (err error) {
 
 // failed notes a failure. It says when to try again, whether the same step may then succeed, and whether the failure is news.
 func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, news bool) {
-	class, hint := kore.Retry, ""
+	class, hint := status.ClassRetry, ""
 	var ke *kore.Error
 	var pe *extract.PageError
 	switch {
 	case errors.As(err, &ke):
 		class, hint = ke.Class, ke.Hint
 	case errors.As(err, &pe) && !pe.Retryable(), errors.Is(err, pass.ErrStuck):
-		class = kore.Shape
+		class = status.ClassShape
 	}
 	u.failures++
-	if u.alike++; u.lastError != nil && u.lastError.Class != classOf(class) {
+	if u.alike++; u.lastError != nil && u.lastError.Class != class {
 		u.alike = 1 // a strange page after ten lost connections is still the first
 	}
-	passing := class == kore.WaitUntil || class == kore.Retry
+	passing := class == status.ClassWait || class == status.ClassRetry
 	switch class {
-	case kore.WaitUntil:
+	case status.ClassWait:
 		retry = ke.RetryAfter
-	case kore.Retry:
+	case status.ClassRetry:
 		retry = min(time.Second<<min(u.alike-1, 6), time.Minute)
-	case kore.Shape:
+	case status.ClassShape:
 		// One page of a gateway that restarts looks like a setting that is wrong: the first two are asked for again soon.
 		passing = u.alike <= 2
 		retry = min(2*time.Second<<min(2*(u.alike-1), 10), 5*time.Minute)
@@ -385,21 +385,8 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	if u.lastError == nil {
 		u.lastError = &status.Error{Since: now}
 	}
-	u.lastError.Text, u.lastError.Hint, u.lastError.Class, u.lastError.Count = err.Error(), hint, classOf(class), u.failures
+	u.lastError.Text, u.lastError.Hint, u.lastError.Class, u.lastError.Count = err.Error(), hint, class, u.failures
 	return retry, passing, news
-}
-
-// classOf returns the class of an API error as the status names it.
-func classOf(c kore.Class) status.Class {
-	switch c {
-	case kore.WaitUntil:
-		return status.ClassWait
-	case kore.Permanent:
-		return status.ClassPermanent
-	case kore.Shape:
-		return status.ClassShape
-	}
-	return status.ClassRetry
 }
 
 // tryNextIID names another bot in the header iId of an account-wide endpoint, after the one that nobody chose was refused: one
@@ -407,7 +394,7 @@ func classOf(c kore.Class) status.Class {
 // It reports whether there is one that was not refused yet.
 func (u *unit) tryNextIID(err error) bool {
 	ke, ok := errors.AsType[*kore.Error](err)
-	if !ok || ke.Class != kore.Permanent || u.Bot != "" || len(u.bots) < 2 {
+	if !ok || ke.Class != status.ClassPermanent || u.Bot != "" || len(u.bots) < 2 {
 		return false
 	}
 	u.iid = u.bots[(slices.Index(u.bots, u.iid)+1)%len(u.bots)]

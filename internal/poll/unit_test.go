@@ -28,11 +28,11 @@ func TestFailuresAreRetriedByClass(t *testing.T) {
 		err  error
 		want []attempt
 	}{
-		{"connection", &kore.Error{Class: kore.Retry}, []attempt{{time.Second, true}, {2 * time.Second, true}, {4 * time.Second, true}}},
+		{"connection", &kore.Error{Class: status.ClassRetry}, []attempt{{time.Second, true}, {2 * time.Second, true}, {4 * time.Second, true}}},
 		{"unknown", errors.New("?"), []attempt{{time.Second, true}}},
-		{"rate limit", &kore.Error{Class: kore.WaitUntil, RetryAfter: 7 * time.Second}, []attempt{{7 * time.Second, true}, {7 * time.Second, true}}},
-		{"secret", &kore.Error{Class: kore.Permanent}, []attempt{{30 * time.Second, false}, {time.Minute, false}}},
-		{"HTML", &kore.Error{Class: kore.Shape}, []attempt{
+		{"rate limit", &kore.Error{Class: status.ClassWait, RetryAfter: 7 * time.Second}, []attempt{{7 * time.Second, true}, {7 * time.Second, true}}},
+		{"secret", &kore.Error{Class: status.ClassPermanent}, []attempt{{30 * time.Second, false}, {time.Minute, false}}},
+		{"HTML", &kore.Error{Class: status.ClassShape}, []attempt{
 			{2 * time.Second, true}, {8 * time.Second, true}, {32 * time.Second, false}, {128 * time.Second, false}, {5 * time.Minute, false},
 		}},
 		{"stuck", pass.ErrStuck, []attempt{{2 * time.Second, true}}},
@@ -55,14 +55,14 @@ func TestFailuresOfAnotherClassBeginAnew(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	u := &unit{}
 	for range 8 {
-		u.failed(&kore.Error{Class: kore.Retry}, now)
+		u.failed(&kore.Error{Class: status.ClassRetry}, now)
 	}
-	retry, repeat, _ := u.failed(&kore.Error{Class: kore.Shape}, now)
+	retry, repeat, _ := u.failed(&kore.Error{Class: status.ClassShape}, now)
 	require.Equal(t, 2*time.Second, retry)
 	require.True(t, repeat)
 	require.Equal(t, 9, u.lastError.Count)
 	u.worked()
-	retry, _, _ = u.failed(&kore.Error{Class: kore.Retry}, now)
+	retry, _, _ = u.failed(&kore.Error{Class: status.ClassRetry}, now)
 	require.Equal(t, time.Second, retry)
 }
 
@@ -76,14 +76,4 @@ func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
 	u.refresh(epoch)
 	u.conclude(plan.Work{Priority: plan.PriorityHot, Kind: plan.KindHot}, &pass.Outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
 	require.Equal(t, epoch.Add(time.Minute), u.Hot[0].Read)
-}
-
-// The status, the log and the metrics name a class alike.
-func TestClassesHaveOneName(t *testing.T) {
-	for class, want := range map[kore.Class]status.Class{
-		kore.Retry: status.ClassRetry, kore.WaitUntil: status.ClassWait, kore.Permanent: status.ClassPermanent, kore.Shape: status.ClassShape,
-	} {
-		require.Equal(t, want, classOf(class))
-		require.Equal(t, string(want), class.String())
-	}
 }

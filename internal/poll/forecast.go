@@ -18,7 +18,7 @@ type Forecast struct {
 	Account        string             `json:"account"`
 	SegmentsPerDay float64            `json:"segments_per_day"`
 	Budget         int                `json:"requests_per_minute"`
-	Spent          map[string]float64 `json:"spent_per_minute"` // by lane
+	Spent          map[string]float64 `json:"spent_per_minute"` // by priority class
 	Endpoints      []EndpointForecast `json:"endpoints"`
 }
 
@@ -67,8 +67,8 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 	f := &Forecast{
 		Account: o.Name, SegmentsPerDay: segmentsPerDay, Budget: o.RequestsPerMinute, Spent: map[string]float64{},
 	}
-	for lane, perMinute := range p.Demand() {
-		f.Spent[plan.Priority(lane).String()] = perMinute
+	for class, perMinute := range p.Demand() {
+		f.Spent[plan.Priority(class).String()] = perMinute
 	}
 	for i, u := range units {
 		c := &p.Units[i]
@@ -128,8 +128,8 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 		}
 	}
 	fmt.Fprintf(t, "\nrequests a minute\t\t\n")
-	for lane := range plan.PriorityCount {
-		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t\n", lane, f.Spent[lane.String()], double.Spent[lane.String()])
+	for class := range plan.PriorityCount {
+		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t\n", class, f.Spent[class.String()], double.Spent[class.String()])
 	}
 	return t.Flush()
 }

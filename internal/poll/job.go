@@ -14,8 +14,8 @@ import (
 )
 
 // A Job asks for a range of time to be read: time before reading began, or time that was read to be read once more. The owner of
-// the account reads it in the lane of backfills, under the account's budget and with its memory, so that what was published
-// before is not published again.
+// the account reads it with the priority of backfills, within the account's budget. What is remembered as published is not published
+// again.
 type Job struct {
 	ID        string            `json:"id"`
 	Account   string            `json:"account"` // its configured name

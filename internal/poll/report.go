@@ -69,10 +69,10 @@ func (a *Account) Status() (status.Account, Delivered) {
 	if skew, known := a.api.Skew(); known {
 		s.ClockSkew = status.Of(-skew)
 	}
-	for lane, used := range a.budget.Used(time.Now()) {
+	for class, used := range a.budget.Used(time.Now()) {
 		s.Budget.Used += used
 		s.Budget.Lanes = append(s.Budget.Lanes, status.Lane{
-			Name: plan.Priority(lane).String(), Share: plan.Priority(lane).Share(), Used: used,
+			Name: plan.Priority(class).String(), Share: plan.Priority(class).Share(), Used: used,
 		})
 	}
 	if until := a.budget.PausedUntil(); until.After(time.Now()) {

@@ -59,16 +59,6 @@ type Credentials struct {
 	ClientID         string        `yaml:"client_id"`
 	ClientSecret     secret.Secret `yaml:"client_secret"`
 	ClientSecretFile string        `yaml:"client_secret_file"`
-
-	fromFile secret.Secret
-}
-
-// Secret returns the client secret, whichever way it was given; a file was read when the configuration was loaded.
-func (c *Credentials) Secret() secret.Secret {
-	if c.ClientSecretFile != "" {
-		return c.fromFile
-	}
-	return c.ClientSecret
 }
 
 // Bot is one bot of an account. Without credentials of its own it uses the account's.
@@ -200,13 +190,13 @@ func defaultSweeps() []Sweep {
 func (a *Account) Kore() kore.Config {
 	c := kore.Config{
 		BaseURL: a.BaseURL, AccountID: a.AccountID,
-		ClientID: a.Auth.ClientID, ClientSecret: a.Auth.Secret(), AuthPrefix: a.Auth.Prefix,
+		ClientID: a.Auth.ClientID, ClientSecret: a.Auth.ClientSecret, ClientSecretFile: a.Auth.ClientSecretFile, AuthPrefix: a.Auth.Prefix,
 		Bots:     map[string]kore.Credentials{},
 		Timeouts: map[events.Endpoint]time.Duration{},
 	}
 	for _, b := range a.Bots {
 		if b.Auth != nil {
-			c.Bots[b.BotID] = kore.Credentials{ClientID: b.Auth.ClientID, ClientSecret: b.Auth.Secret()}
+			c.Bots[b.BotID] = kore.Credentials(*b.Auth)
 		}
 	}
 	for _, e := range events.Endpoints() {
@@ -260,7 +250,7 @@ func Parse(o LoadOptions, src []byte) (*Config, []conf.Problem, error) {
 	}
 	doc := conf.Decode(conf.Options{Name: name, YAML: src, Environ: o.Environ, Prefix: EnvPrefix}, &c)
 	c.fitSweeps(doc)
-	c.readSecrets(doc, o.SkipFiles)
+	c.checkFiles(doc, o.SkipFiles)
 	c.validate(doc)
 	if err := doc.Err(); err != nil {
 		return nil, doc.Warnings(), err

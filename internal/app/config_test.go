@@ -141,7 +141,7 @@ func TestEnvironmentAlone(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, warnings, 1, "what Kubernetes sets for a service called poller")
 	a := c.Accounts[0]
-	require.Equal(t, "s3cret", a.Auth.Secret().Reveal())
+	require.Equal(t, "testdata/secret", a.Kore().ClientSecretFile)
 	require.False(t, a.Endpoints.InteractionDetails.Enabled)
 	require.Equal(t, []string{"a:9092", "b:9092"}, c.Kafka.Brokers)
 	require.Equal(t, 90*24*time.Hour, c.Kafka.Topics.Overrides["dead-letter"].Retention)
@@ -171,7 +171,7 @@ func TestBotsWithTheirOwnCredentials(t *testing.T) {
 	c, _ := parse(t, strings.Replace(good, "bot_id: st-1", "bot_id: st-1, auth: {client_id: cs-2, client_secret_file: testdata/secret}", 1))
 	creds := c.Accounts[0].Kore().Bots["st-1"]
 	require.Equal(t, "cs-2", creds.ClientID)
-	require.Equal(t, "s3cret", creds.ClientSecret.Reveal())
+	require.Equal(t, "testdata/secret", creds.ClientSecretFile)
 }
 
 func TestSweepsFitIntoMemory(t *testing.T) {

@@ -19,15 +19,15 @@ import (
 
 const day = 24 * time.Hour
 
-// readSecrets reads client secrets, and looks whether the other files that are named can be read.
-func (c *Config) readSecrets(doc *conf.Doc, skip bool) {
+// checkFiles looks whether the files that are named can be read.
+func (c *Config) checkFiles(doc *conf.Doc, skip bool) {
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		at := fmt.Sprintf("accounts[%d]", i)
-		a.Auth.read(doc, at+".auth", skip)
+		a.Auth.check(doc, at+".auth", skip)
 		for j, b := range a.Bots {
 			if b.Auth != nil {
-				b.Auth.read(doc, fmt.Sprintf("%s.bots[%d].auth", at, j), skip)
+				b.Auth.check(doc, fmt.Sprintf("%s.bots[%d].auth", at, j), skip)
 			}
 		}
 	}
@@ -43,23 +43,20 @@ func (c *Config) readSecrets(doc *conf.Doc, skip bool) {
 	}
 }
 
-func (c *Credentials) read(doc *conf.Doc, at string, skip bool) {
+// check looks whether the file of the secret holds one; it is read again for every request.
+func (c *Credentials) check(doc *conf.Doc, at string, skip bool) {
 	if c.ClientSecretFile == "" {
 		return
 	}
 	if !c.ClientSecret.IsZero() {
 		doc.Add(at+".client_secret", "is given twice; want either client_secret or client_secret_file")
 	}
-	c.fromFile = secret.New("not read")
 	if skip {
 		return
 	}
-	s, err := secret.FromFile(c.ClientSecretFile)
-	if err != nil {
+	if _, err := secret.FromFile(c.ClientSecretFile); err != nil {
 		doc.Add(at+".client_secret_file", "%v", err)
-		return
 	}
-	c.fromFile = s
 }
 
 // validate adds everything that is wrong with what could be read. It does no I/O.

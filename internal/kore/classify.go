@@ -88,8 +88,7 @@ func classify(e events.Endpoint, a answer) *Error {
 	case code == http.StatusUnauthorized && strings.Contains(strings.ToLower(f.message), "replay"):
 		return fail(status.ClassRetry, ReasonReplay, "every token is sent once: if this goes on, something on the way repeats requests")
 	case code == http.StatusUnauthorized:
-		return fail(status.ClassPermanent, ReasonCredentials, "check auth.client_id and auth.client_secret, that base_url is their "+
-			"environment, and that the JWT app signs with HS256")
+		return fail(status.ClassPermanent, ReasonCredentials, "") // its hint follows from where the secret is
 	case code == http.StatusForbidden:
 		return fail(status.ClassPermanent, ReasonScope, fmt.Sprintf("give the JWT app the API scope %q, publish the app, "+
 			"and check account_id", e.Spec().Scope))

@@ -18,9 +18,10 @@ type Config struct {
 	BaseURL   string
 	AccountID string
 
-	// ClientID and ClientSecret are of the JWT app that the account's API scopes are given to.
-	ClientID     string
-	ClientSecret secret.Secret
+	// ClientID, ClientSecret and ClientSecretFile are the Credentials of the JWT app that the account's API scopes are given to.
+	ClientID         string
+	ClientSecret     secret.Secret
+	ClientSecretFile string
 	// Bots overrides them for requests that name one of these bots, in the path or as iId.
 	Bots map[string]Credentials
 
@@ -42,6 +43,12 @@ type Config struct {
 type Credentials struct {
 	ClientID     string
 	ClientSecret secret.Secret
+	// ClientSecretFile holds the secret, if it is set. It is read for every token, so that a new content needs no restart.
+	ClientSecretFile string
+}
+
+func (c *Credentials) secret() secret.Source {
+	return secret.Source{Text: c.ClientSecret, File: c.ClientSecretFile}
 }
 
 // maxTimeout is the longest that one attempt may be given: the account counts as stuck if one takes longer by far.
@@ -74,11 +81,11 @@ func (c Config) Validate() []Problem {
 		if creds.ClientID == "" {
 			add(path+".client_id", "is missing; want the client id of the JWT app, such as cs-...")
 		}
-		if creds.ClientSecret.IsZero() {
+		if creds.ClientSecret.IsZero() && creds.ClientSecretFile == "" {
 			add(path+".client_secret", "is missing; set client_secret or client_secret_file to the client secret of the JWT app")
 		}
 	}
-	checkCredentials("auth", Credentials{c.ClientID, c.ClientSecret})
+	checkCredentials("auth", c.own())
 	if strings.ContainsFunc(c.AuthPrefix, func(r rune) bool { return r < ' ' || r > '~' }) {
 		add("auth.prefix", "contains characters that a header cannot; want a word such as Bearer")
 	}
@@ -162,5 +169,9 @@ func (c *Config) credentials(q Query) Credentials {
 			return creds
 		}
 	}
-	return Credentials{c.ClientID, c.ClientSecret}
+	return c.own()
+}
+
+func (c *Config) own() Credentials {
+	return Credentials{c.ClientID, c.ClientSecret, c.ClientSecretFile}
 }

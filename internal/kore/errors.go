@@ -27,7 +27,7 @@ const (
 
 	ReasonRequest     Reason = "request"     // Permanent: the query makes no request; nothing was sent
 	ReasonTLS         Reason = "tls"         // Permanent; Retry if the server broke off the handshake
-	ReasonCredentials Reason = "credentials" // Permanent
+	ReasonCredentials Reason = "credentials" // Permanent; Retry if the file of the secret holds another one by now
 	ReasonScope       Reason = "scope"       // Permanent
 	ReasonNotFound    Reason = "not-found"   // Permanent
 	ReasonRedirect    Reason = "redirect"    // Permanent

@@ -103,8 +103,15 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 		return nil, unsent(q, err)
 	}
 	creds := c.cfg.credentials(q)
+	key, err := creds.secret().Read()
+	if err != nil {
+		return nil, &Error{
+			Endpoint: q.Endpoint, Class: status.ClassPermanent, Reason: ReasonCredentials, Message: err.Error(),
+			Hint: "auth.client_secret_file must hold the client secret; it is read again for every request", cause: err,
+		}
+	}
 	believed, _ := c.clock.skew()
-	token, err := sign(creds, time.Now().Add(believed))
+	token, err := sign(creds.ClientID, key, time.Now().Add(believed))
 	if err != nil {
 		return nil, unsent(q, err)
 	}
@@ -129,11 +136,28 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 		return nil, fmt.Errorf("fetch %s: %w", q.Endpoint, ctx.Err())
 	}
 	if failure := classify(q.Endpoint, a); failure != nil {
-		failure.Message = line(scrub(failure.Message, creds.ClientSecret, secret.New(token)))
+		failure.Message = line(scrub(failure.Message, key, secret.New(token)))
+		if failure.Reason == ReasonCredentials && failure.Hint == "" {
+			refused(failure, creds.secret(), key)
+		}
 		seen.Outcome, seen.Reason = string(failure.Class), failure.Reason
 		return nil, failure
 	}
 	return resp, nil
+}
+
+// refused adds to a refusal of a token what is known of the secret that it was signed with. A file may have been replaced meanwhile:
+// then the next token is signed with its new content.
+func refused(failure *Error, source secret.Source, signedWith secret.Secret) {
+	if now, err := source.Read(); err == nil && now.Reveal() != signedWith.Reveal() {
+		failure.Class = status.ClassRetry
+		failure.Hint = fmt.Sprintf("the content of %s (auth.client_secret_file) has changed since the token was signed; the next one is signed with it", source.File)
+		return
+	}
+	failure.Hint = "check auth.client_id and auth.client_secret, that base_url is their environment, and that the JWT app signs with HS256"
+	if source.File != "" {
+		failure.Hint += "; " + source.Advice("auth.client_secret")
+	}
 }
 
 // attempt sends the request once and reads what comes. The transport is used without an http.Client, which would follow

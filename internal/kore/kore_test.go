@@ -3,8 +3,11 @@ package kore_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -148,6 +151,47 @@ func TestBotCredentials(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// A secret in a file is read for every token: one that is rotated is used at once, and the hint says whether it has been.
+func TestSecretIsRotated(t *testing.T) {
+	cfg := config()
+	cfg.ClientSecret, cfg.ClientSecretFile = secret.Secret{}, filepath.Join(t.TempDir(), "secret")
+	write := func(content string) { require.NoError(t, os.WriteFile(cfg.ClientSecretFile, []byte(content), 0o600)) }
+	valid, onTheWay := "old", func() {}
+	c := newClient(t, cfg, kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+		onTheWay()
+		if _, err := jwt.Parse(r.Header.Get("auth"), func(*jwt.Token) (any, error) { return []byte(valid), nil }); err != nil {
+			return reply(401, `{"errors":[{"msg":"error verifying the jwt: invalid signature","code":401}]}`), nil
+		}
+		return reply(200, emptyPage), nil
+	})))
+	fetch := func() *kore.Error {
+		_, err := c.Fetch(t.Context(), query())
+		failure, _ := errors.AsType[*kore.Error](err)
+		require.Equal(t, err == nil, failure == nil)
+		return failure
+	}
+	write("old")
+	require.Nil(t, fetch())
+
+	valid = "new"
+	failure := fetch()
+	require.Equal(t, status.ClassPermanent, failure.Class)
+	require.Contains(t, failure.Hint, "check the content of "+cfg.ClientSecretFile+" (auth.client_secret_file), which has not changed since ")
+
+	onTheWay = func() { write("new") }
+	failure = fetch()
+	require.Equal(t, status.ClassRetry, failure.Class)
+	require.Equal(t, kore.ReasonCredentials, failure.Reason)
+	require.Contains(t, failure.Hint, "has changed since the token was signed; the next one is signed with it")
+	onTheWay = func() {}
+	require.Nil(t, fetch())
+
+	require.NoError(t, os.Remove(cfg.ClientSecretFile))
+	failure = fetch()
+	require.Equal(t, status.ClassPermanent, failure.Class)
+	require.Contains(t, failure.Hint, "auth.client_secret_file must hold the client secret")
 }
 
 func TestTimeoutOfTheEndpoint(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"agentassist-poller/internal/secret"
 )
 
 const (
@@ -21,16 +23,16 @@ type claims struct {
 }
 
 // sign makes a token for one attempt. now is by the server's clock. The jti is never used again.
-func sign(creds Credentials, now time.Time) (string, error) {
+func sign(clientID string, key secret.Secret, now time.Time) (string, error) {
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
-		AppID: creds.ClientID,
+		AppID: clientID,
 		RegisteredClaims: jwt.RegisteredClaims{
 			ID:        rand.Text(),
 			IssuedAt:  jwt.NewNumericDate(now.Add(-tokenBackdate)),
 			ExpiresAt: jwt.NewNumericDate(now.Add(tokenLife)),
 		},
 	})
-	signed, err := token.SignedString([]byte(creds.ClientSecret.Reveal()))
+	signed, err := token.SignedString([]byte(key.Reveal()))
 	if err != nil {
 		return "", fmt.Errorf("sign token: %w", err)
 	}

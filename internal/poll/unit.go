@@ -380,6 +380,9 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 		retry = min(2*time.Second<<min(2*(u.alike-1), 10), 5*time.Minute)
 	default:
 		retry = min(30*time.Second<<min(u.alike-1, 4), 5*time.Minute)
+		if ke != nil && ke.Reason == kore.ReasonCredentials {
+			retry = min(retry, time.Minute) // a secret that is rotated is right from one moment to the next
+		}
 	}
 	news = u.lastError == nil || u.lastError.Text != err.Error()
 	if u.lastError == nil {

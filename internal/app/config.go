@@ -250,6 +250,7 @@ func Parse(o LoadOptions, src []byte) (*Config, []conf.Problem, error) {
 	}
 	doc := conf.Decode(conf.Options{Name: name, YAML: src, Environ: o.Environ, Prefix: EnvPrefix}, &c)
 	c.fitSweeps(doc)
+	c.Kafka.Topics.PartitionsChosen = doc.Has("kafka.topics.partitions")
 	c.checkFiles(doc, o.SkipFiles)
 	c.validate(doc)
 	if err := doc.Err(); err != nil {

@@ -41,29 +41,10 @@ func BuildOpts(c Config) []kgo.Opt {
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.MaxBufferedRecords(maxBuffered),
 
-		// Where Java's default partitioner and librdkafka's murmur2_random put a key, so that our topics join with
-		// topics that others write.
-		kgo.RecordPartitioner(partitioner{
-			Partitioner: kgo.StickyKeyPartitioner(kgo.KafkaHasher(murmur2)), checkpoint: NewNames(c.TopicPrefix).Checkpoint(),
-		}),
-
 		kgo.ProducerBatchCompression(codec(c.Compression)),
 		kgo.ProducerLinger(c.Linger),
 		kgo.ProducerBatchMaxBytesFn(func(topic string) int32 { return int32(c.maxBatch(topic)) }),
 	}
-}
-
-// partitioner places records by key, but for those of the checkpoint, which say where they belong.
-type partitioner struct {
-	kgo.Partitioner
-	checkpoint string
-}
-
-func (p partitioner) ForTopic(topic string) kgo.TopicPartitioner {
-	if topic == p.checkpoint {
-		return kgo.ManualPartitioner().ForTopic(topic)
-	}
-	return p.Partitioner.ForTopic(topic)
 }
 
 // NewClient returns a client that shares nothing with others and has not dialled anybody yet. It reads certificate and password

@@ -62,8 +62,11 @@ type Config struct {
 // TopicsConfig says how topics are made.
 type TopicsConfig struct {
 	Create bool `yaml:"create"`
-	// Partitions of each event topic. All have the same number, so that streams join.
+	// Partitions of each event topic. All have the same number, so that streams join. Topics that exist keep the number that they
+	// have; where that was raised, naming the new one here takes it.
 	Partitions int32 `yaml:"partitions"`
+	// PartitionsChosen says that Partitions was configured, and is not the default.
+	PartitionsChosen bool
 	// ReplicationFactor of 0 means three, or as many as there are brokers.
 	ReplicationFactor int16         `yaml:"replication_factor"`
 	Retention         time.Duration `yaml:"retention"`

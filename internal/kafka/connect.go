@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,12 +17,13 @@ import (
 	"github.com/twmb/franz-go/plugin/kslog"
 )
 
-// A connector makes the Kafka clients of a process. It has what they share: how they log in, what went wrong with the last
-// connection, and what was logged a moment ago. It is safe for concurrent use.
+// A connector makes the Kafka clients of a process. It has what they share: how they log in, where they place keys, what went wrong
+// with the last connection, and what was logged a moment ago. It is safe for concurrent use.
 type connector struct {
 	config Config
 	log    *slog.Logger
-	login  *login // nil without SASL
+	login  *login                 // nil without SASL
+	topics atomic.Pointer[Topics] // as they were found at start; nil before
 	extra  []kgo.Opt
 
 	mu     sync.Mutex
@@ -46,7 +48,7 @@ func newConnector(c Config, log *slog.Logger, extra ...kgo.Opt) (*connector, err
 // client returns a client that has not dialled anybody yet. Metrics may be nil. More options win over those of the connector. The
 // caller closes the client.
 func (c *connector) client(metrics prometheus.Registerer, more ...kgo.Opt) (*kgo.Client, error) {
-	opts := append(BuildOpts(c.config), kgo.Dialer(c.dial), kgo.WithLogger(clientLog{kslog.New(c.log), c}), kgo.WithHooks(c))
+	opts := append(BuildOpts(c.config), kgo.RecordPartitioner(c.partitioner()), kgo.Dialer(c.dial), kgo.WithLogger(clientLog{kslog.New(c.log), c}), kgo.WithHooks(c))
 	if c.login != nil {
 		opts = append(opts, kgo.SASL(c.login), kgo.WithHooks(c.login))
 	}
@@ -59,6 +61,24 @@ func (c *connector) client(metrics prometheus.Registerer, more ...kgo.Opt) (*kgo
 		return nil, fmt.Errorf("build Kafka client: %w", err)
 	}
 	return client, nil
+}
+
+// partitioner places keys where Java's default partitioner and librdkafka's murmur2_random do, so that our topics join with topics that
+// others write. It goes by the number of partitions that was found at start: a topic that gets more meanwhile keeps its keys where they
+// are, because the revisions of an entity must stay in order. Records of the checkpoint say themselves where they belong.
+func (c *connector) partitioner() kgo.Partitioner {
+	checkpoint := NewNames(c.config.TopicPrefix).Checkpoint()
+	return kgo.BasicConsistentPartitioner(func(topic string) func(*kgo.Record, int) int {
+		if topic == checkpoint {
+			return func(r *kgo.Record, _ int) int { return int(r.Partition) }
+		}
+		return func(r *kgo.Record, n int) int {
+			if topics := c.topics.Load(); topics != nil && topics.Partitions(topic) > 0 {
+				n = topics.Partitions(topic)
+			}
+			return partitionOf(r.Key, n)
+		}
+	})
 }
 
 // dial connects to a broker with the certificates that the files hold now. While a login is held back it does not connect at all.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -21,6 +22,7 @@ import (
 // A Topic is one topic as the cluster has it.
 type Topic struct {
 	Name       string
+	ID         [16]byte // a topic that is deleted and made anew has another
 	Partitions int
 	Compacted  bool
 	Deleted    bool // by age
@@ -33,7 +35,7 @@ type Topic struct {
 	MaxMessageBytes int
 }
 
-// Topics are the topics that the poller writes to, as they were found at start.
+// Topics are the topics that the poller writes to, as they were found at start. They are safe for concurrent use.
 type Topics struct {
 	Names
 	Created []string
@@ -41,15 +43,32 @@ type Topics struct {
 	Cluster, CheckpointID string
 	byName                map[string]Topic
 	specs                 []topicSpec
+	// placed is the number of partitions of each event topic that keys are placed over, misplaced why that is not the number that
+	// the topics have; nil if it is.
+	placed    int
+	misplaced *PartitionsError
+	// latest is byName as it was found last.
+	latest atomic.Pointer[map[string]Topic]
 	// timestamps is what records carry: event or observed.
 	timestamps string
 }
 
-// Topic returns what is known of a topic; the zero value for one that is not ours.
+// Topic returns what was found of a topic at start; the zero value for one that is not ours.
 func (t *Topics) Topic(name string) Topic { return t.byName[name] }
 
-// Partitions returns how many partitions a topic had at start.
-func (t *Topics) Partitions(name string) int { return t.byName[name].Partitions }
+// Partitions returns over how many partitions of a topic keys are placed; 0 for one that is not ours. A topic may have more.
+func (t *Topics) Partitions(name string) int {
+	i := slices.IndexFunc(t.specs, func(s topicSpec) bool { return s.name == name })
+	switch {
+	case i < 0 || t.byName[name].Partitions == 0:
+		return 0
+	case t.specs[i].kind.shared():
+		return t.placed
+	case t.specs[i].kind == kindLog:
+		return t.byName[name].Partitions
+	}
+	return int(t.specs[i].partitions)
+}
 
 // Feeds returns the topics that events of these types go to, feedback-negative among them, without the compacted ones.
 func (t *Topics) Feeds(types []events.Type) []string {
@@ -91,7 +110,7 @@ func ensureTopics(ctx context.Context, connect *connector, client *kgo.Client, t
 	if err != nil {
 		return nil, err
 	}
-	missing := t.missing(found)
+	missing, started := t.missing(found), !found.topics[t.Watermark()].missing()
 	if len(missing) > 0 && c.Topics.Create {
 		if t.Created, err = create(ctx, client, missing, t.sharedCount(found, c), found.brokers); err != nil {
 			return nil, err
@@ -105,7 +124,7 @@ func ensureTopics(ctx context.Context, connect *connector, client *kgo.Client, t
 		t.CheckpointID = hex.EncodeToString(id[:])
 	}
 	problems := t.check(found)
-	unread, err := t.readConfigs(ctx, client)
+	unread, err := readConfigs(ctx, client, t.byName)
 	if err != nil {
 		return nil, err
 	}
@@ -115,10 +134,35 @@ func ensureTopics(ctx context.Context, connect *connector, client *kgo.Client, t
 			problems = append(problems, checkConfig(s, topic, c)...)
 		}
 	}
+	published := 0
+	if started && len(problems) == 0 {
+		if published, err = publishedOver(ctx, connect, client, t); err != nil {
+			return nil, err
+		}
+	}
+	if t.placed, t.misplaced = place(t.eventCounts(), published, c.Topics); t.misplaced != nil && t.placed == 0 {
+		problems = append(problems, t.misplaced)
+	}
 	if len(problems) > 0 {
 		return nil, &TopicsError{problems}
 	}
+	if published > 0 && published != t.placed {
+		connect.log.Warn("keys are placed over another number of partitions from now on", "partitions", t.placed, "before", published)
+	}
+	t.latest.Store(&t.byName)
+	connect.topics.Store(t)
 	return t, nil
+}
+
+// eventCounts returns the topics that are keyed like events by their number of partitions.
+func (t *Topics) eventCounts() map[int][]string {
+	counts := map[int][]string{}
+	for _, s := range t.specs {
+		if n := t.byName[s.name].Partitions; n > 0 && s.kind.shared() {
+			counts[n] = append(counts[n], s.name)
+		}
+	}
+	return counts
 }
 
 const (
@@ -284,49 +328,50 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 // check looks at what metadata says: is it there, may we write, do the numbers of partitions fit.
 func (t *Topics) check(found *metadata) []error {
 	var problems []error
-	counts := map[int][]string{}
 	for _, s := range t.specs {
 		d := found.topics[s.name]
-		switch {
-		case d.missing():
+		if d.missing() {
 			problems = append(problems, &TopicError{
 				Topic: s.name, Err: d.err, Text: "does not exist",
 				Hint: fmt.Sprintf("create it with %s, or set kafka.topics.create: true", s.describe()),
 			})
 			continue
-		case errors.Is(d.err, kerr.TopicAuthorizationFailed):
-			problems = append(problems, denied(s.name, d.err, "Describe"))
-			continue
-		case d.err != nil:
-			problems = append(problems, &TopicError{Topic: s.name, Err: d.err, Text: "cannot be described", Hint: hintFor(d.err)})
+		}
+		problems = append(problems, s.usable(d)...)
+		if d.err != nil {
 			continue
 		}
-		if !d.allows(kmsg.ACLOperationWrite) {
-			problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Write"))
-		}
-		if s.kind.reread() && !d.allows(kmsg.ACLOperationRead) {
-			problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Read"))
-		}
-		t.byName[s.name] = Topic{Name: s.name, Partitions: d.partitions}
-		switch {
-		case s.kind.shared():
-			counts[d.partitions] = append(counts[d.partitions], s.name)
-		case s.kind != kindLog && d.partitions != int(s.partitions):
+		t.byName[s.name] = Topic{Name: s.name, ID: d.id, Partitions: d.partitions}
+		// One of these that has more is used up to the number that it should have.
+		if !s.kind.shared() && s.kind != kindLog && d.partitions < int(s.partitions) {
 			problems = append(problems, &TopicError{
-				Topic: s.name, Text: fmt.Sprintf("has %d partitions; want %d", d.partitions, s.partitions),
-				Hint: "delete it and create it again, or use another kafka.topic_prefix",
+				Topic: s.name, Text: fmt.Sprintf("has %d partitions; want %d", d.partitions, s.partitions), Hint: "add partitions to it",
 			})
 		}
-	}
-	if len(counts) > 1 {
-		problems = append(problems, &PartitionsError{Counts: counts})
 	}
 	return problems
 }
 
-// readConfigs fills in what DescribeConfigs says of the topics that exist, and returns what it does not say.
-func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client) (problems []error, err error) {
-	names := sortedKeys(t.byName)
+// usable returns why a topic that exists may not be used.
+func (s topicSpec) usable(d described) (problems []error) {
+	switch {
+	case errors.Is(d.err, kerr.TopicAuthorizationFailed):
+		return []error{denied(s.name, d.err, "Describe")}
+	case d.err != nil:
+		return []error{&TopicError{Topic: s.name, Err: d.err, Text: "cannot be described", Hint: hintFor(d.err)}}
+	}
+	if !d.allows(kmsg.ACLOperationWrite) {
+		problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Write"))
+	}
+	if s.kind.reread() && !d.allows(kmsg.ACLOperationRead) {
+		problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Read"))
+	}
+	return problems
+}
+
+// readConfigs fills in what DescribeConfigs says of topics, and returns what it does not say.
+func readConfigs(ctx context.Context, client *kgo.Client, topics map[string]Topic) (problems []error, err error) {
+	names := sortedKeys(topics)
 	if len(names) == 0 {
 		return nil, nil
 	}
@@ -350,14 +395,14 @@ func (t *Topics) readConfigs(ctx context.Context, client *kgo.Client) (problems 
 			problems = append(problems, &TopicError{Topic: name, Err: err, Text: "has a configuration that cannot be read", Hint: hintFor(err)})
 			continue
 		}
-		topic := t.byName[name]
-		topic.Retention, topic.Before, topic.After = -1, -1, -1
+		known := topics[name]
+		topic := Topic{Name: name, ID: known.ID, Partitions: known.Partitions, Retention: -1, Before: -1, After: -1}
 		for _, entry := range resource.Configs {
 			if entry.Value != nil {
 				topic.set(entry.Name, *entry.Value)
 			}
 		}
-		t.byName[name] = topic
+		topics[name] = topic
 	}
 	return problems, nil
 }

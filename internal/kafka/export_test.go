@@ -49,3 +49,6 @@ func (p *Pulse) Alive(now time.Time) bool { return p.alive(now) }
 
 // Share is how members share partitions out.
 var Share = share
+
+// Place is how it is decided over how many partitions keys are placed.
+var Place = place

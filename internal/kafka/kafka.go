@@ -39,11 +39,13 @@ type Publisher struct {
 	// AtLeastOnce is ready if that is the delivery that is configured. Else partitions are to be taken over.
 	AtLeastOnce Delivery
 
-	connect *connector
-	client  *kgo.Client
-	encoder *Encoder
-	metrics *Metrics
-	options Options
+	connect  *connector
+	client   *kgo.Client
+	registry *Registry // nil: none is configured
+	schemas  *Schemas
+	encoder  *Encoder
+	metrics  *Metrics
+	options  Options
 }
 
 // Open brings a publisher up. It talks to Kafka and to the schema registry, and gives up on either after a bounded time.
@@ -80,8 +82,8 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 		return nil, err
 	}
 	p := &Publisher{
-		Topics: topics, connect: connect, client: client, encoder: NewEncoder(o.Config, topics, schemas),
-		metrics: NewMetrics(o.Metrics), options: o,
+		Topics: topics, connect: connect, client: client, registry: registry, schemas: schemas,
+		encoder: NewEncoder(o.Config, topics, schemas), metrics: NewMetrics(o.Metrics), options: o,
 	}
 	if o.Config.Delivery == AtLeastOnce {
 		p.AtLeastOnce = NewAtLeastOnce(client, p.encoder, o.Config, p.metrics)

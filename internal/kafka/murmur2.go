@@ -26,4 +26,6 @@ func murmur2(key []byte) uint32 {
 }
 
 // PartitionOf returns the partition that a key goes to out of n.
-func PartitionOf(key string, n int) int { return int(murmur2([]byte(key))&0x7fffffff) % n }
+func PartitionOf(key string, n int) int { return partitionOf([]byte(key), n) }
+
+func partitionOf(key []byte, n int) int { return int(murmur2(key)&0x7fffffff) % n }

@@ -232,8 +232,8 @@ func (r *Registry) ensureCompatibility(ctx context.Context, subject string) erro
 	return refused
 }
 
-// Check looks a schema up as Resolve found it. It returns a *RegistryError if the registry has lost it, or gives it another id by now;
-// nil if it has not, or does not answer: what was resolved holds for good.
+// Check looks a schema up as Resolve found it. It returns a *RegistryError if the registry has lost it, or gives it another id by now,
+// and any other error if it does not say: what was resolved holds for good.
 func (r *Registry) Check(ctx context.Context, topic, schema string, id int) error {
 	subject := Subject(topic)
 	found, err := r.client.LookupSchema(ctx, subject, sr.Schema{Schema: schema})
@@ -245,7 +245,7 @@ func (r *Registry) Check(ctx context.Context, topic, schema string, id int) erro
 	case err == nil && found.ID != id:
 		e.Err = fmt.Errorf("the schema that events are written with, id %d, has id %d now", id, found.ID)
 	default:
-		return nil
+		return err
 	}
 	return e
 }

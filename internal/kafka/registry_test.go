@@ -242,7 +242,9 @@ func TestRegistryLosesASchema(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, r.Check(t.Context(), topic, schema, id), "id 7, has id 1 now")
 	fake.Close()
-	require.NoError(t, r.Check(t.Context(), topic, schema, id))
+	err = r.Check(t.Context(), topic, schema, id)
+	require.Error(t, err)
+	require.NotErrorAs(t, err, new(*kafka.RegistryError))
 }
 
 func TestLookupOnly(t *testing.T) {

@@ -3,9 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -86,24 +84,6 @@ func denied(topic string, err error, operation string) *TopicError {
 	}
 }
 
-// PartitionsError is returned when event topics differ in their number of partitions, so that equal keys would not meet.
-type PartitionsError struct {
-	Counts map[int][]string // topics by number of partitions
-}
-
-func (e *PartitionsError) Error() string {
-	var parts []string
-	for _, n := range slices.Sorted(maps.Keys(e.Counts)) {
-		topics := slices.Sorted(slices.Values(e.Counts[n]))
-		parts = append(parts, fmt.Sprintf("%d in %s", n, strings.Join(topics, ", ")))
-	}
-	return "event topics have different numbers of partitions, so that streams cannot be joined: " + strings.Join(parts, "; ") +
-		"; give all the same number, before there are events on them"
-}
-
-// Retryable is false: somebody has to change the topics.
-func (e *PartitionsError) Retryable() bool { return false }
-
 // RetentionError is returned when records would be gone, or refused, as soon as they are written.
 type RetentionError struct {
 	Topic   string
@@ -130,8 +110,9 @@ func (t *Topics) CheckRetention(oldest, now time.Time) error {
 	if t.timestamps == TimestampObserved {
 		return nil
 	}
+	latest := *t.latest.Load()
 	for _, s := range t.specs {
-		topic := t.byName[s.name]
+		topic := latest[s.name]
 		if s.kind != kindEvents || topic.LogAppendTime {
 			continue
 		}

@@ -97,10 +97,6 @@ func TestTopicProblems(t *testing.T) {
 			map[string]map[string]string{"watermark": {"partitions": "1", "cleanup.policy": "compact,delete"}},
 			[]string{"topic agentassist.watermark has cleanup.policy=compact,delete; want compact: what it holds must not vanish with age; set cleanup.policy=compact on it"},
 		},
-		"watermarks without order": {
-			map[string]map[string]string{"watermark": {"cleanup.policy": "compact"}},
-			[]string{"topic agentassist.watermark has 3 partitions; want 1; delete it and create it again, or use another kafka.topic_prefix"},
-		},
 		"small messages": {
 			map[string]map[string]string{"feedback": {"max.message.bytes": "100000"}},
 			[]string{"topic agentassist.feedback has max.message.bytes=100000; want at least 1000512; raise it, or lower kafka.max_record_bytes to 99488"},
@@ -136,6 +132,25 @@ func TestTopicProblems(t *testing.T) {
 			require.Len(t, strings.Split(err.Error(), "\n"), len(tt.want))
 		})
 	}
+}
+
+// Watermarks are in order as long as they are all in one partition, however many the topic has.
+func TestWatermarkTopicWithMorePartitions(t *testing.T) {
+	cluster := newCluster(t)
+	require.NoError(t, cluster.CreateTopic("agentassist.watermark", 3, map[string]string{"cleanup.policy": "compact"}))
+	f := open(t, cluster, nil)
+	require.Equal(t, 1, f.Topics.Partitions("agentassist.watermark"))
+	for range 5 {
+		require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(3), Feeds: []kafka.Feed{newFeed()}}))
+	}
+	marks := f.read(t, "agentassist.watermark")
+	require.Len(t, marks, 5)
+	for _, m := range marks {
+		require.Zero(t, m.Partition)
+	}
+	last, err := f.LastWatermarks(t.Context())
+	require.NoError(t, err)
+	require.Len(t, last, 1)
 }
 
 func TestMissingTopicsAreNamed(t *testing.T) {

@@ -15,11 +15,12 @@ import (
 type Schemas struct {
 	prefix map[string][]byte // by topic
 	ref    map[string]string // by topic: where its schema is found, relative to the configured address
+	ids    map[string]int    // by topic: in the registry; empty without one
 }
 
 // ResolveSchemas asks the registry for the ids of all topics. A nil registry means single-object encoding.
 func ResolveSchemas(ctx context.Context, r *Registry, t *Topics) (*Schemas, error) {
-	s := &Schemas{prefix: map[string][]byte{}, ref: map[string]string{}}
+	s := &Schemas{prefix: map[string][]byte{}, ref: map[string]string{}, ids: map[string]int{}}
 	for _, spec := range t.specs {
 		typ := spec.valueType()
 		if typ == "" {
@@ -35,6 +36,7 @@ func ResolveSchemas(ctx context.Context, r *Registry, t *Topics) (*Schemas, erro
 		if err != nil {
 			return nil, err
 		}
+		s.ids[spec.name] = id
 		s.prefix[spec.name] = binary.BigEndian.AppendUint32([]byte{0}, uint32(id))
 		s.ref[spec.name] = fmt.Sprintf("/schemas/ids/%d", id)
 	}

@@ -1,9 +1,11 @@
 package kafka_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -133,6 +135,21 @@ func TestIntentRefused(t *testing.T) {
 		require.Equal(t, "search", d.Field("event_type"))
 		require.Contains(t, d.Field("reason"), "refuses the record")
 	}
+}
+
+// TestEarlierIntentIsRead holds intents to the bytes in testdata, which an earlier build wrote: the same records give the same
+// bytes, and the earlier bytes the same records. Another version gets a file of its own.
+func TestEarlierIntentIsRead(t *testing.T) {
+	intent := kafka.Intent{
+		{Topic: "search", Type: events.TypeSearch, Feed: true, Key: []byte("k"), Value: []byte{0, 0, 0, 0, 1}, Timestamp: eventTime},
+		{Topic: "feedback-latest", Type: events.TypeFeedback, Key: []byte("k"), Timestamp: eventTime, Headers: []kgo.RecordHeader{{Key: "ce_id", Value: []byte("x")}, {Key: "ce_type", Value: []byte("feedback")}}},
+		{Topic: "dead-letter", Key: []byte{}, Value: []byte{0xC3, 1}, Timestamp: time.UnixMilli(-62135596800000).UTC()},
+	}
+	written := intent.AppendBinary(nil)
+	golden(t, "intent-1.golden", hex.Dump(written))
+	read, err := kafka.ParseIntent(written)
+	require.NoError(t, err)
+	require.Equal(t, intent, read)
 }
 
 // However the records were damaged, what comes of them can be sent, and is what would be written down.

@@ -80,6 +80,12 @@ var edges = []struct{ from, to, why string }{
 	{"internal/checkpoint", "internal/faultpoint", "is killed there by tests"},
 	{"internal/journal", "internal/faultpoint", "is killed there by tests"},
 
+	{"internal/checkpoint", "internal/binform", "reads what its file is made of"},
+	{"internal/journal", "internal/binform", "writes and reads records of the checkpoint topic"},
+	{"internal/kafka", "internal/binform", "writes and reads intents"},
+	{"internal/poll/timeline", "internal/binform", "writes and reads the forms of its values"},
+	{"internal/revise", "internal/binform", "writes and reads what is stored of entities"},
+
 	{"internal/revise", "internal/events", "compares and merges them"},
 	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
 	{"internal/journal", "internal/checkpoint", "writes out what the store remembers, and brings a store up to date"},

@@ -27,6 +27,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"agentassist-poller/internal/binform"
 )
 
 const format = 3
@@ -142,9 +144,12 @@ func (s *Store) prepare(noSync bool) error {
 			}
 			meta = tx.Bucket(bucketMeta)
 		}
-		if have, n := binary.Uvarint(meta.Get(keyFormat)); n <= 0 {
-			return damage("format version is missing")
-		} else if have != format {
+		r := binform.NewReader(meta.Get(keyFormat))
+		have := r.Uvarint()
+		if err := r.Done(); err != nil {
+			return damage("format version: %v", err)
+		}
+		if have != format {
 			return &Error{Op: "open", Path: s.path, Kind: ErrFormat, Err: fmt.Errorf("it has format %d, this build reads %d", have, format)}
 		}
 		if tx.Bucket(bucketIdentity) == nil || tx.Bucket(bucketAccounts) == nil {

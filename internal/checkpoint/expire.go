@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"encoding/binary"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -92,11 +91,12 @@ func (s *Store) eachDay(op string, fn func(account string, day uint32, info dayI
 		accounts := tx.Bucket(bucketAccounts)
 		return accounts.ForEachBucket(func(account []byte) error {
 			days := accounts.Bucket(account).Bucket(bucketDays)
-			return days.ForEachBucket(func(day []byte) error {
-				if len(day) != len(dayName(0)) {
-					return damage("name of a day has %d bytes", len(day))
+			return days.ForEachBucket(func(name []byte) error {
+				day, err := parseDayName(name)
+				if err != nil {
+					return err
 				}
-				fn(string(account), binary.BigEndian.Uint32(day), unpackDayInfo(days.Bucket(day).Sequence()))
+				fn(string(account), day, unpackDayInfo(days.Bucket(name).Sequence()))
 				return nil
 			})
 		})

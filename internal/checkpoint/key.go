@@ -3,6 +3,8 @@ package checkpoint
 import (
 	"encoding/binary"
 	"time"
+
+	"agentassist-poller/internal/binform"
 )
 
 // Hash is the part of an entity's identity that is stored. 96 bits: with 10 million entities known, the odds that
@@ -56,6 +58,15 @@ func newStoredKey(prefix uint16, hash Hash) storedKey {
 }
 
 func dayName(day uint32) []byte { return binary.BigEndian.AppendUint32(nil, day) }
+
+func parseDayName(name []byte) (uint32, error) {
+	r := binform.NewReader(name)
+	day := r.Uint32()
+	if err := r.Done(); err != nil {
+		return 0, damage("name of a day: %v", err)
+	}
+	return day, nil
+}
 
 // dayInfo is what is known of a day as a whole. It lives in the sequence number of the day's bucket, which bbolt writes
 // anyway whenever the bucket changes, so that keeping it costs no page.

@@ -61,11 +61,12 @@ func (s *Store) Days(account string) ([]DayInfo, error) {
 		}
 		days := acc.Bucket(bucketDays)
 		return days.ForEachBucket(func(name []byte) error {
-			if len(name) != len(dayName(0)) {
-				return damage("name of a day has %d bytes", len(name))
+			day, err := parseDayName(name)
+			if err != nil {
+				return err
 			}
 			info := unpackDayInfo(days.Bucket(name).Sequence())
-			infos = append(infos, DayInfo{binary.BigEndian.Uint32(name), info.touched, int(info.entities)})
+			infos = append(infos, DayInfo{day, info.touched, int(info.entities)})
 			return nil
 		})
 	})

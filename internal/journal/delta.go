@@ -3,6 +3,7 @@ package journal
 import (
 	"encoding/binary"
 
+	"agentassist-poller/internal/binform"
 	"agentassist-poller/internal/checkpoint"
 )
 
@@ -38,7 +39,7 @@ func (d *delta) encode(size int) (value []byte, rest []checkpoint.Entry) {
 		}
 		body = binary.AppendUvarint(body, minute)
 		body = append(body, key.Hash[:]...)
-		body = appendBytes(body, d.puts[taken].Value)
+		body = binform.AppendBytes(body, d.puts[taken].Value)
 	}
 	value = appendSection(newValue(len(body)+64), deltaHour, binary.AppendUvarint(nil, uint64(d.hour)))
 	value = appendSection(value, deltaForget, appendDays(nil, d.forget))
@@ -52,10 +53,6 @@ func (d *delta) encode(size int) (value []byte, rest []checkpoint.Entry) {
 	return appendSection(value, deltaDead, body), d.puts[taken:]
 }
 
-func appendBytes(b, bytes []byte) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(bytes))), bytes...)
-}
-
 func appendDays(b []byte, days []uint32) []byte {
 	before := uint32(0)
 	for _, day := range days {
@@ -66,16 +63,11 @@ func appendDays(b []byte, days []uint32) []byte {
 }
 
 func (r *reader) days() (days []uint32) {
-	for before := uint32(0); r.more(); {
+	for before := uint32(0); r.More(); {
 		before = r.day(before)
 		days = append(days, before)
 	}
 	return days
-}
-
-func (r *reader) hash() (h checkpoint.Hash) {
-	copy(h[:], r.bytes(uint64(len(h))))
-	return h
 }
 
 // decodeDelta returns a delta that refers to value. What it takes is bounded by the size of value, as no entity of a delta
@@ -85,23 +77,23 @@ func decodeDelta(value []byte) (d delta, err error) {
 	err = readValue(value, deltaDead, func(tag uint64, r *reader) {
 		switch tag {
 		case deltaHour:
-			d.hour, there = uint32(r.number(1<<32-1)), true
+			d.hour, there = r.uint32(), true
 		case deltaForget:
 			d.forget = r.days()
 		case deltaPuts:
-			d.puts = make([]checkpoint.Entry, 0, len(r.rest)/26) // that is a common size
-			for before := uint32(0); r.more(); {
+			d.puts = make([]checkpoint.Entry, 0, r.Len()/26) // that is a common size
+			for before := uint32(0); r.More(); {
 				key := checkpoint.Key{Day: r.day(before)}
 				before = key.Day
-				minute := r.number(minutesPerDay)
+				minute := r.Uint(minutesPerDay)
 				key.Shared, key.Minute = minute == 0, uint16(max(minute, 1)-1)
 				key.Hash = r.hash()
-				d.puts = append(d.puts, checkpoint.Entry{Key: key, Value: r.bytes(r.uvarint())})
+				d.puts = append(d.puts, checkpoint.Entry{Key: key, Value: r.Bytes()})
 			}
 		case deltaTouched:
 			d.touched = r.days()
 		case deltaDead:
-			for before := uint32(0); r.more(); {
+			for before := uint32(0); r.More(); {
 				before = r.day(before)
 				d.dead = append(d.dead, checkpoint.DeadLetter{Day: before, Hash: r.hash()})
 			}

@@ -4,6 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+
+	"agentassist-poller/internal/binform"
+	"agentassist-poller/internal/checkpoint"
 )
 
 // version is what this build writes, and oldest the oldest build that can read it. A new kind of section or of key means a
@@ -21,7 +25,7 @@ var (
 )
 
 func malformed(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrMalformed, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %w", ErrMalformed, fmt.Errorf(format, args...))
 }
 
 // newValue begins a value that is about to get size more bytes.
@@ -32,107 +36,52 @@ func appendSection(value []byte, tag uint64, body []byte) []byte {
 	if len(body) == 0 {
 		return value
 	}
-	value = binary.AppendUvarint(value, tag)
-	value = binary.AppendUvarint(value, uint64(len(body)))
-	return append(value, body...)
+	return binform.AppendBytes(binary.AppendUvarint(value, tag), body)
 }
 
 // readValue calls fn with each section that this version knows, those with tags up to known.
 func readValue(value []byte, known uint64, fn func(tag uint64, body *reader)) error {
-	if len(value) < 2 || value[0] == 0 || value[1] == 0 || value[1] > value[0] {
+	r := binform.NewReader(value)
+	writer, reads := r.Byte(), r.Byte()
+	if r.Err() != nil || writer == 0 || reads == 0 || reads > writer {
 		return malformed("it does not begin with versions")
 	}
-	if value[1] > version {
-		return fmt.Errorf("it needs a reader of version %d, and this is version %d: %w", value[1], version, ErrTooNew)
+	if reads > version {
+		return fmt.Errorf("it needs a reader of version %d, and this is version %d: %w", reads, version, ErrTooNew)
 	}
-	r := &reader{rest: value[2:]}
-	for last := uint64(0); len(r.rest) > 0; {
-		tag := r.uvarint()
-		body := r.bytes(r.uvarint())
+	for last := uint64(0); r.More(); {
+		tag, body := r.Uvarint(), r.Bytes()
 		switch {
-		case r.err != nil:
-			return r.err
+		case r.Err() != nil:
+			return malformed("%w", r.Err())
 		case tag <= last:
 			return malformed("section %d comes after section %d", tag, last)
 		case len(body) == 0:
 			return malformed("section %d is empty", tag)
-		case tag > known && value[0] <= version:
-			return malformed("section %d is unknown to version %d, which has written it", tag, value[0])
+		case tag > known && writer <= version:
+			return malformed("section %d is unknown to version %d, which has written it", tag, writer)
 		}
 		last = tag
 		if tag > known {
 			continue
 		}
-		section := &reader{rest: body}
-		if fn(tag, section); section.err == nil && len(section.rest) > 0 {
-			section.fail("%d bytes are left over", len(section.rest))
-		}
-		if section.err != nil {
-			return fmt.Errorf("section %d: %w", tag, section.err)
+		section := &reader{binform.NewReader(body)}
+		fn(tag, section)
+		if err := section.Done(); err != nil {
+			return malformed("section %d: %w", tag, err)
 		}
 	}
 	return nil
 }
 
-// reader takes values off the front of rest. After the first failure it returns zeros, so that err is asked once.
-type reader struct {
-	rest []byte
-	err  error
-}
-
-func (r *reader) fail(format string, args ...any) {
-	if r.err == nil {
-		r.err = malformed(format, args...)
-	}
-	r.rest = nil
-}
-
-func (r *reader) more() bool { return r.err == nil && len(r.rest) > 0 }
-
-// uvarint takes only the shortest form.
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 || n > 1 && r.rest[n-1] == 0 {
-		r.fail("a number is cut off or too long")
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
-}
-
-// number takes a number that is at most limit.
-func (r *reader) number(limit uint64) uint64 {
-	v := r.uvarint()
-	if v > limit {
-		r.fail("%d is more than %d", v, limit)
-		return 0
-	}
-	return v
-}
-
-func (r *reader) bytes(n uint64) []byte {
-	if n > uint64(len(r.rest)) {
-		r.fail("%d bytes are announced, and %d left", n, len(r.rest))
-		return nil
-	}
-	b := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *reader) fixed64() uint64 {
-	if b := r.bytes(8); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
+// reader reads the pieces that only the journal's forms have.
+type reader struct{ binform.Reader }
 
 // day takes the distance from the day before.
 func (r *reader) day(before uint32) uint32 {
-	u := r.uvarint()
-	day := int64(before) + (int64(u>>1) ^ -int64(u&1))
-	if day < 0 || day > 1<<32-1 {
-		r.fail("day %d is out of range", day)
+	day := int64(before) + r.Int(-math.MaxUint32, math.MaxUint32)
+	if day < 0 || day > math.MaxUint32 {
+		r.Failf("day %d is out of range", day)
 		return 0
 	}
 	return uint32(day)
@@ -140,4 +89,12 @@ func (r *reader) day(before uint32) uint32 {
 
 func appendDay(b []byte, before, day uint32) []byte {
 	return binary.AppendVarint(b, int64(day)-int64(before))
+}
+
+// uint32 takes a number of 32 bits.
+func (r *reader) uint32() uint32 { return uint32(r.Uint(math.MaxUint32)) }
+
+func (r *reader) hash() (h checkpoint.Hash) {
+	r.Fill(h[:])
+	return h
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/binform"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
@@ -118,7 +119,7 @@ func TestGarbageIsRefused(t *testing.T) {
 		"sections out of order": {"d/a1/0000000000000001", value([]byte{4, 1, 0, 1, 1, 5}), "section 1 comes after section 4"},
 		"a section twice":       {"p/a1/x", value([]byte{1, 1, 5, 1, 1, 5}), "section 1 comes after section 1"},
 		"an empty section":      {"p/a1/x", value([]byte{1, 0}), "section 1 is empty"},
-		"a long number":         {"m/a1", value([]byte{1, 5, 0x81, 0, 1, 1, 0}), "cut off or too long"},
+		"a long number":         {"m/a1", value([]byte{1, 5, 0x81, 0, 1, 1, 0}), "longer than it needs to be"},
 		"a manifest of nothing": {"m/a1", value(), "are not in order"},
 		"deltas out of order":   {"m/a1", value([]byte{1, 4, 3, 2, 3, 0}), "are not in order"},
 		"bytes left over":       {"m/a1", value([]byte{1, 5, 1, 2, 1, 0, 0}), "1 bytes are left over"},
@@ -208,7 +209,7 @@ func reencode(p part, k key) []byte {
 			body = binary.AppendUvarint(body, uint64(put.Key.Minute-minute))
 			minute = put.Key.Minute
 		}
-		body = appendBytes(append(body, put.Key.Hash[:]...), put.Value)
+		body = binform.AppendBytes(append(body, put.Key.Hash[:]...), put.Value)
 	}
 	for _, hash := range p.dead {
 		body = append(body, hash[:]...)

@@ -76,9 +76,9 @@ func (t tally) append(b []byte) []byte {
 }
 
 func (r *reader) tally() tally {
-	t := tally{r.uvarint(), r.fixed64()}
+	t := tally{r.Uvarint(), r.Uint64()}
 	if t.count == 0 {
-		r.fail("a tally of nothing")
+		r.Failf("a tally of nothing")
 	}
 	return t
 }
@@ -87,13 +87,13 @@ func decodeManifest(value []byte) (m manifest, err error) {
 	err = readValue(value, manifestCluster, func(tag uint64, r *reader) {
 		switch tag {
 		case manifestDeltas:
-			m.first, m.next, m.round, m.bytes = r.uvarint(), r.uvarint(), r.uvarint(), r.uvarint()
+			m.first, m.next, m.round, m.bytes = r.Uvarint(), r.Uvarint(), r.Uvarint(), r.Uvarint()
 		case manifestMembers:
 			m.members = r.tally()
 		case manifestSlots:
 			m.slots = r.tally()
 		case manifestCluster:
-			m.cluster = string(r.bytes(uint64(len(r.rest))))
+			m.cluster = string(r.Rest())
 		}
 	})
 	if err == nil && (m.first == 0 || m.first > m.round || m.round > m.next) {
@@ -112,6 +112,6 @@ func encodeProgress(record []byte) []byte {
 // decodeProgress returns a record that is not nil.
 func decodeProgress(value []byte) ([]byte, error) {
 	record := []byte{}
-	err := readValue(value, progressRecord, func(_ uint64, r *reader) { record = r.bytes(uint64(len(r.rest))) })
+	err := readValue(value, progressRecord, func(_ uint64, r *reader) { record = r.Rest() })
 	return record, err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"agentassist-poller/internal/binform"
 	"agentassist-poller/internal/checkpoint"
 )
 
@@ -38,7 +39,7 @@ func (j *Journal) encodeSlot(day uint32, slot checkpoint.Slot, touched uint32, a
 		}
 		*body = append(*body, hash[:]...)
 		if slot < checkpoint.SlotDead {
-			*body = appendBytes(*body, value)
+			*body = binform.AppendBytes(*body, value)
 		}
 		return nil
 	}
@@ -65,7 +66,7 @@ func decodePart(value []byte, day uint32, slot checkpoint.Slot, n uint32) (p par
 	err = readValue(value, partEntities, func(tag uint64, r *reader) {
 		switch tag {
 		case partHead:
-			p.asOf, p.n, p.total, p.touched = r.uvarint(), uint32(r.number(1<<32-1)), uint32(r.number(1<<32-1)), uint32(r.number(1<<32-1))
+			p.asOf, p.n, p.total, p.touched = r.Uvarint(), r.uint32(), r.uint32(), r.uint32()
 		case partEntities:
 			p.entities(r, day, slot)
 		}
@@ -80,36 +81,36 @@ func decodePart(value []byte, day uint32, slot checkpoint.Slot, n uint32) (p par
 
 func (p *part) entities(r *reader, day uint32, slot checkpoint.Slot) {
 	if slot == slotTouched {
-		r.fail("there are entities where none belong")
+		r.Failf("there are entities where none belong")
 		return
 	}
 	if slot < checkpoint.SlotDead {
-		p.puts = make([]checkpoint.Entry, 0, len(r.rest)/22)
+		p.puts = make([]checkpoint.Entry, 0, r.Len()/22)
 	}
 	key := checkpoint.Key{Day: day, Shared: slot >= checkpoint.SlotShared}
 	last := firstMinute(slot) + 59
 	if !key.Shared {
 		key.Minute = firstMinute(slot)
 	}
-	for first := true; r.more(); first = false {
+	for first := true; r.More(); first = false {
 		before := key
 		if !key.Shared {
-			key.Minute += uint16(r.number(uint64(last - key.Minute)))
+			key.Minute += uint16(r.Uint(uint64(last - key.Minute)))
 		}
 		key.Hash = r.hash()
 		switch {
-		case r.err != nil:
+		case r.Err() != nil:
 			return
 		case !first && key.Minute == before.Minute && bytes.Compare(key.Hash[:], before.Hash[:]) <= 0:
-			r.fail("entities are not in order")
+			r.Failf("entities are not in order")
 			return
 		case slot < checkpoint.SlotDead && key.Slot() != slot:
-			r.fail("an entity belongs to slot %d", key.Slot())
+			r.Failf("an entity belongs to slot %d", key.Slot())
 			return
 		case slot == checkpoint.SlotDead:
 			p.dead = append(p.dead, key.Hash)
 			continue
 		}
-		p.puts = append(p.puts, checkpoint.Entry{Key: key, Value: r.bytes(r.uvarint())})
+		p.puts = append(p.puts, checkpoint.Entry{Key: key, Value: r.Bytes()})
 	}
 }

@@ -271,13 +271,13 @@ func decodeDay(value []byte) (*dayState, error) {
 	err := readValue(value, daySlots, func(tag uint64, r *reader) {
 		switch tag {
 		case dayTouched:
-			s.touched, there = uint32(r.number(1<<32-1)), true
+			s.touched, there = r.uint32(), true
 		case daySlots:
-			for next := uint64(0); r.more(); {
-				slot := r.number(slots - 1)
-				state := slotState{r.uvarint(), r.uvarint(), uint32(r.number(1<<32 - 1)), uint32(r.number(1<<32 - 1))}
+			for next := uint64(0); r.More(); {
+				slot := r.Uint(slots - 1)
+				state := slotState{r.Uvarint(), r.Uvarint(), r.uint32(), r.uint32()}
 				if slot < next || state == (slotState{}) || (state.asOf == 0) != (state.parts == 0) {
-					r.fail("slot %d is not as it is written", slot)
+					r.Failf("slot %d is not as it is written", slot)
 					return
 				}
 				next = slot + 1

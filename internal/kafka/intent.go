@@ -3,12 +3,14 @@ package kafka
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"agentassist-poller/internal/binform"
 	"agentassist-poller/internal/events"
 )
 
@@ -71,68 +73,42 @@ func (i Intent) AppendBinary(b []byte) []byte {
 		if r.Value == nil {
 			flags |= intentTombstone
 		}
-		b = appendText(append(b, flags), r.Topic)
-		b = appendText(b, r.Type)
-		b = appendText(b, r.Key)
-		b = appendText(b, r.Value)
+		b = binform.AppendBytes(append(b, flags), r.Topic)
+		b = binform.AppendBytes(b, r.Type)
+		b = binform.AppendBytes(b, r.Key)
+		b = binform.AppendBytes(b, r.Value)
 		b = binary.AppendVarint(b, r.Timestamp.UnixMilli())
 		b = binary.AppendUvarint(b, uint64(len(r.Headers)))
 		for _, h := range r.Headers {
-			b = appendText(appendText(b, h.Key), h.Value)
+			b = binform.AppendBytes(binform.AppendBytes(b, h.Key), h.Value)
 		}
 	}
 	return b
 }
 
-func appendText[T ~string | ~[]byte](b []byte, s T) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
 // ParseIntent reads what AppendBinary wrote, and refers to it.
 func ParseIntent(b []byte) (Intent, error) {
-	if len(b) == 0 || b[0] != intentVersion {
+	r := binform.NewReader(b)
+	if r.Byte() != intentVersion {
 		return nil, errors.New("read records of a batch: they were written by another release; run that one once more, until it has ended in order")
 	}
-	b = b[1:]
-	failed := false
-	number := func() uint64 {
-		v, n := binary.Uvarint(b)
-		if failed = failed || n <= 0; failed {
-			return 0
-		}
-		b = b[n:]
-		return v
-	}
-	text := func() []byte {
-		n := number()
-		if failed = failed || n > uint64(len(b)); failed {
-			return nil
-		}
-		out := b[:n:n]
-		b = b[n:]
-		return out
-	}
 	out := Intent{}
-	for len(b) > 0 && !failed {
-		flags := b[0]
-		b = b[1:]
-		r := Intended{Feed: flags&intentFeed != 0, Topic: string(text()), Type: events.Type(text()), Key: text(), Value: text()}
+	for r.More() {
+		flags := r.Byte()
+		record := Intended{
+			Feed: flags&intentFeed != 0, Topic: string(r.Bytes()), Type: events.Type(r.Bytes()), Key: r.Bytes(), Value: r.Bytes(),
+			Timestamp: time.UnixMilli(r.Varint()).UTC(),
+		}
 		if flags&intentTombstone != 0 {
-			r.Value = nil
+			record.Value = nil
 		}
-		millis, n := binary.Varint(b)
-		if failed = failed || n <= 0; failed {
-			break
+		for range r.Count(2) {
+			record.Headers = append(record.Headers, kgo.RecordHeader{Key: string(r.Bytes()), Value: r.Bytes()})
 		}
-		b = b[n:]
-		r.Timestamp = time.UnixMilli(millis).UTC()
-		for left := number(); left > 0 && !failed; left-- {
-			r.Headers = append(r.Headers, kgo.RecordHeader{Key: string(text()), Value: text()})
-		}
-		out = append(out, r)
+		out = append(out, record)
 	}
-	if failed {
-		return nil, errors.New("read records of a batch: they are cut off")
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("read records of a batch: %w", err)
 	}
 	return out, nil
 }

@@ -28,7 +28,7 @@ func appendDifference(dst, base, body []byte, depth int) ([]byte, bool) {
 			theirs.next()
 		}
 	}
-	return dst, !ours.failed && !theirs.failed
+	return dst, ours.Err() == nil && theirs.Err() == nil
 }
 
 // appendChange appends a field that is not as it was: its difference if that is shorter.
@@ -71,7 +71,7 @@ func appendApplied(dst, base, difference []byte, depth int) ([]byte, bool) {
 		}
 		changes.next()
 	}
-	return dst, ok && !changes.failed && !theirs.failed
+	return dst, ok && changes.Err() == nil && theirs.Err() == nil
 }
 
 // walker goes through the fields of a sight, or of a difference.
@@ -86,19 +86,19 @@ func walk(body []byte) *walker        { return newWalker(body, false) }
 func walkChanges(body []byte) *walker { return newWalker(body, true) }
 
 func newWalker(body []byte, changes bool) *walker {
-	w := &walker{reader: reader{rest: body}, field: field{number: -1}, changes: changes}
+	w := &walker{reader: newReader(body), field: field{number: -1}, changes: changes}
 	w.next()
 	return w
 }
 
 // next goes to the next field. Numbers that do not ascend, and kinds that do not belong here, end the walk as failed.
 func (w *walker) next() {
-	if w.done = len(w.rest) == 0; w.done {
+	if w.done = !w.More(); w.done {
 		return
 	}
 	previous := w.field.number
 	w.field = w.reader.field()
-	w.require(w.field.number > previous)
-	w.require(w.changes || w.kind != kindGone && w.kind != kindChange)
-	w.done = w.failed
+	w.require(w.field.number > previous, "fields that do not ascend")
+	w.require(w.changes || w.kind != kindGone && w.kind != kindChange, "a difference where there must be none")
+	w.done = w.Err() != nil
 }

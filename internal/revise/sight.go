@@ -43,10 +43,10 @@ func encodeSight(e events.Event) []byte { return appendFields(nil, reflect.Value
 // taken from h; what the poller itself adds to an event is not part of a sight.
 func decodeSight(t events.Type, h *events.Header, body []byte) (events.Event, error) {
 	e := events.New(t)
-	r := reader{rest: body}
+	r := newReader(body)
 	r.fields(reflect.ValueOf(e).Elem())
-	if r.failed {
-		return nil, fmt.Errorf("read stored sight of %s: %d bytes: %w", t, len(body), errState)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("read stored sight of %s: %w: %d bytes: %w", t, errState, len(body), err)
 	}
 	e.Head().EntityID, e.Head().AccountID, e.Head().BotID = h.EntityID, h.AccountID, h.BotID
 	return e, nil
@@ -155,11 +155,12 @@ func appendSized(dst []byte, write func([]byte) []byte) []byte {
 func (r *reader) fields(record reflect.Value) {
 	known := storedFields()[record.Type()]
 	previous := -1
-	for len(r.rest) > 0 {
+	for r.More() {
 		f := r.field()
-		r.require(f.number > previous && f.kind != kindGone && f.kind != kindChange)
+		r.require(f.number > previous, "fields that do not ascend")
+		r.require(f.kind != kindGone && f.kind != kindChange, "a difference where there must be none")
 		previous = f.number
-		if _, ok := slices.BinarySearch(known, f.number); ok && !r.failed {
+		if _, ok := slices.BinarySearch(known, f.number); ok && r.Err() == nil {
 			r.set(record.Field(f.number), f)
 		}
 	}
@@ -175,84 +176,96 @@ type field struct {
 
 // field reads the next field, and leaves its value unread.
 func (r *reader) field() field {
-	start := r.rest
+	start := r.Peek()
 	tag := r.number()
 	f := field{number: int(tag >> kindBits), kind: kind(tag & (1<<kindBits - 1))}
+	value := r.Peek()
 	switch f.kind {
 	case kindGone:
 	case kindNumber:
-		_, n := binary.Varint(r.rest)
-		r.require(n > 0 && (n == 1 || r.rest[n-1] != 0))
-		f.value = r.take(uint64(max(n, 0)))
+		r.Varint()
 	case kindDouble:
-		f.value = r.take(8)
+		r.Uint64()
 	case kindCode:
-		f.value = r.code()
+		r.code()
 	default:
-		f.value = r.bytes()
+		f.value = r.Bytes()
+		f.raw = start[:len(start)-r.Len()]
+		return f
 	}
-	f.raw = start[:len(start)-len(r.rest)]
+	f.value, f.raw = value[:len(value)-r.Len()], start[:len(start)-r.Len()]
 	return f
 }
 
 // set reads the value of f into v.
 func (r *reader) set(v reflect.Value, f field) {
-	value := reader{rest: f.value}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		r.set(v.Elem(), f)
-		return
 	case reflect.String:
-		v.SetString(value.text(f.kind))
+		v.SetString(r.text(f))
 	case reflect.Int64:
-		v.SetInt(value.long(f.kind))
+		v.SetInt(r.long(f))
 	case reflect.Bool:
-		n := value.long(f.kind)
-		r.require(n == 0 || n == 1)
+		n := r.long(f)
+		r.require(n == 0 || n == 1, "a boolean of another number than 0 and 1")
 		v.SetBool(n == 1)
 	case reflect.Float64:
-		r.require(f.kind == kindDouble)
-		if !r.failed {
-			v.SetFloat(math.Float64frombits(binary.BigEndian.Uint64(f.value)))
-		}
-		return
+		value := r.enter(f, kindDouble)
+		v.SetFloat(math.Float64frombits(value.Uint64()))
+		r.leave(&value)
 	case reflect.Slice:
-		r.require(f.kind == kindList)
-		for len(value.rest) > 0 && !r.failed {
+		value := r.enter(f, kindList)
+		for value.More() {
 			v.Grow(1)
 			v.SetLen(v.Len() + 1)
 			value.set(v.Index(v.Len()-1), value.item())
 		}
+		r.leave(&value)
 	case reflect.Map:
-		r.require(f.kind == kindList)
+		value := r.enter(f, kindList)
 		m := make(map[string]int64)
-		for len(value.rest) > 0 && !r.failed {
-			key, n := value.item(), value.item()
-			m[(&reader{rest: key.value}).text(key.kind)] = (&reader{rest: n.value}).long(n.kind)
-			value.require(key.kind == kindText || key.kind == kindCode)
-			value.require(n.kind == kindNumber)
+		for value.More() {
+			key := value.text(value.item())
+			m[key] = value.long(value.item())
 		}
+		r.leave(&value)
 		v.Set(reflect.ValueOf(m))
 	default:
 		if v.Type() == timeType {
-			v.Set(reflect.ValueOf(time.UnixMilli(value.long(f.kind)).UTC()))
-			break
+			v.Set(reflect.ValueOf(time.UnixMilli(r.long(f)).UTC()))
+			return
 		}
-		r.require(f.kind == kindRecord)
+		value := r.enter(f, kindRecord)
 		value.fields(v)
+		r.leave(&value)
 	}
-	r.require(!value.failed)
+}
+
+// enter returns a reader of the value of f, which must be of kind k.
+func (r *reader) enter(f field, k kind) reader {
+	r.require(f.kind == k, "a field of another kind")
+	return newReader(f.value)
+}
+
+// leave fails as the reader of a value has, or if it has left bytes over.
+func (r *reader) leave(value *reader) {
+	if err := value.Done(); err != nil {
+		r.Fail(err)
+	}
 }
 
 func (r *reader) item() field {
 	f := r.field()
-	r.require(f.number == 0)
+	r.require(f.number == 0, "an item with a number")
 	return f
 }
 
-// long reads the whole of a number.
-func (r *reader) long(k kind) int64 {
-	r.require(k == kindNumber)
-	return r.signed()
+// long returns the value of a number.
+func (r *reader) long(f field) int64 {
+	value := r.enter(f, kindNumber)
+	n := value.Varint()
+	r.leave(&value)
+	return n
 }

@@ -264,11 +264,10 @@ func FuzzText(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		r := reader{rest: appendText(nil, 3, text)}
+		r := newReader(appendText(nil, 3, text))
 		got := r.field()
 		require.Equal(t, 3, got.number)
-		require.Equal(t, text, (&reader{rest: got.value}).text(got.kind))
-		require.Empty(t, r.rest)
-		require.False(t, r.failed)
+		require.Equal(t, text, r.text(got))
+		require.NoError(t, r.Done())
 	})
 }

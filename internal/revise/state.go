@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"agentassist-poller/internal/binform"
 	"agentassist-poller/internal/events"
 )
 
@@ -137,7 +138,7 @@ func (s *state) encode() []byte {
 		dst = append(dst, code)
 		dst = binary.AppendUvarint(dst, uint64(seen.recipe))
 		dst = append(dst, seen.hash[:]...)
-		dst = append(binary.AppendUvarint(dst, uint64(len(seen.body))), seen.body...)
+		dst = binform.AppendBytes(dst, seen.body)
 	}
 	return dst
 }
@@ -154,8 +155,8 @@ var errState = errors.New("not a state of an entity")
 
 // decodeState reads what encode wrote, and refuses everything else. The state refers to b.
 func decodeState(b []byte) (*state, error) {
-	r := reader{rest: b}
-	first := r.byte()
+	r := newReader(b)
+	first := r.Byte()
 	if first>>versionShift != stateVersion {
 		return nil, fmt.Errorf("%w: version %d", errState, first>>versionShift)
 	}
@@ -166,87 +167,56 @@ func decodeState(b []byte) (*state, error) {
 		recipe:       int(r.number()),
 		hash:         r.hash(),
 	}
+	r.require(s.revision >= 1, "revision 0")
 	if first&flagRank != 0 {
-		s.rank = r.signed()
-		copy(s.parent[:], r.take(uint64(len(s.parent))))
-		r.require(s.rank != 0)
+		s.rank = r.Varint()
+		r.Fill(s.parent[:])
+		r.require(s.rank != 0, "a rank of 0")
 	}
 	if first&flagKey != 0 {
 		key := r.item()
-		s.key = (&reader{rest: key.value}).text(key.kind)
-		r.require(s.key != "" && bytes.Equal(key.raw, appendText(nil, 0, s.key)))
+		s.key = r.text(key)
+		r.require(s.key != "" && bytes.Equal(key.raw, appendText(nil, 0, s.key)), "a key in another form")
 	}
 	if first&flagSights != 0 {
 		n := r.number()
-		r.require(n >= 1 && n <= uint64(len(endpointCodes)))
+		r.require(n >= 1 && n <= uint64(len(endpointCodes)), "as many sights as there are no endpoints")
 		previous := -1
-		for ; n > 0 && !r.failed; n-- {
-			first := r.byte()
+		for ; n > 0 && r.Err() == nil; n-- {
+			first := r.Byte()
 			code, differs := int(first&^flagDiffers), first&flagDiffers != 0
-			r.require(code > previous && code < len(endpointCodes) && (!differs || previous >= 0))
-			if r.failed {
+			r.require(code > previous && code < len(endpointCodes) && (!differs || previous >= 0), "a sight of an endpoint that cannot follow")
+			if r.Err() != nil {
 				break
 			}
 			previous = code
 			s.sights = append(s.sights, sight{
-				endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.bytes(), differs: differs,
+				endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.Bytes(), differs: differs,
 			})
 		}
 	}
-	r.require(s.revision >= 1 && len(r.rest) == 0)
-	if r.failed {
-		return nil, fmt.Errorf("%w: %d bytes", errState, len(b))
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("%w: %d bytes: %w", errState, len(b), err)
 	}
 	return s, nil
 }
 
-// reader reads the parts of a state. After the first part that is missing or wrong it has failed and returns zeroes.
-type reader struct {
-	rest   []byte
-	failed bool
-}
+// reader reads the pieces that only states have.
+type reader struct{ binform.Reader }
 
-func (r *reader) require(ok bool) {
+func newReader(b []byte) reader { return reader{binform.NewReader(b)} }
+
+// require fails with what is wrong unless ok.
+func (r *reader) require(ok bool, wrong string) {
 	if !ok {
-		r.failed, r.rest = true, nil
+		r.Fail(errors.New(wrong))
 	}
 }
 
-func (r *reader) take(n uint64) []byte {
-	r.require(n <= uint64(len(r.rest)))
-	if r.failed {
-		return nil
-	}
-	part := r.rest[:n:n]
-	r.rest = r.rest[n:]
-	return part
-}
-
-func (r *reader) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-// number is never larger than a positive int, and written in the shortest way, so that every state has one form.
-func (r *reader) number() uint64 {
-	v, n := binary.Uvarint(r.rest)
-	r.require(n > 0 && v <= 1<<62 && (n == 1 || r.rest[n-1] != 0))
-	r.take(uint64(max(n, 0)))
-	return v
-}
-
-func (r *reader) signed() int64 {
-	v, n := binary.Varint(r.rest)
-	r.require(n > 0 && (n == 1 || r.rest[n-1] != 0))
-	r.take(uint64(max(n, 0)))
-	return v
-}
+// number is never larger than a positive int.
+func (r *reader) number() uint64 { return r.Uint(1 << 62) }
 
 func (r *reader) hash() (h hash) {
-	copy(h[:], r.take(uint64(len(h))))
+	r.Fill(h[:])
 	return h
 }
-
-func (r *reader) bytes() []byte { return r.take(r.number()) }

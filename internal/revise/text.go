@@ -1,9 +1,10 @@
 package revise
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"strings"
+
+	"agentassist-poller/internal/binform"
 )
 
 // A text that is known beforehand is stored as its place in words, an identifier as its digits: the two make most of a
@@ -63,8 +64,7 @@ func appendText(dst []byte, number int, s string) []byte {
 			return append(append(dst, s[:prefix]...), digits...)
 		}
 	}
-	dst = binary.AppendUvarint(appendTag(dst, number, kindText), uint64(len(s)))
-	return append(dst, s...)
+	return binform.AppendBytes(appendTag(dst, number, kindText), s)
 }
 
 // shapeLen is the length of an identifier, hyphens included.
@@ -104,41 +104,35 @@ func shapeDigits(s string, groups []int) []byte {
 	return packed
 }
 
-// code passes over a word or an identifier and returns it in its stored form.
-func (r *reader) code() []byte {
-	start := r.rest
-	first := r.byte()
-	word := first&flagWord != 0
-	r.require(word && int(first&^flagWord) < len(words) || !word && int(first>>4) < len(idShapes))
-	switch {
-	case r.failed:
-		return nil
-	case word:
-		return start[:1]
+// code passes over a word or an identifier.
+func (r *reader) code() {
+	first := r.Byte()
+	if first&flagWord != 0 {
+		r.require(int(first&^flagWord) < len(words), "a word that is not known")
+		return
 	}
-	size := 1 + int(first&maxPrefix) + (countDigits(idShapes[first>>4])+1)/2
-	if r.take(uint64(size - 1)); r.failed {
-		return nil
+	shape := int(first >> 4)
+	if r.require(shape < len(idShapes), "a shape of identifiers that is not known"); r.Err() == nil {
+		r.Take(uint64(int(first&maxPrefix) + (countDigits(idShapes[shape])+1)/2))
 	}
-	return start[:size]
 }
 
-// text reads the whole of a text that field has passed over.
-func (r *reader) text(k kind) string {
-	if k == kindText {
-		return string(r.take(uint64(len(r.rest))))
+// text returns the value of a text, which field has passed over.
+func (r *reader) text(f field) string {
+	if f.kind == kindText {
+		return string(f.value)
 	}
-	r.require(k == kindCode)
-	first := r.byte()
-	if r.failed {
+	value := r.enter(f, kindCode)
+	if r.Err() != nil {
 		return ""
 	}
+	first := value.Byte()
 	if first&flagWord != 0 {
 		return words[first&^flagWord]
 	}
 	var s strings.Builder
-	s.Write(r.take(uint64(first & maxPrefix)))
-	digits := hex.EncodeToString(r.rest)
+	s.Write(value.Take(uint64(first & maxPrefix)))
+	digits := hex.EncodeToString(value.Rest())
 	for i, size := range idShapes[first>>4] {
 		if i > 0 {
 			s.WriteByte('-')
@@ -146,7 +140,6 @@ func (r *reader) text(k kind) string {
 		s.WriteString(digits[:size])
 		digits = digits[size:]
 	}
-	r.require(digits == "" || digits == "0")
-	r.rest = nil
+	r.require(digits == "" || digits == "0", "an identifier with a digit too many")
 	return s.String()
 }

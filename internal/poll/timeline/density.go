@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"agentassist-poller/internal/binform"
 )
 
 // Density estimates how many rows of one endpoint and bot start in a stretch of time. It sizes windows and predicts what
@@ -269,6 +271,22 @@ func (d *Density) walk(t, limit time.Time, rows float64, dir int64) time.Time {
 	}
 }
 
+func appendFloat(dst []byte, v float64) []byte {
+	return binary.BigEndian.AppendUint32(dst, math.Float32bits(float32(v)))
+}
+
+func readCount(r *binform.Reader) count { return count{readFloat(r), readFloat(r)} }
+
+// readFloat takes what appendFloat appends: a number of rows or of seconds.
+func readFloat(r *binform.Reader) float64 {
+	v := float64(math.Float32frombits(r.Uint32()))
+	if math.IsNaN(v) || v < 0 || v > math.MaxInt32*1e6 {
+		r.Failf("%g is no number of rows or seconds", v)
+		return 0
+	}
+	return v
+}
+
 const densityVersion = 1
 
 var errDensityFormat = errors.New("not a density")
@@ -301,13 +319,13 @@ func (d *Density) AppendBinary(dst []byte) []byte {
 
 // DecodeDensity reads what AppendBinary wrote.
 func DecodeDensity(b []byte) (*Density, error) {
-	dec := decoder{b: b}
-	if v := dec.byte(); v != densityVersion {
+	r := binform.NewReader(b)
+	if v := r.Byte(); v != densityVersion {
 		return nil, fmt.Errorf("read density: version %d: %w", v, errDensityFormat)
 	}
-	d := &Density{base: count{dec.float(), dec.float()}, trail: count{dec.float(), dec.float()}}
-	d.level.seen, d.level.expected = dec.float(), dec.float()
-	n, newest := dec.count(9), dec.size()
+	d := &Density{base: readCount(&r), trail: readCount(&r)}
+	d.level.seen, d.level.expected = readFloat(&r), readFloat(&r)
+	n, newest := r.Count(9), int64(r.Uint(2*maxMilli))
 	if n > densityHours {
 		return nil, fmt.Errorf("read density: %d hours: %w", n, errDensityFormat)
 	}
@@ -315,14 +333,14 @@ func DecodeDensity(b []byte) (*Density, error) {
 		d.hours = make([]hourCount, densityHours)
 	}
 	for range n {
-		hour := newest - dec.size()
-		c := hourCount{count{dec.float(), dec.float()}, hour}
+		hour := newest - int64(r.Uint(2*maxMilli))
+		c := hourCount{readCount(&r), hour}
 		if hour < 0 {
 			return nil, fmt.Errorf("read density: hour %d: %w", hour, errDensityFormat)
 		}
 		d.hours[hour%densityHours] = c
 	}
-	if err := dec.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("read density: %w", err)
 	}
 	return d, nil

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"agentassist-poller/internal/binform"
 )
 
 // Lateness remembers how long after their event time things first became readable, for the last seven days, and says how
@@ -154,27 +156,27 @@ func (l *Lateness) AppendBinary(dst []byte) []byte {
 
 // DecodeLateness reads what AppendBinary wrote.
 func DecodeLateness(b []byte) (*Lateness, error) {
-	d := decoder{b: b}
-	if v := d.byte(); v != latenessVersion {
+	r := binform.NewReader(b)
+	if v := r.Byte(); v != latenessVersion {
 		return nil, fmt.Errorf("read lateness: version %d: %w", v, errLatenessFormat)
 	}
 	l := &Lateness{}
-	for range d.byte() {
-		h := latenessDay{day: d.size(), max: time.Duration(min(d.size(), maxLatenessMilli)) * time.Millisecond}
-		n := d.count(1)
+	for range r.Byte() {
+		h := latenessDay{day: int64(r.Uint(2 * maxMilli)), max: time.Duration(min(r.Uint(2*maxMilli), maxLatenessMilli)) * time.Millisecond}
+		n := r.Count(1)
 		if n > latenessBuckets || (len(l.days) > 0 && h.day <= l.days[len(l.days)-1].day) {
 			return nil, fmt.Errorf("read lateness: day %d with %d buckets: %w", h.day, n, errLatenessFormat)
 		}
 		h.counts = make([]uint64, n)
 		for i := range h.counts {
-			h.counts[i] = uint64(d.size())
+			h.counts[i] = r.Uint(2 * maxMilli)
 		}
-		if d.err != nil {
+		if r.Err() != nil {
 			break
 		}
 		l.days = append(l.days, h)
 	}
-	if err := d.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("read lateness: %w", err)
 	}
 	if len(l.days) > 0 {

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"agentassist-poller/internal/binform"
 )
 
 // ReadSpan is time whose rows were all read, together, at ReadAt by the server's clock.
@@ -233,27 +236,32 @@ func (s *Set) AppendBinary(dst []byte) []byte {
 	return dst
 }
 
+// maxMilli is the year 9999 in milliseconds: sums of two such times cannot overflow.
+const maxMilli = 253402214400_000
+
+func plausible(ms int64) bool { return ms >= -maxMilli && ms <= maxMilli }
+
 // DecodeSet reads what AppendBinary wrote.
 func DecodeSet(b []byte) (*Set, error) {
-	d := decoder{b: b}
-	if v := d.byte(); v != setVersion {
+	r := binform.NewReader(b)
+	if v := r.Byte(); v != setVersion {
 		return nil, fmt.Errorf("read intervals: version %d: %w", v, errSetFormat)
 	}
-	n := d.count(3)
+	n := r.Count(3)
 	s := &Set{parts: make([]part, 0, n)}
 	var end int64
 	for i := range n {
 		var p part
-		p.from = end + d.varint()
-		p.to = p.from + d.size()
-		p.read = p.to + d.varint()
+		p.from = end + r.Int(-maxMilli, maxMilli)
+		p.to = p.from + int64(r.Uint(2*maxMilli))
+		p.read = p.to + r.Int(-maxMilli, maxMilli)
 		if p.to <= p.from || (i > 0 && p.from < end) || !plausible(p.from) || !plausible(p.to) || !plausible(p.read) {
-			return nil, fmt.Errorf("read intervals: stretch %d of %d: %w", i+1, n, errSetFormat)
+			return nil, fmt.Errorf("read intervals: stretch %d of %d: %w", i+1, n, cmp.Or(r.Err(), errSetFormat))
 		}
 		s.parts = append(s.parts, p)
 		end = p.to
 	}
-	if err := d.done(); err != nil {
+	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("read intervals: %w", err)
 	}
 	s.join(0, len(s.parts))

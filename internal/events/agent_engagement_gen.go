@@ -6,48 +6,48 @@ import "time"
 
 // AgentEngagement: One agent who was offered or served a conversation.
 type AgentEngagement struct {
-	Header
+	Header `stored:"0"`
 
 	// True for the agent who answered, false for one who did not.
-	Responding bool `avro:"responding" json:"responding"`
+	Responding bool `avro:"responding" json:"responding" stored:"1"`
 	// Type of the engagement: AgentSegment.
-	DestinationType *string `avro:"destination_type" json:"destination_type,omitempty"`
+	DestinationType *string `avro:"destination_type" json:"destination_type,omitempty" stored:"2"`
 	// Status, for example Answered.
-	Status *string `avro:"status" json:"status,omitempty"`
+	Status *string `avro:"status" json:"status,omitempty" stored:"3"`
 	// When the conversation was assigned to the agent.
-	AssignedAt *time.Time `avro:"assigned_at" json:"assigned_at,omitempty"`
+	AssignedAt *time.Time `avro:"assigned_at" json:"assigned_at,omitempty" stored:"4"`
 	// When the agent accepted it.
-	AcceptedTime *time.Time `avro:"accepted_time" json:"accepted_time,omitempty"`
+	AcceptedTime *time.Time `avro:"accepted_time" json:"accepted_time,omitempty" stored:"5"`
 	// When the agent first responded.
-	FirstResponseTime *time.Time `avro:"first_response_time" json:"first_response_time,omitempty"`
+	FirstResponseTime *time.Time `avro:"first_response_time" json:"first_response_time,omitempty" stored:"6"`
 	// Seconds from acceptance to first response.
-	FirstResponseDuration *int64 `avro:"first_response_duration" json:"first_response_duration,omitempty"`
+	FirstResponseDuration *int64 `avro:"first_response_duration" json:"first_response_duration,omitempty" stored:"7"`
 	// When the agent's part ended.
-	InteractionEndTime *time.Time `avro:"interaction_end_time" json:"interaction_end_time,omitempty"`
+	InteractionEndTime *time.Time `avro:"interaction_end_time" json:"interaction_end_time,omitempty" stored:"8"`
 	// Seconds from acceptance to the last utterance.
-	InteractionDuration *int64 `avro:"interaction_duration" json:"interaction_duration,omitempty"`
+	InteractionDuration *int64 `avro:"interaction_duration" json:"interaction_duration,omitempty" stored:"9"`
 	// Seconds of work after the call.
-	AfterCallWorkDuration *int64 `avro:"after_call_work_duration" json:"after_call_work_duration,omitempty"`
+	AfterCallWorkDuration *int64 `avro:"after_call_work_duration" json:"after_call_work_duration,omitempty" stored:"10"`
 	// When the work after the call ended.
-	AfterCallWorkEndTime *time.Time `avro:"after_call_work_end_time" json:"after_call_work_end_time,omitempty"`
+	AfterCallWorkEndTime *time.Time `avro:"after_call_work_end_time" json:"after_call_work_end_time,omitempty" stored:"11"`
 	// Notes.
-	AgentNotes []string `avro:"agent_notes" json:"agent_notes,omitempty"`
+	AgentNotes []string `avro:"agent_notes" json:"agent_notes,omitempty" stored:"12"`
 	// Why the agent did not respond, for example Ignored.
-	NonResponseEvent *string `avro:"non_response_event" json:"non_response_event,omitempty"`
+	NonResponseEvent *string `avro:"non_response_event" json:"non_response_event,omitempty" stored:"13"`
 	// Agents who were consulted, as JSON: their shape is not documented. Null for none.
-	ConsultingAgentsJSON *string `avro:"consulting_agents_json" json:"consulting_agents_json,omitempty"`
+	ConsultingAgentsJSON *string `avro:"consulting_agents_json" json:"consulting_agents_json,omitempty" stored:"14"`
 	// Users who joined, as JSON: their shape is not documented. Null for none.
-	JoinedUsersJSON *string `avro:"joined_users_json" json:"joined_users_json,omitempty"`
+	JoinedUsersJSON *string `avro:"joined_users_json" json:"joined_users_json,omitempty" stored:"15"`
 	// Type of the destination it belongs to: QueueEntry, or AgentSegment where there was no queue.
-	QueueDestinationType *string `avro:"queue_destination_type" json:"queue_destination_type,omitempty"`
+	QueueDestinationType *string `avro:"queue_destination_type" json:"queue_destination_type,omitempty" stored:"16"`
 	// When the conversation entered the queue.
-	QueueEnterTime *time.Time `avro:"queue_enter_time" json:"queue_enter_time,omitempty"`
+	QueueEnterTime *time.Time `avro:"queue_enter_time" json:"queue_enter_time,omitempty" stored:"17"`
 	// The customer asked in that queue to be called back.
-	QueueCallbackOpted *bool `avro:"queue_callback_opted" json:"queue_callback_opted,omitempty"`
+	QueueCallbackOpted *bool `avro:"queue_callback_opted" json:"queue_callback_opted,omitempty" stored:"18"`
 	// When the customer asked to be called back.
-	QueueCallbackOptedTime *time.Time `avro:"queue_callback_opted_time" json:"queue_callback_opted_time,omitempty"`
+	QueueCallbackOptedTime *time.Time `avro:"queue_callback_opted_time" json:"queue_callback_opted_time,omitempty" stored:"19"`
 	// When the customer took the call back.
-	QueueUserCallbackAcceptTime *time.Time `avro:"queue_user_callback_accept_time" json:"queue_user_callback_accept_time,omitempty"`
+	QueueUserCallbackAcceptTime *time.Time `avro:"queue_user_callback_accept_time" json:"queue_user_callback_accept_time,omitempty" stored:"20"`
 }
 
 // EventType implements Event.

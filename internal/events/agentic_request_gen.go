@@ -7,98 +7,98 @@ import "time"
 
 // AgenticRequest: A request to the agentic copilot and its answer. What became of the answer is suggestion-used and feedback.
 type AgenticRequest struct {
-	Header
+	Header `stored:"0"`
 
 	// The request, prefixed aa- (assist) or ua- (asked for by the agent).
-	RequestID *string `avro:"request_id" json:"request_id,omitempty"`
+	RequestID *string `avro:"request_id" json:"request_id,omitempty" stored:"1"`
 	// ASSIST (offered on the customer's utterance) or SEARCH (asked for by the agent).
-	Kind string `avro:"kind" json:"kind"`
+	Kind string `avro:"kind" json:"kind" stored:"2"`
 	// Identifier of the entry in messages or searchHistory.
-	MessageID *string `avro:"message_id" json:"message_id,omitempty"`
+	MessageID *string `avro:"message_id" json:"message_id,omitempty" stored:"3"`
 	// Type of the entry: AGENTIC.
-	MessageType *string `avro:"message_type" json:"message_type,omitempty"`
+	MessageType *string `avro:"message_type" json:"message_type,omitempty" stored:"4"`
 	// What was asked.
-	Query *string `avro:"query" json:"query,omitempty"`
+	Query *string `avro:"query" json:"query,omitempty" stored:"5"`
 	// When it was asked.
-	RequestedAt *time.Time `avro:"requested_at" json:"requested_at,omitempty"`
+	RequestedAt *time.Time `avro:"requested_at" json:"requested_at,omitempty" stored:"6"`
 	// When it was answered. Null until then.
-	RespondedAt *time.Time `avro:"responded_at" json:"responded_at,omitempty"`
+	RespondedAt *time.Time `avro:"responded_at" json:"responded_at,omitempty" stored:"7"`
 	// Status of the request as upstream says, for example 200.
-	ReqStatus *string `avro:"req_status" json:"req_status,omitempty"`
+	ReqStatus *string `avro:"req_status" json:"req_status,omitempty" stored:"8"`
 	// HTTP status of the answer.
-	ResStatus *int64 `avro:"res_status" json:"res_status,omitempty"`
+	ResStatus *int64 `avro:"res_status" json:"res_status,omitempty" stored:"9"`
 	// The answer, as interactions show it.
-	Responses []AgenticResponse `avro:"responses" json:"responses,omitempty"`
+	Responses []AgenticResponse `avro:"responses" json:"responses,omitempty" stored:"10"`
 	// The answer, as conversations show it.
-	Components []AgenticComponent `avro:"components" json:"components,omitempty"`
+	Components []AgenticComponent `avro:"components" json:"components,omitempty" stored:"11"`
 	// Participant who was shown the answer.
-	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty"`
+	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty" stored:"12"`
 	// The answer was streamed.
-	Streaming *bool `avro:"streaming" json:"streaming,omitempty"`
+	Streaming *bool `avro:"streaming" json:"streaming,omitempty" stored:"13"`
 	// The message that led to the request, prefixed ms-. Null for SEARCH.
-	TriggeringMessageID *string `avro:"triggering_message_id" json:"triggering_message_id,omitempty"`
+	TriggeringMessageID *string `avro:"triggering_message_id" json:"triggering_message_id,omitempty" stored:"14"`
 	// Time of the entry.
-	MessageTime *time.Time `avro:"message_time" json:"message_time,omitempty"`
+	MessageTime *time.Time `avro:"message_time" json:"message_time,omitempty" stored:"15"`
 	// Organisation, prefixed o-.
-	OrgID *string `avro:"org_id" json:"org_id,omitempty"`
+	OrgID *string `avro:"org_id" json:"org_id,omitempty" stored:"16"`
 	// Language code, for example en.
-	Language *string `avro:"language" json:"language,omitempty"`
+	Language *string `avro:"language" json:"language,omitempty" stored:"17"`
 	// Experience, for example chat or voice.
-	Experience *string `avro:"experience" json:"experience,omitempty"`
+	Experience *string `avro:"experience" json:"experience,omitempty" stored:"18"`
 	// Bot session named by the activity.
-	AgenticBotSessionID *string `avro:"agentic_bot_session_id" json:"agentic_bot_session_id,omitempty"`
+	AgenticBotSessionID *string `avro:"agentic_bot_session_id" json:"agentic_bot_session_id,omitempty" stored:"19"`
 	// State of the agentic session, for example idle.
-	AgenticStatus *string `avro:"agentic_status" json:"agentic_status,omitempty"`
+	AgenticStatus *string `avro:"agentic_status" json:"agentic_status,omitempty" stored:"20"`
 	// User of the agentic session.
-	AgenticUserID *string `avro:"agentic_user_id" json:"agentic_user_id,omitempty"`
+	AgenticUserID *string `avro:"agentic_user_id" json:"agentic_user_id,omitempty" stored:"21"`
 	// The agentic session, prefixed s-.
-	AgenticSessionID *string `avro:"agentic_session_id" json:"agentic_session_id,omitempty"`
+	AgenticSessionID *string `avro:"agentic_session_id" json:"agentic_session_id,omitempty" stored:"22"`
 	// The agentic run, prefixed r-.
-	AgenticRunID *string `avro:"agentic_run_id" json:"agentic_run_id,omitempty"`
+	AgenticRunID *string `avro:"agentic_run_id" json:"agentic_run_id,omitempty" stored:"23"`
 	// The agentic application, prefixed aa-.
-	AgenticAppID *string `avro:"agentic_app_id" json:"agentic_app_id,omitempty"`
+	AgenticAppID *string `avro:"agentic_app_id" json:"agentic_app_id,omitempty" stored:"24"`
 	// Environment, prefixed env-.
-	AgenticEnvID *string `avro:"agentic_env_id" json:"agentic_env_id,omitempty"`
+	AgenticEnvID *string `avro:"agentic_env_id" json:"agentic_env_id,omitempty" stored:"25"`
 	// Name of the environment, for example demo.
-	AgenticEnvName *string `avro:"agentic_env_name" json:"agentic_env_name,omitempty"`
+	AgenticEnvName *string `avro:"agentic_env_name" json:"agentic_env_name,omitempty" stored:"26"`
 	// State of the agentic conversation, for example AWAITING_INPUT or COMPLETED.
-	AgenticConversationState *string `avro:"agentic_conversation_state" json:"agentic_conversation_state,omitempty"`
+	AgenticConversationState *string `avro:"agentic_conversation_state" json:"agentic_conversation_state,omitempty" stored:"27"`
 	// The agent of the agentic application that is active.
-	AgenticActiveAgent *string `avro:"agentic_active_agent" json:"agentic_active_agent,omitempty"`
+	AgenticActiveAgent *string `avro:"agentic_active_agent" json:"agentic_active_agent,omitempty" stored:"28"`
 	// Where the request came from, for example AIS-AA.
-	AgenticSource *string `avro:"agentic_source" json:"agentic_source,omitempty"`
+	AgenticSource *string `avro:"agentic_source" json:"agentic_source,omitempty" stored:"29"`
 	// sessionInfo as JSON with sorted keys, where it holds more than the fields above.
-	SessionInfoJSON *string `avro:"session_info_json" json:"session_info_json,omitempty"`
+	SessionInfoJSON *string `avro:"session_info_json" json:"session_info_json,omitempty" stored:"30"`
 	// The conversation is external.
-	IsExtAd *bool `avro:"is_ext_ad" json:"is_ext_ad,omitempty"`
+	IsExtAd *bool `avro:"is_ext_ad" json:"is_ext_ad,omitempty" stored:"31"`
 	// User in the messaging backend.
-	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty"`
+	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty" stored:"32"`
 	// All agentic copilot sessions of the conversation.
-	AssistSessionIDs []string `avro:"assist_session_ids" json:"assist_session_ids,omitempty"`
+	AssistSessionIDs []string `avro:"assist_session_ids" json:"assist_session_ids,omitempty" stored:"33"`
 	// All agentic search sessions of the conversation.
-	SearchSessionIDs []string `avro:"search_session_ids" json:"search_session_ids,omitempty"`
+	SearchSessionIDs []string `avro:"search_session_ids" json:"search_session_ids,omitempty" stored:"34"`
 }
 
 // AgenticResponse: A part of the answer, as interactions show it.
 type AgenticResponse struct {
 	// Type, for example suggestion.
-	Type *string `avro:"type" json:"type,omitempty"`
+	Type *string `avro:"type" json:"type,omitempty" stored:"0"`
 	// Content; JSON text where it is not a string.
-	Content *string `avro:"content" json:"content,omitempty"`
+	Content *string `avro:"content" json:"content,omitempty" stored:"1"`
 }
 
 // AgenticComponent: A part of the answer, as conversations show it.
 type AgenticComponent struct {
 	// The component, prefixed cp-.
-	ComponentID *string `avro:"component_id" json:"component_id,omitempty"`
+	ComponentID *string `avro:"component_id" json:"component_id,omitempty" stored:"0"`
 	// Type, for example text.
-	ComponentType *string `avro:"component_type" json:"component_type,omitempty"`
+	ComponentType *string `avro:"component_type" json:"component_type,omitempty" stored:"1"`
 	// Text of the component.
-	Text *string `avro:"text" json:"text,omitempty"`
+	Text *string `avro:"text" json:"text,omitempty" stored:"2"`
 	// The data as JSON with sorted keys, where it is more than text.
-	DataJSON *string `avro:"data_json" json:"data_json,omitempty"`
+	DataJSON *string `avro:"data_json" json:"data_json,omitempty" stored:"3"`
 	// The thumbnails as JSON. Null for none.
-	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty"`
+	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty" stored:"4"`
 }
 
 // EventType implements Event.

@@ -6,38 +6,38 @@ import "time"
 
 // CoachingTriggered: A coaching rule fired; a revision says that the agent followed it.
 type CoachingTriggered struct {
-	Header
+	Header `stored:"0"`
 
 	// Identifier of this firing.
-	CoachingID *string `avro:"coaching_id" json:"coaching_id,omitempty"`
+	CoachingID *string `avro:"coaching_id" json:"coaching_id,omitempty" stored:"1"`
 	// The rule, prefixed acr-.
-	RuleID *string `avro:"rule_id" json:"rule_id,omitempty"`
+	RuleID *string `avro:"rule_id" json:"rule_id,omitempty" stored:"2"`
 	// Name of the rule.
-	RuleName *string `avro:"rule_name" json:"rule_name,omitempty"`
+	RuleName *string `avro:"rule_name" json:"rule_name,omitempty" stored:"3"`
 	// The message that made it fire, prefixed ms-.
-	MessageID *string `avro:"message_id" json:"message_id,omitempty"`
+	MessageID *string `avro:"message_id" json:"message_id,omitempty" stored:"4"`
 	// When it fired.
-	TriggeredAt *time.Time `avro:"triggered_at" json:"triggered_at,omitempty"`
+	TriggeredAt *time.Time `avro:"triggered_at" json:"triggered_at,omitempty" stored:"5"`
 	// nudge, hint or email_manager.
-	ActionType *string `avro:"action_type" json:"action_type,omitempty"`
+	ActionType *string `avro:"action_type" json:"action_type,omitempty" stored:"6"`
 	// The action of the rule.
-	ActionID *string `avro:"action_id" json:"action_id,omitempty"`
+	ActionID *string `avro:"action_id" json:"action_id,omitempty" stored:"7"`
 	// Tone of the nudge: positive, neutral, warning, critical or alert.
-	Expression *string `avro:"expression" json:"expression,omitempty"`
+	Expression *string `avro:"expression" json:"expression,omitempty" stored:"8"`
 	// Title shown to the agent.
-	MessageTitle *string `avro:"message_title" json:"message_title,omitempty"`
+	MessageTitle *string `avro:"message_title" json:"message_title,omitempty" stored:"9"`
 	// Text shown to the agent.
-	MessageBody *string `avro:"message_body" json:"message_body,omitempty"`
+	MessageBody *string `avro:"message_body" json:"message_body,omitempty" stored:"10"`
 	// Whom it was mailed to; JSON text where upstream gives more than an address.
-	Emails []string `avro:"emails" json:"emails,omitempty"`
+	Emails []string `avro:"emails" json:"emails,omitempty" stored:"11"`
 	// What counts as following it.
-	AdherenceCriteria *string `avro:"adherence_criteria" json:"adherence_criteria,omitempty"`
+	AdherenceCriteria *string `avro:"adherence_criteria" json:"adherence_criteria,omitempty" stored:"12"`
 	// The adherence object as JSON with sorted keys, where it holds more than criteria.
-	AdherenceJSON *string `avro:"adherence_json" json:"adherence_json,omitempty"`
+	AdherenceJSON *string `avro:"adherence_json" json:"adherence_json,omitempty" stored:"13"`
 	// The agent followed it. Null where following is not measured.
-	IsAdhered *bool `avro:"is_adhered" json:"is_adhered,omitempty"`
+	IsAdhered *bool `avro:"is_adhered" json:"is_adhered,omitempty" stored:"14"`
 	// When the agent followed it. Null until then.
-	AdheredAt *time.Time `avro:"adhered_at" json:"adhered_at,omitempty"`
+	AdheredAt *time.Time `avro:"adhered_at" json:"adhered_at,omitempty" stored:"15"`
 }
 
 // EventType implements Event.

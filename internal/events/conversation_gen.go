@@ -6,224 +6,224 @@ import "time"
 
 // Conversation: Outcome of a session: status, disposition, queue path, scores and tags.
 type Conversation struct {
-	Header
+	Header `stored:"0"`
 
 	// No agent conversation belongs to the session.
-	BotOnly bool `avro:"bot_only" json:"bot_only"`
+	BotOnly bool `avro:"bot_only" json:"bot_only" stored:"1"`
 	// When the session began.
-	SessionStartTime *time.Time `avro:"session_start_time" json:"session_start_time,omitempty"`
+	SessionStartTime *time.Time `avro:"session_start_time" json:"session_start_time,omitempty" stored:"2"`
 	// When the session ended. Upstream may give one while the conversation is still active.
-	SessionEndTime *time.Time `avro:"session_end_time" json:"session_end_time,omitempty"`
+	SessionEndTime *time.Time `avro:"session_end_time" json:"session_end_time,omitempty" stored:"3"`
 	// User, prefixed u-.
-	UserID *string `avro:"user_id" json:"user_id,omitempty"`
+	UserID *string `avro:"user_id" json:"user_id,omitempty" stored:"4"`
 	// User as the channel knows it.
-	ChannelSpecificUserID *string `avro:"channel_specific_user_id" json:"channel_specific_user_id,omitempty"`
+	ChannelSpecificUserID *string `avro:"channel_specific_user_id" json:"channel_specific_user_id,omitempty" stored:"5"`
 	// Organisation, prefixed o-.
-	OrgID *string `avro:"org_id" json:"org_id,omitempty"`
+	OrgID *string `avro:"org_id" json:"org_id,omitempty" stored:"6"`
 	// Inbound or Outbound.
-	Direction *string `avro:"direction" json:"direction,omitempty"`
+	Direction *string `avro:"direction" json:"direction,omitempty" stored:"7"`
 	// Completion status, for example CLOSED, ACTIVE, BotResolved, Dropped, USER ABANDONED.
-	FinalStatus *string `avro:"final_status" json:"final_status,omitempty"`
+	FinalStatus *string `avro:"final_status" json:"final_status,omitempty" stored:"8"`
 	// Conversation status, for example CLOSED, TERMINATED, CLOSED AT BOT, ABANDONED WITH AGENT.
-	SmartStatus *string `avro:"smart_status" json:"smart_status,omitempty"`
+	SmartStatus *string `avro:"smart_status" json:"smart_status,omitempty" stored:"9"`
 	// Why it has the status, for example NO AGENTS AVAILABLE.
-	StatusDetail *string `avro:"status_detail" json:"status_detail,omitempty"`
+	StatusDetail *string `avro:"status_detail" json:"status_detail,omitempty" stored:"10"`
 	// What ended it, for example Bot Hangup, User Hangup, Agent Closed, System Hangup.
-	DisconnectingEvent *string `avro:"disconnecting_event" json:"disconnecting_event,omitempty"`
+	DisconnectingEvent *string `avro:"disconnecting_event" json:"disconnecting_event,omitempty" stored:"11"`
 	// Reason, where upstream gives one.
-	Reason *string `avro:"reason" json:"reason,omitempty"`
+	Reason *string `avro:"reason" json:"reason,omitempty" stored:"12"`
 	// Reason under upstream's second spelling of the key.
-	ReasonCapitalized *string `avro:"reason_capitalized" json:"reason_capitalized,omitempty"`
+	ReasonCapitalized *string `avro:"reason_capitalized" json:"reason_capitalized,omitempty" stored:"13"`
 	// YES or NO.
-	IsVoicemail *string `avro:"is_voicemail" json:"is_voicemail,omitempty"`
+	IsVoicemail *string `avro:"is_voicemail" json:"is_voicemail,omitempty" stored:"14"`
 	// Disposition codes.
-	Dispositions []string `avro:"dispositions" json:"dispositions,omitempty"`
+	Dispositions []string `avro:"dispositions" json:"dispositions,omitempty" stored:"15"`
 	// Remarks on the disposition.
-	DispositionRemarks []string `avro:"disposition_remarks" json:"disposition_remarks,omitempty"`
+	DispositionRemarks []string `avro:"disposition_remarks" json:"disposition_remarks,omitempty" stored:"16"`
 	// Automation bots that took part.
-	AutomationBotIDs []string `avro:"automation_bot_ids" json:"automation_bot_ids,omitempty"`
+	AutomationBotIDs []string `avro:"automation_bot_ids" json:"automation_bot_ids,omitempty" stored:"17"`
 	// Skills that the conversation asks for.
-	Skills []ConversationSkill `avro:"skills" json:"skills,omitempty"`
+	Skills []ConversationSkill `avro:"skills" json:"skills,omitempty" stored:"18"`
 	// The customer's score, 1 to 5.
-	CSATScore *int64 `avro:"csat_score" json:"csat_score,omitempty"`
+	CSATScore *int64 `avro:"csat_score" json:"csat_score,omitempty" stored:"19"`
 	// The customer's words in the survey.
-	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty"`
+	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"20"`
 	// Net promoter score.
-	NPSScore *int64 `avro:"nps_score" json:"nps_score,omitempty"`
+	NPSScore *int64 `avro:"nps_score" json:"nps_score,omitempty" stored:"21"`
 	// Like or dislike, as upstream gives it.
-	LikeDislikeScore *string `avro:"like_dislike_score" json:"like_dislike_score,omitempty"`
+	LikeDislikeScore *string `avro:"like_dislike_score" json:"like_dislike_score,omitempty" stored:"22"`
 	// Telephone number of the customer.
-	CustomerPhone *string `avro:"customer_phone" json:"customer_phone,omitempty"`
+	CustomerPhone *string `avro:"customer_phone" json:"customer_phone,omitempty" stored:"23"`
 	// Number of the service centre.
-	CenterPhone *string `avro:"center_phone" json:"center_phone,omitempty"`
+	CenterPhone *string `avro:"center_phone" json:"center_phone,omitempty" stored:"24"`
 	// First name of the customer.
-	CustomerFirstName *string `avro:"customer_first_name" json:"customer_first_name,omitempty"`
+	CustomerFirstName *string `avro:"customer_first_name" json:"customer_first_name,omitempty" stored:"25"`
 	// Last name of the customer.
-	CustomerLastName *string `avro:"customer_last_name" json:"customer_last_name,omitempty"`
+	CustomerLastName *string `avro:"customer_last_name" json:"customer_last_name,omitempty" stored:"26"`
 	// E-mail address of the customer.
-	CustomerEmail *string `avro:"customer_email" json:"customer_email,omitempty"`
+	CustomerEmail *string `avro:"customer_email" json:"customer_email,omitempty" stored:"27"`
 	// customerinfo as JSON with sorted keys, where it holds more than the fields above.
-	CustomerInfoJSON *string `avro:"customer_info_json" json:"customer_info_json,omitempty"`
+	CustomerInfoJSON *string `avro:"customer_info_json" json:"customer_info_json,omitempty" stored:"28"`
 	// Tags of the user.
-	UserLevelTags []ConversationTag `avro:"user_level_tags" json:"user_level_tags,omitempty"`
+	UserLevelTags []ConversationTag `avro:"user_level_tags" json:"user_level_tags,omitempty" stored:"29"`
 	// Tags of the session.
-	SessionLevelTags []ConversationTag `avro:"session_level_tags" json:"session_level_tags,omitempty"`
+	SessionLevelTags []ConversationTag `avro:"session_level_tags" json:"session_level_tags,omitempty" stored:"30"`
 	// campaigninfo as JSON with sorted keys: its shape is not documented.
-	CampaignInfoJSON *string `avro:"campaign_info_json" json:"campaign_info_json,omitempty"`
+	CampaignInfoJSON *string `avro:"campaign_info_json" json:"campaign_info_json,omitempty" stored:"31"`
 	// snoozeinfo as JSON with sorted keys: its shape is not documented.
-	SnoozeInfoJSON *string `avro:"snooze_info_json" json:"snooze_info_json,omitempty"`
+	SnoozeInfoJSON *string `avro:"snooze_info_json" json:"snooze_info_json,omitempty" stored:"32"`
 	// The way through queues and agents, in the order given. Each agent's part is an event of its own, agent-engagement.
-	Destinations []ConversationDestination `avro:"destinations" json:"destinations,omitempty"`
+	Destinations []ConversationDestination `avro:"destinations" json:"destinations,omitempty" stored:"33"`
 	// metaInfo, as far as it is documented or seen. Its content counts through meta_info_json.
-	MetaInfo *ConversationMeta `avro:"meta_info" json:"meta_info,omitempty"`
+	MetaInfo *ConversationMeta `avro:"meta_info" json:"meta_info,omitempty" stored:"34"`
 	// metaInfo as JSON with sorted keys: the automation may put anything there.
-	MetaInfoJSON *string `avro:"meta_info_json" json:"meta_info_json,omitempty"`
+	MetaInfoJSON *string `avro:"meta_info_json" json:"meta_info_json,omitempty" stored:"35"`
 }
 
 // ConversationSkill: A skill.
 type ConversationSkill struct {
 	// The skill.
-	ID *string `avro:"id" json:"id,omitempty"`
+	ID *string `avro:"id" json:"id,omitempty" stored:"0"`
 	// Name of the skill.
-	Name *string `avro:"name" json:"name,omitempty"`
+	Name *string `avro:"name" json:"name,omitempty" stored:"1"`
 }
 
 // ConversationTag: A tag.
 type ConversationTag struct {
 	// Key of the tag.
-	Name *string `avro:"name" json:"name,omitempty"`
+	Name *string `avro:"name" json:"name,omitempty" stored:"0"`
 	// Value of the tag.
-	Value *string `avro:"value" json:"value,omitempty"`
+	Value *string `avro:"value" json:"value,omitempty" stored:"1"`
 }
 
 // ConversationDestination: A queue or agent that the conversation was transferred to.
 type ConversationDestination struct {
 	// QueueEntry or AgentSegment.
-	DestinationType *string `avro:"destination_type" json:"destination_type,omitempty"`
+	DestinationType *string `avro:"destination_type" json:"destination_type,omitempty" stored:"0"`
 	// The queue, prefixed qu-.
-	QueueID *string `avro:"queue_id" json:"queue_id,omitempty"`
+	QueueID *string `avro:"queue_id" json:"queue_id,omitempty" stored:"1"`
 	// Name of the queue.
-	QueueName *string `avro:"queue_name" json:"queue_name,omitempty"`
+	QueueName *string `avro:"queue_name" json:"queue_name,omitempty" stored:"2"`
 	// When the conversation entered it.
-	EnterTime *time.Time `avro:"enter_time" json:"enter_time,omitempty"`
+	EnterTime *time.Time `avro:"enter_time" json:"enter_time,omitempty" stored:"3"`
 	// The customer asked to be called back.
-	CallbackOpted *bool `avro:"callback_opted" json:"callback_opted,omitempty"`
+	CallbackOpted *bool `avro:"callback_opted" json:"callback_opted,omitempty" stored:"4"`
 	// When the customer asked to be called back.
-	CallbackOptedTime *time.Time `avro:"callback_opted_time" json:"callback_opted_time,omitempty"`
+	CallbackOptedTime *time.Time `avro:"callback_opted_time" json:"callback_opted_time,omitempty" stored:"5"`
 	// When the customer took the call back.
-	UserCallbackAcceptTime *time.Time `avro:"user_callback_accept_time" json:"user_callback_accept_time,omitempty"`
+	UserCallbackAcceptTime *time.Time `avro:"user_callback_accept_time" json:"user_callback_accept_time,omitempty" stored:"6"`
 	// The agent who answered; for an AgentSegment its agent. Null where none did.
-	RespondingAgentID *string `avro:"responding_agent_id" json:"responding_agent_id,omitempty"`
+	RespondingAgentID *string `avro:"responding_agent_id" json:"responding_agent_id,omitempty" stored:"7"`
 	// Agents who did not answer, in the order given.
-	NonRespondingAgentIDs []string `avro:"non_responding_agent_ids" json:"non_responding_agent_ids,omitempty"`
+	NonRespondingAgentIDs []string `avro:"non_responding_agent_ids" json:"non_responding_agent_ids,omitempty" stored:"8"`
 }
 
 // ConversationMeta: What the automation recorded about the user and the call.
 type ConversationMeta struct {
 	// User object.
-	ID *string `avro:"id" json:"id,omitempty"`
+	ID *string `avro:"id" json:"id,omitempty" stored:"0"`
 	// User.
-	UserID *string `avro:"user_id" json:"user_id,omitempty"`
+	UserID *string `avro:"user_id" json:"user_id,omitempty" stored:"1"`
 	// Organisation, prefixed o-.
-	OrgID *string `avro:"org_id" json:"org_id,omitempty"`
+	OrgID *string `avro:"org_id" json:"org_id,omitempty" stored:"2"`
 	// First name.
-	FirstName *string `avro:"first_name" json:"first_name,omitempty"`
+	FirstName *string `avro:"first_name" json:"first_name,omitempty" stored:"3"`
 	// Last name.
-	LastName *string `avro:"last_name" json:"last_name,omitempty"`
+	LastName *string `avro:"last_name" json:"last_name,omitempty" stored:"4"`
 	// Full name.
-	FullName *string `avro:"full_name" json:"full_name,omitempty"`
+	FullName *string `avro:"full_name" json:"full_name,omitempty" stored:"5"`
 	// E-mail address.
-	Email *string `avro:"email" json:"email,omitempty"`
+	Email *string `avro:"email" json:"email,omitempty" stored:"6"`
 	// Address that was written to.
-	To *string `avro:"to" json:"to,omitempty"`
+	To *string `avro:"to" json:"to,omitempty" stored:"7"`
 	// Telephone number.
-	PhoneNumber *string `avro:"phone_number" json:"phone_number,omitempty"`
+	PhoneNumber *string `avro:"phone_number" json:"phone_number,omitempty" stored:"8"`
 	// Country code of the number.
-	CountryCode *string `avro:"country_code" json:"country_code,omitempty"`
+	CountryCode *string `avro:"country_code" json:"country_code,omitempty" stored:"9"`
 	// Number of the end user.
-	EndUserNumber *string `avro:"end_user_number" json:"end_user_number,omitempty"`
+	EndUserNumber *string `avro:"end_user_number" json:"end_user_number,omitempty" stored:"10"`
 	// Number of the caller.
-	Caller *string `avro:"caller" json:"caller,omitempty"`
+	Caller *string `avro:"caller" json:"caller,omitempty" stored:"11"`
 	// Number of the callee.
-	Callee *string `avro:"callee" json:"callee,omitempty"`
+	Callee *string `avro:"callee" json:"callee,omitempty" stored:"12"`
 	// IP address of the caller's host.
-	CallerHost *string `avro:"caller_host" json:"caller_host,omitempty"`
+	CallerHost *string `avro:"caller_host" json:"caller_host,omitempty" stored:"13"`
 	// Number that was dialled.
-	DialedNumber *string `avro:"dialed_number" json:"dialed_number,omitempty"`
+	DialedNumber *string `avro:"dialed_number" json:"dialed_number,omitempty" stored:"14"`
 	// IP address of the user.
-	IPAddress *string `avro:"ip_address" json:"ip_address,omitempty"`
+	IPAddress *string `avro:"ip_address" json:"ip_address,omitempty" stored:"15"`
 	// Domain of the platform instance.
-	HostDomain *string `avro:"host_domain" json:"host_domain,omitempty"`
+	HostDomain *string `avro:"host_domain" json:"host_domain,omitempty" stored:"16"`
 	// Operating system of the user's device.
-	OS *string `avro:"os" json:"os,omitempty"`
+	OS *string `avro:"os" json:"os,omitempty" stored:"17"`
 	// Category, for example i18n.
-	Category *string `avro:"category" json:"category,omitempty"`
+	Category *string `avro:"category" json:"category,omitempty" stored:"18"`
 	// Profile image.
-	ProfImage *string `avro:"prof_image" json:"prof_image,omitempty"`
+	ProfImage *string `avro:"prof_image" json:"prof_image,omitempty" stored:"19"`
 	// Profile colour.
-	ProfColour *string `avro:"prof_colour" json:"prof_colour,omitempty"`
+	ProfColour *string `avro:"prof_colour" json:"prof_colour,omitempty" stored:"20"`
 	// Job title.
-	JTitle *string `avro:"j_title" json:"j_title,omitempty"`
+	JTitle *string `avro:"j_title" json:"j_title,omitempty" stored:"21"`
 	// Department.
-	Dept *string `avro:"dept" json:"dept,omitempty"`
+	Dept *string `avro:"dept" json:"dept,omitempty" stored:"22"`
 	// Activation status, for example active.
-	ActivationStatus *string `avro:"activation_status" json:"activation_status,omitempty"`
+	ActivationStatus *string `avro:"activation_status" json:"activation_status,omitempty" stored:"23"`
 	// Working days, for example mon,tue,wed.
-	Workdays *string `avro:"workdays" json:"workdays,omitempty"`
+	Workdays *string `avro:"workdays" json:"workdays,omitempty" stored:"24"`
 	// Begin of the working day, for example 8:00 AM.
-	Workstart *string `avro:"workstart" json:"workstart,omitempty"`
+	Workstart *string `avro:"workstart" json:"workstart,omitempty" stored:"25"`
 	// End of the working day, for example 5:00 PM.
-	Workend *string `avro:"workend" json:"workend,omitempty"`
+	Workend *string `avro:"workend" json:"workend,omitempty" stored:"26"`
 	// The call is transcribed.
-	Transcribe *bool `avro:"transcribe" json:"transcribe,omitempty"`
+	Transcribe *bool `avro:"transcribe" json:"transcribe,omitempty" stored:"27"`
 	// Only the assistant is in use.
-	IsAgentAssistOnly *bool `avro:"is_agent_assist_only" json:"is_agent_assist_only,omitempty"`
+	IsAgentAssistOnly *bool `avro:"is_agent_assist_only" json:"is_agent_assist_only,omitempty" stored:"28"`
 	// Agent named in the custom data.
-	CustomAgentID *string `avro:"custom_agent_id" json:"custom_agent_id,omitempty"`
+	CustomAgentID *string `avro:"custom_agent_id" json:"custom_agent_id,omitempty" stored:"29"`
 	// Experience named in the custom data, for example CHAT.
-	CustomExperience *string `avro:"custom_experience" json:"custom_experience,omitempty"`
+	CustomExperience *string `avro:"custom_experience" json:"custom_experience,omitempty" stored:"30"`
 	// Identities mapped to the user.
-	Identities []ConversationIdentity `avro:"identities" json:"identities,omitempty"`
+	Identities []ConversationIdentity `avro:"identities" json:"identities,omitempty" stored:"31"`
 	// Skills asked of the agent.
-	TransferSkillsIDs []string `avro:"transfer_skills_ids" json:"transfer_skills_ids,omitempty"`
+	TransferSkillsIDs []string `avro:"transfer_skills_ids" json:"transfer_skills_ids,omitempty" stored:"32"`
 	// Agents are overridden.
-	TransferOverrideAgents *bool `avro:"transfer_override_agents" json:"transfer_override_agents,omitempty"`
+	TransferOverrideAgents *bool `avro:"transfer_override_agents" json:"transfer_override_agents,omitempty" stored:"33"`
 	// Override values; JSON text where they are not strings.
-	TransferOverrideValues []string `avro:"transfer_override_values" json:"transfer_override_values,omitempty"`
+	TransferOverrideValues []string `avro:"transfer_override_values" json:"transfer_override_values,omitempty" stored:"34"`
 	// Bot of the assist start event.
-	TransferStartEventBotID *string `avro:"transfer_start_event_bot_id" json:"transfer_start_event_bot_id,omitempty"`
+	TransferStartEventBotID *string `avro:"transfer_start_event_bot_id" json:"transfer_start_event_bot_id,omitempty" stored:"35"`
 	// The assist start event is on.
-	TransferStartEventIsEnabled *bool `avro:"transfer_start_event_is_enabled" json:"transfer_start_event_is_enabled,omitempty"`
+	TransferStartEventIsEnabled *bool `avro:"transfer_start_event_is_enabled" json:"transfer_start_event_is_enabled,omitempty" stored:"36"`
 	// Last intent before the transfer.
-	TransferLastIntentName *string `avro:"transfer_last_intent_name" json:"transfer_last_intent_name,omitempty"`
+	TransferLastIntentName *string `avro:"transfer_last_intent_name" json:"transfer_last_intent_name,omitempty" stored:"37"`
 	// Bot that transferred.
-	TransferAutomationBotID *string `avro:"transfer_automation_bot_id" json:"transfer_automation_bot_id,omitempty"`
+	TransferAutomationBotID *string `avro:"transfer_automation_bot_id" json:"transfer_automation_bot_id,omitempty" stored:"38"`
 	// Flow to run when no agent is there, prefixed cf-.
-	TransferNoAgentsFlowID *string `avro:"transfer_no_agents_flow_id" json:"transfer_no_agents_flow_id,omitempty"`
+	TransferNoAgentsFlowID *string `avro:"transfer_no_agents_flow_id" json:"transfer_no_agents_flow_id,omitempty" stored:"39"`
 	// Account of the transfer.
-	TransferAccountID *string `avro:"transfer_account_id" json:"transfer_account_id,omitempty"`
+	TransferAccountID *string `avro:"transfer_account_id" json:"transfer_account_id,omitempty" stored:"40"`
 	// Tones found in the dialog.
-	DialogTone []ConversationTone `avro:"dialog_tone" json:"dialog_tone,omitempty"`
+	DialogTone []ConversationTone `avro:"dialog_tone" json:"dialog_tone,omitempty" stored:"41"`
 }
 
 // ConversationIdentity: An identity mapped to the user.
 type ConversationIdentity struct {
 	// The identity.
-	Val *string `avro:"val" json:"val,omitempty"`
+	Val *string `avro:"val" json:"val,omitempty" stored:"0"`
 	// Type of mapping, for example mapped.
-	Type *string `avro:"type" json:"type,omitempty"`
+	Type *string `avro:"type" json:"type,omitempty" stored:"1"`
 }
 
 // ConversationTone: A tone found in the dialog.
 type ConversationTone struct {
 	// Name of the tone, for example joy or sad.
-	ToneName *string `avro:"tone_name" json:"tone_name,omitempty"`
+	ToneName *string `avro:"tone_name" json:"tone_name,omitempty" stored:"0"`
 	// Present strength.
-	Level *float64 `avro:"level" json:"level,omitempty"`
+	Level *float64 `avro:"level" json:"level,omitempty" stored:"1"`
 	// Times it was found.
-	Count *int64 `avro:"count" json:"count,omitempty"`
+	Count *int64 `avro:"count" json:"count,omitempty" stored:"2"`
 	// Strength summed over all times.
-	TotalLevel *float64 `avro:"total_level" json:"total_level,omitempty"`
+	TotalLevel *float64 `avro:"total_level" json:"total_level,omitempty" stored:"3"`
 }
 
 // EventType implements Event.

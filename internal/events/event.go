@@ -8,40 +8,44 @@ import "time"
 
 // Agent is who served. It is the same record in every schema.
 type Agent struct {
-	AgentID *string `avro:"agent_id" json:"agent_id,omitempty"`
-	Name    *string `avro:"name" json:"name,omitempty"`
-	Email   *string `avro:"email" json:"email,omitempty"`
+	AgentID *string `avro:"agent_id" json:"agent_id,omitempty" stored:"0"`
+	Name    *string `avro:"name" json:"name,omitempty" stored:"1"`
+	Email   *string `avro:"email" json:"email,omitempty" stored:"2"`
 }
 
 // Queue is where a conversation waited. It is the same record in every schema.
 type Queue struct {
-	QueueID   *string `avro:"queue_id" json:"queue_id,omitempty"`
-	QueueName *string `avro:"queue_name" json:"queue_name,omitempty"`
+	QueueID   *string `avro:"queue_id" json:"queue_id,omitempty" stored:"0"`
+	QueueName *string `avro:"queue_name" json:"queue_name,omitempty" stored:"1"`
 }
 
 // Header is what every event carries before its type's own fields. Times are UTC with millisecond precision.
+//
+// Three tags make three decisions that do not depend on each other: avro names the field in the schema, json says what a dead
+// letter shows of it, and stored is its number in the checkpoint, for good, or - if an observation does not include it (see
+// package revise).
 type Header struct {
-	EventID        string     `avro:"event_id" json:"-"`
-	EntityID       string     `avro:"entity_id" json:"entity_id"`
-	Revision       int64      `avro:"revision" json:"-"`
-	EventTime      time.Time  `avro:"event_time" json:"event_time"`
-	EventTimeBasis string     `avro:"event_time_basis" json:"event_time_basis"`
-	ChangedAfter   *time.Time `avro:"changed_after" json:"-"`
-	ChangedBefore  time.Time  `avro:"changed_before" json:"-"`
-	ObservedTime   time.Time  `avro:"observed_time" json:"-"`
-	Late           bool       `avro:"late" json:"-"`
-	Replay         bool       `avro:"replay" json:"-"`
-	Endpoint       string     `avro:"endpoint" json:"-"`
-	Source         string     `avro:"source" json:"-"`
-	AccountID      string     `avro:"account_id" json:"account_id"`
-	BotID          *string    `avro:"bot_id" json:"bot_id,omitempty"`
-	ConversationID *string    `avro:"conversation_id" json:"conversation_id,omitempty"`
-	SessionID      *string    `avro:"session_id" json:"session_id,omitempty"`
-	SegmentID      *string    `avro:"segment_id" json:"segment_id,omitempty"`
-	Channel        *string    `avro:"channel" json:"channel,omitempty"`
-	Agent          *Agent     `avro:"agent" json:"agent,omitempty"`
-	Queue          *Queue     `avro:"queue" json:"queue,omitempty"`
-	SupersededBy   *string    `avro:"superseded_by" json:"-"`
+	EventID        string     `avro:"event_id" json:"-" stored:"-"`
+	EntityID       string     `avro:"entity_id" json:"entity_id" stored:"-"`
+	Revision       int64      `avro:"revision" json:"-" stored:"-"`
+	EventTime      time.Time  `avro:"event_time" json:"event_time" stored:"3"`
+	EventTimeBasis string     `avro:"event_time_basis" json:"event_time_basis" stored:"4"`
+	ChangedAfter   *time.Time `avro:"changed_after" json:"-" stored:"-"`
+	ChangedBefore  time.Time  `avro:"changed_before" json:"-" stored:"-"`
+	ObservedTime   time.Time  `avro:"observed_time" json:"-" stored:"-"`
+	Late           bool       `avro:"late" json:"-" stored:"-"`
+	Replay         bool       `avro:"replay" json:"-" stored:"-"`
+	Endpoint       string     `avro:"endpoint" json:"-" stored:"-"`
+	Source         string     `avro:"source" json:"-" stored:"-"`
+	AccountID      string     `avro:"account_id" json:"account_id" stored:"-"`
+	BotID          *string    `avro:"bot_id" json:"bot_id,omitempty" stored:"-"`
+	ConversationID *string    `avro:"conversation_id" json:"conversation_id,omitempty" stored:"14"`
+	SessionID      *string    `avro:"session_id" json:"session_id,omitempty" stored:"15"`
+	SegmentID      *string    `avro:"segment_id" json:"segment_id,omitempty" stored:"16"`
+	Channel        *string    `avro:"channel" json:"channel,omitempty" stored:"17"`
+	Agent          *Agent     `avro:"agent" json:"agent,omitempty" stored:"18"`
+	Queue          *Queue     `avro:"queue" json:"queue,omitempty" stored:"19"`
+	SupersededBy   *string    `avro:"superseded_by" json:"-" stored:"-"`
 }
 
 // Event is one of the generated event structs, always by pointer.

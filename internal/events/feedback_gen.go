@@ -6,38 +6,38 @@ import "cmp"
 
 // Feedback: A thumbs-up or thumbs-down of an agent, or a customer's score.
 type Feedback struct {
-	Header
+	Header `stored:"0"`
 
 	// POSITIVE, NEGATIVE, NEUTRAL or UNKNOWN: up and like are positive, down and dislike negative; a score of 1-2 negative, 3 neutral, 4-5 positive unless configured otherwise.
-	Sentiment string `avro:"sentiment" json:"sentiment"`
+	Sentiment string `avro:"sentiment" json:"sentiment" stored:"1"`
 	// The verdict as upstream says it: up, Up, down, Down, like, dislike; the score as text where a customer gave it.
-	Response *string `avro:"response" json:"response,omitempty"`
+	Response *string `avro:"response" json:"response,omitempty" stored:"2"`
 	// Reasons that were chosen.
-	ReasonCodes []string `avro:"reason_codes" json:"reason_codes,omitempty"`
+	ReasonCodes []string `avro:"reason_codes" json:"reason_codes,omitempty" stored:"3"`
 	// Free text.
-	Comment *string `avro:"comment" json:"comment,omitempty"`
+	Comment *string `avro:"comment" json:"comment,omitempty" stored:"4"`
 	// AGENT or CUSTOMER.
-	GivenBy string `avro:"given_by" json:"given_by"`
+	GivenBy string `avro:"given_by" json:"given_by" stored:"5"`
 	// Type as upstream names it: summary, agentic or widget. Null where it has none.
-	FeedbackType *string `avro:"feedback_type" json:"feedback_type,omitempty"`
+	FeedbackType *string `avro:"feedback_type" json:"feedback_type,omitempty" stored:"6"`
 	// What it is about: DialogTask, FAQ, Answer, File, WebPage, GeneralDataSource or a new type as it is named; Agentic, Summary, Widget, Message; Conversation for a customer's score.
-	TargetType string `avro:"target_type" json:"target_type"`
+	TargetType string `avro:"target_type" json:"target_type" stored:"7"`
 	// The event it is about: a suggestion-used, summary, agentic-request, message or conversation. Null for the widget.
-	TargetEntityID *string `avro:"target_entity_id" json:"target_entity_id,omitempty"`
+	TargetEntityID *string `avro:"target_entity_id" json:"target_entity_id,omitempty" stored:"8"`
 	// Name of the target for people to read: dialog task, FAQ title, page, file or resource.
-	TargetName *string `avro:"target_name" json:"target_name,omitempty"`
+	TargetName *string `avro:"target_name" json:"target_name,omitempty" stored:"9"`
 	// Key of the rated suggestion within its segment, prefixed dg-.
-	PositionID *string `avro:"position_id" json:"position_id,omitempty"`
+	PositionID *string `avro:"position_id" json:"position_id,omitempty" stored:"10"`
 	// The rated summary, prefixed smr-.
-	SummaryID *string `avro:"summary_id" json:"summary_id,omitempty"`
+	SummaryID *string `avro:"summary_id" json:"summary_id,omitempty" stored:"11"`
 	// The rated agentic request, prefixed aa- or ua-.
-	RequestID *string `avro:"request_id" json:"request_id,omitempty"`
+	RequestID *string `avro:"request_id" json:"request_id,omitempty" stored:"12"`
 	// The rated message or entry of the search history.
-	MessageID *string `avro:"message_id" json:"message_id,omitempty"`
+	MessageID *string `avro:"message_id" json:"message_id,omitempty" stored:"13"`
 	// The customer's score, 1 to 5.
-	CSATScore *int64 `avro:"csat_score" json:"csat_score,omitempty"`
+	CSATScore *int64 `avro:"csat_score" json:"csat_score,omitempty" stored:"14"`
 	// The customer's words in the survey.
-	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty"`
+	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"15"`
 }
 
 // EventType implements Event.

@@ -6,54 +6,54 @@ import "time"
 
 // Message: A message of the transcript. Entries of the agentic copilot are agentic-request.
 type Message struct {
-	Header
+	Header `stored:"0"`
 
 	// The message, prefixed ms-.
-	MessageID *string `avro:"message_id" json:"message_id,omitempty"`
+	MessageID *string `avro:"message_id" json:"message_id,omitempty" stored:"1"`
 	// Type, where upstream gives one.
-	MessageType *string `avro:"message_type" json:"message_type,omitempty"`
+	MessageType *string `avro:"message_type" json:"message_type,omitempty" stored:"2"`
 	// Time of the message.
-	MessageTime *time.Time `avro:"message_time" json:"message_time,omitempty"`
+	MessageTime *time.Time `avro:"message_time" json:"message_time,omitempty" stored:"3"`
 	// When it was created.
-	CreatedOn *time.Time `avro:"created_on" json:"created_on,omitempty"`
+	CreatedOn *time.Time `avro:"created_on" json:"created_on,omitempty" stored:"4"`
 	// When it was last modified.
-	LmodifiedOn *time.Time `avro:"lmodified_on" json:"lmodified_on,omitempty"`
+	LmodifiedOn *time.Time `avro:"lmodified_on" json:"lmodified_on,omitempty" stored:"5"`
 	// When it was last modified, to the second, as the platform notes it for itself.
-	InternalLmodifiedOn *time.Time `avro:"internal_lmodified_on" json:"internal_lmodified_on,omitempty"`
+	InternalLmodifiedOn *time.Time `avro:"internal_lmodified_on" json:"internal_lmodified_on,omitempty" stored:"6"`
 	// USER, AGENT, or another as it is named.
-	AuthorType *string `avro:"author_type" json:"author_type,omitempty"`
+	AuthorType *string `avro:"author_type" json:"author_type,omitempty" stored:"7"`
 	// The author.
-	AuthorID *string `avro:"author_id" json:"author_id,omitempty"`
+	AuthorID *string `avro:"author_id" json:"author_id,omitempty" stored:"8"`
 	// Language code, for example en.
-	Lang *string `avro:"lang" json:"lang,omitempty"`
+	Lang *string `avro:"lang" json:"lang,omitempty" stored:"9"`
 	// Channel of the message itself, for example agentassist.
-	Chnl *string `avro:"chnl" json:"chnl,omitempty"`
+	Chnl *string `avro:"chnl" json:"chnl,omitempty" stored:"10"`
 	// Flag ire as upstream gives it; its meaning is not documented.
-	Ire *bool `avro:"ire" json:"ire,omitempty"`
+	Ire *bool `avro:"ire" json:"ire,omitempty" stored:"11"`
 	// The parts of the message, in the order given.
-	Components []MessageComponent `avro:"components" json:"components,omitempty"`
+	Components []MessageComponent `avro:"components" json:"components,omitempty" stored:"12"`
 	// Organisation, prefixed o-.
-	OrgID *string `avro:"org_id" json:"org_id,omitempty"`
+	OrgID *string `avro:"org_id" json:"org_id,omitempty" stored:"13"`
 	// Experience of the conversation, for example chat or voice.
-	Experience *string `avro:"experience" json:"experience,omitempty"`
+	Experience *string `avro:"experience" json:"experience,omitempty" stored:"14"`
 	// The conversation is external.
-	IsExtAd *bool `avro:"is_ext_ad" json:"is_ext_ad,omitempty"`
+	IsExtAd *bool `avro:"is_ext_ad" json:"is_ext_ad,omitempty" stored:"15"`
 	// User in the messaging backend.
-	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty"`
+	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty" stored:"16"`
 }
 
 // MessageComponent: A part of a message.
 type MessageComponent struct {
 	// The component, prefixed cp-.
-	ComponentID *string `avro:"component_id" json:"component_id,omitempty"`
+	ComponentID *string `avro:"component_id" json:"component_id,omitempty" stored:"0"`
 	// Type, for example text.
-	ComponentType *string `avro:"component_type" json:"component_type,omitempty"`
+	ComponentType *string `avro:"component_type" json:"component_type,omitempty" stored:"1"`
 	// Text of the component.
-	Text *string `avro:"text" json:"text,omitempty"`
+	Text *string `avro:"text" json:"text,omitempty" stored:"2"`
 	// The data as JSON with sorted keys, where it is more than text.
-	DataJSON *string `avro:"data_json" json:"data_json,omitempty"`
+	DataJSON *string `avro:"data_json" json:"data_json,omitempty" stored:"3"`
 	// The thumbnails as JSON. Null for none.
-	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty"`
+	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty" stored:"4"`
 }
 
 // EventType implements Event.

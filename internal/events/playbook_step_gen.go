@@ -7,68 +7,68 @@ import "time"
 
 // PlaybookStep: A step of a playbook, a stage without recorded steps, or the run as a whole.
 type PlaybookStep struct {
-	Header
+	Header `stored:"0"`
 
 	// STEP, STAGE (a stage without recorded steps) or PLAYBOOK (one per run).
-	Scope string `avro:"scope" json:"scope"`
+	Scope string `avro:"scope" json:"scope" stored:"1"`
 	// The run. One run can span segments.
-	RunID *string `avro:"run_id" json:"run_id,omitempty"`
+	RunID *string `avro:"run_id" json:"run_id,omitempty" stored:"2"`
 	// The playbook, prefixed acl-.
-	PlaybookID *string `avro:"playbook_id" json:"playbook_id,omitempty"`
+	PlaybookID *string `avro:"playbook_id" json:"playbook_id,omitempty" stored:"3"`
 	// primary or dynamic.
-	PlaybookType *string `avro:"playbook_type" json:"playbook_type,omitempty"`
+	PlaybookType *string `avro:"playbook_type" json:"playbook_type,omitempty" stored:"4"`
 	// What opened it, for example auto.
-	TriggerType *string `avro:"trigger_type" json:"trigger_type,omitempty"`
+	TriggerType *string `avro:"trigger_type" json:"trigger_type,omitempty" stored:"5"`
 	// Language code, for example en.
-	Language *string `avro:"language" json:"language,omitempty"`
+	Language *string `avro:"language" json:"language,omitempty" stored:"6"`
 	// Order of the steps: sequential or random.
-	Order *string `avro:"order" json:"order,omitempty"`
+	Order *string `avro:"order" json:"order,omitempty" stored:"7"`
 	// When the run was opened.
-	OpenedAt *time.Time `avro:"opened_at" json:"opened_at,omitempty"`
+	OpenedAt *time.Time `avro:"opened_at" json:"opened_at,omitempty" stored:"8"`
 	// When the run was closed. Only for scope PLAYBOOK; null while it is open.
-	ClosedAt *time.Time `avro:"closed_at" json:"closed_at,omitempty"`
+	ClosedAt *time.Time `avro:"closed_at" json:"closed_at,omitempty" stored:"9"`
 	// Number of steps followed. Only for scope PLAYBOOK.
-	AdheredSteps *int64 `avro:"adhered_steps" json:"adhered_steps,omitempty"`
+	AdheredSteps *int64 `avro:"adhered_steps" json:"adhered_steps,omitempty" stored:"10"`
 	// Share of steps followed, in percent. Only for scope PLAYBOOK.
-	AdherenceRate *float64 `avro:"adherence_rate" json:"adherence_rate,omitempty"`
+	AdherenceRate *float64 `avro:"adherence_rate" json:"adherence_rate,omitempty" stored:"11"`
 	// Number of steps by stage. Only for scope PLAYBOOK.
-	TotalStages map[string]int64 `avro:"total_stages" json:"total_stages,omitempty"`
+	TotalStages map[string]int64 `avro:"total_stages" json:"total_stages,omitempty" stored:"12"`
 	// totalStages as JSON with sorted keys, where it is more than stage to number. Only for scope PLAYBOOK.
-	TotalStagesJSON *string `avro:"total_stages_json" json:"total_stages_json,omitempty"`
+	TotalStagesJSON *string `avro:"total_stages_json" json:"total_stages_json,omitempty" stored:"13"`
 	// The stage, prefixed acs-.
-	StageID *string `avro:"stage_id" json:"stage_id,omitempty"`
+	StageID *string `avro:"stage_id" json:"stage_id,omitempty" stored:"14"`
 	// Name of the stage, for example Open or Close.
-	StageName *string `avro:"stage_name" json:"stage_name,omitempty"`
+	StageName *string `avro:"stage_name" json:"stage_name,omitempty" stored:"15"`
 	// Place of the stage in the run, 1 first.
-	StageOrdinal *int64 `avro:"stage_ordinal" json:"stage_ordinal,omitempty"`
+	StageOrdinal *int64 `avro:"stage_ordinal" json:"stage_ordinal,omitempty" stored:"16"`
 	// State of the stage as upstream says. Only for scope STAGE.
-	StageStatus *string `avro:"stage_status" json:"stage_status,omitempty"`
+	StageStatus *string `avro:"stage_status" json:"stage_status,omitempty" stored:"17"`
 	// The stage is complete. Only for scope STAGE.
-	StageCompleted *bool `avro:"stage_completed" json:"stage_completed,omitempty"`
+	StageCompleted *bool `avro:"stage_completed" json:"stage_completed,omitempty" stored:"18"`
 	// When the stage was opened. Only for scope STAGE.
-	StageOpenedAt *time.Time `avro:"stage_opened_at" json:"stage_opened_at,omitempty"`
+	StageOpenedAt *time.Time `avro:"stage_opened_at" json:"stage_opened_at,omitempty" stored:"19"`
 	// When the stage was closed. Only for scope STAGE.
-	StageClosedAt *time.Time `avro:"stage_closed_at" json:"stage_closed_at,omitempty"`
+	StageClosedAt *time.Time `avro:"stage_closed_at" json:"stage_closed_at,omitempty" stored:"20"`
 	// The stage as JSON with sorted keys: its shape is not documented. Only for scope STAGE.
-	StageJSON *string `avro:"stage_json" json:"stage_json,omitempty"`
+	StageJSON *string `avro:"stage_json" json:"stage_json,omitempty" stored:"21"`
 	// The step, prefixed acst-. Only for scope STEP.
-	StepID *string `avro:"step_id" json:"step_id,omitempty"`
+	StepID *string `avro:"step_id" json:"step_id,omitempty" stored:"22"`
 	// Name of the step.
-	StepName *string `avro:"step_name" json:"step_name,omitempty"`
+	StepName *string `avro:"step_name" json:"step_name,omitempty" stored:"23"`
 	// Description of the step.
-	StepDescription *string `avro:"step_description" json:"step_description,omitempty"`
+	StepDescription *string `avro:"step_description" json:"step_description,omitempty" stored:"24"`
 	// Place of the step in its stage, 1 first.
-	StepOrdinal *int64 `avro:"step_ordinal" json:"step_ordinal,omitempty"`
+	StepOrdinal *int64 `avro:"step_ordinal" json:"step_ordinal,omitempty" stored:"25"`
 	// State of the step as upstream says.
-	StepStatus *string `avro:"step_status" json:"step_status,omitempty"`
+	StepStatus *string `avro:"step_status" json:"step_status,omitempty" stored:"26"`
 	// The step was followed.
-	IsAdhered *bool `avro:"is_adhered" json:"is_adhered,omitempty"`
+	IsAdhered *bool `avro:"is_adhered" json:"is_adhered,omitempty" stored:"27"`
 	// When the step was followed. Null until then.
-	AdheredAt *time.Time `avro:"adhered_at" json:"adhered_at,omitempty"`
+	AdheredAt *time.Time `avro:"adhered_at" json:"adhered_at,omitempty" stored:"28"`
 	// What found that it was followed: manual, coachingEngine, or another as it is named.
-	AdheredBy *string `avro:"adhered_by" json:"adhered_by,omitempty"`
+	AdheredBy *string `avro:"adhered_by" json:"adhered_by,omitempty" stored:"29"`
 	// The step as JSON with sorted keys: its shape is not documented.
-	StepJSON *string `avro:"step_json" json:"step_json,omitempty"`
+	StepJSON *string `avro:"step_json" json:"step_json,omitempty" stored:"30"`
 }
 
 // EventType implements Event.

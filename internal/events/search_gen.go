@@ -7,50 +7,50 @@ import "time"
 
 // Search: An agent searched: through the search bar, or through an agentic search. What was displayed is an event of its own, suggestion-shown.
 type Search struct {
-	Header
+	Header `stored:"0"`
 
 	// How: SEARCH_BAR or AGENTIC.
-	Via string `avro:"via" json:"via"`
+	Via string `avro:"via" json:"via" stored:"1"`
 	// Action type as upstream names it, for example SearchBarEntry; for agentic searches AGENTIC.
-	ActionType *string `avro:"action_type" json:"action_type,omitempty"`
+	ActionType *string `avro:"action_type" json:"action_type,omitempty" stored:"2"`
 	// What was searched for, after any suggestion or correction was taken.
-	SearchPhrase *string `avro:"search_phrase" json:"search_phrase,omitempty"`
+	SearchPhrase *string `avro:"search_phrase" json:"search_phrase,omitempty" stored:"3"`
 	// What the agent typed.
-	PhraseInput *string `avro:"phrase_input" json:"phrase_input,omitempty"`
+	PhraseInput *string `avro:"phrase_input" json:"phrase_input,omitempty" stored:"4"`
 	// When typing started.
-	TypingStartTime *time.Time `avro:"typing_start_time" json:"typing_start_time,omitempty"`
+	TypingStartTime *time.Time `avro:"typing_start_time" json:"typing_start_time,omitempty" stored:"5"`
 	// When the search began to run.
-	ExecutionStartTime *time.Time `avro:"execution_start_time" json:"execution_start_time,omitempty"`
+	ExecutionStartTime *time.Time `avro:"execution_start_time" json:"execution_start_time,omitempty" stored:"6"`
 	// When the results were displayed.
-	DisplayTime *time.Time `avro:"display_time" json:"display_time,omitempty"`
+	DisplayTime *time.Time `avro:"display_time" json:"display_time,omitempty" stored:"7"`
 	// Phrases suggested while typing, in the order shown.
-	SuggestionsShown []string `avro:"suggestions_shown" json:"suggestions_shown,omitempty"`
+	SuggestionsShown []string `avro:"suggestions_shown" json:"suggestions_shown,omitempty" stored:"8"`
 	// Number of suggested phrases taken.
-	SuggestionUsed *int64 `avro:"suggestion_used" json:"suggestion_used,omitempty"`
+	SuggestionUsed *int64 `avro:"suggestion_used" json:"suggestion_used,omitempty" stored:"9"`
 	// Number of word corrections offered.
-	CorrectionsPresented *int64 `avro:"corrections_presented" json:"corrections_presented,omitempty"`
+	CorrectionsPresented *int64 `avro:"corrections_presented" json:"corrections_presented,omitempty" stored:"10"`
 	// Number of word corrections accepted.
-	CorrectionsAccepted *int64 `avro:"corrections_accepted" json:"corrections_accepted,omitempty"`
+	CorrectionsAccepted *int64 `avro:"corrections_accepted" json:"corrections_accepted,omitempty" stored:"11"`
 	// Number of dialog tasks displayed.
-	CountDialogTasks *int64 `avro:"count_dialog_tasks" json:"count_dialog_tasks,omitempty"`
+	CountDialogTasks *int64 `avro:"count_dialog_tasks" json:"count_dialog_tasks,omitempty" stored:"12"`
 	// Number of FAQs displayed.
-	CountFAQs *int64 `avro:"count_faqs" json:"count_faqs,omitempty"`
+	CountFAQs *int64 `avro:"count_faqs" json:"count_faqs,omitempty" stored:"13"`
 	// Number of generated answers displayed.
-	CountAnswers *int64 `avro:"count_answers" json:"count_answers,omitempty"`
+	CountAnswers *int64 `avro:"count_answers" json:"count_answers,omitempty" stored:"14"`
 	// Number of files displayed.
-	CountFiles *int64 `avro:"count_files" json:"count_files,omitempty"`
+	CountFiles *int64 `avro:"count_files" json:"count_files,omitempty" stored:"15"`
 	// Number of web pages displayed.
-	CountWebPages *int64 `avro:"count_web_pages" json:"count_web_pages,omitempty"`
+	CountWebPages *int64 `avro:"count_web_pages" json:"count_web_pages,omitempty" stored:"16"`
 	// Number of suggestions from non-native data sources displayed.
-	CountFromNonNativeDataSource *int64 `avro:"count_from_non_native_data_source" json:"count_from_non_native_data_source,omitempty"`
+	CountFromNonNativeDataSource *int64 `avro:"count_from_non_native_data_source" json:"count_from_non_native_data_source,omitempty" stored:"17"`
 	// Agentic request behind the search, prefixed ua-. Null for the search bar.
-	RequestID *string `avro:"request_id" json:"request_id,omitempty"`
+	RequestID *string `avro:"request_id" json:"request_id,omitempty" stored:"18"`
 	// Identifier of the entry in the search history.
-	SearchID *string `avro:"search_id" json:"search_id,omitempty"`
+	SearchID *string `avro:"search_id" json:"search_id,omitempty" stored:"19"`
 	// Language code, for example en.
-	Language *string `avro:"language" json:"language,omitempty"`
+	Language *string `avro:"language" json:"language,omitempty" stored:"20"`
 	// Experience, for example chat or voice.
-	Experience *string `avro:"experience" json:"experience,omitempty"`
+	Experience *string `avro:"experience" json:"experience,omitempty" stored:"21"`
 }
 
 // EventType implements Event.

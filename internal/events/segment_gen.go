@@ -6,58 +6,58 @@ import "time"
 
 // Segment: One agent's part of a conversation.
 type Segment struct {
-	Header
+	Header `stored:"0"`
 
 	// When the segment began.
-	SegmentStartTime *time.Time `avro:"segment_start_time" json:"segment_start_time,omitempty"`
+	SegmentStartTime *time.Time `avro:"segment_start_time" json:"segment_start_time,omitempty" stored:"1"`
 	// When the segment ended. Null while it is open.
-	SegmentEndTime *time.Time `avro:"segment_end_time" json:"segment_end_time,omitempty"`
+	SegmentEndTime *time.Time `avro:"segment_end_time" json:"segment_end_time,omitempty" stored:"2"`
 	// First name of the agent.
-	AgentFirstName *string `avro:"agent_first_name" json:"agent_first_name,omitempty"`
+	AgentFirstName *string `avro:"agent_first_name" json:"agent_first_name,omitempty" stored:"3"`
 	// Last name of the agent.
-	AgentLastName *string `avro:"agent_last_name" json:"agent_last_name,omitempty"`
+	AgentLastName *string `avro:"agent_last_name" json:"agent_last_name,omitempty" stored:"4"`
 	// The welcome message was read.
-	IsWelcomeMsgRead *bool `avro:"is_welcome_msg_read" json:"is_welcome_msg_read,omitempty"`
+	IsWelcomeMsgRead *bool `avro:"is_welcome_msg_read" json:"is_welcome_msg_read,omitempty" stored:"5"`
 	// Clicks on scroll up.
-	CountScrollUp *int64 `avro:"count_scroll_up" json:"count_scroll_up,omitempty"`
+	CountScrollUp *int64 `avro:"count_scroll_up" json:"count_scroll_up,omitempty" stored:"6"`
 	// Clicks on scroll down.
-	CountScrollDn *int64 `avro:"count_scroll_dn" json:"count_scroll_dn,omitempty"`
+	CountScrollDn *int64 `avro:"count_scroll_dn" json:"count_scroll_dn,omitempty" stored:"7"`
 	// Links that the agent clicked.
-	LinksClicked []SegmentLink `avro:"links_clicked" json:"links_clicked,omitempty"`
+	LinksClicked []SegmentLink `avro:"links_clicked" json:"links_clicked,omitempty" stored:"8"`
 	// Tags set during the segment.
-	Tags []SegmentTag `avro:"tags" json:"tags,omitempty"`
+	Tags []SegmentTag `avro:"tags" json:"tags,omitempty" stored:"9"`
 	// Phrases suggested to the agent, over the searches of the segment as this version saw them.
-	PhrasesSuggested *int64 `avro:"phrases_suggested" json:"phrases_suggested,omitempty"`
+	PhrasesSuggested *int64 `avro:"phrases_suggested" json:"phrases_suggested,omitempty" stored:"10"`
 	// Suggested phrases taken, over the searches of the segment as this version saw them.
-	PhrasesAccepted *int64 `avro:"phrases_accepted" json:"phrases_accepted,omitempty"`
+	PhrasesAccepted *int64 `avro:"phrases_accepted" json:"phrases_accepted,omitempty" stored:"11"`
 	// Phrases typed, over the searches of the segment as this version saw them.
-	PhrasesEntered *int64 `avro:"phrases_entered" json:"phrases_entered,omitempty"`
+	PhrasesEntered *int64 `avro:"phrases_entered" json:"phrases_entered,omitempty" stored:"12"`
 	// Word corrections offered, over the searches of the segment as this version saw them.
-	CorrectionsPresented *int64 `avro:"corrections_presented" json:"corrections_presented,omitempty"`
+	CorrectionsPresented *int64 `avro:"corrections_presented" json:"corrections_presented,omitempty" stored:"13"`
 	// Word corrections accepted, over the searches of the segment as this version saw them.
-	CorrectionsAccepted *int64 `avro:"corrections_accepted" json:"corrections_accepted,omitempty"`
+	CorrectionsAccepted *int64 `avro:"corrections_accepted" json:"corrections_accepted,omitempty" stored:"14"`
 }
 
 // SegmentLink: A link that was clicked.
 type SegmentLink struct {
 	// The link.
-	URL *string `avro:"url" json:"url,omitempty"`
+	URL *string `avro:"url" json:"url,omitempty" stored:"0"`
 	// When it was clicked.
-	Timestamp *time.Time `avro:"timestamp" json:"timestamp,omitempty"`
+	Timestamp *time.Time `avro:"timestamp" json:"timestamp,omitempty" stored:"1"`
 }
 
 // SegmentTag: A tag that a dialog set.
 type SegmentTag struct {
 	// user, message or session.
-	Type *string `avro:"type" json:"type,omitempty"`
+	Type *string `avro:"type" json:"type,omitempty" stored:"0"`
 	// Key of the tag.
-	Name *string `avro:"name" json:"name,omitempty"`
+	Name *string `avro:"name" json:"name,omitempty" stored:"1"`
 	// Value of the tag.
-	Value *string `avro:"value" json:"value,omitempty"`
+	Value *string `avro:"value" json:"value,omitempty" stored:"2"`
 	// The message that set it, prefixed ms-.
-	MessageID *string `avro:"message_id" json:"message_id,omitempty"`
+	MessageID *string `avro:"message_id" json:"message_id,omitempty" stored:"3"`
 	// When it was set.
-	CreatedAt *time.Time `avro:"created_at" json:"created_at,omitempty"`
+	CreatedAt *time.Time `avro:"created_at" json:"created_at,omitempty" stored:"4"`
 }
 
 // EventType implements Event.

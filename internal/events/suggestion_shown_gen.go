@@ -7,66 +7,66 @@ import "time"
 
 // SuggestionShown: A list of suggestions was displayed to the agent: the denominator of every adoption figure.
 type SuggestionShown struct {
-	Header
+	Header `stored:"0"`
 
 	// PROACTIVE (offered on the customer's utterance or on a text shown before) or SEARCH (the result of a search).
-	Kind string `avro:"kind" json:"kind"`
+	Kind string `avro:"kind" json:"kind" stored:"1"`
 	// What the customer said that led to the suggestions; may be the JSON text of a template. Null for SEARCH.
-	Utterance *string `avro:"utterance" json:"utterance,omitempty"`
+	Utterance *string `avro:"utterance" json:"utterance,omitempty" stored:"2"`
 	// The search event whose result it is. Null for PROACTIVE.
-	SearchEntityID *string `avro:"search_entity_id" json:"search_entity_id,omitempty"`
+	SearchEntityID *string `avro:"search_entity_id" json:"search_entity_id,omitempty" stored:"3"`
 	// When the list was displayed.
-	DisplayTime *time.Time `avro:"display_time" json:"display_time,omitempty"`
+	DisplayTime *time.Time `avro:"display_time" json:"display_time,omitempty" stored:"4"`
 	// Number of dialog tasks displayed.
-	CountDialogTasks *int64 `avro:"count_dialog_tasks" json:"count_dialog_tasks,omitempty"`
+	CountDialogTasks *int64 `avro:"count_dialog_tasks" json:"count_dialog_tasks,omitempty" stored:"5"`
 	// Number of FAQs displayed.
-	CountFAQs *int64 `avro:"count_faqs" json:"count_faqs,omitempty"`
+	CountFAQs *int64 `avro:"count_faqs" json:"count_faqs,omitempty" stored:"6"`
 	// Number of generated answers displayed.
-	CountAnswers *int64 `avro:"count_answers" json:"count_answers,omitempty"`
+	CountAnswers *int64 `avro:"count_answers" json:"count_answers,omitempty" stored:"7"`
 	// Number of files displayed.
-	CountFiles *int64 `avro:"count_files" json:"count_files,omitempty"`
+	CountFiles *int64 `avro:"count_files" json:"count_files,omitempty" stored:"8"`
 	// Number of web pages displayed.
-	CountWebPages *int64 `avro:"count_web_pages" json:"count_web_pages,omitempty"`
+	CountWebPages *int64 `avro:"count_web_pages" json:"count_web_pages,omitempty" stored:"9"`
 	// Number of suggestions from non-native data sources displayed.
-	CountFromNonNativeDataSource *int64 `avro:"count_from_non_native_data_source" json:"count_from_non_native_data_source,omitempty"`
+	CountFromNonNativeDataSource *int64 `avro:"count_from_non_native_data_source" json:"count_from_non_native_data_source,omitempty" stored:"10"`
 	// What was displayed: dialogs, faqs, answers, web, file, then other lists, each in the order given.
-	Suggestions []ShownSuggestion `avro:"suggestions" json:"suggestions,omitempty"`
+	Suggestions []ShownSuggestion `avro:"suggestions" json:"suggestions,omitempty" stored:"11"`
 }
 
 // ShownSuggestion: One suggestion of a displayed list.
 type ShownSuggestion struct {
 	// The list upstream put it in: dialogs, faqs, answers, web, file, or any new one as it is named.
-	List string `avro:"list" json:"list"`
+	List string `avro:"list" json:"list" stored:"0"`
 	// Key of the suggestion within its segment, prefixed dg-. Uses and feedback refer to it.
-	PositionID *string `avro:"position_id" json:"position_id,omitempty"`
+	PositionID *string `avro:"position_id" json:"position_id,omitempty" stored:"1"`
 	// Name of the dialog task.
-	Name *string `avro:"name" json:"name,omitempty"`
+	Name *string `avro:"name" json:"name,omitempty" stored:"2"`
 	// Content of the answer, FAQ, page or file.
-	Content *string `avro:"content" json:"content,omitempty"`
+	Content *string `avro:"content" json:"content,omitempty" stored:"3"`
 	// The answer carries internal information.
-	InternalFlag *bool `avro:"internal_flag" json:"internal_flag,omitempty"`
+	InternalFlag *bool `avro:"internal_flag" json:"internal_flag,omitempty" stored:"4"`
 	// Sources, in the order given.
-	Sources []ShownSource `avro:"sources" json:"sources,omitempty"`
+	Sources []ShownSource `avro:"sources" json:"sources,omitempty" stored:"5"`
 	// Search application that answered.
-	AppID *string `avro:"app_id" json:"app_id,omitempty"`
+	AppID *string `avro:"app_id" json:"app_id,omitempty" stored:"6"`
 	// Name of the search application.
-	AppName *string `avro:"app_name" json:"app_name,omitempty"`
+	AppName *string `avro:"app_name" json:"app_name,omitempty" stored:"7"`
 	// Feature flag of the search application, for example external.
-	AppFeatureFlag *string `avro:"app_feature_flag" json:"app_feature_flag,omitempty"`
+	AppFeatureFlag *string `avro:"app_feature_flag" json:"app_feature_flag,omitempty" stored:"8"`
 	// Product of the search application, for example searchai.
-	AppProduct *string `avro:"app_product" json:"app_product,omitempty"`
+	AppProduct *string `avro:"app_product" json:"app_product,omitempty" stored:"9"`
 	// Lines displayed before Show more.
-	AppDisplayLines *int64 `avro:"app_display_lines" json:"app_display_lines,omitempty"`
+	AppDisplayLines *int64 `avro:"app_display_lines" json:"app_display_lines,omitempty" stored:"10"`
 }
 
 // ShownSource: A source from which a suggestion was made.
 type ShownSource struct {
 	// Title of the linked page, document or question.
-	Title *string `avro:"title" json:"title,omitempty"`
+	Title *string `avro:"title" json:"title,omitempty" stored:"0"`
 	// The link.
-	URL *string `avro:"url" json:"url,omitempty"`
+	URL *string `avro:"url" json:"url,omitempty" stored:"1"`
 	// Kind of source, for example searchassist.
-	SourceType *string `avro:"source_type" json:"source_type,omitempty"`
+	SourceType *string `avro:"source_type" json:"source_type,omitempty" stored:"2"`
 }
 
 // EventType implements Event.

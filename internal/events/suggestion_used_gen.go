@@ -7,76 +7,76 @@ import "time"
 
 // SuggestionUsed: The agent used a suggestion: sent, copied, ran, opened or rated it; or used an answer of the agentic copilot.
 type SuggestionUsed struct {
-	Header
+	Header `stored:"0"`
 
 	// DialogTask, FAQ, Answer, File, WebPage, GeneralDataSource, Agentic, or any new type as it is named.
-	TargetType string `avro:"target_type" json:"target_type"`
+	TargetType string `avro:"target_type" json:"target_type" stored:"1"`
 	// Where it was offered: PROACTIVE, SEARCH, LIBRARY or AGENTIC.
-	Via string `avro:"via" json:"via"`
+	Via string `avro:"via" json:"via" stored:"2"`
 	// Action type as upstream names it, for example SearchBarEntry or LibrarySelection. Null for proactive and agentic.
-	ActionType *string `avro:"action_type" json:"action_type,omitempty"`
+	ActionType *string `avro:"action_type" json:"action_type,omitempty" stored:"3"`
 	// The list shown, search, agentic request or (for LIBRARY) segment that it belongs to.
-	ParentEntityID *string `avro:"parent_entity_id" json:"parent_entity_id,omitempty"`
+	ParentEntityID *string `avro:"parent_entity_id" json:"parent_entity_id,omitempty" stored:"4"`
 	// Key of the suggestion within its segment, prefixed dg-.
-	PositionID *string `avro:"position_id" json:"position_id,omitempty"`
+	PositionID *string `avro:"position_id" json:"position_id,omitempty" stored:"5"`
 	// How it was used, as upstream says: Sent, Copied, send, copy; for dialog tasks the outcome: Completed, PrematurelyTerminated, TimedOut, Error. Blank when only opened or rated.
-	Status *string `avro:"status" json:"status,omitempty"`
+	Status *string `avro:"status" json:"status,omitempty" stored:"6"`
 	// When it was sent or copied. Null until then.
-	UsedTime *time.Time `avro:"used_time" json:"used_time,omitempty"`
+	UsedTime *time.Time `avro:"used_time" json:"used_time,omitempty" stored:"7"`
 	// Show more was clicked.
-	ShowMoreClicked *bool `avro:"show_more_clicked" json:"show_more_clicked,omitempty"`
+	ShowMoreClicked *bool `avro:"show_more_clicked" json:"show_more_clicked,omitempty" stored:"8"`
 	// Show more of the internal information was clicked.
-	InternalInfoMoreClicked *bool `avro:"internal_info_more_clicked" json:"internal_info_more_clicked,omitempty"`
+	InternalInfoMoreClicked *bool `avro:"internal_info_more_clicked" json:"internal_info_more_clicked,omitempty" stored:"9"`
 	// Links of the answer that were clicked.
-	AnswerLinkClicked []string `avro:"answer_link_clicked" json:"answer_link_clicked,omitempty"`
+	AnswerLinkClicked []string `avro:"answer_link_clicked" json:"answer_link_clicked,omitempty" stored:"10"`
 	// Links of a dialog task that were clicked.
-	LinksClicked []UsedLink `avro:"links_clicked" json:"links_clicked,omitempty"`
+	LinksClicked []UsedLink `avro:"links_clicked" json:"links_clicked,omitempty" stored:"11"`
 	// Name of the dialog task.
-	DialogName *string `avro:"dialog_name" json:"dialog_name,omitempty"`
+	DialogName *string `avro:"dialog_name" json:"dialog_name,omitempty" stored:"12"`
 	// How the dialog task was run, as upstream says: assist, RunAssist, RunWithAgentInput.
-	RunType *string `avro:"run_type" json:"run_type,omitempty"`
+	RunType *string `avro:"run_type" json:"run_type,omitempty" stored:"13"`
 	// When the dialog task began to run.
-	DialogStartTime *time.Time `avro:"dialog_start_time" json:"dialog_start_time,omitempty"`
+	DialogStartTime *time.Time `avro:"dialog_start_time" json:"dialog_start_time,omitempty" stored:"14"`
 	// When the dialog task ended. Null while it runs.
-	DialogEndTime *time.Time `avro:"dialog_end_time" json:"dialog_end_time,omitempty"`
+	DialogEndTime *time.Time `avro:"dialog_end_time" json:"dialog_end_time,omitempty" stored:"15"`
 	// Number of Ask customer prompts of the dialog task.
-	AskSuggestions *int64 `avro:"ask_suggestions" json:"ask_suggestions,omitempty"`
+	AskSuggestions *int64 `avro:"ask_suggestions" json:"ask_suggestions,omitempty" stored:"16"`
 	// Number of Tell customer prompts of the dialog task.
-	TellSuggestions *int64 `avro:"tell_suggestions" json:"tell_suggestions,omitempty"`
+	TellSuggestions *int64 `avro:"tell_suggestions" json:"tell_suggestions,omitempty" stored:"17"`
 	// Number of Ask customer prompts sent or copied.
-	AskUsed *int64 `avro:"ask_used" json:"ask_used,omitempty"`
+	AskUsed *int64 `avro:"ask_used" json:"ask_used,omitempty" stored:"18"`
 	// Number of Tell customer prompts sent or copied.
-	TellUsed *int64 `avro:"tell_used" json:"tell_used,omitempty"`
+	TellUsed *int64 `avro:"tell_used" json:"tell_used,omitempty" stored:"19"`
 	// Title of the FAQ.
-	Title *string `avro:"title" json:"title,omitempty"`
+	Title *string `avro:"title" json:"title,omitempty" stored:"20"`
 	// Address of the web page.
-	URL *string `avro:"url" json:"url,omitempty"`
+	URL *string `avro:"url" json:"url,omitempty" stored:"21"`
 	// Path of the file.
-	Path *string `avro:"path" json:"path,omitempty"`
+	Path *string `avro:"path" json:"path,omitempty" stored:"22"`
 	// Name of the non-native data source, for example MSSharepoint.
-	Connector *string `avro:"connector" json:"connector,omitempty"`
+	Connector *string `avro:"connector" json:"connector,omitempty" stored:"23"`
 	// Resource in the non-native data source.
-	URI *string `avro:"uri" json:"uri,omitempty"`
+	URI *string `avro:"uri" json:"uri,omitempty" stored:"24"`
 	// Agentic request whose answer was used, prefixed aa- or ua-. Null for other targets.
-	RequestID *string `avro:"request_id" json:"request_id,omitempty"`
+	RequestID *string `avro:"request_id" json:"request_id,omitempty" stored:"25"`
 	// How the agentic answer was used, as upstream says, for example send.
-	UsedType *string `avro:"used_type" json:"used_type,omitempty"`
+	UsedType *string `avro:"used_type" json:"used_type,omitempty" stored:"26"`
 	// The agentic answer was sent to the customer.
-	IsSent *bool `avro:"is_sent" json:"is_sent,omitempty"`
+	IsSent *bool `avro:"is_sent" json:"is_sent,omitempty" stored:"27"`
 	// The agentic answer was copied.
-	IsCopied *bool `avro:"is_copied" json:"is_copied,omitempty"`
+	IsCopied *bool `avro:"is_copied" json:"is_copied,omitempty" stored:"28"`
 	// The agentic answer was overridden.
-	IsOverride *bool `avro:"is_override" json:"is_override,omitempty"`
+	IsOverride *bool `avro:"is_override" json:"is_override,omitempty" stored:"29"`
 	// The whole target as JSON with sorted keys, where its type is none of those named above.
-	TargetJSON *string `avro:"target_json" json:"target_json,omitempty"`
+	TargetJSON *string `avro:"target_json" json:"target_json,omitempty" stored:"30"`
 }
 
 // UsedLink: A link that was clicked.
 type UsedLink struct {
 	// The link.
-	URL *string `avro:"url" json:"url,omitempty"`
+	URL *string `avro:"url" json:"url,omitempty" stored:"0"`
 	// When it was clicked.
-	Timestamp *time.Time `avro:"timestamp" json:"timestamp,omitempty"`
+	Timestamp *time.Time `avro:"timestamp" json:"timestamp,omitempty" stored:"1"`
 }
 
 // EventType implements Event.

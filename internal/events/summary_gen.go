@@ -6,50 +6,50 @@ import "time"
 
 // Summary: A summary of a conversation, generated and perhaps edited by the agent.
 type Summary struct {
-	Header
+	Header `stored:"0"`
 
 	// The summary, prefixed smr-.
-	SummaryID *string `avro:"summary_id" json:"summary_id,omitempty"`
+	SummaryID *string `avro:"summary_id" json:"summary_id,omitempty" stored:"1"`
 	// interim or final.
-	SummaryType *string `avro:"summary_type" json:"summary_type,omitempty"`
+	SummaryType *string `avro:"summary_type" json:"summary_type,omitempty" stored:"2"`
 	// The text as generated.
-	Summary *string `avro:"summary" json:"summary,omitempty"`
+	Summary *string `avro:"summary" json:"summary,omitempty" stored:"3"`
 	// The text as edited; an error message where is_error is true.
-	EditedSummary *string `avro:"edited_summary" json:"edited_summary,omitempty"`
+	EditedSummary *string `avro:"edited_summary" json:"edited_summary,omitempty" stored:"4"`
 	// The summary could not be generated.
-	IsError *bool `avro:"is_error" json:"is_error,omitempty"`
+	IsError *bool `avro:"is_error" json:"is_error,omitempty" stored:"5"`
 	// The summary is disabled.
-	IsDisabled *bool `avro:"is_disabled" json:"is_disabled,omitempty"`
+	IsDisabled *bool `avro:"is_disabled" json:"is_disabled,omitempty" stored:"6"`
 	// The agent edited it.
-	IsEdited *bool `avro:"is_edited" json:"is_edited,omitempty"`
+	IsEdited *bool `avro:"is_edited" json:"is_edited,omitempty" stored:"7"`
 	// What generated it, for example kore.
-	SummaryModel *string `avro:"summary_model" json:"summary_model,omitempty"`
+	SummaryModel *string `avro:"summary_model" json:"summary_model,omitempty" stored:"8"`
 	// Type of the model.
-	ModelType *string `avro:"model_type" json:"model_type,omitempty"`
+	ModelType *string `avro:"model_type" json:"model_type,omitempty" stored:"9"`
 	// Duration as upstream gives it. Its page says milliseconds; in its samples it is the seconds from exe_start_time to sum_sub_time.
-	Time *float64 `avro:"time" json:"time,omitempty"`
+	Time *float64 `avro:"time" json:"time,omitempty" stored:"10"`
 	// When generation began.
-	ExeStartTime *time.Time `avro:"exe_start_time" json:"exe_start_time,omitempty"`
+	ExeStartTime *time.Time `avro:"exe_start_time" json:"exe_start_time,omitempty" stored:"11"`
 	// When the agent submitted it. Null until then.
-	SumSubTime *time.Time `avro:"sum_sub_time" json:"sum_sub_time,omitempty"`
+	SumSubTime *time.Time `avro:"sum_sub_time" json:"sum_sub_time,omitempty" stored:"12"`
 	// Time to generate it, in seconds.
-	GenerationTimeInSecs *float64 `avro:"generation_time_in_secs" json:"generation_time_in_secs,omitempty"`
+	GenerationTimeInSecs *float64 `avro:"generation_time_in_secs" json:"generation_time_in_secs,omitempty" stored:"13"`
 	// Key of the summary within its segment, prefixed dg-.
-	PositionID *string `avro:"position_id" json:"position_id,omitempty"`
+	PositionID *string `avro:"position_id" json:"position_id,omitempty" stored:"14"`
 	// Agent named by the summary itself.
-	SummaryAgentID *string `avro:"summary_agent_id" json:"summary_agent_id,omitempty"`
+	SummaryAgentID *string `avro:"summary_agent_id" json:"summary_agent_id,omitempty" stored:"15"`
 	// Identity named by the summary itself.
-	SummaryIdentity *string `avro:"summary_identity" json:"summary_identity,omitempty"`
+	SummaryIdentity *string `avro:"summary_identity" json:"summary_identity,omitempty" stored:"16"`
 	// Participant it was made for.
-	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty"`
+	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty" stored:"17"`
 	// Name of the participant.
-	ParticipantName *string `avro:"participant_name" json:"participant_name,omitempty"`
+	ParticipantName *string `avro:"participant_name" json:"participant_name,omitempty" stored:"18"`
 	// Type of participant, for example agent or AGENT.
-	ParticipantType *string `avro:"participant_type" json:"participant_type,omitempty"`
+	ParticipantType *string `avro:"participant_type" json:"participant_type,omitempty" stored:"19"`
 	// Start times of the participant as upstream gives them.
-	ParticipantStartTimes []string `avro:"participant_start_times" json:"participant_start_times,omitempty"`
+	ParticipantStartTimes []string `avro:"participant_start_times" json:"participant_start_times,omitempty" stored:"20"`
 	// End times of the participant as upstream gives them.
-	ParticipantEndTimes []string `avro:"participant_end_times" json:"participant_end_times,omitempty"`
+	ParticipantEndTimes []string `avro:"participant_end_times" json:"participant_end_times,omitempty" stored:"21"`
 }
 
 // EventType implements Event.

@@ -7,15 +7,15 @@ import (
 	"math"
 	"reflect"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
 	"agentassist-poller/internal/events"
 )
 
-// A kept sight is the fields of its event that are not empty, each with its number. A field's number is its place in its
-// struct, from 0; schemas only ever append, so that a build with more fields reads what one with fewer wrote, and a build
+// A kept sight is the fields of its event that are not empty, each with its number, which is its tag stored; schemas only ever
+// append, so that a build with more fields reads what one with fewer wrote, and a build
 // with fewer passes over what it does not know. Numbers ascend, which gives every sight one form.
 
 // kind says how the value of a field is written.
@@ -52,23 +52,31 @@ func decodeSight(t events.Type, h *events.Header, body []byte) (events.Event, er
 	return e, nil
 }
 
-// storedFields returns for each kind of struct the numbers of its fields that are stored, ascending.
-var storedFields = sync.OnceValue(func() map[reflect.Type][]int {
-	derived := []string{"-", "entity_id", "account_id", "bot_id"}
-	all := make(map[reflect.Type][]int)
+// numbered is a field of a record: its number in what is stored, and its place in the struct.
+type numbered struct{ number, place int }
+
+// storedFields returns the stored fields of each record that events are made of, ascending by number. Events decide with the tag
+// stored which these are.
+var storedFields = sync.OnceValue(func() map[reflect.Type][]numbered {
+	all := make(map[reflect.Type][]numbered)
 	var add func(t reflect.Type)
 	add = func(t reflect.Type) {
 		switch {
 		case t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice:
 			add(t.Elem())
 		case t.Kind() == reflect.Struct && t != timeType && all[t] == nil:
-			for i := range t.NumField() {
-				name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-				if t == reflect.TypeFor[events.Header]() && slices.Contains(derived, name) {
+			for place := range t.NumField() {
+				tag := t.Field(place).Tag.Get("stored")
+				if tag == "-" {
 					continue
 				}
-				all[t] = append(all[t], i)
-				add(t.Field(i).Type)
+				number, err := strconv.Atoi(tag)
+				if err != nil || number < 0 || len(all[t]) > 0 && number <= all[t][len(all[t])-1].number {
+					panic(fmt.Sprintf("revise: field %s.%s has the tag stored:%q; want a number above those before it, or -",
+						t.Name(), t.Field(place).Name, tag)) // every test meets it
+				}
+				all[t] = append(all[t], numbered{number, place})
+				add(t.Field(place).Type)
 			}
 		}
 	}
@@ -83,9 +91,9 @@ func appendTag(dst []byte, number int, k kind) []byte {
 }
 
 func appendFields(dst []byte, record reflect.Value) []byte {
-	for _, number := range storedFields()[record.Type()] {
-		if v := record.Field(number); !empty(v) {
-			dst = appendField(dst, number, v)
+	for _, f := range storedFields()[record.Type()] {
+		if v := record.Field(f.place); !empty(v) {
+			dst = appendField(dst, f.number, v)
 		}
 	}
 	return dst
@@ -96,8 +104,8 @@ func empty(v reflect.Value) bool {
 	case v.Kind() == reflect.Slice || v.Kind() == reflect.Map:
 		return v.Len() == 0
 	case v.Kind() == reflect.Struct && v.Type() != timeType:
-		stored := func(number int) bool { return !empty(v.Field(number)) }
-		return !slices.ContainsFunc(storedFields()[v.Type()], stored)
+		filled := func(f numbered) bool { return !empty(v.Field(f.place)) }
+		return !slices.ContainsFunc(storedFields()[v.Type()], filled)
 	}
 	return v.IsZero()
 }
@@ -160,8 +168,9 @@ func (r *reader) fields(record reflect.Value) {
 		r.require(f.number > previous, "fields that do not ascend")
 		r.require(f.kind != kindGone && f.kind != kindChange, "a difference where there must be none")
 		previous = f.number
-		if _, ok := slices.BinarySearch(known, f.number); ok && r.Err() == nil {
-			r.set(record.Field(f.number), f)
+		byNumber := func(known numbered, number int) int { return known.number - number }
+		if i, ok := slices.BinarySearchFunc(known, f.number, byNumber); ok && r.Err() == nil {
+			r.set(record.Field(known[i].place), f)
 		}
 	}
 }

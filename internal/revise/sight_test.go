@@ -155,18 +155,17 @@ func TestDecodeSightRefuses(t *testing.T) {
 func TestFieldNumbersStay(t *testing.T) {
 	const path = "testdata/fields.golden"
 	var now []string
-	for record, numbers := range storedFields() {
-		for _, n := range numbers {
-			f := record.Field(n)
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			now = append(now, fmt.Sprintf("%s %02d %s %s", record.Name(), n, name, strings.ReplaceAll(f.Type.String(), "events.", "")))
+	for record, fields := range storedFields() {
+		for _, known := range fields {
+			f := record.Field(known.place)
+			now = append(now, fmt.Sprintf("%s %02d %s %s", record.Name(), known.number, f.Tag.Get("avro"), strings.ReplaceAll(f.Type.String(), "events.", "")))
 		}
 	}
 	slices.Sort(now)
 	golden, err := os.ReadFile(path)
 	require.NoError(t, err)
 	for _, line := range strings.FieldsFunc(string(golden), func(r rune) bool { return r == '\n' }) {
-		require.Contains(t, now, line, "a stored field has another number or type, or is gone")
+		require.Contains(t, now, line, "checkpoints of earlier builds hold this field under this number (its tag stored), with a value of this type")
 	}
 	text := strings.Join(now, "\n") + "\n"
 	if *update {
@@ -174,6 +173,33 @@ func TestFieldNumbersStay(t *testing.T) {
 		return
 	}
 	require.Equal(t, text, string(golden), "take new fields over with -update")
+}
+
+// TestStoredAndShownAreTwoDecisions says of every field of the header why it is not stored, or not shown in dead letters. The tag
+// stored decides about the one and the tag json about the other: a change of either must leave the other as it is.
+func TestStoredAndShownAreTwoDecisions(t *testing.T) {
+	const (
+		upstream = "upstream says it: it is stored, and dead letters show it"
+		identity = "it makes the entity, and is the same in all of its observations: it is taken from the one at hand, and dead letters show it"
+		poller   = "the poller fills it in when it publishes an event: it is no part of an observation, and dead letters show it outside of the record"
+	)
+	reasons := map[string]string{
+		"event_id": poller, "entity_id": identity, "revision": poller, "event_time": upstream, "event_time_basis": upstream,
+		"changed_after": poller, "changed_before": poller, "observed_time": poller, "late": poller, "replay": poller,
+		"endpoint": poller, "source": poller, "account_id": identity, "bot_id": identity, "conversation_id": upstream,
+		"session_id": upstream, "segment_id": upstream, "channel": upstream, "agent": upstream, "queue": upstream,
+		"superseded_by": poller,
+	}
+	header := reflect.TypeFor[events.Header]()
+	require.Len(t, reasons, header.NumField())
+	for i := range header.NumField() {
+		tag := header.Field(i).Tag
+		name, reason := tag.Get("avro"), reasons[tag.Get("avro")]
+		require.NotEmpty(t, reason, "%s: say here why it is stored or not", name)
+		stored, shown := tag.Get("stored") != "-", tag.Get("json") != "-"
+		require.Equal(t, reason == upstream, stored, "%s: the tag stored is part of the form of every checkpoint; %s", name, reason)
+		require.Equal(t, reason != poller, shown, "%s: the tag json is for dead letters; %s", name, reason)
+	}
 }
 
 func TestDifference(t *testing.T) {

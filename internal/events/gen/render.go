@@ -50,16 +50,22 @@ func imports(s *schema) []string {
 func (p *printer) structType(s *schema, r *record) {
 	p.f("// %s: %s", r.Name, r.Doc)
 	p.f("type %s struct {", r.Name)
+	number := 0 // in the checkpoint: see package revise
 	if r == s.root && s.isEvent() {
-		p.f("Header\n")
+		p.f("Header `stored:\"0\"`\n")
+		number++
 	}
 	for _, f := range s.body(r) {
-		omit := ""
+		omit, stored := "", ""
 		if f.typ.nullable || f.typ.kind == kindArray || f.typ.kind == kindMap {
 			omit = ",omitempty"
 		}
 		p.f("// %s", f.Doc)
-		p.f("%s %s `avro:%q json:\"%s%s\"`", goName(f.Name), goType(f.typ), f.Name, f.Name, omit)
+		if s.isEvent() {
+			stored = fmt.Sprintf(" stored:\"%d\"", number)
+		}
+		p.f("%s %s `avro:%q json:\"%s%s\"%s`", goName(f.Name), goType(f.typ), f.Name, f.Name, omit, stored)
+		number++
 	}
 	p.f("}\n")
 }

@@ -27,6 +27,17 @@ func quiet(t *testing.T, name string, seed uint64) *centre {
 	})
 }
 
+// elsewhere serves a world whose account lies in another partition of the checkpoint topic. The ids of accounts follow from the seed
+// and from when the world began, so that two of them share one of the 64 partitions now and then.
+func elsewhere(t *testing.T, than *centre, name string) *centre {
+	for seed := uint64(32); ; seed++ {
+		c := quiet(t, name, seed)
+		if kafka.CheckpointPartition(c.account().ID) != kafka.CheckpointPartition(than.account().ID) {
+			return c
+		}
+	}
+}
+
 // all waits until the consumer has all that the centre did, however often.
 func (c *consumer) all(t *testing.T, centre *centre) {
 	t.Helper()
@@ -95,7 +106,8 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			live, other := quiet(t, "live", 31), quiet(t, "other", 32)
+			live := quiet(t, "live", 31)
+			other := elsewhere(t, live, "other")
 			s := newSetup(t, unregistered(t), live.yaml(quick("1h")), other.yaml(quick("1h")))
 			c := s.follow(t)
 			run := s.begin(t)
@@ -107,7 +119,6 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 			defer client.Close()
 			topic := kafka.NewNames(s.prefix).Checkpoint()
 			partition := kafka.CheckpointPartition(live.account().ID)
-			require.NotEqual(t, partition, kafka.CheckpointPartition(other.account().ID))
 			test.damage(t, kadm.NewClient(client), topic, partition)
 
 			run = s.begin(t)

@@ -441,25 +441,45 @@ func (a *App) healthy() error {
 	return nil
 }
 
-// ready says whether every account that is read here has been read once.
+// ready returns nil if this instance does what a roll-out may wait for: Kafka and the registry have answered, it is known which
+// accounts it is to read, which may be none in a group, and of each of those every endpoint has been asked, and one at least has
+// answered, since the account was last assigned to it. So it is not ready with a wrong secret, nor while an account's checkpoint is
+// refused, and an instance that takes an account over from another is not ready until it reads that too.
 func (a *App) ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.publisher == nil {
-		return errors.New("the schema registry or Kafka is not ready")
+		if a.trouble != nil {
+			return fmt.Errorf("Kafka or the schema registry is not ready: %s", a.trouble.Text) //nolint:staticcheck // a name
+		}
+		return errors.New("Kafka or the schema registry has not answered yet") //nolint:staticcheck // a name
+	}
+	if a.instance != nil && !a.instance.Settled() {
+		return errors.New("the group has not settled yet which accounts are read here")
 	}
 	for _, r := range a.readers {
 		if o := a.owner(r); o != nil && !o.Mine {
 			continue
 		}
 		if r.account == nil {
-			return fmt.Errorf("account %s is not read yet", r.Name)
+			return notRead(r.Name, a.owner(r))
 		}
 		if err := r.account.Ready(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// notRead says why an account is not read that is to be.
+func notRead(name string, o *status.Owner) error {
+	switch {
+	case o == nil:
+		return fmt.Errorf("account %s is not read yet", name)
+	case o.LastError != nil:
+		return fmt.Errorf("account %s is not read yet: %s; last error: %s", name, o.Step, o.LastError.Text)
+	}
+	return fmt.Errorf("account %s is not read yet: %s", name, o.Step)
 }
 
 // owner says who owns an account; nil if that is not known yet, or always this instance. The caller holds mu.

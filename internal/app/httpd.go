@@ -27,7 +27,7 @@ type HTTPOptions struct {
 	// Healthy returns nil as long as the process does its rounds, even while what it asks fails: an error here makes
 	// Kubernetes restart it. Nil means always.
 	Healthy func() error
-	// Ready returns nil once everything is up and the first round is done. Nil means always.
+	// Ready returns nil while a roll-out need not wait for this process; else the error says what it waits for. Nil means always.
 	Ready func() error
 	Log   *slog.Logger
 }

@@ -40,7 +40,7 @@ func inBubble(t *testing.T, test func(f *fixture)) {
 		f := &fixture{T: t, config: kafka.DefaultConfig()}
 		cluster, err := kfake.NewCluster(kfake.Ports(9092), kfake.ListenFn(f.network.Listen))
 		require.NoError(f, err)
-		defer cluster.Close()
+		t.Cleanup(cluster.Close)
 		f.config.Brokers, f.config.Topics.Partitions, f.config.Group = cluster.ListenAddrs(), 1, ""
 		test(f)
 	})

@@ -1,8 +1,10 @@
 package poll
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"agentassist-poller/internal/poll/plan"
@@ -17,16 +19,28 @@ type Delivered struct {
 	LastError              *status.Error // nil while deliveries succeed
 }
 
-// Ready returns nil once every unit has been looked at, whatever came of it.
+// Ready returns nil once the API has been asked for every unit, and has answered for at least one of them, since the account was made.
+// A unit that fails beside others that answer is the status's business. If none answers, as with a wrong secret, the error says what the
+// first of them failed with.
 func (a *Account) Ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	answered := false
 	for _, u := range a.units {
-		if u.LastLook.IsZero() {
+		if !u.answered && u.lastError == nil {
 			return fmt.Errorf("account %s: %s has not been read yet", a.cfg.Name, u)
 		}
+		answered = answered || u.answered
 	}
-	return nil
+	if answered || len(a.units) == 0 {
+		return nil
+	}
+	first := a.units[0].lastError
+	text := fmt.Sprintf("account %s: no endpoint has answered yet: %s", a.cfg.Name, first.Text)
+	if first.Hint != "" && !strings.Contains(first.Text, first.Hint) {
+		text += "; " + first.Hint
+	}
+	return errors.New(text)
 }
 
 // stuckAfter is how long a request, or an attempt at a delivery, may be under way before the account counts as stuck. Either takes an

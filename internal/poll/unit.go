@@ -53,6 +53,7 @@ type unit struct {
 	failures      int // in a row
 	alike         int // of them, of the class of the last one in a row
 	lastError     *status.Error
+	answered      bool // since the account was made
 	longestLook   time.Duration
 	rows          int64
 	published     map[string]int64
@@ -406,6 +407,7 @@ func (u *unit) tryNextIID(err error) bool {
 
 // worked notes a success. It returns the failure that ended, nil if there was none.
 func (u *unit) worked() *status.Error {
+	u.answered = true
 	over := u.lastError
 	if over != nil {
 		u.failures, u.alike, u.lastError, u.NotBefore = 0, 0, nil, time.Time{}

@@ -55,6 +55,10 @@ type App struct {
 	http    *HTTPServer // bound as long as the file is open; nil: none is configured
 	readers []*reader   // one for each configured account, in that order; the list never changes
 
+	// closing has what is open: New adds to it, then the goroutine of Run that reads, then Run or Close runs it, each when the one before
+	// has ended.
+	closing teardown
+
 	jobs jobs // what the topic of jobs says; guards itself
 
 	// mu guards what follows, and what the readers hold. No call to the API or to Kafka is made while it is held.
@@ -73,8 +77,15 @@ type reader struct {
 	account *poll.Account // nil while it is not read here; guarded by App.mu
 }
 
-// New opens the checkpoint and binds the address of the HTTP server. Close or Run must follow.
-func New(cfg *Config, o Options) (*App, error) {
+const (
+	// closeTimeout bounds the closing of each thing that has nothing to finish.
+	closeTimeout = 5 * time.Second
+	// syncTimeout bounds the closing of the file, which waits for the disk to have all that was written without a sync.
+	syncTimeout = time.Minute
+)
+
+// New opens the checkpoint file and binds the address of the HTTP server. Close or Run must follow. If it fails, nothing is left open.
+func New(cfg *Config, o Options) (_ *App, err error) {
 	a := &App{cfg: cfg, o: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
 	a.observe = newObserver(a.metrics, o.Version)
 	if a.o.Instance == "" {
@@ -84,18 +95,24 @@ func New(cfg *Config, o Options) (*App, error) {
 		c := &cfg.Accounts[i]
 		a.readers = append(a.readers, &reader{Account: c})
 	}
-	var err error
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
 	if a.file, err = owner.OpenFile(cfg.Checkpoint.Path, cfg.Kafka.Delivery, a.log); err != nil {
 		return nil, err
 	}
+	a.closing.add("checkpoint file", syncTimeout, func(context.Context) error { return a.file.Close() })
 	if cfg.Server.Listen != "" {
 		a.http, err = NewHTTPServer(HTTPOptions{
 			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status,
 			Healthy: a.healthy, Ready: a.ready, Log: a.log,
 		})
 		if err != nil {
-			return nil, errors.Join(err, a.file.Close())
+			return nil, err
 		}
+		a.closing.add("HTTP server", closeTimeout, func(context.Context) error { return a.http.Close() })
 	}
 	return a, nil
 }
@@ -112,13 +129,9 @@ func instanceName(cfg *Config) string {
 	return host
 }
 
-// Close frees what New took, for an App that is never run.
-func (a *App) Close() error {
-	if a.http != nil {
-		a.http.Close()
-	}
-	return a.file.Close()
-}
+// Close closes what New opened, for an App that is not run. It does nothing after Run, or a second time, and must not be called during
+// Run.
+func (a *App) Close() error { return a.closing.run() }
 
 // Addr is the address of the HTTP server, empty without one.
 func (a *App) Addr() string {
@@ -128,10 +141,13 @@ func (a *App) Addr() string {
 	return a.http.Addr().String()
 }
 
-// Run reads and publishes until ctx ends, then delivers what is in hand, for at most the drain time, and closes everything.
-// It returns nil if it was asked to stop and could.
+// Run reads and publishes until ctx ends, then delivers what is in hand, for at most the drain time, and closes everything that was
+// opened, the last first. It returns nil if it was asked to stop and could.
 func (a *App) Run(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, a.file.Close()) }()
+	if a.closing.closed {
+		return errors.New("this poller was closed, and cannot be run again")
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
 	g, running := errgroup.WithContext(ctx)
 	if a.http != nil {
 		g.Go(func() error { return a.http.Serve(running) })
@@ -143,32 +159,29 @@ func (a *App) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-// read brings Kafka up, then runs the accounts.
+// read brings Kafka up, then reads accounts until ctx ends.
 func (a *App) read(ctx context.Context) error {
 	publisher, err := a.open(ctx)
 	if publisher == nil {
 		return err
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.Shutdown.Drain)
-		defer cancel()
-		if err := publisher.Close(closing); err != nil {
+	a.closing.add("Kafka", a.cfg.Shutdown.Drain, func(ctx context.Context) error {
+		if err := publisher.Close(ctx); err != nil {
 			a.log.Warn("closed Kafka with records on their way; they will be published again", "err", err)
 		}
-	}()
+		return nil
+	})
 	a.mu.Lock()
 	a.publisher, a.trouble = publisher, nil
 	a.mu.Unlock()
-	following, end := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		a.followJobs(following, publisher.Control())
-	}()
-	defer func() {
-		end()
-		<-ended
-	}()
+	following, stop := context.WithCancel(ctx)
+	var followed sync.WaitGroup
+	followed.Go(func() { a.followJobs(following, publisher.Control()) })
+	a.closing.add("topic of jobs", closeTimeout, func(context.Context) error {
+		stop()
+		followed.Wait()
+		return nil
+	})
 	if publisher.AtLeastOnce == nil {
 		return a.readOwned(ctx, publisher)
 	}
@@ -230,7 +243,10 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.cfg.Events.Types(), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
 		})
 		if err == nil {
-			return publisher, a.metrics.Register(reg)
+			if err := a.metrics.Register(reg); err != nil {
+				return nil, errors.Join(err, publisher.Close(ctx))
+			}
+			return publisher, nil
 		}
 		if ctx.Err() != nil {
 			return nil, nil //nolint:nilerr // that it was interrupted is no failure

@@ -88,8 +88,13 @@ func (s *HTTPServer) Serve(ctx context.Context) error {
 	return nil
 }
 
-// Close frees the address of a server that is never served.
-func (s *HTTPServer) Close() error { return s.server.Close() }
+// Close frees the address of a server that is never served. After Serve there is nothing to close.
+func (s *HTTPServer) Close() error {
+	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return s.server.Close()
+}
 
 func newHandler(o HTTPOptions) http.Handler {
 	mux := http.NewServeMux()

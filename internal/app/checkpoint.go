@@ -111,7 +111,7 @@ func (b *bench) look(ctx context.Context, partition int32, account string) (*hol
 	replay := journal.NewReplay(b.store, func(name string) bool { return name == account })
 	var err error
 	h.info, err = b.publisher.Inspect(ctx, partition, 0, func(key, value []byte, next int64) error {
-		if of, ok := journal.AccountOf(key); !ok || of != account {
+		if _, of, ok := journal.KindOf(key); !ok || of != account {
 			return nil
 		}
 		alive[string(key)] = value != nil
@@ -124,7 +124,8 @@ func (b *bench) look(ctx context.Context, partition int32, account string) (*hol
 		if there {
 			h.keys = append(h.keys, []byte(key))
 		}
-		h.exists = h.exists || there && strings.HasPrefix(key, "m/")
+		kind, _, _ := journal.KindOf([]byte(key))
+		h.exists = h.exists || there && kind == journal.KindManifest
 	}
 	slices.SortFunc(h.keys, func(x, y []byte) int { return strings.Compare(string(x), string(y)) })
 	_, err = replay.Finish(nil)
@@ -147,7 +148,7 @@ func (b *bench) write(ctx context.Context, partition int32, account string, h *h
 	defer func() { _ = shard.Close(context.WithoutCancel(ctx)) }()
 	written := false
 	err = shard.Replay(ctx, h.info.End, func(key, _ []byte, _ int64) error {
-		of, ok := journal.AccountOf(key)
+		_, of, ok := journal.KindOf(key)
 		written = written || ok && of == account
 		return nil
 	})
@@ -413,7 +414,7 @@ func (b *bench) show(ctx context.Context, w io.Writer, partition int32, names ma
 		}
 	}
 	info, err := b.publisher.Inspect(ctx, partition, 0, func(key, value []byte, _ int64) error {
-		id, ok := journal.AccountOf(key)
+		kind, id, ok := journal.KindOf(key)
 		if !ok {
 			return nil
 		}
@@ -427,7 +428,7 @@ func (b *bench) show(ctx context.Context, w io.Writer, partition int32, names ma
 			return nil
 		}
 		a.values[string(key)] = len(key) + len(value)
-		if key[0] == 'm' {
+		if kind == journal.KindManifest {
 			a.cluster, _ = journal.ClusterOf(value)
 		}
 		return nil
@@ -436,16 +437,17 @@ func (b *bench) show(ctx context.Context, w io.Writer, partition int32, names ma
 		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(accounts)) {
-		kinds, bytes := map[byte]int{}, 0
+		kinds, bytes := map[journal.Kind]int{}, 0
 		for key, size := range accounts[id].values {
-			kinds[key[0]]++
+			kind, _, _ := journal.KindOf([]byte(key))
+			kinds[kind]++
 			bytes += size
 		}
 		if names[id] == "" && len(accounts[id].values) == 0 {
 			continue // it was moved away
 		}
 		manifest := "missing"
-		if kinds['m'] > 0 {
+		if kinds[journal.KindManifest] > 0 {
 			manifest = cmp.Or(accounts[id].cluster, "no cluster")
 		}
 		owner, since := "-", "-"
@@ -456,7 +458,7 @@ func (b *bench) show(ctx context.Context, w io.Writer, partition int32, names ma
 			}
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%d\t%d\t%s\n", cmp.Or(names[id], "(not configured)"), id, partition, owner, since, manifest,
-			kinds['d'], kinds['s'], bytesOf(int64(bytes)))
+			kinds[journal.KindDelta], kinds[journal.KindSnapshot], bytesOf(int64(bytes)))
 	}
 	return nil
 }

@@ -146,9 +146,9 @@ func TestGarbageIsRefused(t *testing.T) {
 	}
 }
 
-func fuzz(f *testing.F, kind byte, decode func(t *testing.T, k key, value []byte) (again []byte, err error)) {
+func fuzz(f *testing.F, kind Kind, decode func(t *testing.T, k key, value []byte) (again []byte, err error)) {
 	for _, record := range examples(f) {
-		if record.Key[0] == kind && record.Value != nil {
+		if is, _, _ := KindOf(record.Key); is == kind && record.Value != nil {
 			f.Add(string(record.Key), record.Value)
 			f.Add(string(record.Key), later(record.Value, 1))
 		}
@@ -166,21 +166,21 @@ func fuzz(f *testing.F, kind byte, decode func(t *testing.T, k key, value []byte
 }
 
 func FuzzDecodeManifest(f *testing.F) {
-	fuzz(f, 'm', func(_ *testing.T, _ key, value []byte) ([]byte, error) {
+	fuzz(f, KindManifest, func(_ *testing.T, _ key, value []byte) ([]byte, error) {
 		m, err := decodeManifest(value)
 		return m.encode(), err
 	})
 }
 
 func FuzzDecodeProgress(f *testing.F) {
-	fuzz(f, 'p', func(_ *testing.T, _ key, value []byte) ([]byte, error) {
+	fuzz(f, KindProgress, func(_ *testing.T, _ key, value []byte) ([]byte, error) {
 		record, err := decodeProgress(value)
 		return encodeProgress(record), err
 	})
 }
 
 func FuzzDecodeDelta(f *testing.F) {
-	fuzz(f, 'd', func(t *testing.T, _ key, value []byte) ([]byte, error) {
+	fuzz(f, KindDelta, func(t *testing.T, _ key, value []byte) ([]byte, error) {
 		d, err := decodeDelta(value)
 		require.LessOrEqual(t, len(d.puts)*15+len(d.dead)*13+len(d.touched)+len(d.forget), len(value)+15, "but for the one that was cut off")
 		again, rest := d.encode(1 << 30)
@@ -190,7 +190,7 @@ func FuzzDecodeDelta(f *testing.F) {
 }
 
 func FuzzDecodePart(f *testing.F) {
-	fuzz(f, 's', func(t *testing.T, k key, value []byte) ([]byte, error) {
+	fuzz(f, KindSnapshot, func(t *testing.T, k key, value []byte) ([]byte, error) {
 		p, err := decodePart(value, k.day, k.slot, k.n)
 		require.LessOrEqual(t, len(p.puts)*13+len(p.dead)*12, len(value)+13, "but for the one that was cut off")
 		return reencode(p, k), err
@@ -225,4 +225,28 @@ func FuzzDecodeDay(f *testing.F) {
 			require.Equal(t, value[2:], s.encode()[2:])
 		}
 	})
+}
+
+func TestKindOf(t *testing.T) {
+	kinds := map[Kind]int{}
+	for _, record := range examples(t) {
+		kind, account, ok := KindOf(record.Key)
+		require.True(t, ok, "%s", record.Key)
+		require.Equal(t, "a1", account)
+		kinds[kind]++
+	}
+	for _, kind := range []Kind{KindManifest, KindProgress, KindDelta, KindSnapshot} {
+		require.NotZero(t, kinds[kind], "%c", kind)
+	}
+	require.Len(t, kinds, 4)
+
+	kind, account, ok := KindOf([]byte("z/a1/of-a-later-kind"))
+	require.True(t, ok)
+	require.Equal(t, "a1", account)
+	require.Equal(t, Kind('z'), kind)
+	for _, key := range []string{"", "m/", "m/a1/x", "d/a1/1", "owner"} {
+		kind, _, ok := KindOf([]byte(key))
+		require.False(t, ok, key)
+		require.Zero(t, kind, key)
+	}
 }

@@ -14,6 +14,24 @@ const (
 	slots       = slotTouched + 1
 )
 
+// Kind says what a record of the checkpoint topic holds. It is the first letter of the record's key.
+type Kind byte
+
+// The kinds that this version writes. A later version may add others.
+const (
+	KindManifest Kind = 'm'
+	KindProgress Kind = 'p'
+	KindDelta    Kind = 'd'
+	KindSnapshot Kind = 's'
+)
+
+// KindOf returns what the record with this key holds, and the account that it is about. It returns false if the key is not one of
+// a checkpoint topic; a kind that only a later version knows is returned as it is.
+func KindOf(rawKey []byte) (kind Kind, account string, ok bool) {
+	k, err := parseKey(rawKey)
+	return k.kind, k.account, err == nil
+}
+
 func manifestKey(account string) []byte       { return []byte("m/" + account) }
 func progressKey(account, name string) []byte { return []byte("p/" + account + "/" + name) }
 
@@ -23,21 +41,9 @@ func partKey(account string, day uint32, slot checkpoint.Slot, n uint32) []byte 
 	return fmt.Appendf(nil, "s/%s/%d/%d/%d", account, day, slot, n)
 }
 
-// ManifestOf returns the account whose manifest a record with this key is.
-func ManifestOf(rawKey []byte) (account string, ok bool) {
-	k, err := parseKey(rawKey)
-	return k.account, err == nil && k.kind == 'm'
-}
-
-// AccountOf returns the account that a record with this key is about.
-func AccountOf(rawKey []byte) (account string, ok bool) {
-	k, err := parseKey(rawKey)
-	return k.account, err == nil
-}
-
-// key is a key taken apart. Of the fields behind account those count that the kind has.
+// key is a key taken apart. Which fields are set depends on kind.
 type key struct {
-	kind    byte // 'm', 'p', 'd', 's', or a letter that this version does not know
+	kind    Kind
 	account string
 	name    string
 	seq     uint64
@@ -52,26 +58,26 @@ func parseKey(b []byte) (k key, err error) {
 	if len(text) < 3 || text[1] != '/' || text[0] < 'a' || text[0] > 'z' {
 		return refuse()
 	}
-	k.kind = text[0]
+	k.kind = Kind(text[0])
 	var rest string
 	var more bool
 	if k.account, rest, more = strings.Cut(text[2:], "/"); k.account == "" {
 		return refuse()
 	}
 	switch k.kind {
-	case 'm':
+	case KindManifest:
 		if more {
 			return refuse()
 		}
-	case 'p':
+	case KindProgress:
 		if k.name = rest; k.name == "" || isLocal(k.name) {
 			return refuse()
 		}
-	case 'd':
+	case KindDelta:
 		if k.seq, err = strconv.ParseUint(rest, 16, 64); err != nil || k.seq == 0 || string(deltaKey(k.account, k.seq)) != text {
 			return refuse()
 		}
-	case 's':
+	case KindSnapshot:
 		fields := strings.Split(rest, "/")
 		if len(fields) != 3 {
 			return refuse()

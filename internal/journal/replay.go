@@ -100,13 +100,13 @@ func (r *Replay) add(rawKey, value []byte) error {
 	r.bytes += len(rawKey) + len(value)
 	steps := len(a.steps)
 	switch k.kind {
-	case 'm':
+	case KindManifest:
 		err = a.addManifest(value)
-	case 'p':
+	case KindProgress:
 		err = a.addProgress(k.name, value)
-	case 'd':
+	case KindDelta:
 		err = a.addDelta(k.seq, value)
-	case 's':
+	case KindSnapshot:
 		err = a.addPart(k, Record{rawKey, value})
 	default:
 		if value != nil {

@@ -323,8 +323,8 @@ func TestRefusesAndGoesOnAfterTheCommand(t *testing.T) {
 		}, "its checkpoint is lost: partition 3 of agentassist.checkpoint has no manifest of it", "recover", true},
 		"not whole": {func(f *fixture, p *kafka.Publisher, a Account) {
 			f.commit(p, a, p.Topics.Cluster, func(r kafka.Record) bool {
-				_, manifest := journal.ManifestOf(r.Key)
-				return manifest
+				kind, _, _ := journal.KindOf(r.Key)
+				return kind == journal.KindManifest
 			})
 		}, "it is not whole", "recover", true},
 		"of another cluster": {func(f *fixture, p *kafka.Publisher, a Account) {

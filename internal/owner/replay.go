@@ -88,7 +88,7 @@ func (p *partition) replayFrom(ctx context.Context, store *checkpoint.Store, sha
 func (p *partition) dropRecorded(ctx context.Context, store *checkpoint.Store, shard *kafka.Shard) error {
 	recorded := map[string]bool{}
 	err := shard.Replay(ctx, shard.Start, func(key, value []byte, _ int64) error {
-		if account, ok := journal.ManifestOf(key); ok && value != nil {
+		if kind, account, _ := journal.KindOf(key); kind == journal.KindManifest && value != nil {
 			recorded[account] = true
 		}
 		return nil

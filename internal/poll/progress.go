@@ -89,13 +89,21 @@ func (p *progress) encode() ([]byte, error) {
 // progressName is the key of a unit's record. Account-wide endpoints have no bot.
 func progressName(e events.Endpoint, bot string) string { return string(e) + "/" + bot }
 
+// parseProgressName returns the unit that a record of the account is about. It returns false if the record is about no unit, such
+// as the budget spent, or if it is not this package's: a store may hold other records beside those of progress.
+func parseProgressName(record string) (e events.Endpoint, bot string, ok bool) {
+	name, bot, ok := strings.Cut(record, "/")
+	e = events.Endpoint(name)
+	return e, bot, ok && e.Known()
+}
+
 // watermarkKey returns the key of the watermark of the unit that a record is about. It returns false if the record is not about a unit.
 func (a *Account) watermarkKey(record string) (string, bool) {
-	endpoint, bot, ok := strings.Cut(record, "/")
-	if !ok || !events.Endpoint(endpoint).Known() {
+	e, bot, ok := parseProgressName(record)
+	if !ok {
 		return "", false
 	}
-	w := events.Watermark{Source: a.cfg.Name, Endpoint: endpoint}
+	w := events.Watermark{Source: a.cfg.Name, Endpoint: string(e)}
 	if bot != "" {
 		w.BotID = &bot
 	}

@@ -31,3 +31,18 @@ func TestProgressOfAnEarlierBuild(t *testing.T) {
 	u.refresh(time.Date(2026, 6, 2, 12, 0, 0, 0, time.UTC))
 	require.False(t, u.IDsIgnored, "they are tried again once a day")
 }
+
+func TestProgressNames(t *testing.T) {
+	for _, e := range events.Endpoints() {
+		for _, bot := range []string{"", "st-1", "a/b"} {
+			name, id, ok := parseProgressName(progressName(e, bot))
+			require.True(t, ok)
+			require.Equal(t, e, name)
+			require.Equal(t, bot, id)
+		}
+	}
+	for _, name := range []string{"", spentName, intentName, "/st-1", "~manifest", "~day/20000", string(events.CallDetails)} {
+		_, _, ok := parseProgressName(name)
+		require.False(t, ok, "%q is no unit's", name)
+	}
+}

@@ -2,7 +2,6 @@ package poll
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"agentassist-poller/internal/kafka"
@@ -38,7 +37,7 @@ func Rewind(records map[string][]byte, by time.Duration, ends kafka.Offsets) (ch
 	all := map[string]*progress{}
 	sets := map[string]*timeline.Set{}
 	for name, record := range records {
-		if !isUnit(name) {
+		if _, _, ok := parseProgressName(name); !ok {
 			continue
 		}
 		p, err := decodeProgress(record)
@@ -78,6 +77,3 @@ func Rewind(records map[string][]byte, by time.Duration, ends kafka.Offsets) (ch
 	}
 	return changed, to, nil
 }
-
-// isUnit reports whether a record of progress is that of a unit: those have an endpoint and a bot in their names.
-func isUnit(name string) bool { return name[0] != '~' && strings.Contains(name, "/") }

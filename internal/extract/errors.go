@@ -1,55 +1,77 @@
 package extract
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"unicode/utf8"
-)
 
-// A Fault says why a page as a whole could not be read.
-type Fault string
-
-// The faults of pages.
-const (
-	Truncated Fault = "truncated" // the body ends in the middle
-	HTML      Fault = "html"      // a proxy or a login page answered
-	NotJSON   Fault = "not-json"
-	Refused   Fault = "refused"   // status 200 with an error inside
-	Encrypted Fault = "encrypted" // payload encryption is switched on
-	Shape     Fault = "shape"     // JSON, but not this endpoint's
+	"agentassist-poller/internal/payload"
+	"agentassist-poller/internal/status"
 )
 
 // A PageError is returned by Decode for a page that cannot be read as a whole. Nothing of the page may be used, and the
 // time that it covers stays unread.
 type PageError struct {
-	Fault  Fault
-	Detail string // what was found, bounded in length
-	Code   int64  // upstream's own code, for Refused
-	Err    error
+	Fault  payload.Fault
+	Class  status.Class // what to do about it
+	Hint   string       // what to change, empty if that is not known
+	Detail string       // what was found, bounded in length
+	Code   int          // upstream's own code, for a refusal
+	Err    error        // of the decoder, nil if it got no further than the body's shape
 }
+
+// errNoRecords is returned for a JSON object that holds no list of records.
+var errNoRecords = errors.New("neither data nor results is a list of records")
+
+// errRecordsMissing is returned for a response that has null for the records that it announces: it must not count as read.
+var errRecordsMissing = errors.New("the response has null for its records")
+
+// pageError says what is wrong with a body that could not be read for err.
+func pageError(body []byte, err error) *PageError {
+	var refused *refusedError
+	f := payload.Judge("", body)
+	e := &PageError{Err: err}
+	switch {
+	case f.Fault != "":
+		e.Err = nil
+	case errors.As(err, &refused):
+		f = payload.Finding{Fault: payload.Refused, Detail: refused.message, Code: refused.code}
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		f = payload.Finding{Fault: payload.Truncated, Detail: "the body ends in the middle: " + err.Error()}
+	case errors.Is(err, errNoRecords), errors.Is(err, errRecordsMissing):
+		f = payload.Finding{Fault: payload.Shape, Detail: err.Error()}
+	default:
+		f = payload.Finding{Fault: payload.NotJSON, Detail: err.Error()}
+	}
+	e.Fault, e.Class, e.Hint, e.Detail, e.Code = f.Fault, f.Fault.Class(), f.Fault.Hint(), excerpt(f.Detail), f.Code
+	return e
+}
+
+// refusedError is what the API reports beside a page.
+type refusedError struct {
+	message string
+	code    int
+}
+
+func (e *refusedError) Error() string { return fmt.Sprintf("%s (code %d)", e.message, e.code) }
 
 func (e *PageError) Unwrap() error { return e.Err }
 
-// Retryable reports whether the same request may well succeed later without anybody changing anything.
-func (e *PageError) Retryable() bool {
-	return e.Fault == Truncated || e.Fault == HTML || e.Fault == NotJSON
-}
-
 func (e *PageError) Error() string {
-	switch e.Fault {
-	case Truncated:
-		return "decode page: the body ends in the middle: " + e.Detail
-	case HTML:
-		return fmt.Sprintf("decode page: HTML instead of JSON (%s): a proxy, a gateway or a login page answered; check base_url and the proxy between", e.Detail)
-	case Refused:
-		return fmt.Sprintf("decode page: the API answered 200 with an error: %s (code %d)", e.Detail, e.Code)
-	case Encrypted:
-		return fmt.Sprintf("decode page: the payload is encrypted (%s): switch off \"Enforce Request and Response Payload Encryption\" in the security settings of this API app (its client_id is in auth.client_id)", e.Detail)
-	case Shape:
-		return "decode page: " + e.Detail
-	default:
-		return "decode page: not JSON: " + e.Detail
+	var b strings.Builder
+	fmt.Fprintf(&b, "decode page: %s", e.Fault)
+	if e.Code != 0 {
+		fmt.Fprintf(&b, " (code %d)", e.Code)
 	}
+	if e.Detail != "" {
+		fmt.Fprintf(&b, ": %s", e.Detail)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(&b, "; %s", e.Hint)
+	}
+	return b.String()
 }
 
 // excerpt makes text from outside fit for one line of a log.

@@ -8,7 +8,7 @@ package extract
 import (
 	"bytes"
 	"errors"
-	"io"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -87,9 +87,6 @@ const maxBroken = 20
 // page: replace their pointers, never write through them.
 func Decode(s Scope, body []byte) (*Page, error) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
-	if err := sniff(body); err != nil {
-		return nil, err
-	}
 	var broken []Dead
 	for {
 		d := newDecoder(s, body)
@@ -100,7 +97,7 @@ func Decode(s Scope, body []byte) (*Page, error) {
 		}
 		start, end, found := d.brokenRecord()
 		if !found || len(broken) == maxBroken {
-			return nil, pageError(err)
+			return nil, pageError(body, err)
 		}
 		broken = append(broken, Dead{Stage: stageDecode, Reason: "broken JSON: " + excerpt(err.Error()), Raw: bytes.Clone(body[start:end])})
 		body = blank(body, start, end)
@@ -130,19 +127,14 @@ func newDecoder(s Scope, body []byte) *decoder {
 
 // envelope reads the whole response. The records lie in data or results, before or after the counts.
 func (d *decoder) envelope() error {
-	var (
-		hasRecords bool
-		refusal    *PageError
-		names      []string
-		message    string
-	)
+	var hasRecords, isNull bool
+	var refusal error
 	if d.kind() == '{' {
 		d.members("", func(name string) {
-			names = append(names, name)
 			switch name {
 			case "data", "results":
 				if k := d.kind(); k == '[' || k == '{' || k == 'n' {
-					hasRecords = true
+					hasRecords, isNull = true, k == 'n'
 					d.page.Rows = slices.Grow(d.page.Rows, int(min(max(d.page.NumResults, 0), 100))) // if it comes first
 					d.list(d.row)
 				} else {
@@ -156,12 +148,10 @@ func (d *decoder) envelope() error {
 				d.page.TotalPages = orElse(d.integer(), -1)
 			case "hasMore":
 				d.page.HasMore = d.boolean()
-			case "skip", "limit":
-				d.skip() // what was asked for
+			case "skip", "limit", "message", "msg", "error": // what was asked for, and words beside a page
+				d.skip()
 			case "errors":
 				refusal = d.refusal()
-			case "message", "error", "msg":
-				message = or(d.textOrJSON())
 			}
 		})
 	} else {
@@ -177,44 +167,43 @@ func (d *decoder) envelope() error {
 		return d.err
 	case refusal != nil:
 		return refusal
-	case hasRecords:
-		if len(d.drift) > 0 {
-			d.page.Drift = d.drift
-		}
-		return nil
-	case looksEncrypted(names):
-		return &PageError{Fault: Encrypted, Detail: "no data, but " + excerpt(strings.Join(names, ", "))}
-	case message != "":
-		return &PageError{Fault: Refused, Detail: excerpt(message)}
-	default:
-		return &PageError{Fault: Shape, Detail: "neither data nor results in the response, only " + excerpt(strings.Join(names, ", ")) + "; does base_url point at the right API?"}
+	case !hasRecords:
+		return errNoRecords
+	case isNull && d.page.NumResults > 0:
+		return fmt.Errorf("%w: it announces %d", errRecordsMissing, d.page.NumResults)
 	}
+	if len(d.drift) > 0 {
+		d.page.Drift = d.drift
+	}
+	return nil
 }
 
 // refusal reads the errors of a response that came with status 200; nil for none.
-func (d *decoder) refusal() *PageError {
-	var first *PageError
+func (d *decoder) refusal() error {
+	var first *refusedError
 	d.list(func() {
-		var e PageError
+		var e refusedError
 		if d.kind() == '{' {
 			d.members("errors[]", func(name string) {
 				switch name {
 				case "msg", "message":
-					e.Detail = excerpt(or(d.textOrJSON()))
+					e.message = or(d.textOrJSON())
 				case "code":
-					e.Code = orElse(d.integer(), 0)
+					e.code = int(orElse(d.integer(), 0))
 				default:
 					d.skip()
 				}
 			})
 		} else {
-			e.Detail = excerpt(or(d.textOrJSON()))
+			e.message = or(d.textOrJSON())
 		}
 		if first == nil {
 			first = &e
-			first.Fault = Refused
 		}
 	})
+	if first == nil {
+		return nil
+	}
 	return first
 }
 
@@ -300,50 +289,6 @@ func blank(body []byte, start, end int) []byte {
 	}
 	copy(body[start:end], "null")
 	return body
-}
-
-// sniff recognises what is no JSON at all, so that the error can say what it is.
-func sniff(body []byte) error {
-	text := bytes.TrimSpace(body)
-	switch {
-	case len(text) == 0:
-		return &PageError{Fault: Truncated, Detail: "it is empty"}
-	case text[0] == '<':
-		return &PageError{Fault: HTML, Detail: excerpt(string(text[:min(len(text), 1000)]))}
-	case text[0] == 'e' && bytes.Count(text, []byte(".")) == 4, text[0] == '"':
-		return &PageError{Fault: Encrypted, Detail: "one opaque string instead of an object"}
-	case text[0] == '[':
-		return &PageError{Fault: Shape, Detail: "a bare array instead of an object with data or results; does base_url point at the right API?"}
-	case text[0] != '{':
-		return &PageError{Fault: NotJSON, Detail: excerpt(string(text[:min(len(text), 1000)]))}
-	}
-	return nil
-}
-
-// looksEncrypted recognises the envelope of an encrypted payload by its members. Their exact names are not documented.
-func looksEncrypted(names []string) bool {
-	for _, name := range names {
-		name = strings.ToLower(name)
-		for _, sign := range []string{"encrypt", "cipher", "payload", "enckey", "authtag", "jwe"} {
-			if strings.Contains(name, sign) {
-				return true
-			}
-		}
-		if name == "iv" {
-			return true
-		}
-	}
-	return false
-}
-
-func pageError(err error) error {
-	if _, ok := errors.AsType[*PageError](err); ok {
-		return err
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return &PageError{Fault: Truncated, Detail: excerpt(err.Error()), Err: err}
-	}
-	return &PageError{Fault: NotJSON, Detail: excerpt(err.Error()), Err: err}
 }
 
 func kindName(k byte) string {

@@ -18,12 +18,12 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	}
-	for i := range uint8(4) {
+	for i := range uint8(events.EndpointCount) {
 		f.Add(i, []byte(`{"data":[{"segmentID":"ac","sessionId":"s","_id":"i","segmentStartTime":1772011990,"startTime":"2026-02-25","sessionStartTime":"2026-02-25 9:00:00"},{},3,null,{"a":}]}`))
 		f.Add(i, []byte(`{"errors":[{"msg":"x","code":1}]}`))
 	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) {
-		s := scope(events.Endpoints()[int(which)%4])
+		s := scope(events.Endpoints()[int(which)%events.EndpointCount])
 		page, err := extract.Decode(s, append([]byte(nil), body...))
 		if err != nil {
 			if _, ok := errors.AsType[*extract.PageError](err); !ok || page != nil {

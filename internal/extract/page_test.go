@@ -10,40 +10,35 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/payload"
 )
 
 func TestPageErrors(t *testing.T) {
 	whole := readPage(t, "raw-data-v2")
 	for name, c := range map[string]struct {
 		body  string
-		fault extract.Fault
+		fault payload.Fault
 		says  string
-		retry bool
 	}{
-		"empty":               {"", extract.Truncated, "empty", true},
-		"blank":               {" \r\n", extract.Truncated, "empty", true},
-		"half":                {whole[:len(whole)/2], extract.Truncated, "ends in the middle", true},
-		"half a record":       {`{"data":[{"segmentID":"ac-1","agent":{"agentId":"a`, extract.Truncated, "ends in the middle", true},
-		"cut at a record":     {`{"data":[{"segmentID":"ac-1"}`, extract.Truncated, "ends in the middle", true},
-		"cut at the end":      {strings.TrimRight(whole, "}\n "), extract.Truncated, "ends in the middle", true},
-		"proxy":               {"<html><head><title>502 Bad Gateway</title></head></html>", extract.HTML, "502 Bad Gateway", true},
-		"login page":          {"\n<!DOCTYPE html><html>", extract.HTML, "base_url", true},
-		"text":                {"upstream connect error", extract.NotJSON, "upstream connect error", true},
-		"compressed":          {"\x1f\x8b\x08\x00", extract.NotJSON, "not JSON", true},
-		"broken envelope":     {`{"data":[],,}`, extract.NotJSON, "not JSON", true},
-		"two responses":       {`{"data":[]}{"data":[]}`, extract.NotJSON, "something follows", true},
-		"refused":             {`{"errors":[{"msg":"error verifying the jwt: possibly a replay","code":401}]}`, extract.Refused, "possibly a replay (code 401)", false},
-		"refused beside data": {`{"data":[],"errors":[{"msg":"partial","code":"4002"}]}`, extract.Refused, "partial (code 4002)", false},
-		"refused in text":     {`{"errors":"no"}`, extract.Refused, "no", false},
-		"a message":           {`{"statusCode":500,"message":"Internal Server Error"}`, extract.Refused, "Internal Server Error", false},
-		"encrypted":           {`{"encryptedPayload":"9a8b","encryptedKey":"c2Vj","metaData":{"alg":"AES"}}`, extract.Encrypted, "Enforce Request and Response Payload Encryption", false},
-		"encrypted, other":    {`{"payload":"9a8b","iv":"77"}`, extract.Encrypted, "switch off", false},
-		"encrypted, compact":  {"eyJhbGciOiJSU0EtT0FFUCJ9.QR1Owv.48V1.5eym.XFBoMYUZ", extract.Encrypted, "switch off", false},
-		"a string":            {`"9a8b7c"`, extract.Encrypted, "opaque", false},
-		"bare array":          {`[{"segmentID":"ac-1"}]`, extract.Shape, "bare array", false},
-		"other object":        {`{"hello":1}`, extract.Shape, "neither data nor results", false},
-		"empty object":        {`{}`, extract.Shape, "neither data nor results", false},
-		"data of wrong type":  {`{"data":"none"}`, extract.Shape, "neither data nor results", false},
+		"empty":               {"", payload.Truncated, "empty"},
+		"blank":               {" \r\n", payload.Truncated, "empty"},
+		"half":                {whole[:len(whole)/2], payload.Truncated, "ends in the middle"},
+		"half a record":       {`{"data":[{"segmentID":"ac-1","agent":{"agentId":"a`, payload.Truncated, "ends in the middle"},
+		"cut at a record":     {`{"data":[{"segmentID":"ac-1"}`, payload.Truncated, "ends in the middle"},
+		"cut at the end":      {strings.TrimRight(whole, "}\n "), payload.Truncated, "ends in the middle"},
+		"proxy":               {"<html><head><title>502 Bad Gateway</title></head></html>", payload.HTML, "502 Bad Gateway"},
+		"text":                {"upstream connect error", payload.NotJSON, "upstream connect error"},
+		"compressed":          {"\x1f\x8b\x08\x00", payload.NotJSON, "not JSON"},
+		"broken envelope":     {`{"data":[],,}`, payload.NotJSON, "not JSON"},
+		"two responses":       {`{"data":[]}{"data":[]}`, payload.NotJSON, "something follows"},
+		"refused":             {`{"errors":[{"msg":"error verifying the jwt: possibly a replay","code":401}]}`, payload.Refused, "(code 401): error verifying the jwt: possibly a replay"},
+		"refused beside data": {`{"data":[],"errors":[{"msg":"partial","code":"4002"}]}`, payload.Refused, "(code 4002): partial"},
+		"refused beside null": {`{"data":null,"errors":["no"]}`, payload.Refused, "no"},
+		"encrypted":           {`{"encryptedPayload":"9a8b","encryptedKey":"c2Vj","metaData":{"alg":"AES"}}`, payload.Encrypted, "Enforce Request and Response Payload Encryption"},
+		"bare array":          {`[{"segmentID":"ac-1"}]`, payload.Shape, "an array"},
+		"other object":        {`{"hello":1}`, payload.Shape, "neither data nor results"},
+		"data of wrong type":  {`{"data":"none"}`, payload.Shape, "neither data nor results"},
+		"records missing":     {`{"numResults":3,"data":null}`, payload.Shape, "it announces 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			page, err := extract.Decode(scope(events.Interactions), []byte(c.body))
@@ -52,7 +47,9 @@ func TestPageErrors(t *testing.T) {
 			require.ErrorAs(t, err, &fault)
 			require.Equal(t, c.fault, fault.Fault, err.Error())
 			require.Contains(t, err.Error(), c.says)
-			require.Equal(t, c.retry, fault.Retryable())
+			require.Equal(t, c.fault.Class(), fault.Class)
+			require.Equal(t, c.fault.Hint(), fault.Hint)
+			require.True(t, strings.HasSuffix(err.Error(), fault.Hint))
 			require.NotContains(t, err.Error(), "\n")
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/payload"
 	"agentassist-poller/internal/status"
 )
 
@@ -48,25 +49,41 @@ func classify(e events.Endpoint, a answer) *Error {
 	if a.err != nil && (a.status == 0 || a.status/100 == 2) {
 		return classifyTransport(e, a)
 	}
-	f := inspect(a.header, a.body)
-	if a.status/100 != 2 && (f.kind == page || f.kind == cutShort) {
-		f.message = string(a.body) // an error body of a form we do not know is shown as it is
+	encoding := a.header.Get("Content-Encoding")
+	if encoding != "" && !strings.EqualFold(encoding, "identity") {
+		f := payload.Finding{Detail: "Content-Encoding: " + encoding}
+		if a.status/100 == 2 {
+			return a.fail(e, f, status.ClassShape, ReasonEncoding, "something on the way changes the Content-Encoding, which was not asked for")
+		}
+		return classifyFinding(e, a, f)
 	}
+	f := payload.Judge(a.header.Get("Content-Type"), a.body)
+	if a.status/100 != 2 && f.Fault != payload.Refused && f.Fault != payload.HTML {
+		f = payload.Finding{Detail: string(a.body)} // an error body of a form we do not know is shown as it is
+	}
+	return classifyFinding(e, a, f)
+}
+
+// fail is the error of a complete answer. An HTML page says more than its status does.
+func (a *answer) fail(e events.Endpoint, f payload.Finding, c status.Class, r Reason, hint string) *Error {
+	if f.Fault == payload.HTML {
+		hint = f.Fault.Hint()
+	}
+	return &Error{Endpoint: e, Class: c, Reason: r, Status: a.status, Code: f.Code, Message: f.Detail, Hint: hint}
+}
+
+// classifyFinding says what an answer means that brought what was found in it. It returns nil for a page.
+func classifyFinding(e events.Endpoint, a answer, f payload.Finding) *Error {
 	code := a.status
 	switch {
-	case f.code == http.StatusUnauthorized, f.code == http.StatusTooManyRequests:
-		code = f.code
-	case f.code == codeInvalidSDK:
+	case f.Code == http.StatusUnauthorized, f.Code == http.StatusTooManyRequests:
+		code = f.Code
+	case f.Code == codeInvalidSDK:
 		code = http.StatusUnauthorized
-	case code/100 == 2 && f.code >= 400 && f.code < 600:
-		code = f.code
+	case code/100 == 2 && f.Code >= 400 && f.Code < 600:
+		code = f.Code
 	}
-	fail := func(c status.Class, r Reason, hint string) *Error {
-		if f.kind == html {
-			hint = htmlHint
-		}
-		return &Error{Endpoint: e, Class: c, Reason: r, Status: a.status, Code: f.code, Message: f.message, Hint: hint}
-	}
+	fail := func(c status.Class, r Reason, hint string) *Error { return a.fail(e, f, c, r, hint) }
 	wait := func(r Reason) *Error {
 		v := fail(status.ClassWait, r, "")
 		v.RetryAfter = retryAfter(a.header.Get("Retry-After"), a.now)
@@ -75,7 +92,7 @@ func classify(e events.Endpoint, a answer) *Error {
 
 	switch {
 	// First of all: whatever else an answer says, one that asks for peace gets it.
-	case code == http.StatusTooManyRequests, strings.Contains(strings.ToLower(f.message), "rate limit"):
+	case code == http.StatusTooManyRequests, strings.Contains(strings.ToLower(f.Detail), "rate limit"):
 		return wait(ReasonRateLimited)
 	case code/100 == 5 && a.header.Get("Retry-After") != "":
 		return wait(ReasonServer)
@@ -85,7 +102,7 @@ func classify(e events.Endpoint, a answer) *Error {
 	case code == http.StatusUnauthorized && a.off.Abs() >= time.Second:
 		return fail(status.ClassRetry, ReasonClock, fmt.Sprintf("the server's clock differs from ours by %v or more; "+
 			"the next token allows for it, but set this machine's clock", a.off.Round(time.Second)))
-	case code == http.StatusUnauthorized && strings.Contains(strings.ToLower(f.message), "replay"):
+	case code == http.StatusUnauthorized && strings.Contains(strings.ToLower(f.Detail), "replay"):
 		return fail(status.ClassRetry, ReasonReplay, "every token is sent once: if this goes on, something on the way repeats requests")
 	case code == http.StatusUnauthorized:
 		return fail(status.ClassPermanent, ReasonCredentials, "") // its hint follows from where the secret is
@@ -111,25 +128,21 @@ func classify(e events.Endpoint, a answer) *Error {
 		return fail(status.ClassRetry, ReasonServer, "")
 	}
 
-	switch f.kind {
-	case upstreamErrors: // with a number nobody knows
-		return fail(status.ClassRetry, ReasonServer, "")
-	case html:
-		return fail(status.ClassShape, ReasonHTML, htmlHint)
-	case encoded:
-		return fail(status.ClassShape, ReasonEncoding, "something on the way changes the Content-Encoding, which was not asked for")
-	case encrypted:
-		return fail(status.ClassShape, ReasonEncrypted, "switch off \"Enforce Request and Response Payload Encryption\" "+
-			"in the JWT app's settings: this program cannot read encrypted payloads")
-	case notJSON:
-		return fail(status.ClassShape, ReasonNotJSON, "the answer is not JSON: check base_url and what is between here and there")
-	case cutShort:
-		return fail(status.ClassRetry, ReasonConnection, "")
+	if f.Fault == "" {
+		return nil
 	}
-	return nil
+	return fail(f.Fault.Class(), reasons[f.Fault], f.Fault.Hint())
 }
 
-const htmlHint = "an HTML page came instead of JSON: check base_url, and any proxy, gateway or login page on the way"
+// reasons names what was found in place of a page.
+var reasons = map[payload.Fault]Reason{
+	payload.Truncated: ReasonConnection,
+	payload.Refused:   ReasonServer, // with a number nobody knows
+	payload.HTML:      ReasonHTML,
+	payload.Encrypted: ReasonEncrypted,
+	payload.NotJSON:   ReasonNotJSON,
+	payload.Shape:     ReasonShape,
+}
 
 // classifyTransport is the part of classify for attempts that brought no complete answer. Something may have arrived at
 // the server all the same.

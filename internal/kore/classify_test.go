@@ -132,9 +132,9 @@ func TestClassify(t *testing.T) {
 			want: want{status.ClassRetry, kore.ReasonServer, 0, 0, "odd", ""}},
 		{name: "server error, status 200", status: 200, body: `{"errors":[{"msg":"odd","code":500}]}`,
 			want: want{status.ClassRetry, kore.ReasonServer, 500, 0, "odd", ""}},
-		{name: "empty", status: 200, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", ""}},
-		{name: "no content", status: 204, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", ""}},
-		{name: "cut short", status: 200, body: `{"data":[{"a":`, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body ends in the middle", ""}},
+		{name: "empty", status: 200, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", "cuts answers short"}},
+		{name: "no content", status: 204, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", "cuts answers short"}},
+		{name: "cut short", status: 200, body: `{"data":[{"a":`, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body ends in the middle", "cuts answers short"}},
 
 		// Unreadable
 		{name: "login page", status: 200, header: []string{"Content-Type", "text/html; charset=utf-8"}, body: htmlPage,
@@ -147,13 +147,17 @@ func TestClassify(t *testing.T) {
 			want: want{status.ClassPermanent, kore.ReasonNotFound, 0, 0, "Sign in to the proxy", "base_url"}},
 		{name: "plain text", status: 200, body: "OK", want: want{status.ClassShape, kore.ReasonNotJSON, 0, 0, "OK", "base_url"}},
 		{name: "encrypted object", status: 200, body: `{"encryptedPayload":"AAAA","encryptedKey":"BBBB","iv":"CCCC"}`,
-			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "neither data nor results, only encryptedKey, encryptedPayload, iv", "Enforce Request and Response Payload Encryption"}},
 		{name: "encrypted, named late", status: 200, body: `{"v":1,"cipherText":"AAAA"}`,
-			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "neither data nor results, only cipherText, v", "Enforce Request and Response Payload Encryption"}},
 		{name: "encrypted, JWE", status: 200, body: "eyJhbGciOiJSU0EtT0FFUCJ9." + strings.Repeat("A_-", 40) + "." + strings.Repeat("B", 16) + ".C.D",
-			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "one opaque word", "Enforce Request and Response Payload Encryption"}},
 		{name: "encrypted, base64 in a string", status: 200, body: `"` + strings.Repeat("Zm9v", 40) + `=="`,
-			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "", "Enforce Request and Response Payload Encryption"}},
+			want: want{status.ClassShape, kore.ReasonEncrypted, 0, 0, "one opaque word", "Enforce Request and Response Payload Encryption"}},
+		{name: "another API", status: 200, body: `{"rows":[]}`,
+			want: want{status.ClassShape, kore.ReasonShape, 0, 0, "neither data nor results, only rows", "base_url"}},
+		{name: "a list", status: 200, body: `[]`,
+			want: want{status.ClassShape, kore.ReasonShape, 0, 0, "an array instead of an object with data or results", "base_url"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -193,11 +197,8 @@ func TestPagesPass(t *testing.T) {
 		"byte order mark":         "\ufeff" + emptyPage,
 		"unknown name first":      `{"requestId":"x","data":[]}`,
 		"errors beside data":      `{"errors":[],"data":[]}`,
-		"errors that are none":    `{"errors":[]}`,
-		"no errors at all":        `{"errors":null}`,
-		"a foreign envelope":      `{"rows":[]}`,
+		"null beside data":        `{"errors":null,"data":null}`,
 		"broken in the middle":    `{"errors":[{"msg" "x"}]}`,
-		"a list":                  `[]`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t, config(), kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {

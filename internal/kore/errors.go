@@ -38,6 +38,7 @@ const (
 	ReasonEncrypted Reason = "encrypted" // Shape
 	ReasonHTML      Reason = "html"      // Shape; an HTML page with an error status has that status's reason
 	ReasonNotJSON   Reason = "not-json"  // Shape
+	ReasonShape     Reason = "shape"     // Shape: JSON of another shape
 )
 
 // Error is what came of an attempt that brought no page. It contains neither token nor secret, also where the server

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/payload"
 	"agentassist-poller/internal/secret"
 	"agentassist-poller/internal/status"
 )
@@ -34,6 +35,18 @@ type Response struct {
 	Received time.Time // our clock, after the last byte came
 	// ServerTime is when the server answered by its own clock, to the second below. Zero if it did not say.
 	ServerTime time.Time
+
+	refused func(payload.Finding) *Error
+}
+
+// Refused returns the error that Fetch would have returned if the API had said no more than that it refuses: for a refusal that
+// stands beside data, and shows only when the page is read.
+func (r *Response) Refused(code int, message string) error {
+	f := payload.Finding{Fault: payload.Refused, Detail: message, Code: code}
+	if r.refused == nil { // it did not come from a Client
+		return &Error{Class: f.Fault.Class(), Reason: ReasonServer, Code: code, Message: message}
+	}
+	return r.refused(f)
 }
 
 // Attempt is one request that was sent, or tried to be, for those who count.
@@ -135,14 +148,20 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 		seen.Outcome = "canceled"
 		return nil, fmt.Errorf("fetch %s: %w", q.Endpoint, ctx.Err())
 	}
-	if failure := classify(q.Endpoint, a); failure != nil {
+	// complete makes an error fit to be shown, and says of a refused token what is known of the secret.
+	complete := func(failure *Error) *Error {
 		failure.Message = line(scrub(failure.Message, key, secret.New(token)))
 		if failure.Reason == ReasonCredentials && failure.Hint == "" {
 			refused(failure, creds.secret(), key)
 		}
+		return failure
+	}
+	if failure := classify(q.Endpoint, a); failure != nil {
+		complete(failure)
 		seen.Outcome, seen.Reason = string(failure.Class), failure.Reason
 		return nil, failure
 	}
+	resp.refused = func(f payload.Finding) *Error { return complete(classifyFinding(q.Endpoint, a, f)) }
 	return resp, nil
 }
 
@@ -197,7 +216,7 @@ func (a *answer) speaksForTheServer() bool {
 	case a.header.Get("Age") != "", a.status/100 == 3, a.status/100 == 5, a.status == http.StatusProxyAuthRequired:
 		return false
 	}
-	return inspect(a.header, a.body).kind != html
+	return payload.Judge(a.header.Get("Content-Type"), a.body).Fault != payload.HTML
 }
 
 func unsent(q Query, err error) *Error {

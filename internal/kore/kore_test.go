@@ -89,13 +89,48 @@ func TestFetchReturnsThePage(t *testing.T) {
 
 		page, err := c.Fetch(t.Context(), query())
 		require.NoError(t, err)
-		require.Equal(t, &kore.Response{
-			Body: []byte(emptyPage), Sent: start, Received: start.Add(2 * time.Second), ServerTime: start.UTC().Add(time.Hour),
-		}, page)
+		require.Equal(t, emptyPage, string(page.Body))
+		require.Equal(t, start, page.Sent)
+		require.Equal(t, start.Add(2*time.Second), page.Received)
+		require.Equal(t, start.UTC().Add(time.Hour), page.ServerTime)
 		require.Equal(t, []kore.Attempt{{
 			Endpoint: events.Interactions, Status: 200, Outcome: "ok", Duration: 2 * time.Second, Bytes: len(emptyPage),
 		}}, seen)
 	})
+}
+
+// A refusal that stands beside data means what it means alone, and shows no more of what the server repeats.
+func TestRefusalBesideData(t *testing.T) {
+	var token string
+	c := newClient(t, config(), kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
+		token = r.Header.Get("auth")
+		return reply(200, emptyPage, "Retry-After", "90"), nil
+	})))
+	page, err := c.Fetch(t.Context(), query())
+	require.NoError(t, err)
+	for _, tc := range []struct {
+		code       int
+		class      status.Class
+		reason     kore.Reason
+		retryAfter time.Duration
+	}{
+		{429, status.ClassWait, kore.ReasonRateLimited, 90 * time.Second},
+		{403, status.ClassPermanent, kore.ReasonScope, 0},
+		{4002, status.ClassPermanent, kore.ReasonCredentials, 0},
+		{77, status.ClassRetry, kore.ReasonServer, 0},
+	} {
+		var failure *kore.Error
+		require.ErrorAs(t, page.Refused(tc.code, "no\n"+token), &failure)
+		require.Equal(t, tc.class, failure.Class, failure)
+		require.Equal(t, tc.reason, failure.Reason)
+		require.Equal(t, tc.retryAfter, failure.RetryAfter)
+		require.Equal(t, tc.code, failure.Code)
+		require.Equal(t, events.Interactions, failure.Endpoint)
+		require.Equal(t, "no "+secret.Redacted, failure.Message)
+	}
+	var failure *kore.Error
+	require.ErrorAs(t, new(kore.Response).Refused(1, "no"), &failure)
+	require.Equal(t, status.ClassRetry, failure.Class)
 }
 
 func TestEveryAttemptHasItsOwnToken(t *testing.T) {

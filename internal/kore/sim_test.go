@@ -112,8 +112,8 @@ func TestEveryFaultHasItsClass(t *testing.T) {
 		koresim.FaultErrors200:    {status.ClassRetry, kore.ReasonServer},
 		koresim.FaultEncrypted:    {status.ClassShape, kore.ReasonEncrypted},
 		koresim.FaultDropped:      {status.ClassRetry, kore.ReasonConnection},
-		koresim.FaultWrongJSON:    ok, // for the page's decoder to say
-		koresim.FaultBadRecord:    ok,
+		koresim.FaultWrongJSON:    {status.ClassShape, kore.ReasonShape},
+		koresim.FaultBadRecord:    ok, // for the page's decoder to say
 		koresim.FaultSlow:         ok,
 		koresim.FaultClock:        ok,
 	}

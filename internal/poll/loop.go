@@ -10,6 +10,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/payload"
 	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
@@ -226,20 +227,18 @@ func (a *Account) replan(now time.Time) {
 // fetch sends a request and decodes the answer.
 func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 	a.sending(r)
+	var page *extract.Page
 	resp, err := a.api.Fetch(ctx, r.query)
 	now := time.Now()
 	r.permit.Done(now)
+	if err == nil {
+		page, err = a.decode(r, resp)
+	}
 	if err != nil {
 		var ke *kore.Error
 		if errors.As(err, &ke) && ke.Class == status.ClassWait {
 			a.budget.Pause(now.Add(ke.RetryAfter))
 		}
-		return nil, err
-	}
-	page, err := extract.Decode(extract.Scope{
-		Source: a.cfg.Name, AccountID: a.cfg.AccountID, BotID: r.unit.Bot, Endpoint: r.query.Endpoint, CSAT: a.cfg.CSAT,
-	}, resp.Body)
-	if err != nil {
 		return nil, err
 	}
 	skew, known := a.api.Skew()
@@ -248,6 +247,17 @@ func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 		pg.ShownAt = timeline.Later(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
 	}
 	return pg, nil
+}
+
+// decode reads the page of an answer. A refusal beside data is as much an error of the API as one without.
+func (a *Account) decode(r *request, resp *kore.Response) (*extract.Page, error) {
+	page, err := extract.Decode(extract.Scope{
+		Source: a.cfg.Name, AccountID: a.cfg.AccountID, BotID: r.unit.Bot, Endpoint: r.query.Endpoint, CSAT: a.cfg.CSAT,
+	}, resp.Body)
+	if e, ok := errors.AsType[*extract.PageError](err); ok && e.Fault == payload.Refused {
+		return nil, resp.Refused(e.Code, e.Detail)
+	}
+	return page, err
 }
 
 // sending notes that a request is in flight, until its answer is read.

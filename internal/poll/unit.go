@@ -362,7 +362,9 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	switch {
 	case errors.As(err, &ke):
 		class, hint = ke.Class, ke.Hint
-	case errors.As(err, &pe) && !pe.Retryable(), errors.Is(err, pass.ErrStuck):
+	case errors.As(err, &pe):
+		class, hint = pe.Class, pe.Hint
+	case errors.Is(err, pass.ErrStuck):
 		class = status.ClassShape
 	}
 	u.failures++

@@ -1,0 +1,77 @@
+package poll_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/status"
+)
+
+// Whatever comes in place of a page, from the client or from the decoder, ends in a class and in a hint that says what to do, and
+// counts as nothing that was read. What is only an empty page is none of that.
+func TestAccountSaysWhatIsWrongWithAnswers(t *testing.T) {
+	t.Parallel()
+	half := `{"numResults":1,"hasMore":false,"data":[{"segmentID":"ac-1"`
+	const endpoint = events.Interactions
+	for name, c := range map[string]struct {
+		code        int
+		contentType string
+		body        string
+		class       status.Class // empty: a page
+		hint        string
+	}{
+		"HTML from a proxy":        {200, "text/html", "<html><head><title>Welcome</title></head></html>", status.ClassShape, "check base_url, and any proxy"},
+		"HTML that calls it JSON":  {200, "application/json", "<!DOCTYPE html><html></html>", status.ClassShape, "check base_url, and any proxy"},
+		"an encrypted payload":     {200, "application/json", `{"encryptedKey":"bm90","encryptedData":"bm90IGRhdGE=","iv":"MDAw"}`, status.ClassShape, "Enforce Request and Response Payload Encryption"},
+		"an encrypted word":        {200, "text/plain", strings.Repeat("bm90IGRhdGE", 20), status.ClassShape, "Enforce Request and Response Payload Encryption"},
+		"JSON cut short":           {200, "application/json", half, status.ClassRetry, "cuts answers short"},
+		"JSON cut at a brace":      {200, "application/json", half + "}", status.ClassRetry, "cuts answers short"},
+		"JSON of another shape":    {200, "application/json", `{"rows":[],"total":0}`, status.ClassShape, "base_url is the address of the API"},
+		"a list":                   {200, "application/json", `[{"segmentID":"ac-1"}]`, status.ClassShape, "base_url is the address of the API"},
+		"data that is no list":     {200, "application/json", `{"numResults":1,"data":"none"}`, status.ClassShape, "base_url is the address of the API"},
+		"null for announced rows":  {200, "application/json", `{"numResults":3,"data":null}`, status.ClassShape, "base_url is the address of the API"},
+		"broken JSON":              {200, "application/json", `{"numResults":0,"data":[],,}`, status.ClassShape, "not JSON"},
+		"text":                     {200, "text/plain", "upstream connect error", status.ClassShape, "not JSON"},
+		"nothing":                  {200, "application/json", "", status.ClassRetry, "cuts answers short"},
+		"no content":               {204, "", "", status.ClassRetry, "cuts answers short"},
+		"a refusal":                {200, "application/json", `{"errors":[{"msg":"no","code":403}]}`, status.ClassPermanent, "AgentAssist Analytics"},
+		"a refusal beside data":    {200, "application/json", `{"data":[],"errors":[{"msg":"no","code":403}]}`, status.ClassPermanent, "AgentAssist Analytics"},
+		"a rate limit beside data": {200, "application/json", `{"data":null,"errors":[{"msg":"slow down","code":429}]}`, status.ClassWait, ""},
+		"an empty page":            {200, "application/json", `{"numResults":0,"hasMore":false,"data":[]}`, "", ""},
+		"null for the list":        {200, "application/json", `{"numResults":0,"hasMore":false,"data":null}`, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, koresim.Config{Seed: 1, Start: now.Add(-time.Hour)}, func(o *poll.Options) {
+					o.Endpoints = map[events.Endpoint]poll.EndpointOptions{endpoint: {PollInterval: 15 * time.Second}}
+					o.Bots = o.Bots[:1]
+				})
+				r.transport = answers(func(*http.Request) (int, http.Header, string) {
+					return c.code, http.Header{"Content-Type": {c.contentType}}, c.body
+				})
+				r.start()
+				var last status.Endpoint
+				r.runFor(2*time.Minute, time.Second, func(s status.Account) { last = s.Endpoints[0] })
+				if c.class == "" {
+					require.Nil(t, last.LastError)
+					require.NotNil(t, last.ReadThrough)
+					return
+				}
+				require.NotNil(t, last.LastError)
+				require.Equal(t, c.class, last.LastError.Class, last.LastError.Text)
+				require.Contains(t, last.LastError.Hint, c.hint, last.LastError.Text)
+				require.Equal(t, c.hint == "", last.LastError.Hint == "")
+				require.Nil(t, last.ReadThrough)
+				require.Equal(t, c.class != status.ClassWait, last.State.Red())
+				require.Zero(t, r.topics.published())
+			})
+		})
+	}
+}

@@ -40,12 +40,3 @@ func TestEveryEndpointIsKnown(t *testing.T) {
 	})
 	require.Len(t, asked, events.EndpointCount)
 }
-
-func TestLimitsAreThoseOfTheTable(t *testing.T) {
-	for _, e := range []events.Endpoint{events.Interactions, events.InteractionDetails, events.CallDetails} {
-		require.Equal(t, kore.MaxLimit, e.Spec().Takes.Limit)
-	}
-	require.Equal(t, kore.ConversationsMaxLimit, events.Conversations.Spec().Takes.Limit)
-	require.Equal(t, kore.MaxAnalyticsOffset, events.InteractionDetails.Spec().Takes.MaxOffset)
-	require.Equal(t, kore.MaxAnalyticsOffset, events.CallDetails.Spec().Takes.MaxOffset)
-}

@@ -15,13 +15,6 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// The limits of events.Takes as constants, which a test holds to them.
-const (
-	MaxLimit              = 100 // records a page; ConversationsMaxLimit on conversations
-	ConversationsMaxLimit = 20
-	MaxAnalyticsOffset    = 10
-)
-
 // Query asks for one page: what its endpoint takes, as events.Takes says.
 type Query struct {
 	Endpoint events.Endpoint

@@ -10,11 +10,6 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-const (
-	analyticsLimit     = kore.MaxLimit
-	analyticsMaxOffset = kore.MaxAnalyticsOffset
-)
-
 // probeRows is how many rows a page must have to tell the meaning of the offset by.
 const probeRows = 10
 
@@ -68,7 +63,7 @@ func (f *AnalyticsFacts) WindowPages() int {
 	if f.Offset != offsetPages {
 		return 0
 	}
-	return analyticsMaxOffset + 1
+	return analyticsTakes.MaxOffset + 1
 }
 
 // analytics reads one window of `interaction-details` or `call-details`.
@@ -159,7 +154,7 @@ func (p *analytics) restart() {
 // Query implements Pass.
 func (p *analytics) Query() kore.Query {
 	return kore.Query{
-		Endpoint: p.endpoint, IID: p.iid, From: p.span.From, To: p.to, Offset: p.offset, Limit: analyticsLimit,
+		Endpoint: p.endpoint, IID: p.iid, From: p.span.From, To: p.to, Offset: p.offset, Limit: analyticsTakes.Limit,
 	}
 }
 
@@ -200,7 +195,7 @@ func (p *analytics) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 
 // learn notes what a page shows of the endpoint's ways.
 func (p *analytics) learn(pg *Page) {
-	if len(pg.Rows) > analyticsLimit { // a record that cannot be read is of neither list, and proves nothing
+	if len(pg.Rows) > analyticsTakes.Limit { // a record that cannot be read is of neither list, and proves nothing
 		p.facts.PerList = true
 	}
 	for _, r := range pg.Rows {
@@ -234,7 +229,7 @@ func (p *analytics) learn(pg *Page) {
 // full reports whether a page may be hiding rows behind its limit.
 func (p *analytics) full(pg *Page) bool {
 	if !p.facts.PerList {
-		return pg.records() >= analyticsLimit
+		return pg.records() >= analyticsTakes.Limit
 	}
 	cut := cutEach(pg)
 	return cut[conversations] || cut[botOnly]
@@ -243,7 +238,7 @@ func (p *analytics) full(pg *Page) bool {
 // certain returns the part of the window of which a full page shows all rows. It is false if that is nothing, or too little to be
 // worth a request.
 func (p *analytics) certain(pg *Page) (timeline.Span, bool) {
-	const worth = analyticsLimit / 3
+	worth := analyticsTakes.Limit / 3
 	if !p.facts.Keyset() {
 		return timeline.Span{}, false
 	}
@@ -284,7 +279,7 @@ func (p *analytics) begin(pg *Page) {
 	p.note(pg)
 	p.offset = 1
 	if p.facts.Offset == offsetRecords {
-		p.offset = analyticsMaxOffset
+		p.offset = analyticsTakes.MaxOffset
 	}
 }
 
@@ -307,7 +302,7 @@ func (p *analytics) nextPage(pg *Page, full bool) {
 		p.shifted = true
 	}
 	switch {
-	case full && p.offset < analyticsMaxOffset:
+	case full && p.offset < analyticsTakes.MaxOffset:
 		p.offset++
 	case full:
 		p.split()
@@ -323,12 +318,12 @@ func (p *analytics) nextPage(pg *Page, full bool) {
 
 // tailRecords handles the last reachable page of a window where offset counts records: offset 10 shows rows 11 to 110.
 func (p *analytics) tailRecords(pg *Page) {
-	if p.offset < analyticsMaxOffset { // the page that told the meaning
-		p.offset = analyticsMaxOffset
+	if p.offset < analyticsTakes.MaxOffset { // the page that told the meaning
+		p.offset = analyticsTakes.MaxOffset
 		return
 	}
 	fresh := p.note(pg)
-	if p.full(pg) || fresh > analyticsMaxOffset || len(pg.Rows)-fresh != len(p.seen)-fresh-analyticsMaxOffset {
+	if p.full(pg) || fresh > analyticsTakes.MaxOffset || len(pg.Rows)-fresh != len(p.seen)-fresh-analyticsTakes.MaxOffset {
 		p.split()
 		return
 	}
@@ -378,9 +373,9 @@ func (p *analytics) split() {
 // has pages, every one too many part of a page.
 func (p *analytics) parts() int {
 	const most = 64
-	fits := 0.8 * analyticsLimit
+	fits := 0.8 * float64(analyticsTakes.Limit)
 	if p.facts.Offset == offsetPages {
-		fits *= analyticsMaxOffset
+		fits *= float64(analyticsTakes.MaxOffset)
 	}
 	rows := p.lists[0].expect(p.span) + p.lists[1].expect(p.span)
 	return int(min(max(2, math.Ceil(rows/fits)), most))

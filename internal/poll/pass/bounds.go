@@ -57,7 +57,7 @@ func zoneCandidates() []time.Duration {
 
 // Query implements Pass.
 func (p *bounds) Query() kore.Query {
-	q := kore.Query{Endpoint: events.Interactions, BotID: p.bot, Limit: kore.MaxLimit}
+	q := kore.Query{Endpoint: events.Interactions, BotID: p.bot, Limit: interactionsTakes.Limit}
 	if p.row == nil {
 		recent := p.recent()
 		q.From, q.To = recent.From, recent.To

@@ -3,22 +3,16 @@ package pass
 import (
 	"time"
 
-	"agentassist-poller/internal/events"
-	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/timeline"
 )
 
 const (
-	conversationsLimit = kore.ConversationsMaxLimit
 	// The endpoint filters by calendar day and does not say in which zone. These are the ends of the world.
 	zoneWest, zoneEast = 12 * time.Hour, 14 * time.Hour
 	// dayGrace is how long after its end a calendar day is still counted for rows that arrive late. Later ones are left
 	// to the sweeps.
 	dayGrace = 3 * time.Hour
 )
-
-// takesDays is what a query for calendar days may ask for.
-var takesDays = &events.Conversations.Spec().Takes
 
 // listOrder is the order of a list by start time.
 type listOrder uint8
@@ -76,7 +70,7 @@ func (f *ConversationFacts) pageSize() int {
 	if f.PageSize > 0 {
 		return f.PageSize
 	}
-	return conversationsLimit
+	return conversationsTakes.Limit
 }
 
 // dayOf returns the calendar day of the endpoint that t lies in.
@@ -117,7 +111,7 @@ func (f *ConversationFacts) days(from, to time.Time) []time.Time {
 // learn notes what a page of one calendar day shows of order and zone, and remembers its rows.
 func (f *ConversationFacts) learn(d time.Time, pg *Page) (fresh int) {
 	if pg.records() > 0 && hasMore(pg) {
-		f.PageSize = min(pg.records(), conversationsLimit)
+		f.PageSize = min(pg.records(), conversationsTakes.Limit)
 	}
 	seen := f.seenOf(d)
 	for i, r := range pg.Rows {

@@ -35,7 +35,7 @@ func (p *day) Query() kore.Query { return pageOf(p.bot, p.day, p.page) }
 
 // pageOf asks for a page of a calendar day.
 func pageOf(bot string, d time.Time, page int) kore.Query {
-	return kore.Query{Endpoint: events.Conversations, BotID: bot, From: d, To: d, Offset: page, Limit: conversationsLimit}
+	return kore.Query{Endpoint: events.Conversations, BotID: bot, From: d, To: d, Offset: page, Limit: conversationsTakes.Limit}
 }
 
 // Read implements Pass.
@@ -88,5 +88,5 @@ func hasMore(pg *Page) bool {
 	if pg.HasMore != nil {
 		return *pg.HasMore
 	}
-	return pg.records() >= conversationsLimit
+	return pg.records() >= conversationsTakes.Limit
 }

@@ -30,11 +30,11 @@ func NewByID(bot string, ids []string, starts []time.Time, facts *ConversationFa
 		first, last := days[0], days[len(days)-1]
 		if i > 0 {
 			first, last = timeline.Earlier(first, p.from), timeline.Later(last, p.to)
-			if takesDays.CheckRange(first, last) != nil {
+			if conversationsTakes.CheckRange(first, last) != nil {
 				continue
 			}
 		}
-		if len(p.ids) == conversationsLimit {
+		if len(p.ids) == conversationsTakes.Limit {
 			break
 		}
 		p.from, p.to, p.ids = first, last, append(p.ids, ids[i])
@@ -51,7 +51,7 @@ func NewByID(bot string, ids []string, starts []time.Time, facts *ConversationFa
 // Query implements Pass.
 func (p *byID) Query() kore.Query {
 	return kore.Query{
-		Endpoint: events.Conversations, BotID: p.bot, From: p.from, To: p.to, Offset: 1, Limit: conversationsLimit,
+		Endpoint: events.Conversations, BotID: p.bot, From: p.from, To: p.to, Offset: 1, Limit: conversationsTakes.Limit,
 		ConversationIDs: p.ids, IDsAsString: p.form == idsString,
 	}
 }

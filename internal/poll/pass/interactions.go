@@ -34,7 +34,7 @@ func NewInteractions(bot string, span timeline.Span, zone time.Duration) Pass {
 func (p *interactions) Query() kore.Query {
 	return kore.Query{
 		Endpoint: events.Interactions, BotID: p.bot, From: p.span.From.Add(p.zone), To: p.span.To.Add(p.zone),
-		Offset: p.offset, Limit: kore.MaxLimit,
+		Offset: p.offset, Limit: interactionsTakes.Limit,
 	}
 }
 
@@ -49,7 +49,7 @@ func (p *interactions) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 	if p.offset == 0 {
 		p.readAt = pg.ReadAt
 	}
-	more := pg.records() >= kore.MaxLimit
+	more := pg.records() >= interactionsTakes.Limit
 	if pg.HasMore != nil {
 		more = *pg.HasMore
 	}
@@ -60,7 +60,7 @@ func (p *interactions) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 		return nil, nil, ErrStuck
 	}
 	p.last = ""
-	p.offset += min(pg.records(), kore.MaxLimit) // an extra record is not part of the list
+	p.offset += min(pg.records(), interactionsTakes.Limit) // an extra record is not part of the list
 	// With an unreadable record on the page the place of its rows is not known: go on without overlap.
 	if len(pg.Dead) == 0 && pg.records() > 1 {
 		p.offset--

@@ -76,7 +76,7 @@ func cutEach(pg *Page) (cut [2]bool) {
 	for i := range pg.Rows {
 		rows[listOf(&pg.Rows[i])]++
 	}
-	return [2]bool{rows[0] >= analyticsLimit, rows[1] >= analyticsLimit}
+	return [2]bool{rows[0] >= analyticsTakes.Limit, rows[1] >= analyticsTakes.Limit}
 }
 
 // shown returns the part of span of which a page shows all rows of a list that it may have cut short.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"time"
 
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/timeline"
@@ -50,6 +51,13 @@ type Outcome struct {
 	// Capped are seconds in which the endpoint holds back rows: they stay gaps.
 	Capped []timeline.Span
 }
+
+// What a query of each kind of pass may ask for. The two analytics endpoints take the same.
+var (
+	interactionsTakes  = &events.Interactions.Spec().Takes
+	conversationsTakes = &events.Conversations.Spec().Takes
+	analyticsTakes     = &events.InteractionDetails.Spec().Takes
+)
 
 // maxRestarts bounds how often one pass begins again because pages shifted under it. After that it ends unstable, and
 // the span is left as unread as it was.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/timeline"
@@ -428,4 +429,12 @@ func TestRowsOfOtherDaysTellNothingOfTheZone(t *testing.T) {
 	facts.Restore()
 	require.Zero(t, facts.Zone())
 	require.NoError(t, NewTail("st-1", facts, epoch, epoch, epoch).Query().Check())
+}
+
+func TestAnalyticsEndpointsTakeTheSame(t *testing.T) {
+	for _, e := range events.Endpoints() {
+		if e.PerAccount() {
+			require.Equal(t, *analyticsTakes, e.Spec().Takes, e)
+		}
+	}
 }

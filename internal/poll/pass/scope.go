@@ -40,7 +40,7 @@ func NewScope(e events.Endpoint, bots []string, found *Scope, try *int, now time
 
 // Query implements Pass.
 func (p *scope) Query() kore.Query {
-	return kore.Query{Endpoint: p.endpoint, IID: p.named(), From: p.span.From, To: p.span.To, Limit: analyticsLimit}
+	return kore.Query{Endpoint: p.endpoint, IID: p.named(), From: p.span.From, To: p.span.To, Limit: analyticsTakes.Limit}
 }
 
 // named is the bot to ask in the name of.

@@ -91,7 +91,7 @@ func (p *tail) readWhole(pg *Page) (*Page, *Outcome, error) {
 // countsAll reports whether all days together are counted next: mostly they have as many rows as before.
 func (p *tail) countsAll() bool {
 	_, all := p.known()
-	return all && len(p.days) > 1 && !p.counted && takesDays.CheckRange(p.days[0], p.days[len(p.days)-1]) == nil
+	return all && len(p.days) > 1 && !p.counted && conversationsTakes.CheckRange(p.days[0], p.days[len(p.days)-1]) == nil
 }
 
 // known returns how many rows of all days were read, and whether all days were.

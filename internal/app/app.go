@@ -386,7 +386,7 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	o := poll.Options{
 		Name: c.Name, AccountID: c.AccountID, RequestsPerMinute: c.RequestsPerMinute, Start: c.Start.At,
 		Endpoints: map[events.Endpoint]poll.EndpointOptions{}, Policy: plan.DefaultPolicy(),
-		Lateness: poll.Lateness(c.AllowedLateness), Retention: cfg.Memory, Messages: cfg.Events.Message.Enabled,
+		Lateness: poll.Lateness(c.AllowedLateness), Retention: cfg.Memory, Off: cfg.Events.Off(),
 		CSAT:  extract.CSAT(cfg.Events.CSAT),
 		Drain: cfg.Shutdown.Drain,
 	}

@@ -117,8 +117,16 @@ type Events struct {
 
 // Types returns the event types that are switched on, in the order of the documentation.
 func (e *Events) Types() []events.Type {
-	switched := map[events.Type]bool{events.TypeMessage: e.Message.Enabled}
-	return slices.DeleteFunc(events.Types(), func(t events.Type) bool { return !t.OnByDefault() && !switched[t] })
+	return slices.DeleteFunc(events.Types(), func(t events.Type) bool { return !e.enabled(t) })
+}
+
+// Off returns the event types that are switched off.
+func (e *Events) Off() []events.Type {
+	return slices.DeleteFunc(events.Types(), e.enabled)
+}
+
+func (e *Events) enabled(t events.Type) bool {
+	return t.OnByDefault() || t == events.TypeMessage && e.Message.Enabled
 }
 
 // MessageEvents switches transcripts.

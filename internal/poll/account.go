@@ -115,7 +115,7 @@ type Options struct {
 	Policy    plan.Policy
 	Lateness  Lateness
 	Retention time.Duration // how long entities are remembered
-	Messages  bool          // publish message events
+	Off       []events.Type // event types that are not published
 	CSAT      extract.CSAT
 
 	// When the context of Run ends, the account sends no more requests, and has for the batch that is being delivered as long as

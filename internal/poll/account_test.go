@@ -80,7 +80,7 @@ func newRig(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig
 		Name: "test", AccountID: a.ID, RequestsPerMinute: max(r.world.RequestsPerMinute, 60),
 		Start:     func(time.Time) time.Time { return world.Start },
 		Endpoints: map[events.Endpoint]poll.EndpointOptions{},
-		Policy:    plan.DefaultPolicy(), Retention: 35 * timeline.Day, Lateness: poll.Lateness{Auto: true}, Messages: true, Drain: 10 * time.Second,
+		Policy:    plan.DefaultPolicy(), Retention: 35 * timeline.Day, Lateness: poll.Lateness{Auto: true}, Drain: 10 * time.Second,
 		Delivery: r.topics, Observer: noObserver{}, Log: slog.New(slog.DiscardHandler),
 	}
 	if testing.Verbose() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"agentassist-poller/internal/checkpoint"
@@ -169,7 +170,7 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 	sightings := make([]events.Sighting, 0, n)
 	for i := range pg.Rows {
 		for _, s := range pg.Rows[i].Sightings {
-			if s.Event.EventType() != events.TypeMessage || a.cfg.Messages {
+			if !slices.Contains(a.cfg.Off, s.Event.EventType()) {
 				sightings = append(sightings, s)
 			}
 		}

@@ -15,17 +15,14 @@ import (
 	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
+	"agentassist-poller/internal/testsize"
 )
 
 // Whatever the state of an account, every query that comes of its plan is one that the client sends, from the first page of a pass
 // to the last, whatever is on the pages: a query that the client refuses is a span that is not read for as long as the state stays.
-func TestEveryQueryIsSent(t *testing.T) {
-	seeds := uint64(10_000)
-	if testing.Short() {
-		seeds = 1_000
-	}
+func TestPlanMakesOnlyQueriesThatAreSent(t *testing.T) {
 	asked := map[events.Endpoint]map[plan.Kind]int{}
-	for seed := range seeds {
+	for seed := range testsize.Pick[uint64](1_000, 10_000) {
 		s := &anyState{t: t, rnd: rand.New(rand.NewPCG(seed, 11)), seed: seed}
 		s.make()
 		policy := plan.DefaultPolicy()

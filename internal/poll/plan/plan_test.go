@@ -12,6 +12,7 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
+	"agentassist-poller/internal/testsize"
 )
 
 // noon is the clock of the planner's tests.
@@ -297,12 +298,8 @@ func TestPlanOfADayThatWasCounted(t *testing.T) {
 
 // However old the hot rows of a unit are and however they lie, each of them is read again about as often as the plan says, by a
 // poll that reaches it or by a window or a batch of its own.
-func TestHotRowsAreReadAgain(t *testing.T) {
-	seeds := uint64(1_000)
-	if testing.Short() {
-		seeds = 100
-	}
-	for seed := range seeds {
+func TestPlanReadsHotRowsAgain(t *testing.T) {
+	for seed := range testsize.Pick[uint64](100, 1_000) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		e := events.Endpoints()[rnd.IntN(events.EndpointCount)]
 		u := readUnit(e, noon.Add(-30*timeline.Day), float64(rnd.IntN(3)*rnd.IntN(300)))

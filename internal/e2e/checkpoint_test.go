@@ -102,7 +102,7 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 		}, true, "has no manifest of it"},
 		"all but the manifest": {func(t *testing.T, admin *kadm.Client, topic string, partition int32) {
 			cut(t, admin, topic, partition, 2)
-		}, true, "it is not whole"},
+		}, true, "it is incomplete"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -28,8 +28,8 @@ func openStore(b *testing.B) *checkpoint.Store {
 	return s
 }
 
-// fill has the journal and the store take batches of a thousand new entities that lead up to noon, and returns all records
-// that compaction leaves.
+// fill gives the journal and the store batches of a thousand new entities, the last at noon, and returns the records that a compacted
+// topic keeps.
 func fill(b *testing.B, store *checkpoint.Store, j *journal.Journal, known, valueSize int) []journal.Record {
 	b.Helper()
 	const batch, days = 1000, 35
@@ -80,7 +80,7 @@ func batchAt(random *rand.Rand, at time.Time, size, valueSize int) checkpoint.Ch
 	return c
 }
 
-// BenchmarkReplay builds a store of 10 million entities anew from a compacted topic.
+// BenchmarkReplay builds a store of 10 million entities from a compacted topic.
 func BenchmarkReplay(b *testing.B) {
 	if testing.Short() {
 		b.Skip("writes 10 million entities first")
@@ -117,7 +117,7 @@ func BenchmarkReplay(b *testing.B) {
 	b.ReportMetric(float64(len(records)), "records")
 }
 
-// BenchmarkAppend is a batch of a thousand new entities, with a million known; the store's commit is not counted.
+// BenchmarkAppend appends a batch of a thousand new entities to a store of a million. It does not measure the store's commit.
 func BenchmarkAppend(b *testing.B) {
 	store := openStore(b)
 	j, err := journal.New(store, "a1")

@@ -10,7 +10,7 @@ import (
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
 
-// A manifest says which cluster it was written for, and a replay brings that along.
+// A manifest names the cluster that it was written for, and so does the journal after a replay.
 func TestCluster(t *testing.T) {
 	store := checkpointtest.Open(t)
 	j, err := New(store.Store, "a1")
@@ -33,9 +33,9 @@ func TestCluster(t *testing.T) {
 	require.Equal(t, "mirror", again.Cluster())
 }
 
-// What version 1 wrote names no cluster.
+// A manifest of version 1 names no cluster.
 func TestManifestOfVersion1(t *testing.T) {
-	m := manifest{first: 1, next: 3, round: 1, bytes: 7, members: tally{2, 5}}
+	m := manifest{first: 1, next: 3, compactTo: 1, bytes: 7, members: tally{2, 5}}
 	value := m.encode()
 	value[0] = 1
 	got, err := decodeManifest(value)

@@ -7,16 +7,37 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// delta is what one batch has changed, or a piece of it.
+// A delta is the record d/<account>/<seq>. It says what one batch changed, or a part of that, if one record cannot hold it.
+//
+//	section 1, hour       +------+
+//	                      | hour |                                    in which the batch was read
+//	                      +------+
+//	                       uvarint
+//	section 2, forget     +-----+----
+//	                      | day | ...                                 days that are forgotten, before the rest applies
+//	                      +-----+----
+//	                       varint
+//	section 3, puts       +-----+--------+------+--------+-------+----
+//	                      | day | minute | hash | length | value | ...   entities that are new or changed
+//	                      +-----+--------+------+--------+-------+----
+//	                       varint uvarint  12     uvarint  length
+//	                                       bytes           bytes
+//	section 4, touched    as section 2: days of which unchanged entities were observed
+//	section 5, dead       +-----+------+----
+//	                      | day | hash | ...                          dead letters
+//	                      +-----+------+----
+//	                       varint  12 bytes
+//
+// minute is the minute of the day plus 1, or 0 if the entity is shared and has none. Each day is the distance from the day before
+// it in its section. Section 1 is always there.
 type delta struct {
-	hour    uint32 // in which the batch was read
+	hour    uint32
 	puts    []checkpoint.Entry
 	touched []uint32
 	dead    []checkpoint.DeadLetter
-	forget  []uint32 // days that were forgotten, before the rest
+	forget  []uint32
 }
 
-// Sections of a delta.
 const (
 	deltaHour    = 1
 	deltaForget  = 2
@@ -25,7 +46,8 @@ const (
 	deltaDead    = 5
 )
 
-// encode takes as many of the puts as fit a value of that size, at least one, and returns the rest.
+// encode returns a value with as many of the puts as fit size bytes, at least one, and with everything else of the delta. It returns
+// the other puts.
 func (d *delta) encode(size int) (value []byte, rest []checkpoint.Entry) {
 	body := make([]byte, 0, min(len(d.puts)*48, size))
 	before, taken := uint32(0), 0
@@ -33,7 +55,7 @@ func (d *delta) encode(size int) (value []byte, rest []checkpoint.Entry) {
 		key := d.puts[taken].Key
 		body = appendDay(body, before, key.Day)
 		before = key.Day
-		minute := uint64(0) // of what is shared
+		minute := uint64(0) // of shared entities
 		if !key.Shared {
 			minute = uint64(key.Minute) + 1
 		}
@@ -70,8 +92,8 @@ func (r *reader) days() (days []uint32) {
 	return days
 }
 
-// decodeDelta returns a delta that refers to value. What it takes is bounded by the size of value, as no entity of a delta
-// is shorter than 15 bytes.
+// decodeDelta reads what encode wrote. The delta refers to value. No entity of a delta takes less than 15 bytes, so that the size of
+// value bounds the memory.
 func decodeDelta(value []byte) (d delta, err error) {
 	there := false
 	err = readValue(value, deltaDead, func(tag uint64, r *reader) {
@@ -100,7 +122,7 @@ func decodeDelta(value []byte) (d delta, err error) {
 		}
 	})
 	if err == nil && !there {
-		err = malformed("it does not say when it was read")
+		err = malformed("it has no hour")
 	}
 	return d, err
 }

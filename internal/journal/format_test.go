@@ -14,7 +14,7 @@ import (
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
 
-// later makes of a value what version 3 might write: more sections, of which version 2 knows nothing.
+// later returns the value as version 3 might write it: with more sections, which version 2 does not know.
 func later(value []byte, oldest byte) []byte {
 	value = append([]byte{3, oldest}, value[2:]...)
 	return appendSection(appendSection(value, 40, []byte("news")), 1<<40, []byte{1, 2, 3})
@@ -25,7 +25,7 @@ func examples(t testing.TB) []Record {
 	store := checkpointtest.Open(t)
 	j, err := New(store.Store, "a1")
 	require.NoError(t, err)
-	j.limits = limits{value: 60, round: 0, deltas: 1, snapshots: 1 << 20, tombstones: 10}
+	j.limits = limits{value: 60, compact: 0, deltas: 1, snapshots: 1 << 20, tombstones: 10}
 	seen := time.Date(2026, 11, 3, 12, 30, 0, 0, time.UTC)
 	var all []Record
 	for n := range byte(4) {
@@ -51,7 +51,7 @@ func examples(t testing.TB) []Record {
 	return append(all, records...)
 }
 
-// A roll-back works: what version 3 adds, version 2 passes over, unless version 3 says that it must not.
+// A roll-back works: version 2 skips what version 3 adds, unless version 3 says that version 2 is too old.
 func TestLaterVersionIsRead(t *testing.T) {
 	records := examples(t)
 	read := func(change func([]byte) []byte) (map[string][]byte, error) {
@@ -101,29 +101,29 @@ func TestGarbageIsRefused(t *testing.T) {
 		value []byte
 		want  string
 	}{
-		"no key":                {"", nil, "no key of a checkpoint topic"},
-		"a key of no account":   {"d//0000000000000001", nil, "no key"},
-		"a delta without a seq": {"d/a1/1", nil, "no key"},
-		"a delta 0":             {"d/a1/0000000000000000", nil, "no key"},
-		"capital digits":        {"d/a1/000000000000000A", nil, "no key"},
-		"a slot that is none":   {"s/a1/20000/42/0", nil, "no key"},
-		"a leading zero":        {"s/a1/20000/1/00", nil, "no key"},
-		"a local record":        {"p/a1/~manifest", []byte{1, 1, 1, 0}, "no key"},
-		"a manifest of a name":  {"m/a1/x", nil, "no key"},
-		"a key of no kind":      {"z/a1/x", []byte{1, 1}, "version 1 has no such keys"},
-		"no value":              {"m/a1", []byte{}, "does not begin with versions"},
-		"version 0":             {"m/a1", []byte{0, 0}, "does not begin with versions"},
-		"read by later ones":    {"m/a1", []byte{1, 2}, "does not begin with versions"},
-		"a section cut off":     {"p/a1/x", value([]byte{1, 5, 'a'}), "5 bytes are announced, and 1 left"},
-		"an unknown section":    {"p/a1/x", value([]byte{1, 1, 7, 9, 1, 7}), "section 9 is unknown to version 1"},
-		"sections out of order": {"d/a1/0000000000000001", value([]byte{4, 1, 0, 1, 1, 5}), "section 1 comes after section 4"},
-		"a section twice":       {"p/a1/x", value([]byte{1, 1, 5, 1, 1, 5}), "section 1 comes after section 1"},
-		"an empty section":      {"p/a1/x", value([]byte{1, 0}), "section 1 is empty"},
-		"a long number":         {"m/a1", value([]byte{1, 5, 0x81, 0, 1, 1, 0}), "longer than it needs to be"},
-		"a manifest of nothing": {"m/a1", value(), "are not in order"},
-		"deltas out of order":   {"m/a1", value([]byte{1, 4, 3, 2, 3, 0}), "are not in order"},
-		"bytes left over":       {"m/a1", value([]byte{1, 5, 1, 2, 1, 0, 0}), "1 bytes are left over"},
-		"a delta of no hour":    {"d/a1/0000000000000001", value(), "does not say when"},
+		"an empty key":           {"", nil, "not a key of a checkpoint topic"},
+		"a key without account":  {"d//0000000000000001", nil, "not a key"},
+		"a delta without a seq":  {"d/a1/1", nil, "not a key"},
+		"a delta 0":              {"d/a1/0000000000000000", nil, "not a key"},
+		"capital digits":         {"d/a1/000000000000000A", nil, "not a key"},
+		"a slot too many":        {"s/a1/20000/42/0", nil, "not a key"},
+		"a leading zero":         {"s/a1/20000/1/00", nil, "not a key"},
+		"a local record":         {"p/a1/~manifest", []byte{1, 1, 1, 0}, "not a key"},
+		"a manifest with a name": {"m/a1/x", nil, "not a key"},
+		"an unknown kind":        {"z/a1/x", []byte{1, 1}, "version 1 writes no such keys"},
+		"no value":               {"m/a1", []byte{}, "does not begin with two versions"},
+		"version 0":              {"m/a1", []byte{0, 0}, "does not begin with two versions"},
+		"oldest above version":   {"m/a1", []byte{1, 2}, "does not begin with two versions"},
+		"a section cut off":      {"p/a1/x", value([]byte{1, 5, 'a'}), "5 bytes are announced, and 1 left"},
+		"an unknown section":     {"p/a1/x", value([]byte{1, 1, 7, 9, 1, 7}), "section 9 is unknown to version 1"},
+		"sections out of order":  {"d/a1/0000000000000001", value([]byte{4, 1, 0, 1, 1, 5}), "section 1 comes after section 4"},
+		"a section twice":        {"p/a1/x", value([]byte{1, 1, 5, 1, 1, 5}), "section 1 comes after section 1"},
+		"an empty section":       {"p/a1/x", value([]byte{1, 0}), "section 1 is empty"},
+		"a long number":          {"m/a1", value([]byte{1, 5, 0x81, 0, 1, 1, 0}), "longer than it needs to be"},
+		"a manifest of nothing":  {"m/a1", value(), "are not in order"},
+		"deltas out of order":    {"m/a1", value([]byte{1, 4, 3, 2, 3, 0}), "are not in order"},
+		"bytes left over":        {"m/a1", value([]byte{1, 5, 1, 2, 1, 0, 0}), "1 bytes are left over"},
+		"a delta without hour":   {"d/a1/0000000000000001", value(), "it has no hour"},
 		"a day before the first": {
 			"d/a1/0000000000000001", value([]byte{1, 1, 5, 4, 1, 1}), "day -1 is out of range",
 		},
@@ -134,7 +134,7 @@ func TestGarbageIsRefused(t *testing.T) {
 		"a minute elsewhere":  {"s/a1/20000/3/0", part(append([]byte{60}, append(hash, 0)...)...), "60 is more than 59"},
 		"the same hash twice": {"s/a1/20000/3/0", part(append(append([]byte{0}, append(hash, 0)...), append(append([]byte{0}, hash...), 0)...)...), "not in order"},
 		"of another slot":     {"s/a1/20000/30/0", part(append(hash, 0)...), "belongs to slot 24"},
-		"entities of no slot": {"s/a1/20000/41/0", part(append(hash, 0)...), "where none belong"},
+		"entities of no slot": {"s/a1/20000/41/0", part(append(hash, 0)...), "this slot holds no entities"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := NewReplay(checkpointtest.Open(t).Store, func(string) bool { return true })
@@ -197,7 +197,7 @@ func FuzzDecodePart(f *testing.F) {
 	})
 }
 
-// reencode is a second writer of parts, the simple one.
+// reencode is a second, simpler encoder of parts.
 func reencode(p part, k key) []byte {
 	var head, body []byte
 	for _, n := range []uint64{p.asOf, uint64(p.n), uint64(p.total), uint64(p.touched)} {

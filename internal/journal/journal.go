@@ -1,36 +1,36 @@
-// Package journal is what the checkpoint topic holds: everything that the store remembers of an account, as records that
-// travel in the transaction that they describe, so that any replica can take the account over and a lost disk is no loss.
-// It knows no Kafka: it makes records for a compacted topic, and brings a store up to date from them.
+// Package journal makes the records of the checkpoint topic, and makes stores from them. The topic holds everything that the store
+// holds about an account. A batch's records travel in the transaction that delivers the batch, so that any instance can take an
+// account over and a lost disk loses nothing. The package knows no Kafka: it makes records for a compacted topic, and brings a
+// store up to date from such records.
 //
-// The keys are text:
+// The records of an account, with keys in text (see key.go):
 //
-//	m/<account>                    manifest: what belongs to the account as of its transaction
-//	p/<account>/<name>             a record of progress, whole
-//	d/<account>/<seq>              delta: what one batch changed; 16 hex digits, counting from 1
-//	s/<account>/<day>/<slot>/<n>   snapshot: part n of what a slot of a day holds
+//	key                            value                                                  drawn in
+//	m/<account>                    manifest: what belongs to the account, in total        manifest.go
+//	p/<account>/<name>             progress: one record of the account's progress         manifest.go
+//	d/<account>/<seq>              delta: what one batch changed                          delta.go
+//	s/<account>/<day>/<slot>/<n>   snapshot: part n of what a slot of a day holds         snapshot.go
 //
-// A value begins with the version that wrote it and the oldest version that can read it, a byte each. Sections follow: tag
-// and length as varints, then that many bytes; tags ascend, and no section is empty. A later version's unknown sections are skipped, everything else
-// that is not as it is written is refused. Days are days since 1970, hours are hours since 1970, as varints.
+// All values have the same outer form (see format.go): the version that wrote the value, the oldest version that can read it, and
+// sections with tags. A reader skips the sections and the kinds of records that only a later version knows, unless the value says
+// that its version is too old. It refuses everything else that is not exactly as drawn.
 //
-//	manifest  1 first and next live delta, delta that the round goes up to, bytes from there on
-//	          2 number of progress records, sum of the hashes of their names   3 the same of snapshots
-//	          4 id of the cluster that the topic is on, since version 2
-//	progress  1 the record
-//	delta     1 hour of reading   2 days forgotten, before the rest   3 entities: distance from the day before, minute + 1 or 0
-//	          if shared, hash, length, value   4 days seen unchanged   5 dead letters: day, hash
-//	snapshot  1 delta that it was written with, n, number of parts, hour in which the day was last seen
-//	          2 entities in order: distance from the minute before (not of shared ones), hash, length, value; or dead letters
+// A slot is one of package checkpoint, or slotTouched, which holds no entities but only when the day was last touched. The parts of
+// a slot are written together, in one transaction, and before the delta of that transaction. Therefore the records, applied in the
+// order of their offsets, make the store, and so does what Kafka's log cleaner leaves of them: the last record of each key.
 //
-// Slots are those of package checkpoint, and one that holds only when the day was last seen. A slot is written whole, all its
-// parts in one transaction, before the delta of that transaction. So the records in the order of their offsets, later over
-// earlier, make the store, and compaction, which keeps the last of each key, does not change what they make.
+// The topic stays near the size of the data that is alive. Once the deltas since the last compaction are half as large as the slots
+// that they changed, the next compaction begins: it writes these slots again, a few with each transaction, and then deletes the
+// deltas that it replaces.
 //
-// The topic stays near the size of what is alive: once the deltas are half as large as the slots that they changed, a round
-// writes these slots anew, some with each transaction, and then deletes the deltas before the round.
+//	deltas   first          compactTo            next
+//	         |              |                    |
+//	---------+--------------+--------------------+-------> seq
+//	 deleted | live, being  | live               | not written yet
+//	         | replaced     |                    |
 //
-// Nothing is taken on trust. The manifest says which deltas, how many progress records and which snapshots there must be,
-// every part says how many there are, and Replay.Finish refuses an account that is not whole.
+// Nothing is taken on trust. The manifest says which deltas, how many progress records and which snapshots there must be, every
+// part says how many parts there are, and Replay.Finish refuses an account that is not complete.
 package journal
 
 import (
@@ -55,21 +55,21 @@ type Journal struct {
 	pending *draft
 }
 
-// New returns the journal of the account as the store remembers it, which a replay must have brought up to date. An account
-// of which the store remembers something but no journal, because it was read without one, is written out little by little
-// by the first calls of Append.
+// New returns the journal of the account as the store holds it. A replay must have brought the store up to date. If the store
+// holds entities of the account but no journal, because the account was read without one, the first calls of Append write them to
+// the topic little by little.
 //
-// The journal keeps records of its own beside the account's progress, under names that begin with "~".
+// The journal keeps records of its own among the account's progress records, under names that begin with "~". They never travel.
 func New(store *checkpoint.Store, account string) (*Journal, error) {
 	if account == "" || strings.Contains(account, "/") {
-		return nil, fmt.Errorf("open journal: account %q cannot be part of a key", account)
+		return nil, fmt.Errorf("open journal: account %q cannot be part of a key: it is empty or contains a slash", account)
 	}
-	half, err := store.Progress(account, localReplaying)
+	unfinished, err := store.Progress(account, localReplaying)
 	if err != nil {
 		return nil, err
 	}
-	if half != nil {
-		return nil, fmt.Errorf("open journal of account %s: its last replay did not finish; replay it", account)
+	if unfinished != nil {
+		return nil, fmt.Errorf("open journal of account %s: its last replay did not finish; replay it again", account)
 	}
 	state, err := load(store, account)
 	if err != nil {
@@ -78,27 +78,27 @@ func New(store *checkpoint.Store, account string) (*Journal, error) {
 	return &Journal{store: store, account: account, limits: defaultLimits, state: state}, nil
 }
 
-// Exists reports whether a manifest was ever committed.
+// Exists reports whether the account has a manifest.
 func (j *Journal) Exists() bool { return j.state.exists }
 
-// Cluster returns the id of the Kafka cluster that the account was written for, empty if that was never said.
+// Cluster returns the id of the Kafka cluster that the account's records were written for. It is empty if no manifest has named one.
 func (j *Journal) Cluster() string { return j.state.manifest.cluster }
 
-// SetCluster says which cluster the account is written for from the next transaction on.
+// SetCluster sets the id of the cluster that the manifest names from the next transaction on.
 func (j *Journal) SetCluster(id string) { j.state.manifest.cluster = id }
 
-// Append returns the records that the transaction for c must carry, in order. It adds to c.Progress what the store must
-// record with c. The store must hold all that was committed before. Only the last call before Committed counts, so that a
-// transaction that was aborted needs no other word.
+// Append returns the records that the transaction for c must contain, in order, and adds the journal's own records to c.Progress,
+// which the caller commits to the store with c. The store must hold everything that was committed before. Only the last call of
+// Append or Expire before Committed counts: after an aborted transaction the caller simply calls it again.
 func (j *Journal) Append(c *checkpoint.Changes) ([]Record, error) {
 	d, err := j.begin(c)
 	if err != nil {
 		return nil, err
 	}
-	if d.roundDue(&j.limits) {
-		d.manifest.round, d.manifest.bytes = d.manifest.next, 0
+	if d.compactionDue(&j.limits) {
+		d.manifest.compactTo, d.manifest.bytes = d.manifest.next, 0
 	}
-	records, err := j.goOn(d)
+	records, err := j.compact(d)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (j *Journal) Append(c *checkpoint.Changes) ([]Record, error) {
 	records = append(records, progress...)
 	changes := delta{hour: checkpoint.Hour(c.Seen), puts: c.Puts, dead: c.Dead}
 	for _, day := range c.Touched {
-		if state := d.day(day); state != nil && state.touched < changes.hour { // else the store takes no note of it either
+		if state := d.day(day); state != nil && state.touched < changes.hour { // otherwise the store does not change either
 			changes.touched = append(changes.touched, day)
 		}
 	}
@@ -117,9 +117,9 @@ func (j *Journal) Append(c *checkpoint.Changes) ([]Record, error) {
 	return append(records, j.end(d, c)), nil
 }
 
-// Expire returns the records of a transaction that forgets the days of the account, nil if the journal knows none of them.
-// After the transaction the store must be told with Forget and then with Commit of c, which needs to hold nothing else but
-// the account, and the journal with Committed. Nothing of the account may be committed in between.
+// Expire returns the records of a transaction that forgets days of the account, nil if the journal knows none of the days. After
+// the transaction the caller calls Forget and Commit(c) of the store and then Committed, and commits nothing else of the account
+// in between. c needs no more than the account and the time.
 func (j *Journal) Expire(days []uint32, c *checkpoint.Changes) ([]Record, error) {
 	d, err := j.begin(c)
 	if err != nil {
@@ -147,8 +147,8 @@ func (j *Journal) Expire(days []uint32, c *checkpoint.Changes) ([]Record, error)
 	return append(records, j.end(d, c)), nil
 }
 
-// Committed says that the transaction with the records of the last Append or Expire is in Kafka, and that the store holds
-// its changes.
+// Committed tells the journal that the transaction with the records of the last Append or Expire is committed to Kafka and that the
+// store holds its changes.
 func (j *Journal) Committed() {
 	if j.pending != nil {
 		j.pending.accept()
@@ -161,7 +161,7 @@ func (j *Journal) begin(c *checkpoint.Changes) (*draft, error) {
 	if c.Account != j.account {
 		return nil, fmt.Errorf("append to journal of account %s: the changes are of account %q", j.account, c.Account)
 	}
-	maps.DeleteFunc(c.Progress, func(name string, _ []byte) bool { return isLocal(name) }) // of a call that did not count
+	maps.DeleteFunc(c.Progress, func(name string, _ []byte) bool { return isLocal(name) }) // from an earlier call for the same changes
 	return j.state.draft(), nil
 }
 
@@ -174,7 +174,7 @@ func (j *Journal) end(d *draft, c *checkpoint.Changes) Record {
 	return Record{manifestKey(j.account), c.Progress[localManifest]}
 }
 
-// progress returns the records that changed; the first time, all that the store holds.
+// progress returns the progress records that changed. The first time it returns all that the store holds.
 func (j *Journal) progress(d *draft, changed map[string][]byte) ([]Record, error) {
 	all := changed
 	if !j.state.exists {
@@ -201,7 +201,7 @@ func (j *Journal) progress(d *draft, changed map[string][]byte) ([]Record, error
 	return records, nil
 }
 
-// deltas returns the delta, in as many pieces as it needs.
+// deltas returns the records of the changes: one delta, or several if one record cannot hold them.
 func (j *Journal) deltas(d *draft, changes delta) (records []Record) {
 	for len(changes.puts)+len(changes.touched)+len(changes.dead)+len(changes.forget) > 0 {
 		value, rest := changes.encode(j.limits.value)
@@ -216,7 +216,8 @@ func (j *Journal) deltas(d *draft, changes delta) (records []Record) {
 	return records
 }
 
-// size is about what the record takes in the topic: a record that compaction leaves alone has a batch of its own.
+// size returns about how many bytes the record takes in the topic. A record whose neighbours the log cleaner has deleted has a
+// batch of its own.
 func (r Record) size() uint64 {
 	const overhead = 70
 	return uint64(len(r.Key) + len(r.Value) + overhead)

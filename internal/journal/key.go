@@ -8,7 +8,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// slotTouched is the slot that holds nothing but when the day was last seen.
+// slotTouched is a slot without entities: its snapshot says only when the day was last touched.
 const (
 	slotTouched = checkpoint.Slots
 	slots       = slotTouched + 1
@@ -32,6 +32,16 @@ func KindOf(rawKey []byte) (kind Kind, account string, ok bool) {
 	return k.kind, k.account, err == nil
 }
 
+// The keys are text:
+//
+//	m/<account>
+//	p/<account>/<name>             name: not empty, and not one of the journal's own
+//	d/<account>/<seq>              seq: 16 lower-case hexadecimal digits, counting from 1
+//	s/<account>/<day>/<slot>/<n>   day, slot and n: decimal, without leading zeros; n counts from 0
+//
+// An account is not empty and has no slash. A reader refuses other keys, unless they begin with another letter and a slash: records
+// with such keys are of a later version, and the reader skips or refuses them as it does sections that it does not know.
+
 func manifestKey(account string) []byte       { return []byte("m/" + account) }
 func progressKey(account, name string) []byte { return []byte("p/" + account + "/" + name) }
 
@@ -54,7 +64,7 @@ type key struct {
 
 func parseKey(b []byte) (k key, err error) {
 	text := string(b)
-	refuse := func() (key, error) { return key{}, malformed("it is no key of a checkpoint topic") }
+	refuse := func() (key, error) { return key{}, malformed("it is not a key of a checkpoint topic") }
 	if len(text) < 3 || text[1] != '/' || text[0] < 'a' || text[0] > 'z' {
 		return refuse()
 	}
@@ -93,11 +103,11 @@ func parseKey(b []byte) (k key, err error) {
 	return k, nil
 }
 
-// The journal's own records in the store, which never travel.
+// The journal's own records in the store, by their names among the progress records. They never travel.
 const (
-	localManifest  = "~manifest"
-	localReplaying = "~replaying" // a replay has begun to write, and has not finished
-	localDay       = "~day/"
+	localManifest  = "~manifest"  // the manifest
+	localReplaying = "~replaying" // there, and empty, while a replay has begun to write and has not finished
+	localDay       = "~day/"      // and the day in decimal: the state of a day (see dayState)
 )
 
 func isLocal(name string) bool { return strings.HasPrefix(name, "~") }
@@ -107,7 +117,7 @@ func localDayName(day uint32) string { return localDay + strconv.FormatUint(uint
 func parseLocalDay(name string) (uint32, error) {
 	day, err := strconv.ParseUint(strings.TrimPrefix(name, localDay), 10, 32)
 	if err != nil || localDayName(uint32(day)) != name {
-		return 0, malformed("it names no day")
+		return 0, malformed("it does not name a day")
 	}
 	return uint32(day), nil
 }

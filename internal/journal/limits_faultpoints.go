@@ -2,8 +2,8 @@
 
 package journal
 
-// A program that is to be killed in the midst of rounds and replays has many of them, each in several pieces.
+// A program that tests kill during compactions and replays has many of both, each in several pieces.
 func init() {
-	defaultLimits = limits{value: 1 << 10, round: 2 << 10, deltas: 16, snapshots: 8 << 10, tombstones: 4}
+	defaultLimits = limits{value: 1 << 10, compact: 2 << 10, deltas: 16, snapshots: 8 << 10, tombstones: 4}
 	replayEntities = 100
 }

@@ -17,7 +17,7 @@ import (
 	"agentassist-poller/internal/journal"
 )
 
-// model is accounts with a topic, a store, and what the store ought to remember, told in the simplest way.
+// model is accounts with a topic, a store, and what the store must hold, in the simplest form.
 type model struct {
 	t        *testing.T
 	random   *rand.Rand
@@ -25,7 +25,7 @@ type model struct {
 	dir      string
 	files    int
 	store    *checkpointtest.Store
-	saved    string // a copy of the store as it was once, of which a crash may leave no more
+	saved    string // a copy of the store as it was at some time; a crash may leave no more than it
 	savedAt  int64  // its next offset
 	journals map[string]*journal.Journal
 	want     map[string]map[string]string // by account, as dump has it
@@ -66,7 +66,7 @@ func (m *model) open() {
 
 func today(now time.Time) uint32 { return uint32(now.Unix() / 86400) }
 
-// changes are of a random batch: mostly the last days, few hashes so that entities change.
+// changes returns a random batch: mostly of the last days, with few hashes, so that entities change.
 func (m *model) changes(account string) checkpoint.Changes {
 	c := checkpoint.Changes{Account: account, Seen: m.now, Progress: map[string][]byte{}}
 	day := func() uint32 { return today(m.now) - uint32(m.random.IntN(4)*m.random.IntN(4)) }
@@ -101,7 +101,7 @@ func (m *model) changes(account string) checkpoint.Changes {
 	return c
 }
 
-// learn does to the model what the changes mean.
+// learn applies the changes to the model.
 func (m *model) learn(c checkpoint.Changes) {
 	want := m.want[c.Account]
 	hour := func(day uint32) int {
@@ -236,7 +236,7 @@ func (m *model) compact() {
 	m.topic.compact(m.random, m.random.Int64N(m.topic.next+1), horizon)
 }
 
-// save keeps the store as it is, as a disk might keep it that was not told to sync.
+// save copies the store, as an unsynced disk might keep it.
 func (m *model) save() {
 	m.savedAt = storeNext(m.t, m.store.Store)
 	file, err := os.ReadFile(m.store.Path)
@@ -245,7 +245,7 @@ func (m *model) save() {
 	require.NoError(m.t, os.WriteFile(m.saved, file, 0o600))
 }
 
-// crash leaves a store that is some commits behind, or none; a replay makes up for it.
+// crash leaves a store that is some commits behind, or no store. A replay brings it up to date.
 func (m *model) crash() {
 	m.crashes++
 	switch kind := m.random.IntN(4); {
@@ -258,7 +258,7 @@ func (m *model) crash() {
 		m.store = m.newStore()
 	}
 	from := storeNext(m.t, m.store.Store)
-	if m.random.IntN(3) == 0 { // once more before it is done
+	if m.random.IntN(3) == 0 { // again, before it has finished
 		r := journal.NewReplay(m.store.Store, func(string) bool { return true })
 		r.Shrink()
 		for _, record := range m.topic.records {
@@ -281,7 +281,7 @@ func (m *model) check() {
 	}
 }
 
-// rebuild makes another store from the start, which must come to the same in every record.
+// rebuild makes another store from the start of the topic. It must be the same in every record.
 func (m *model) rebuild() {
 	m.rebuilds++
 	m.check()
@@ -293,7 +293,7 @@ func (m *model) rebuild() {
 	}
 }
 
-// Whatever happens, the topic makes the store that was: from the start, and from where the store was left.
+// Whatever happens, the topic makes the store: from the start, and from where the store was left.
 func TestTopicMakesTheStore(t *testing.T) {
 	const steps = 300
 	seeds := uint64(12)

@@ -19,37 +19,37 @@ type Replay struct {
 	maxEntities, maxBytes int // before they are written
 }
 
-// Summary says what a replay has met.
+// Summary counts what a replay has read.
 type Summary struct {
 	Accounts int
 	Records  int
-	Entities int   // in deltas and snapshots; one can be in several
+	Entities int   // in deltas and snapshots; the same entity can be in several
 	Bytes    int64 // of keys and values
-	Next     int64 // offset after the last record
+	Next     int64 // the offset after the last record
 }
 
-// IncompleteError says that the topic does not hold all that an account's manifest says there is. If the replay went on from
-// what the store held, the store may have been left behind for longer than the topic keeps tombstones: drop its accounts and
-// replay from the start. If it began at the start, records are lost.
+// IncompleteError says that the topic does not hold everything that an account's manifest names. If the replay continued from what the
+// store held, the store may be older than the topic keeps tombstones: drop its accounts and replay from the start. If the replay
+// began at the start, records are lost.
 type IncompleteError struct {
 	Account string
 	Missing string
 }
 
 func (e *IncompleteError) Error() string {
-	return fmt.Sprintf("replay account %s from the checkpoint topic: it is not whole: %s", e.Account, e.Missing)
+	return fmt.Sprintf("replay account %s from the checkpoint topic: it is incomplete: %s", e.Account, e.Missing)
 }
 
-// replayed is what is known of an account in the midst of a replay.
+// replayed is an account during a replay.
 type replayed struct {
 	*draft
-	found    *manifest // the last one met
-	first    uint64    // deltas [first, last) were met in a row, or are in the store
+	found    *manifest            // the last manifest that was read
+	first    uint64               // deltas [first, next) were read in order, or are in the store
 	next     uint64
-	missing  map[slotOfDay]uint32 // parts that must still come
-	steps    []checkpoint.Step    // gathered
-	progress map[string][]byte
-	marked   bool
+	missing  map[slotOfDay]uint32 // how many parts are still to come
+	steps    []checkpoint.Step    // gathered, not yet in the store
+	progress map[string][]byte    // likewise
+	marked   bool                 // the store says that this replay has not finished
 }
 
 type slotOfDay struct {
@@ -57,16 +57,16 @@ type slotOfDay struct {
 	slot checkpoint.Slot
 }
 
-// NewReplay begins a replay of the accounts that are wanted; records of others are passed over.
-func NewReplay(store *checkpoint.Store, accounts func(account string) bool) *Replay {
+// NewReplay begins a replay of the wanted accounts. It skips records of others.
+func NewReplay(store *checkpoint.Store, wanted func(account string) bool) *Replay {
 	return &Replay{
-		store: store, wanted: accounts, accounts: make(map[string]*replayed),
+		store: store, wanted: wanted, accounts: make(map[string]*replayed),
 		maxEntities: replayEntities, maxBytes: replayBytes,
 	}
 }
 
-// Add takes the next record in the order of offsets; next is the offset after it. A record applied to a store that holds it
-// already does no harm, provided that all that come after follow. Key and value must not be changed before Finish.
+// Add takes the next record in the order of offsets; next is the offset after it. The store may already hold the record, provided that
+// all records after it follow. The caller must not change key and value before Finish.
 func (r *Replay) Add(key, value []byte, next int64) error {
 	if err := r.add(key, value); err != nil {
 		return fmt.Errorf("read record %.200q before offset %d of the checkpoint topic: %w", key, next, err)
@@ -110,10 +110,10 @@ func (r *Replay) add(rawKey, value []byte) error {
 		err = a.addPart(k, Record{rawKey, value})
 	default:
 		if value != nil {
-			err = readValue(value, 0, nil) // of a later version, which says whether it can be done without
+			err = readValue(value, 0, nil) // a later version wrote it, and says whether this version may skip it
 		}
 		if err == nil && value != nil && value[0] <= version {
-			err = malformed("version %d has no such keys", value[0])
+			err = malformed("version %d writes no such keys", value[0])
 		}
 	}
 	for _, step := range a.steps[steps:] {
@@ -146,7 +146,7 @@ func (a *replayed) addProgress(name string, value []byte) (err error) {
 
 func (a *replayed) addDelta(seq uint64, value []byte) error {
 	if value == nil {
-		return nil // what it changed is in snapshots
+		return nil // snapshots hold what it changed
 	}
 	changes, err := decodeDelta(value)
 	if err != nil {
@@ -169,7 +169,7 @@ func (a *replayed) addDelta(seq uint64, value []byte) error {
 	return nil
 }
 
-// steps returns what the delta did to each of its days.
+// steps returns what the delta changed, by day.
 func (d *delta) steps() []checkpoint.Step {
 	var steps []checkpoint.Step
 	at := make(map[uint32]int)
@@ -217,7 +217,7 @@ func (a *replayed) addPart(k key, record Record) error {
 		a.missing[id] = p.total - 1
 	case p.asOf == known.asOf && p.total != known.parts:
 		return malformed("another part of the slot says that there are %d, not %d", known.parts, p.total)
-	case p.asOf == known.asOf && a.missing[id] > 0: // else it is in the store already
+	case p.asOf == known.asOf && a.missing[id] > 0: // otherwise the store holds it already
 		a.edit(k.day).slots[k.slot].bytes += size
 		a.missing[id]--
 	}
@@ -228,7 +228,8 @@ func (a *replayed) addPart(k key, record Record) error {
 	return nil
 }
 
-// deletePart forgets the slot with its first part: only slots of forgotten days lose it, others only become shorter.
+// deletePart deletes the slot if the part is its first: only the slots of a forgotten day lose it. Others lose parts at the end, because
+// they have become shorter.
 func (a *replayed) deletePart(k key) {
 	if k.n > 0 {
 		return
@@ -251,8 +252,8 @@ func (a *replayed) deletePart(k key) {
 	a.forget(k.day)
 }
 
-// Finish checks every account that was met against its manifest, and then writes the rest together with the identity
-// records. An *IncompleteError says that an account is not whole; the store must then not be used for it.
+// Finish checks every account against its manifest, and then writes the rest to the store, together with the identity records. After an
+// *IncompleteError the store must not be used for the account.
 func (r *Replay) Finish(identity map[string][]byte) (Summary, error) {
 	r.summary.Accounts = len(r.accounts)
 	for _, account := range slices.Sorted(maps.Keys(r.accounts)) {
@@ -263,7 +264,7 @@ func (r *Replay) Finish(identity map[string][]byte) (Summary, error) {
 	return r.summary, r.apply(identity, true)
 }
 
-// check returns what is missing, and makes the manifest that was found the account's own.
+// check returns what is missing, or "" after it has made the last manifest the account's.
 func (a *replayed) check() string {
 	m := a.found
 	switch {
@@ -299,7 +300,7 @@ func (a *replayed) check() string {
 	return ""
 }
 
-// catchUp lets no slot wait for a delta that is gone: that of a day that was forgotten, by a delta that is gone as well.
+// catchUp corrects the slots of a day that name a delta which is gone. A delta that forgot such a day, and is gone as well, is the reason.
 func (a *replayed) catchUp(day uint32) {
 	state := a.day(day)
 	if state == nil {
@@ -312,7 +313,7 @@ func (a *replayed) catchUp(day uint32) {
 	}
 }
 
-// apply writes what was gathered. Until the last time the accounts are marked as unfinished.
+// apply writes to the store what was gathered. All calls but the last mark the accounts as unfinished.
 func (r *Replay) apply(identity map[string][]byte, last bool) error {
 	var batch []checkpoint.Recorded
 	for account, a := range r.accounts {

@@ -17,7 +17,7 @@ import (
 
 var noon = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 
-// busy returns a topic with everything in it: snapshots of several parts, live deltas, progress; and the store that it makes.
+// busy returns a topic with snapshots of several parts, live deltas and progress, and the store that it makes.
 func busy(t *testing.T) (*topic, *checkpointtest.Store) {
 	t.Helper()
 	m := newModel(t, 7)
@@ -28,8 +28,8 @@ func busy(t *testing.T) (*topic, *checkpointtest.Store) {
 	return &m.topic, m.store
 }
 
-// A record that is lost is found, whichever it is.
-func TestEveryLostRecordIsFound(t *testing.T) {
+// A replay notices the loss of any record.
+func TestEveryLostRecordIsNoticed(t *testing.T) {
 	p, _ := busy(t)
 	kinds := make(map[byte]int)
 	store := checkpointtest.Open(t)
@@ -54,7 +54,7 @@ func TestEveryLostRecordIsFound(t *testing.T) {
 			require.Regexp(t, `^there are \d+ progress records`, incomplete.Missing)
 		}
 		for _, account := range accounts {
-			require.Empty(t, dump(t, store.Store, account), "nothing is written of what is not whole, while there is little of it")
+			require.Empty(t, dump(t, store.Store, account), "nothing of an incomplete account is written, while there is little of it")
 		}
 	}
 	require.Greater(t, min(kinds['d'], kinds['s'], kinds['p']), 5, "%v", kinds)
@@ -110,8 +110,8 @@ func TestJournalNeedsAFinishedReplay(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A store from the time before there was a journal is written out by the first round; until then only it is whole.
-func TestStoreWithoutJournalIsTakenOver(t *testing.T) {
+// The first compaction writes out a store that has no journal. Until it has finished, only the store is complete.
+func TestStoreWithoutJournalIsAdopted(t *testing.T) {
 	store := checkpointtest.Open(t)
 	c := checkpoint.Changes{Account: "a1", Seen: noon, Progress: map[string][]byte{"unit/1": {1}, "unit/2": {2}}}
 	for i := range 200 {
@@ -135,7 +135,7 @@ func TestStoreWithoutJournalIsTakenOver(t *testing.T) {
 		require.NoError(t, store.Commit(c))
 		j.Committed()
 		require.True(t, j.Exists())
-		if n == 0 { // a crash here, with the store and without
+		if n == 0 { // a crash here, with the store and without it
 			_, err := p.replay(store.Store, 0, false)
 			require.NoError(t, err)
 			_, err = p.replay(newStore(t).Store, 0, false)
@@ -150,7 +150,7 @@ func TestStoreWithoutJournalIsTakenOver(t *testing.T) {
 	require.Equal(t, dump(t, store.Store, "a1"), dump(t, fresh.Store, "a1"))
 }
 
-// What no record can hold whole is split, and a slot that has become smaller leaves no part behind.
+// A slot that no record can hold is split into parts, and a slot that has become smaller leaves no part behind.
 func TestLargeValues(t *testing.T) {
 	store := checkpointtest.Open(t)
 	j, err := journal.New(store.Store, "a1")
@@ -158,7 +158,7 @@ func TestLargeValues(t *testing.T) {
 	var p topic
 	sizes := []int{3 << 20, 1 << 20, 100}
 	for n, size := range sizes {
-		for range 6 { // enough for a round
+		for range 6 { // enough for a compaction
 			c := checkpoint.Changes{Account: "a1", Seen: noon.Add(time.Duration(n) * time.Hour)}
 			for i := range 4 {
 				c.Puts = append(c.Puts, checkpoint.Entry{Key: checkpoint.KeyAt(noon, false, checkpoint.Hash{byte(i)}), Value: bytes.Repeat([]byte{byte(n)}, size/4)})

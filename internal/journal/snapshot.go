@@ -8,22 +8,42 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// part is a piece of what a slot holds.
+// A snapshot part is the record s/<account>/<day>/<slot>/<n>: one of the records that together say what a slot of a day holds.
+//
+//	section 1, head       +------+---+-------+---------+
+//	                      | asOf | n | total | touched |
+//	                      +------+---+-------+---------+
+//	                       uvarint uvarint uvarint uvarint
+//	section 2, entities   +--------+------+--------+-------+----
+//	  slots of hours      | minute | hash | length | value | ...
+//	                      +--------+------+--------+-------+----
+//	                       uvarint   12     uvarint  length
+//	                                 bytes           bytes
+//	  shared slots        the same without minutes
+//	  slot of dead        hashes only
+//	  letters
+//	  slotTouched         no section 2
+//
+//	asOf      the delta in whose transaction the part was written: the snapshot includes the effect of all deltas before it
+//	n         the number of the part, as in the key; total is how many parts there are
+//	touched   the hour in which the day was last touched
+//	minute    the distance from the minute of the entity before, the first from the beginning of the slot's hour
+//
+// Entities are in the order of their minutes and hashes, each once.
 type part struct {
-	asOf     uint64 // the delta that it was written with: it holds what all deltas before have made of the slot
-	n, total uint32 // the number of this part, and how many the slot has
-	touched  uint32 // the hour in which the day was last seen
+	asOf     uint64
+	n, total uint32
+	touched  uint32
 	puts     []checkpoint.Entry
 	dead     []checkpoint.Hash
 }
 
-// Sections of a part.
 const (
 	partHead     = 1
 	partEntities = 2
 )
 
-// encodeSlot returns the values of the slot's parts, from what the store holds.
+// encodeSlot returns the values of the slot's parts, as the store holds the slot.
 func (j *Journal) encodeSlot(day uint32, slot checkpoint.Slot, touched uint32, asOf uint64) ([][]byte, error) {
 	bodies := make([][]byte, 1)
 	minute := firstMinute(slot)
@@ -59,9 +79,10 @@ func (j *Journal) encodeSlot(day uint32, slot checkpoint.Slot, touched uint32, a
 	return values, nil
 }
 
-func firstMinute(slot checkpoint.Slot) uint16 { return 60 * uint16(slot) } // means nothing where there are no minutes
+// firstMinute returns the first minute of a slot of an hour. For other slots it means nothing.
+func firstMinute(slot checkpoint.Slot) uint16 { return 60 * uint16(slot) }
 
-// decodePart returns a part that refers to value.
+// decodePart reads part n of a slot. The part refers to value.
 func decodePart(value []byte, day uint32, slot checkpoint.Slot, n uint32) (p part, err error) {
 	err = readValue(value, partEntities, func(tag uint64, r *reader) {
 		switch tag {
@@ -81,7 +102,7 @@ func decodePart(value []byte, day uint32, slot checkpoint.Slot, n uint32) (p par
 
 func (p *part) entities(r *reader, day uint32, slot checkpoint.Slot) {
 	if slot == slotTouched {
-		r.Failf("there are entities where none belong")
+		r.Failf("this slot holds no entities")
 		return
 	}
 	if slot < checkpoint.SlotDead {

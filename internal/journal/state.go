@@ -9,8 +9,8 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// state is what the journal of an account knows of the topic: enough to tell what a delta may be dropped for. It follows
-// from the records alone, so that a replay comes to the same.
+// state is what the journal of an account knows about the topic: enough to tell which deltas snapshots have replaced. It depends on
+// the records alone, so that a replay arrives at the same state.
 type state struct {
 	exists   bool
 	manifest manifest
@@ -18,21 +18,32 @@ type state struct {
 	names    map[string]bool // of progress records
 }
 
-// dayState is what is known of a day: the hour it was last seen in, and its slots.
+// dayState is the state of a day. The store holds it under the name ~day/<day>.
+//
+//	section 1, touched    +------+
+//	                      | hour |                                in which the day was last touched
+//	                      +------+
+//	                       uvarint
+//	section 2, slots      +------+-------+------+-------+-------+----
+//	                      | slot | since | asOf | parts | bytes | ...
+//	                      +------+-------+------+-------+-------+----
+//	                        byte  uvarint uvarint uvarint uvarint
+//
+// Section 1 is always there. Slots ascend; those with zeros only are left out.
 type dayState struct {
 	touched uint32
 	slots   [slots]slotState
 }
 
 type slotState struct {
-	since uint64 // the first live delta that has changed what the last snapshot holds; 0 if none
-	asOf  uint64 // the delta that the last snapshot was written with; 0 if there is none
-	parts uint32 // of that snapshot
-	bytes uint32 // of these, as they lie in the topic
+	since uint64 // the first live delta that has changed the slot since its last snapshot; 0 if none has
+	asOf  uint64 // the delta in whose transaction the last snapshot was written; 0 if there is no snapshot
+	parts uint32 // of the last snapshot
+	bytes uint32 // of these parts, as they lie in the topic
 }
 
-// load reads the state that the store remembers. An account that the store knows without a journal, from the time before
-// there was one, has a state as if all of it had come by a delta 1 that is not in the topic: the first round replaces it.
+// load reads the state from the store. If the store holds the account without a journal, the state is as if a delta 1 had brought
+// everything and were gone from the topic: the first compaction replaces it.
 func load(store *checkpoint.Store, account string) (*state, error) {
 	records, err := store.AllProgress(account)
 	if err != nil {
@@ -65,7 +76,7 @@ func load(store *checkpoint.Store, account string) (*state, error) {
 	return s, err
 }
 
-// tally counts what is there, which can be more than the manifest says when a replay has not finished.
+// tally counts the names and snapshots of the state. If a replay has not finished they can be more than the manifest says.
 func (s *state) tally() {
 	s.manifest.members, s.manifest.slots = tally{}, tally{}
 	for name := range s.names {
@@ -80,6 +91,7 @@ func (s *state) tally() {
 	}
 }
 
+// adopt makes the state of an account that has no journal.
 func (s *state) adopt(store *checkpoint.Store, account string) error {
 	infos, err := store.Days(account)
 	if err != nil || len(infos) == 0 {
@@ -99,23 +111,23 @@ func (s *state) adopt(store *checkpoint.Store, account string) error {
 		}
 		s.days[info.Day] = day
 	}
-	s.manifest = manifest{first: 1, next: 2, round: 2}
+	s.manifest = manifest{first: 1, next: 2, compactTo: 2}
 	return nil
 }
 
-// draft is a state with changes that are not in force yet.
+// draft is a state with changes that are not committed yet.
 type draft struct {
 	base     *state
 	manifest manifest
-	days     map[uint32]*dayState // those that changed; nil if forgotten
-	names    map[string]bool      // those that came, or went
+	days     map[uint32]*dayState // the days that changed; nil for a day that is forgotten
+	names    map[string]bool      // the names that were added (true) or removed
 }
 
 func (s *state) draft() *draft {
 	return &draft{base: s, manifest: s.manifest, days: make(map[uint32]*dayState), names: make(map[string]bool)}
 }
 
-// accept puts the changes in force.
+// accept makes the changes part of the state.
 func (d *draft) accept() {
 	d.base.exists, d.base.manifest = true, d.manifest
 	for day, state := range d.days {
@@ -129,7 +141,7 @@ func (d *draft) accept() {
 	maps.DeleteFunc(d.base.names, func(_ string, there bool) bool { return !there })
 }
 
-// day returns the state of the day to look at, nil if it is not known.
+// day returns the state of a day, not to be changed. It is nil if the day is not known.
 func (d *draft) day(day uint32) *dayState {
 	if changed, ok := d.days[day]; ok {
 		return changed
@@ -137,7 +149,7 @@ func (d *draft) day(day uint32) *dayState {
 	return d.base.days[day]
 }
 
-// edit returns the state of the day to be changed.
+// edit returns the draft's own copy of the state of a day, to be changed.
 func (d *draft) edit(day uint32) *dayState {
 	if changed := d.days[day]; changed != nil {
 		return changed
@@ -171,7 +183,7 @@ func (d *draft) setName(name string, there bool) {
 	d.names[name] = there
 }
 
-// changed notes that the delta changed the slot.
+// changed records that a delta changed the slot.
 func (d *draft) changed(day uint32, slot checkpoint.Slot, seq uint64) {
 	if state := d.day(day); state != nil && state.slots[slot].since != 0 {
 		return
@@ -179,7 +191,7 @@ func (d *draft) changed(day uint32, slot checkpoint.Slot, seq uint64) {
 	d.edit(day).slots[slot].since = seq
 }
 
-// touched notes that the delta saw the day in that hour.
+// touched records that a delta touched the day in that hour.
 func (d *draft) touched(day, hour uint32, seq uint64) {
 	if state := d.day(day); state != nil && state.touched >= hour {
 		return
@@ -188,7 +200,7 @@ func (d *draft) touched(day, hour uint32, seq uint64) {
 	d.changed(day, slotTouched, seq)
 }
 
-// wrote notes that the slot has a new snapshot. It says when the day was touched as well.
+// wrote records that the slot has a new snapshot. A snapshot of any slot says when the day was last touched.
 func (d *draft) wrote(day uint32, slot checkpoint.Slot, written slotState) {
 	state := d.edit(day)
 	d.untally(day, slot, state.slots[slot])
@@ -212,7 +224,7 @@ func (d *draft) forget(day uint32) {
 	}
 }
 
-// note applies the delta.
+// note records what a delta changed.
 func (d *draft) note(seq uint64, changes *delta) {
 	for _, day := range changes.forget {
 		d.forget(day)
@@ -233,7 +245,7 @@ func (d *draft) note(seq uint64, changes *delta) {
 	}
 }
 
-// local adds the records to progress with which the store remembers the draft.
+// local adds to progress the journal's own records of what the draft changed.
 func (d *draft) local(progress map[string][]byte) {
 	progress[localManifest] = d.manifest.encode()
 	for day, state := range d.days {
@@ -245,7 +257,6 @@ func (d *draft) local(progress map[string][]byte) {
 	}
 }
 
-// Sections of a day's local record.
 const (
 	dayTouched = 1
 	daySlots   = 2
@@ -277,7 +288,7 @@ func decodeDay(value []byte) (*dayState, error) {
 				slot := r.Uint(slots - 1)
 				state := slotState{r.Uvarint(), r.Uvarint(), r.uint32(), r.uint32()}
 				if slot < next || state == (slotState{}) || (state.asOf == 0) != (state.parts == 0) {
-					r.Failf("slot %d is not as it is written", slot)
+					r.Failf("slot %d is out of order or contradicts itself", slot)
 					return
 				}
 				next = slot + 1
@@ -286,7 +297,7 @@ func decodeDay(value []byte) (*dayState, error) {
 		}
 	})
 	if err == nil && !there {
-		err = malformed("it does not say when the day was seen")
+		err = malformed("it has no hour")
 	}
 	return s, err
 }

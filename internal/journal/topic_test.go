@@ -15,7 +15,7 @@ import (
 	"agentassist-poller/internal/journal"
 )
 
-// topic is a compacted partition: records keep their offsets when others go.
+// topic is a compacted partition: a record keeps its offset when others are deleted.
 type topic struct {
 	records []offsetRecord
 	next    int64
@@ -26,7 +26,7 @@ type offsetRecord struct {
 	offset int64
 }
 
-// write adds a transaction, whose marker takes an offset as well.
+// write adds a transaction. Its marker takes an offset too.
 func (p *topic) write(records []journal.Record) {
 	for _, r := range records {
 		p.records = append(p.records, offsetRecord{r, p.next})
@@ -35,8 +35,8 @@ func (p *topic) write(records []journal.Record) {
 	p.next++
 }
 
-// compact cleans what is before an offset as Kafka does: the last record of each key stays, later ones are not looked at.
-// Tombstones may go once every store has read beyond them.
+// compact cleans the records before an offset as Kafka does: the last record of each key stays, and later records are not examined.
+// A tombstone may go once every store has read beyond it.
 func (p *topic) compact(random *rand.Rand, before, horizon int64) {
 	last := make(map[string]int64)
 	for _, r := range p.records {
@@ -84,7 +84,7 @@ func storeNext(t testing.TB, store *checkpoint.Store) int64 {
 	return next
 }
 
-// dump lists everything that the store remembers of the account, the journal's own records included.
+// dump lists everything that the store holds of the account, including the journal's own records.
 func dump(t testing.TB, store *checkpoint.Store, account string) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
@@ -118,7 +118,7 @@ func dump(t testing.TB, store *checkpoint.Store, account string) map[string]stri
 	return all
 }
 
-// withoutOwn leaves out what the journal itself keeps.
+// withoutOwn leaves out the journal's own records.
 func withoutOwn(all map[string]string) map[string]string {
 	kept := make(map[string]string)
 	for name, value := range all {

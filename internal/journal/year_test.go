@@ -14,8 +14,7 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// sizes adds up a topic in which only the last record of each key is kept, as compaction leaves it. A record is counted with
-// what it costs beyond key and value when it has a batch of its own.
+// sizes adds up a compacted topic: the last record of each key, with what a batch of its own costs beyond key and value.
 type sizes struct {
 	last       map[string]int
 	tombstones []tombstone // kept for a day
@@ -49,8 +48,8 @@ func (s *sizes) write(records []journal.Record, now time.Time) {
 	}
 }
 
-// A year of a thousand segments a day, each edited twice within a week, forgotten five weeks after: the topic never holds
-// twice of what is alive, which is counted without any overhead of the journal: keys and values as the store has them.
+// In a year of a thousand segments a day, each edited twice within a week and forgotten after five weeks, the topic never becomes
+// larger than twice the data that is alive: the keys and values in the store, without any overhead of the journal.
 func TestYearOfChurn(t *testing.T) {
 	testsize.Slow(t)
 	for name, c := range map[string]struct{ days, segments, batches int }{

@@ -326,7 +326,7 @@ func TestRefusesAndGoesOnAfterTheCommand(t *testing.T) {
 				kind, _, _ := journal.KindOf(r.Key)
 				return kind == journal.KindManifest
 			})
-		}, "it is not whole", "recover", true},
+		}, "it is incomplete", "recover", true},
 		"of another cluster": {func(f *fixture, p *kafka.Publisher, a Account) {
 			f.commit(p, a, "elsewhere", nil)
 		}, "its checkpoint was written for Kafka cluster elsewhere, and this is cluster ", "adopt --rewind 24h", true},

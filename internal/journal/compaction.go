@@ -8,41 +8,41 @@ import (
 	"agentassist-poller/internal/faultpoint"
 )
 
-// limits say when rounds begin, and how much goes into a record and a transaction.
+// limits say when a compaction begins, and how much goes into a record and into a transaction.
 type limits struct {
 	value      int    // bytes of a record's value, unless a single entity is larger
-	round      uint64 // bytes of deltas; less is not worth a round
-	deltas     uint64 // more are not waited for, however small
-	snapshots  uint64 // bytes of snapshots in a transaction; the slot that reaches them is the last
-	tombstones int    // for deltas in a transaction
+	compact    uint64 // bytes of deltas; a compaction does not begin with fewer
+	deltas     uint64 // a compaction begins with more, however small they are
+	snapshots  uint64 // bytes of snapshots in a transaction; the slot that reaches this limit is the last
+	tombstones int    // of deltas in a transaction
 }
 
 var defaultLimits = limits{
 	value:      512 << 10, // half of what brokers take by default
-	round:      64 << 10,
+	compact:    64 << 10,
 	deltas:     4096,
 	snapshots:  1 << 20,
 	tombstones: 512,
 }
 
-// What a replay gathers before it writes.
+// A replay writes to the store once it has gathered so many entities or bytes.
 var replayEntities, replayBytes = 50_000, 8 << 20
 
-// roundDue tells whether the deltas since the last round are worth another: when they are half as large as what it would
-// write, so that a byte is written three times in the long run and the deltas add at most half to the topic.
-func (d *draft) roundDue(l *limits) bool {
+// compactionDue reports whether a compaction should begin: when the deltas since the last one are half as large as the snapshots
+// that it would write. In the long run every byte is then written three times, and the deltas add at most half to the topic.
+func (d *draft) compactionDue(l *limits) bool {
 	m := &d.manifest
 	switch {
-	case m.first < m.round, m.round == m.next: // a round is under way, or there is nothing to replace
+	case m.first < m.compactTo, m.compactTo == m.next: // a compaction is under way, or there is nothing to replace
 		return false
-	case m.next-m.round > l.deltas:
+	case m.next-m.compactTo > l.deltas:
 		return true
 	default:
-		return m.bytes > l.round && m.bytes > d.base.changedBytes()/2
+		return m.bytes > l.compact && m.bytes > d.base.changedBytes()/2
 	}
 }
 
-// changedBytes is the size of the snapshots that deltas have changed.
+// changedBytes returns the size of the snapshots of the slots that live deltas have changed.
 func (s *state) changedBytes() (sum uint64) {
 	for _, day := range s.days {
 		for slot := range day.slots {
@@ -54,16 +54,16 @@ func (s *state) changedBytes() (sum uint64) {
 	return sum
 }
 
-// snapshots goes on with the round that is under way, if any: whole slots as the store holds them, which is without the
-// batch that is being appended. Once all are written, the deltas before the round are deleted.
-func (j *Journal) goOn(d *draft) (records []Record, err error) {
-	if d.manifest.first == d.manifest.round {
+// compact continues the compaction that is under way, if any. It writes complete slots as the store holds them, that is, without the
+// batch that is being appended. Once all slots are written, it deletes the deltas that they replace.
+func (j *Journal) compact(d *draft) (records []Record, err error) {
+	if d.manifest.first == d.manifest.compactTo {
 		return nil, nil
 	}
 	written := uint64(0)
 	for _, day := range slices.Sorted(maps.Keys(j.state.days)) {
 		for slot := range checkpoint.Slot(slots) {
-			if since := d.day(day).slots[slot].since; since == 0 || since >= d.manifest.round {
+			if since := d.day(day).slots[slot].since; since == 0 || since >= d.manifest.compactTo {
 				continue
 			}
 			if written >= j.limits.snapshots {
@@ -82,6 +82,7 @@ func (j *Journal) goOn(d *draft) (records []Record, err error) {
 	return append(records, j.deleteDeltas(d)...), nil
 }
 
+// snapshot returns the records of a slot as the store holds it, and tombstones of the parts that it no longer needs.
 func (j *Journal) snapshot(d *draft, day uint32, slot checkpoint.Slot) ([]Record, error) {
 	before := *d.day(day)
 	now := slotState{asOf: d.manifest.next}
@@ -104,8 +105,9 @@ func (j *Journal) snapshot(d *draft, day uint32, slot checkpoint.Slot) ([]Record
 	return records, nil
 }
 
+// deleteDeltas returns tombstones of deltas that snapshots have replaced.
 func (j *Journal) deleteDeltas(d *draft) (records []Record) {
-	for ; d.manifest.first < d.manifest.round && len(records) < j.limits.tombstones; d.manifest.first++ {
+	for ; d.manifest.first < d.manifest.compactTo && len(records) < j.limits.tombstones; d.manifest.first++ {
 		records = append(records, Record{Key: deltaKey(j.account, d.manifest.first)})
 	}
 	return records

@@ -45,26 +45,26 @@ func TestSmallBackfill(t *testing.T) {
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
-			backfilled(t, embedded(t), delivery)
+			testBackfill(t, embedded(t), delivery)
 		})
 	}
 }
 
 func TestKafkaBackfill(t *testing.T) {
 	t.Parallel()
-	backfilled(t, apache(t), kafka.ExactlyOnce)
+	testBackfill(t, apache(t), kafka.ExactlyOnce)
 }
 
-// The real command has the real poller read what lay before its beginning. It is killed in the midst of it and started again, and
+// The real command has the real poller read what lay before its beginning. It is killed while it does so and started again, and
 // reads everything once; the command sees the end of it.
-func backfilled(t *testing.T, p *platform, delivery string) {
+func testBackfill(t *testing.T, p *platform, delivery string) {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
 		Seed: 71, Start: now.Add(-2 * time.Hour), End: now.Add(5 * time.Second), SegmentsPerDay: 4_000, Pace: koresim.Burst,
 	})
 	world := live.start
 	live.start = now.Add(-10 * time.Minute) // of reading
-	s := newSetup(t, p, live.yaml(quick("1h")))
+	s := newSetup(t, p, live.yaml(quickSettings("1h")))
 	s.delivery = delivery
 	c := s.follow(t)
 	poller := binary(t, "")
@@ -76,32 +76,32 @@ func backfilled(t *testing.T, p *platform, delivery string) {
 	require.Equal(t, 1, code)
 	require.Contains(t, said, "would drop events of")
 
-	first := s.launch(t, poller)
+	first := s.startProcess(t, poller)
 	cmd := s.command(t, poller, "backfill", "--account", "live", "--from", world.Format(time.RFC3339), "--to", live.start.Format(time.RFC3339))
 	var told logs
 	cmd.Stderr = &told
 	require.NoError(t, cmd.Start())
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if !strings.Contains(told.text(), "running: ") {
 			return fmt.Errorf("it is not begun: %s", told.text())
 		}
 		return nil
 	})
 	first.kill(t)
-	second := s.launch(t, poller)
+	second := s.startProcess(t, poller)
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
 	select {
 	case err := <-done:
 		require.NoError(t, err, told.text())
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		require.FailNow(t, "the backfill does not end", told.text())
 	}
 	require.Contains(t, told.text(), " done: ")
 
 	live.start = world
-	c.settleKilled(t, delivery, live, 1)
-	live.checkManners(t)
+	c.settleAfterKills(t, delivery, live, 1)
+	live.checkRequests(t)
 
 	// Another one over the same time brings nothing, and is watched for a while only.
 	records := c.count()
@@ -109,7 +109,7 @@ func backfilled(t *testing.T, p *platform, delivery string) {
 	var seen logs
 	watch.Stderr = &seen
 	require.NoError(t, watch.Start())
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if !strings.Contains(seen.text(), "backfill ") {
 			return errNotYet
 		}

@@ -107,8 +107,8 @@ func (c *centre) yaml(more string) string {
 %s%s`, c.name, c.url, a.ID, a.ClientID, a.ClientSecret, c.limit, c.start.Format(time.RFC3339), bots.String(), more)
 }
 
-// checkManners says what the client must never do.
-func (c *centre) checkManners(t *testing.T) {
+// checkRequests says what the client must never do.
+func (c *centre) checkRequests(t *testing.T) {
 	t.Helper()
 	stats := c.Stats()
 	require.Zero(t, stats.Violations, "%s: requests beyond the budget", c.name)

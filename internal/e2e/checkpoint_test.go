@@ -19,29 +19,29 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// quiet is a centre in which little happens, and nothing more soon.
-func quiet(t *testing.T, name string, seed uint64) *centre {
+// quietCentre is a centre in which little happens, and nothing more soon.
+func quietCentre(t *testing.T, name string, seed uint64) *centre {
 	now := time.Now().UTC().Truncate(time.Second)
 	return serve(t, name, koresim.Config{
 		Seed: seed, Start: now.Add(-10 * time.Minute), End: now.Add(3 * time.Second), SegmentsPerDay: 4_000, Pace: koresim.Burst,
 	})
 }
 
-// elsewhere serves a world whose account lies in another partition of the checkpoint topic. The ids of accounts follow from the seed
+// quietCentreApart serves a world whose account lies in another partition of the checkpoint topic. The ids of accounts follow from the seed
 // and from when the world began, so that two of them share one of the 64 partitions now and then.
-func elsewhere(t *testing.T, than *centre, name string) *centre {
+func quietCentreApart(t *testing.T, name string, than *centre) *centre {
 	for seed := uint64(32); ; seed++ {
-		c := quiet(t, name, seed)
+		c := quietCentre(t, name, seed)
 		if kafka.CheckpointPartition(c.account().ID) != kafka.CheckpointPartition(than.account().ID) {
 			return c
 		}
 	}
 }
 
-// all waits until the consumer has all that the centre did, however often.
-func (c *consumer) all(t *testing.T, centre *centre) {
+// awaitAll waits until the consumer has all that the centre did, however often.
+func (c *consumer) awaitAll(t *testing.T, centre *centre) {
 	t.Helper()
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		_, pending := centre.ledger(centre.Now())
 		report, _ := c.compare(t, centre)
 		if pending > 0 || report.Found != report.Expected {
@@ -51,11 +51,11 @@ func (c *consumer) all(t *testing.T, centre *centre) {
 	})
 }
 
-// refused waits until an account is red, and returns what is said of it.
-func (p *inside) refused(t *testing.T, account string) *status.Error {
+// awaitRefusal waits until an account is red, and returns what is said of it.
+func (p *inProcess) awaitRefusal(t *testing.T, account string) *status.Error {
 	t.Helper()
 	var said *status.Error
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		st := p.status(t)
 		for _, a := range st.Accounts {
 			if a.Name == account && a.Owner != nil && a.Owner.LastError != nil && a.Owner.State.Red() && strings.Contains(a.Owner.LastError.Hint, "checkpoint") {
@@ -69,10 +69,10 @@ func (p *inside) refused(t *testing.T, account string) *status.Error {
 	return said
 }
 
-// reads waits until an account is read.
-func (p *inside) reads(t *testing.T, account string) {
+// awaitReading waits until an account is read.
+func (p *inProcess) awaitReading(t *testing.T, account string) {
 	t.Helper()
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		for _, a := range p.status(t).Accounts {
 			if a.Name == account && a.Owner != nil && a.Owner.State == status.OK && len(a.Endpoints) > 0 {
 				return nil
@@ -106,12 +106,12 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			live := quiet(t, "live", 31)
-			other := elsewhere(t, live, "other")
-			s := newSetup(t, unregistered(t), live.yaml(quick("1h")), other.yaml(quick("1h")))
+			live := quietCentre(t, "live", 31)
+			other := quietCentreApart(t, "other", live)
+			s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("1h")), other.yaml(quickSettings("1h")))
 			c := s.follow(t)
-			run := s.begin(t)
-			c.all(t, live)
+			run := s.startInProcess(t)
+			c.awaitAll(t, live)
 			run.stop(t)
 
 			client, err := kgo.NewClient(kgo.SeedBrokers(s.platform.broker))
@@ -121,12 +121,12 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 			partition := kafka.CheckpointPartition(live.account().ID)
 			test.damage(t, kadm.NewClient(client), topic, partition)
 
-			run = s.begin(t)
-			said := run.refused(t, "live")
+			run = s.startInProcess(t)
+			said := run.awaitRefusal(t, "live")
 			require.Regexp(t, test.said, said.Text)
 			require.Contains(t, said.Text, "poller checkpoint recover --config "+s.config()+" --account live")
 			if test.other {
-				run.reads(t, "other")
+				run.awaitReading(t, "other")
 			}
 			poller := binary(t, "")
 			code, shown, errs := s.run(t, poller, "checkpoint", "show")
@@ -139,10 +139,10 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 				require.Contains(t, told, "other: its checkpoint is whole; nothing is done")
 			}
 			t.Logf("%s\n%s%s", said.Text, shown, told)
-			run.reads(t, "live")
-			run.reads(t, "other")
-			c.all(t, live)
-			c.all(t, other)
+			run.awaitReading(t, "live")
+			run.awaitReading(t, "other")
+			c.awaitAll(t, live)
+			c.awaitAll(t, other)
 			run.stop(t)
 		})
 	}
@@ -166,35 +166,35 @@ func cut(t *testing.T, admin *kadm.Client, topic string, partition int32, left i
 // how far to go back; then all that was read since is read again.
 func TestSmallCheckpointAdopted(t *testing.T) {
 	t.Parallel()
-	live := quiet(t, "live", 33)
-	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
+	live := quietCentre(t, "live", 33)
+	s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("1h")))
 	c := s.follow(t)
-	run := s.begin(t)
-	c.all(t, live)
+	run := s.startInProcess(t)
+	c.awaitAll(t, live)
 	run.stop(t)
 
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("mirror"))
 	require.NoError(t, err)
 	t.Cleanup(cluster.Close)
-	mirror := newSetup(t, &platform{broker: cluster.ListenAddrs()[0], registry: s.platform.registry}, live.yaml(quick("1h")))
+	mirror := newSetup(t, &platform{broker: cluster.ListenAddrs()[0], registry: s.platform.registry}, live.yaml(quickSettings("1h")))
 	mirror.prefix = s.prefix
 	names := kafka.NewNames(s.prefix)
 	copyTopic(t, s.platform.broker, mirror.platform.broker, names.Checkpoint(), 64)
 	copyTopic(t, s.platform.broker, mirror.platform.broker, names.Watermark(), 1)
 
 	c = mirror.follow(t)
-	run = mirror.begin(t)
-	said := run.refused(t, "live")
+	run = mirror.startInProcess(t)
+	said := run.awaitRefusal(t, "live")
 	require.Contains(t, said.Text, "was written for Kafka cluster")
 	require.Contains(t, said.Text, "and this is cluster mirror; run: poller checkpoint adopt --rewind 24h --config "+mirror.config()+" --account live")
 	poller := binary(t, "")
-	// As if the poller had taken the partition back in the midst of the command.
+	// As if the poller had taken the partition back during the command.
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.InvalidTxnState, Count: 1})
 	code, told, errs := mirror.run(t, poller, "checkpoint", "adopt", "--rewind", "24h", "--account", "live")
 	require.Zero(t, code, errs)
 	require.Contains(t, told, `for "mirror", rewound to`)
 	t.Logf("%s\n%s", said.Text, told)
-	run.reads(t, "live")
+	run.awaitReading(t, "live")
 	c.settle(t, live) // all of it, each once: nothing had come along
 	code, told, errs = mirror.run(t, poller, "checkpoint", "adopt", "--all")
 	require.Zero(t, code, errs)

@@ -14,22 +14,22 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// Of three brokers, of which each record must reach two, one is killed in the midst of transactions and comes back; leaders move;
+// Of three brokers, of which each record must reach two, one is killed during transactions and comes back; leaders move;
 // one finds its disk full and another is killed, so that nothing can be written until they are back. What a reader of committed
 // records sees is what happened, once.
 func TestKafkaCluster(t *testing.T) {
 	t.Parallel()
 	registry := apache(t).registry
 	brokers := kafkatest.KafkaCluster(t)
-	centre := busy(t, 51, 30*time.Second)
-	s := newSetup(t, &platform{broker: fmt.Sprintf("%s,%s,%s", brokers[0].Addr, brokers[1].Addr, brokers[2].Addr), registry: registry}, centre.yaml(quick("1h")+closeSoon))
+	centre := busyCentre(t, 51, 30*time.Second)
+	s := newSetup(t, &platform{broker: fmt.Sprintf("%s,%s,%s", brokers[0].Addr, brokers[1].Addr, brokers[2].Addr), registry: registry}, centre.yaml(quickSettings("1h")+shortLateness))
 	s.more = "  topics: {partitions: 3, replication_factor: 3}\n" + latest
 	c := s.follow(t)
-	run := s.begin(t)
+	run := s.startInProcess(t)
 	goesOn := func() { // watermarks come for ever
 		t.Helper()
 		before := c.countOn(c.names.Watermark())
-		eventually(t, patience, func() error {
+		eventually(t, waitLimit, func() error {
 			if c.countOn(c.names.Watermark()) == before {
 				return errNotYet
 			}
@@ -50,7 +50,7 @@ func TestKafkaCluster(t *testing.T) {
 	defer cancel()
 	require.NoError(t, brokers[0].FillDisk(ctx))
 	require.NoError(t, brokers[1].Kill())
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if st := run.status(t); st.State == status.OK {
 			return fmt.Errorf("the state is %s with one broker left", st.State)
 		}
@@ -59,7 +59,7 @@ func TestKafkaCluster(t *testing.T) {
 	require.NoError(t, restart(t, brokers[:2]))
 	c.settle(t, centre)
 	run.stop(t)
-	centre.checkManners(t)
+	centre.checkRequests(t)
 	checkWindows(t, c, 20, centre)
 	c.checkLatest(t, s)
 }
@@ -109,7 +109,7 @@ func (c *consumer) moveLeaders(t *testing.T) {
 	})
 	_, err = admin.AlterPartitionAssignments(t.Context(), order)
 	require.NoError(t, err)
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if _, err := admin.ElectLeaders(t.Context(), kadm.ElectPreferredReplica, all); err != nil {
 			return err
 		}

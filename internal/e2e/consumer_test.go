@@ -124,7 +124,7 @@ func (c *consumer) read(t *testing.T) []kafkaread.Record {
 	t.Helper()
 	ends := c.ends(t)
 	var out []kafkaread.Record
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		require.NoError(t, c.err)
@@ -228,7 +228,7 @@ func (c *consumer) await(t *testing.T, centre *centre) (report *koresim.Report, 
 			continue
 		}
 		if began := time.Now(); began.After(again) {
-			if report, settled = c.compare(t, centre); settled || began.Sub(moved) > stillness {
+			if report, settled = c.compare(t, centre); settled || began.Sub(moved) > quietLimit {
 				return report, settled
 			}
 			again = time.Now().Add(10 * time.Since(began)) // the machine has other things to do

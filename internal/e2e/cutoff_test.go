@@ -23,17 +23,17 @@ func TestSmallCutOff(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
-		Seed: 31, Start: now.Add(-10 * time.Minute), End: now.Add(50 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
+		Seed: 31, Start: now.Add(-10 * time.Minute), End: now.Add(20 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 		RequestsPerMinute: 600,
 	})
-	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
+	s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("1h")))
 	s.group = s.prefix
 	c := s.follow(t)
 	var replicas []*cutOff
 	for i := range 2 {
 		r := &cutOff{setup: *s}
 		r.dir = t.TempDir()
-		r.inside = r.beginWith(t, app.Options{
+		r.inProcess = r.startInProcessWith(t, app.Options{
 			Instance: fmt.Sprintf("replica-%d", i), KafkaClient: []kgo.Opt{kgo.Dialer(r.dial)}, Transport: r,
 		})
 		replicas = append(replicas, r)
@@ -46,7 +46,7 @@ func TestSmallCutOff(t *testing.T) {
 		}
 		return nil
 	}
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if owner() == nil {
 			return errNotYet
 		}
@@ -54,7 +54,7 @@ func TestSmallCutOff(t *testing.T) {
 	})
 	first := owner()
 	first.kafka.Store(true)
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		for _, r := range replicas {
 			if r != first && r.reads(t) {
 				return nil
@@ -69,7 +69,7 @@ func TestSmallCutOff(t *testing.T) {
 	}
 	second.api.Store(true)
 	before := live.Stats().ByAccount[live.account().ID]
-	eventually(t, patience, func() error { // it says so
+	eventually(t, waitLimit, func() error { // it says so
 		for _, a := range second.status(t).Accounts {
 			for _, e := range a.Endpoints {
 				if e.State == status.Failing {
@@ -80,14 +80,14 @@ func TestSmallCutOff(t *testing.T) {
 		return errNotYet
 	})
 	second.api.Store(false)
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if live.Stats().ByAccount[live.account().ID] == before {
 			return errNotYet
 		}
 		return nil
 	})
 	c.settle(t, live)
-	live.checkManners(t)
+	live.checkRequests(t)
 	for _, r := range replicas {
 		r.stop(t)
 	}
@@ -96,7 +96,7 @@ func TestSmallCutOff(t *testing.T) {
 // cutOff is a replica whose ways to Kafka and to the API can be cut.
 type cutOff struct {
 	setup
-	*inside
+	*inProcess
 	kafka, api atomic.Bool
 }
 

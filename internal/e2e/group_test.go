@@ -19,25 +19,25 @@ import (
 // budget is spent by two.
 func TestKafkaGroup(t *testing.T) {
 	t.Parallel()
-	group(t, apache(t), 20, 3)
+	testGroup(t, apache(t), 20, 3)
 }
 
 func TestSmallGroup(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()
-	group(t, embedded(t), 4, 2)
+	testGroup(t, embedded(t), 4, 2)
 }
 
-func group(t *testing.T, p *platform, accounts, kills int) {
+func testGroup(t *testing.T, p *platform, accounts, kills int) {
 	now := time.Now().UTC().Truncate(time.Second)
-	lasting := time.Duration(20+20*kills) * time.Second
+	lasting := time.Duration(scaled(p, 5+10*kills, 20+20*kills)) * time.Second
 	var centres []*centre
 	var yaml []string
 	for i := range accounts {
 		c := serve(t, fmt.Sprintf("centre-%02d", i), koresim.Config{
 			Seed: uint64(100 + i), Start: now.Add(-10 * time.Minute), End: now.Add(lasting), SegmentsPerDay: 5_000, Pace: koresim.Burst,
 		})
-		centres, yaml = append(centres, c), append(yaml, c.yaml(quick("1h")))
+		centres, yaml = append(centres, c), append(yaml, c.yaml(quickSettings("1h")))
 	}
 	s := newSetup(t, p, yaml...)
 	s.group = s.prefix
@@ -47,11 +47,11 @@ func group(t *testing.T, p *platform, accounts, kills int) {
 	for range 3 {
 		r := &replica{setup: *s}
 		r.dir = t.TempDir()
-		r.run = r.launch(t, poller)
+		r.run = r.startProcess(t, poller)
 		replicas = append(replicas, r)
 	}
 	watch := watchSilence(t, centres)
-	eventually(t, patience, func() error { return allRead(centres, nil) })
+	eventually(t, waitLimit, func() error { return allRead(centres, nil) })
 
 	rnd := rand.New(rand.NewPCG(7, uint64(now.Unix())))
 	var unowned []time.Duration
@@ -67,22 +67,22 @@ func group(t *testing.T, p *platform, accounts, kills int) {
 			r.run.stop(t)
 		}
 		before := counts(centres)
-		eventually(t, patience, func() error { return allRead(centres, before) })
+		eventually(t, waitLimit, func() error { return allRead(centres, before) })
 		if n%3 == 1 {
 			require.NoError(t, r.run.cmd.Process.Signal(syscall.SIGCONT))
 		} else {
 			if rnd.IntN(2) == 0 {
 				r.dir = t.TempDir()
 			}
-			r.run = r.launch(t, poller)
+			r.run = r.startProcess(t, poller)
 		}
 		unowned = append(unowned, watch.longest())
 		before = counts(centres)
-		eventually(t, patience, func() error { return allRead(centres, before) })
+		eventually(t, waitLimit, func() error { return allRead(centres, before) })
 	}
 	consumer.settle(t, centres...)
 	for _, c := range centres {
-		c.checkManners(t)
+		c.checkRequests(t)
 	}
 	for _, r := range replicas {
 		r.run.stop(t)
@@ -96,7 +96,7 @@ func group(t *testing.T, p *platform, accounts, kills int) {
 // replica is one of several pollers with the same configuration, each with its own disk.
 type replica struct {
 	setup
-	run *outside
+	run *process
 }
 
 // reads returns how many accounts the replica reads.

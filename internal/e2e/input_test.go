@@ -17,7 +17,7 @@ import (
 // could not be read does not count as read, and the other endpoints go on.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	p := unregistered(t)
+	p := withoutRegistry(t)
 	all := events.Endpoints()
 	perBot := []events.Endpoint{events.Interactions, events.Conversations}
 	tests := []struct {
@@ -70,13 +70,13 @@ func TestBadInput(t *testing.T) {
 					}
 				}
 			}
-			yaml := c.yaml(quick("1h"))
+			yaml := c.yaml(quickSettings("1h"))
 			if test.change != nil {
 				yaml = test.change(yaml, c)
 			}
 			s := newSetup(t, p, yaml)
 			s.prefix = strings.ReplaceAll(s.prefix, " ", "-")
-			run := s.begin(t)
+			run := s.startInProcess(t)
 
 			failing := func(e status.Endpoint) bool {
 				for _, name := range test.fails {
@@ -86,7 +86,7 @@ func TestBadInput(t *testing.T) {
 				}
 				return false
 			}
-			eventually(t, patience, func() error {
+			eventually(t, waitLimit, func() error {
 				st := run.status(t)
 				if !st.State.Red() {
 					return fmt.Errorf("the state is %s", st.State)
@@ -107,7 +107,7 @@ func TestBadInput(t *testing.T) {
 				return nil
 			})
 			said := map[string]int{}
-			for _, e := range run.loud() {
+			for _, e := range run.warnings() {
 				switch {
 				case e.Endpoint == "":
 				case test.name == "wrong bot" && events.Endpoint(e.Endpoint).PerAccount():

@@ -14,17 +14,17 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// The real binary is killed in the midst of what it does and started again. Nothing is lost. Without transactions, what is repeated
+// The real binary is killed while it works and started again. Nothing is lost. Without transactions, what is repeated
 // has the event_id that it had before, and is of the one page whose delivery was cut off; with them, nothing is.
 func TestKafkaKilled(t *testing.T) {
 	t.Parallel()
 	t.Run(kafka.AtLeastOnce, func(t *testing.T) {
 		t.Parallel()
-		killed(t, apache(t), kafka.AtLeastOnce, 2*len(pointsOfBoth))
+		testKills(t, apache(t), kafka.AtLeastOnce, 2*len(pointsOfBoth))
 	})
 	t.Run(kafka.ExactlyOnce, func(t *testing.T) {
 		t.Parallel()
-		killedEverywhere(t, apache(t), max(*kills, leastKills))
+		testKillsAtEveryPoint(t, apache(t), max(*kills, leastKills))
 	})
 }
 
@@ -34,42 +34,42 @@ func TestSmallKilled(t *testing.T) {
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
-			killed(t, embedded(t), delivery, len(pointsOfBoth))
+			testKills(t, embedded(t), delivery, len(pointsOfBoth))
 		})
 	}
 }
 
 // pointsOfBoth are where the poller is killed that deliveries of both kinds come by.
 var pointsOfBoth = []point{
-	{faultpoint.AfterProduce, 6}, {anyInstant, 0}, {faultpoint.BeforeDisk, 10}, {faultpoint.BeforeBegin, 6},
-	{faultpoint.DuringDisk, 16}, {faultpoint.BeforeEnd, 10},
+	{faultpoint.AfterProduce, 4}, {anyInstant, 0}, {faultpoint.BeforeDisk, 6}, {faultpoint.BeforeBegin, 4},
+	{faultpoint.DuringDisk, 8}, {faultpoint.BeforeEnd, 6},
 }
 
-func killed(t *testing.T, p *platform, delivery string, kills int) {
+func testKills(t *testing.T, p *platform, delivery string, kills int) {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
-		Seed: 21, Start: now.Add(-10 * time.Minute), End: now.Add(time.Duration(kills) * 2 * lifetime), SegmentsPerDay: 100_000,
-		Pace: koresim.Burst, RequestsPerMinute: requests,
+		Seed: 21, Start: now.Add(-scaled(p, 3*time.Minute, 10*time.Minute)), End: now.Add(time.Duration(kills) * scaled(p, uptime, 2*uptime)),
+		SegmentsPerDay: scaled(p, 40_000, 100_000), Pace: koresim.Burst, RequestsPerMinute: requests,
 	})
-	s := newSetup(t, p, live.yaml(quick("1h")))
+	s := newSetup(t, p, live.yaml(quickSettings("1h")))
 	s.delivery = delivery
 	c := s.follow(t)
-	run := siege{setup: s, binary: build(t, "-tags", "faultpoints"), rnd: rand.New(rand.NewPCG(1, uint64(now.Unix())))}
+	run := killLoop{setup: s, binary: build(t, "-tags", "faultpoints"), rnd: rand.New(rand.NewPCG(1, uint64(now.Unix())))}
 	for n := range kills {
 		run.point = pointsOfBoth[n%len(pointsOfBoth)]
-		run.live(t)
+		run.runUntilKilled(t)
 	}
-	last := s.launch(t, binary(t, ""))
-	repeats := c.settleKilled(t, delivery, live, kills)
+	last := s.startProcess(t, binary(t, ""))
+	repeats := c.settleAfterKills(t, delivery, live, kills)
 	last.stop(t)
-	live.checkManners(t)
+	live.checkRequests(t)
 	t.Logf("%d kills, %d of them elsewhere, %d records repeated", run.kills, run.missed, repeats)
 }
 
-// settleKilled is settle for a poller that was killed so many times. At-least-once it may have delivered a batch twice each time.
-func (c *consumer) settleKilled(t *testing.T, delivery string, centre *centre, kills int) (repeats int) {
+// settleAfterKills is settle for a poller that was killed so many times. At-least-once it may have delivered a batch twice each time.
+func (c *consumer) settleAfterKills(t *testing.T, delivery string, centre *centre, kills int) (repeats int) {
 	t.Helper()
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		entries, pending := centre.ledger(centre.Now())
 		once, repeated := split(c.read(t))
 		repeats = len(repeated)

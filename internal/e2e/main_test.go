@@ -1,8 +1,3 @@
-// Package e2e_test runs the whole of it: a simulated contact centre behind sockets, the poller as poller run starts it,
-// Kafka, a schema registry, and a consumer whose records are compared with the centre's own ledger.
-//
-// Each scenario runs twice: small, against the embedded broker and registry, wherever Go is; and in full, against Apache
-// Kafka and Apicurio Registry, where POLLER_KAFKA_TEST is set.
 package e2e_test
 
 import (
@@ -26,7 +21,7 @@ import (
 )
 
 // Scenarios wait far more than they work, so that more of them run at once than there are processors. An explicit -parallel wins.
-const atOnce = "6"
+const atOnce = "8"
 
 func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", atOnce); err != nil {
@@ -51,6 +46,14 @@ type platform struct {
 	full     bool   // the real ones: scenarios are played in full
 }
 
+// scaled returns small on the embedded platform, and full on the real one.
+func scaled[T any](p *platform, small, full T) T {
+	if p.full {
+		return full
+	}
+	return small
+}
+
 // seeds are the brokers as a list in YAML.
 func (p *platform) seeds() string { return `"` + strings.Join(p.list(), `", "`) + `"` }
 
@@ -71,15 +74,15 @@ var shared struct {
 // embedded returns a platform that needs nothing but Go.
 func embedded(t *testing.T) *platform {
 	t.Helper()
-	p := unregistered(t)
+	p := withoutRegistry(t)
 	registry := srfake.New()
 	t.Cleanup(registry.Close)
 	p.registry = registry.URL()
 	return p
 }
 
-// unregistered is one without a schema registry, which under the race detector takes longer to start with than all the rest.
-func unregistered(t *testing.T) *platform {
+// withoutRegistry is one without a schema registry, which under the race detector takes longer to start with than all the rest.
+func withoutRegistry(t *testing.T) *platform {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
 	if err != nil {

@@ -27,14 +27,14 @@ import (
 // stopWithin is how long a poller may take to stop: shutdown.drain and what the chart adds to it.
 const stopWithin = 35 * time.Second
 
-// quick are settings of an account that let a test see in seconds what takes hours by default. Older time is swept as often
+// quickSettings are settings of an account that let a test see in seconds what takes hours by default. Older time is swept as often
 // as is said.
-func quick(older string) string {
+func quickSettings(older string) string {
 	return fmt.Sprintf(`    endpoints:
-      interactions: {poll_interval: 1s, timeout: 3s}
-      conversations: {poll_interval: 1s, timeout: 3s}
-      interaction-details: {poll_interval: 1s, timeout: 3s}
-      call-details: {enabled: true, poll_interval: 1s, timeout: 3s}
+      interactions: {poll_interval: 1s}
+      conversations: {poll_interval: 1s}
+      interaction-details: {poll_interval: 1s}
+      call-details: {enabled: true, poll_interval: 1s}
     sweeps: [{within: 15m, every: 2s}, {within: 1d, every: 3s}, {within: 15d, every: %s}]
 `, older)
 }
@@ -44,10 +44,11 @@ type setup struct {
 	platform *platform
 	prefix   string
 	dir      string
-	accounts string // the list in YAML
-	delivery string // empty: exactly-once
-	group    string // empty: one instance alone
-	more     string // further settings of the section kafka
+	accounts string        // the list in YAML
+	delivery string        // empty: exactly-once
+	group    string        // empty: one instance alone
+	more     string        // further settings of the section kafka
+	drain    time.Duration // shutdown.drain
 }
 
 func newSetup(t *testing.T, p *platform, accounts ...string) *setup {
@@ -58,7 +59,7 @@ func newSetup(t *testing.T, p *platform, accounts ...string) *setup {
 		}
 		return r
 	}, strings.ToLower(t.Name()))
-	return &setup{platform: p, prefix: name, dir: t.TempDir(), accounts: strings.Join(accounts, "")}
+	return &setup{platform: p, prefix: name, dir: t.TempDir(), accounts: strings.Join(accounts, ""), drain: 10 * time.Second}
 }
 
 func (s *setup) yaml() string {
@@ -68,13 +69,13 @@ accounts:
   brokers: [%s]
   topic_prefix: %s
   group: %q
-%s%sschema_registry: {url: %q, retry_for: 5s}
+%s%sschema_registry: {url: %q}
 checkpoint: {path: %q}
 events: {message: {enabled: true}}
 server: {listen: "127.0.0.1:0"}
-shutdown: {drain: 10s}
+shutdown: {drain: %s}
 log: {level: info, format: json}
-`, s.accounts, s.platform.seeds(), s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"))
+`, s.accounts, s.platform.seeds(), s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"), s.drain)
 }
 
 // config is where the configuration of a poller as a process is.
@@ -127,8 +128,8 @@ func (l *logs) entries() (out []entry) {
 	return out
 }
 
-// loud are the lines that somebody should read.
-func (l *logs) loud() (out []entry) {
+// warnings are the lines that somebody should read.
+func (l *logs) warnings() (out []entry) {
 	for _, e := range l.entries() {
 		if e.Level == "WARN" || e.Level == "ERROR" {
 			out = append(out, e)
@@ -154,8 +155,8 @@ func (l *logs) tail(n int) string {
 	return strings.Join(out[max(0, len(out)-n):], "\n")
 }
 
-// inside is a poller in the test's own process.
-type inside struct {
+// inProcess is a poller in the test's own process.
+type inProcess struct {
 	logs
 	app    *app.App
 	cancel context.CancelFunc
@@ -163,14 +164,16 @@ type inside struct {
 	err    error
 }
 
-// begin starts the poller as poller run would.
-func (s *setup) begin(t *testing.T) *inside { return s.beginWith(t, app.Options{}) }
+// startInProcess starts the poller as poller run would.
+func (s *setup) startInProcess(t *testing.T) *inProcess {
+	return s.startInProcessWith(t, app.Options{})
+}
 
-func (s *setup) beginWith(t *testing.T, o app.Options) *inside {
+func (s *setup) startInProcessWith(t *testing.T, o app.Options) *inProcess {
 	t.Helper()
 	cfg, _, err := app.Parse(app.LoadOptions{Path: "e2e.yaml"}, []byte(s.yaml()))
 	require.NoError(t, err)
-	p := &inside{done: make(chan struct{})}
+	p := &inProcess{done: make(chan struct{})}
 	log := slog.New(slog.NewJSONHandler(&p.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	o.Version, o.Config, o.Log = "e2e", s.config(), log
 	p.app, err = app.New(cfg, o)
@@ -192,7 +195,7 @@ func (s *setup) beginWith(t *testing.T, o app.Options) *inside {
 }
 
 // stop asks the poller to stop, which it must do in order and in time.
-func (p *inside) stop(t *testing.T) {
+func (p *inProcess) stop(t *testing.T) {
 	t.Helper()
 	p.cancel()
 	select {
@@ -204,7 +207,7 @@ func (p *inside) stop(t *testing.T) {
 }
 
 // status asks for /status.
-func (p *inside) status(t *testing.T) status.Status {
+func (p *inProcess) status(t *testing.T) status.Status {
 	t.Helper()
 	return statusAt(t, p.app.Addr())
 }
@@ -236,19 +239,19 @@ func stateAt(addr string) string {
 	return string(text)
 }
 
-// outside is the real binary.
-type outside struct {
+// process is the real binary.
+type process struct {
 	logs
 	cmd  *exec.Cmd
 	done chan struct{}
 	err  error
 }
 
-// launch starts the real binary, with more in its environment.
-func (s *setup) launch(t *testing.T, binary string, environ ...string) *outside {
+// startProcess starts the real binary, with more in its environment.
+func (s *setup) startProcess(t *testing.T, binary string, environ ...string) *process {
 	t.Helper()
 	require.NoError(t, os.WriteFile(s.config(), []byte(s.yaml()), 0o600))
-	p := &outside{cmd: exec.Command(binary, "run", "--config", s.config()), done: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, "run", "--config", s.config()), done: make(chan struct{})}
 	p.cmd.Stderr = &p.logs
 	p.cmd.Env = noSettings()
 	p.cmd.Env = append(p.cmd.Env, environ...)
@@ -276,7 +279,7 @@ func noSettings() []string {
 }
 
 // addr is where the poller listens, empty if it does not.
-func (p *outside) addr() string {
+func (p *process) addr() string {
 	for _, e := range p.entries() {
 		if e.Addr != "" {
 			return e.Addr
@@ -285,14 +288,14 @@ func (p *outside) addr() string {
 	return ""
 }
 
-func (p *outside) kill(t *testing.T) {
+func (p *process) kill(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Kill())
 	<-p.done
 }
 
 // stop sends SIGTERM. The poller must drain and exit 0.
-func (p *outside) stop(t *testing.T) {
+func (p *process) stop(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {

@@ -13,7 +13,7 @@ import (
 	"agentassist-poller/internal/kafka/kafkaread"
 )
 
-// checkRecords checks what a consumer relies on beside the content of events: keys, partitions, headers, times, dead letters
+// checkRecords checks what a consumer relies on besides the content of events: keys, partitions, headers, times, dead letters
 // and watermarks.
 func checkRecords(t *testing.T, c *consumer) {
 	t.Helper()
@@ -87,16 +87,16 @@ func checkRecords(t *testing.T, c *consumer) {
 	checkWatermarks(t, c, marks, events)
 }
 
-// mark is a watermark record.
-type mark struct {
+// watermark is a watermark record.
+type watermark struct {
 	*kafkaread.Record
 	complete, published time.Time
 	feeds               []string
 	offsets             map[string]int64 // by topic:partition
 }
 
-func markOf(r *kafkaread.Record) mark {
-	m := mark{Record: r, offsets: map[string]int64{}}
+func watermarkOf(r *kafkaread.Record) watermark {
+	m := watermark{Record: r, offsets: map[string]int64{}}
 	m.complete, _ = r.Value["complete_up_to"].(time.Time)
 	m.published, _ = r.Value["published_time"].(time.Time)
 	for _, f := range r.Value["feeds"].([]any) {
@@ -116,10 +116,10 @@ func place(topic string, partition int64) string { return fmt.Sprintf("%s:%d", t
 func checkWatermarks(t *testing.T, c *consumer, records, events []kafkaread.Record) {
 	t.Helper()
 	ends := c.ends(t)
-	byKey := map[string][]mark{}
+	byKey := map[string][]watermark{}
 	for i := range records {
 		r := &records[i]
-		m := markOf(r)
+		m := watermarkOf(r)
 		require.Contains(t, m.feeds, c.names.Negative(), r.Key)
 		for _, f := range m.feeds {
 			require.Contains(t, c.eventTopics(), f)
@@ -156,7 +156,7 @@ func checkWatermarks(t *testing.T, c *consumer, records, events []kafkaread.Reco
 		for _, bot := range []string{e.Field("bot_id"), "-"} {
 			marks := byKey[e.Field("source")+"/"+bot+"/"+e.Field("endpoint")]
 			// The last one that declares an end before this event.
-			n, _ := slices.BinarySearchFunc(marks, e.Offset, func(m mark, offset int64) int {
+			n, _ := slices.BinarySearchFunc(marks, e.Offset, func(m watermark, offset int64) int {
 				if m.offsets[place(e.Topic, int64(e.Partition))] <= offset {
 					return -1
 				}
@@ -173,7 +173,7 @@ func checkWatermarks(t *testing.T, c *consumer, records, events []kafkaread.Reco
 	require.Zero(t, lies, "events came after the watermark that closed their time")
 }
 
-func from(m mark) time.Time {
+func from(m watermark) time.Time {
 	t, _ := m.Value["complete_from"].(time.Time)
 	return t
 }

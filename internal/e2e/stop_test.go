@@ -27,41 +27,43 @@ func TestSmallStop(t *testing.T) {
 		Seed: 41, Start: now.Add(-10 * time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 	})
 	poller := binary(t, "")
-	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
+	s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("1h")))
 	s.group = s.prefix
 	c := s.follow(t)
 
 	silent := *s // it accepts connections and never answers
-	silent.platform = &platform{broker: deaf(t), registry: s.platform.registry}
-	silent.dir = t.TempDir()
-	run := silent.launch(t, poller)
-	run.said(t, "http server listens")
+	silent.platform = &platform{broker: silentServer(t), registry: s.platform.registry}
+	silent.dir, silent.drain = t.TempDir(), 2*time.Second
+	run := silent.startProcess(t, poller)
+	run.awaitLog(t, "http server listens")
 	run.stop(t)
 
 	for i := range 6 { // at any moment of a start
-		run = s.launch(t, poller)
-		run.said(t, "http server listens")
+		run = s.startProcess(t, poller)
+		run.awaitLog(t, "http server listens")
 		time.Sleep(time.Duration(i) * 300 * time.Millisecond)
 		run.stop(t)
 	}
-	run = s.launch(t, poller)
-	run.said(t, `"msg":"reading"`)
+	patient := *s
+	patient.drain = waitLimit + time.Minute
+	run = patient.startProcess(t, poller)
+	run.awaitLog(t, `"msg":"reading"`)
 	require.NoError(t, run.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, run.cmd.Process.Signal(syscall.SIGTERM))
 	select {
 	case <-run.done:
 		require.Contains(t, []int{app.ExitOK, app.ExitFailure}, run.cmd.ProcessState.ExitCode())
-	case <-time.After(10 * time.Second):
+	case <-time.After(waitLimit):
 		require.FailNow(t, "asked twice, the poller does not stop")
 	}
-	run = s.launch(t, poller)
+	run = s.startProcess(t, poller)
 	c.settle(t, live)
 	run.stop(t)
-	live.checkManners(t)
+	live.checkRequests(t)
 }
 
-// deaf returns the address of a server that accepts connections and says nothing.
-func deaf(t *testing.T) string {
+// silentServer returns the address of a server that accepts connections and says nothing.
+func silentServer(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -89,21 +91,21 @@ func TestSmallSwitchToTransactions(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
-		Seed: 42, Start: now.Add(-15 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
+		Seed: 42, Start: now.Add(-10 * time.Minute), End: now.Add(8 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 	})
-	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
+	s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("1h")))
 	c := s.follow(t)
 	s.delivery = kafka.AtLeastOnce
-	victim := s.launch(t, build(t, "-tags", "faultpoints"), "POLLER_FAULTPOINT="+faultpoint.AfterProduce+":20")
+	victim := s.startProcess(t, build(t, "-tags", "faultpoints"), "POLLER_FAULTPOINT="+faultpoint.AfterProduce+":8")
 	select {
 	case <-victim.done:
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		require.FailNow(t, "it never came to the point")
 	}
-	require.NoError(t, some(c))
+	require.NoError(t, anyEvent(c))
 	s.delivery = ""
-	run := s.begin(t)
-	repeats := c.settleKilled(t, kafka.AtLeastOnce, live, 1)
+	run := s.startInProcess(t)
+	repeats := c.settleAfterKills(t, kafka.AtLeastOnce, live, 1)
 	require.True(t, run.contains("is published again"))
 	run.stop(t)
 	t.Logf("%d records repeated", repeats)
@@ -115,13 +117,18 @@ func TestSmallSwitchToTransactions(t *testing.T) {
 	require.ErrorContains(t, err, "name a new checkpoint.path", "the way back would repeat what the file does not know")
 }
 
-// said waits for a line of the log.
-func (p *outside) said(t *testing.T, text string) {
+// awaitLog waits for a line of the log.
+func (p *process) awaitLog(t *testing.T, text string) {
 	t.Helper()
-	eventually(t, patience, func() error {
-		if !p.contains(text) {
-			return fmt.Errorf("it has not said %s yet", text)
+	eventually(t, waitLimit, func() error {
+		if p.contains(text) {
+			return nil
 		}
-		return nil
+		select {
+		case <-p.done:
+			require.FailNow(t, "the poller has ended", p.tail(20))
+		default:
+		}
+		return fmt.Errorf("it has not said %s yet", text)
 	})
 }

@@ -21,31 +21,31 @@ func TestKafkaWeek(t *testing.T) {
 	for _, profile := range koresim.Profiles() {
 		t.Run(profile.Name, func(t *testing.T) {
 			t.Parallel()
-			week(t, p, profile, 300)
+			testWeek(t, p, profile, 300)
 		})
 	}
 }
 
 const (
-	// patience is far more than any one thing takes that a test waits for: others may run on the machine.
-	patience = 8 * time.Minute
-	// stillness is how long nothing may come while something is missing: longer than the poller holds anything back. How long
+	// waitLimit is far more than any one thing takes that a test waits for: others may run on the machine.
+	waitLimit = 8 * time.Minute
+	// quietLimit is how long nothing may come while something is missing: longer than the poller holds anything back. How long
 	// all of it takes is the machine's business.
-	stillness = 6 * time.Minute
+	quietLimit = 6 * time.Minute
 )
 
 func TestSmallWeek(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()
-	week(t, embedded(t), koresim.Profiles()[0], 30)
+	testWeek(t, embedded(t), koresim.Profiles()[0], 30)
 }
 
-func week(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay int) {
+func testWeek(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay int) {
 	now := time.Now().UTC().Truncate(time.Second)
 	for e, latency := range profile.Latency {
-		profile.Latency[e] = min(latency, 10*time.Second)
+		profile.Latency[e] = min(latency, scaled(p, 4*time.Second, 10*time.Second))
 	}
-	profile.Jitter = min(profile.Jitter, 5*time.Second)
+	profile.Jitter = min(profile.Jitter, scaled(p, 2*time.Second, 5*time.Second))
 	faults := koresim.Faults{Rate: 0.03, Seed: 1, Hang: time.Second, Slow: 300 * time.Millisecond}
 	history := serve(t, "history", koresim.Config{
 		Seed: 11, Start: now.AddDate(0, 0, -10), End: now.AddDate(0, 0, -3), SegmentsPerDay: segmentsPerDay,
@@ -54,40 +54,40 @@ func week(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay int
 	_, pending := history.ledger(now)
 	require.Zero(t, pending, "history must be over")
 	live := serve(t, "live", koresim.Config{
-		Seed: 12, Start: now.Add(-time.Minute), End: now.Add(20 * time.Second), SegmentsPerDay: 200_000, Pace: koresim.Burst,
+		Seed: 12, Start: now.Add(-time.Minute), End: now.Add(scaled(p, 10*time.Second, 20*time.Second)), SegmentsPerDay: scaled(p, 100_000, 200_000), Pace: koresim.Burst,
 		Profile: profile, Faults: faults,
 	})
 	if p.full {
 		require.GreaterOrEqual(t, history.things(events.TypeConversation), 2000)
 	}
-	s := newSetup(t, p, history.yaml(quick("1h")), live.yaml(quick("1h")+closeSoon))
+	s := newSetup(t, p, history.yaml(quickSettings("1h")), live.yaml(quickSettings("1h")+shortLateness))
 	c := s.follow(t)
 
-	first := s.begin(t)
+	first := s.startInProcess(t)
 	c.settle(t, history, live)
 	first.stop(t)
 	for _, centre := range []*centre{history, live} {
-		centre.checkManners(t)
+		centre.checkRequests(t)
 		centre.SetFaults(koresim.Faults{Rate: 0.01, Seed: 2, Hang: time.Second})
 	}
 	checkRecords(t, c)
 	checkWindows(t, c, 1, history, live)
 	before := c.ends(t, c.eventTopics()...)
 
-	s.accounts = history.yaml(quick("3s")) + live.yaml(quick("3s")+closeSoon)
-	again := s.begin(t)
+	s.accounts = history.yaml(quickSettings("3s")) + live.yaml(quickSettings("3s")+shortLateness)
+	again := s.startInProcess(t)
 	reread(t, history, live)
 	again.stop(t)
 	require.Equal(t, before, c.ends(t, c.eventTopics()...), "a second run has nothing to publish")
 
 	if profile.Name == koresim.Profiles()[0].Name { // what is hashed does not depend on the profile
-		newer := s.launch(t, binary(t, "-X agentassist-poller/internal/events.recipe=2"))
+		newer := s.startProcess(t, binary(t, "-X agentassist-poller/internal/events.recipe=2"))
 		reread(t, history, live)
 		newer.stop(t)
 		require.Equal(t, before, c.ends(t, c.eventTopics()...), "a newer version has nothing to publish")
 	}
 	for _, centre := range []*centre{history, live} {
-		centre.checkManners(t)
+		centre.checkRequests(t)
 	}
 }
 
@@ -102,10 +102,10 @@ func reread(t *testing.T, centres ...*centre) {
 		}
 		before := centre.Stats().Rows
 		deadline, seen := time.Now(), map[events.Endpoint]int64{}
-		eventually(t, 2*patience, func() error {
+		eventually(t, 2*waitLimit, func() error {
 			now := centre.Stats().Rows
 			if !maps.Equal(now, seen) {
-				deadline, seen = time.Now().Add(stillness), now
+				deadline, seen = time.Now().Add(quietLimit), now
 			}
 			require.True(t, time.Now().Before(deadline), "%s is not read any more", centre.name)
 			for e, want := range rows {

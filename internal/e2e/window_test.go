@@ -33,27 +33,27 @@ func TestSmallWindows(t *testing.T) {
 			}
 			profile.Jitter = time.Second
 			live := serve(t, "live", koresim.Config{
-				Seed: 61, Start: now.Add(-5 * time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 100_000, Pace: koresim.Burst,
+				Seed: 61, Start: now.Add(-5 * time.Minute), End: now.Add(8 * time.Second), SegmentsPerDay: 50_000, Pace: koresim.Burst,
 				Profile: profile, LateEdits: 0.2, Faults: koresim.Faults{Rate: 0.03, Seed: 6, Hang: time.Second, Slow: 300 * time.Millisecond},
 			})
-			s := newSetup(t, embedded(t), live.yaml(quick("1h")+closeSoon))
+			s := newSetup(t, embedded(t), live.yaml(quickSettings("1h")+shortLateness))
 			s.delivery, s.more = delivery, s.kafka()+latest
 			c := s.follow(t)
 			poller := binary(t, "")
 			for range 2 {
-				run := s.launch(t, poller)
+				run := s.startProcess(t, poller)
 				before := live.Stats().ByAccount[live.account().ID]
-				eventually(t, patience, func() error { // in the midst of a pass, as it has many pages
-					if live.Stats().ByAccount[live.account().ID] < before+15 {
+				eventually(t, waitLimit, func() error { // during a pass, which has many pages
+					if live.Stats().ByAccount[live.account().ID] < before+8 {
 						return errNotYet
 					}
 					return nil
 				})
 				run.kill(t)
 			}
-			run := s.begin(t)
-			eventually(t, patience, func() error { return complete(run, t, now.Add(10*time.Second)) })
-			eventually(t, patience, func() error {
+			run := s.startInProcess(t)
+			eventually(t, waitLimit, func() error { return complete(run, t, now.Add(8*time.Second)) })
+			eventually(t, waitLimit, func() error {
 				entries, pending := live.ledger(live.Now())
 				once, _ := split(c.read(t))
 				return settled(entries, pending, observed(once, live.account().ID), live)
@@ -65,11 +65,11 @@ func TestSmallWindows(t *testing.T) {
 	}
 }
 
-// closeSoon has windows closed while it matters to a test.
-const closeSoon = "    allowed_lateness: 1s\n"
+// shortLateness has windows closed while it matters to a test.
+const shortLateness = "    allowed_lateness: 1s\n"
 
 // complete says which endpoint is not complete up to a time.
-func complete(run *inside, t *testing.T, upTo time.Time) error {
+func complete(run *inProcess, t *testing.T, upTo time.Time) error {
 	st := run.status(t)
 	if len(st.Accounts[0].Endpoints) == 0 {
 		return errNotYet
@@ -138,9 +138,9 @@ func shuffled(records []kafkaread.Record, watermarks string, seed uint64) []kafk
 type windows struct {
 	names    kafka.Names
 	position map[string]int64
-	pending  map[string][]mark // watermarks whose offsets are not reached, by key
-	last     map[string]mark   // the last watermark of each key, reached or not
-	closed   map[string]mark   // the last one that was reached
+	pending  map[string][]watermark // watermarks whose offsets are not reached, by key
+	last     map[string]watermark   // the last watermark of each key, reached or not
+	closed   map[string]watermark   // the last one that was reached
 	ids      map[string]bool
 	seen     int // records so far
 
@@ -164,7 +164,7 @@ type closing struct {
 
 func newWindows(names kafka.Names) *windows {
 	return &windows{
-		names: names, position: map[string]int64{}, pending: map[string][]mark{}, last: map[string]mark{}, closed: map[string]mark{},
+		names: names, position: map[string]int64{}, pending: map[string][]watermark{}, last: map[string]watermark{}, closed: map[string]watermark{},
 		ids: map[string]bool{}, things: map[string]arrival{}, closings: map[string][]closing{},
 	}
 }
@@ -192,7 +192,7 @@ func (w *windows) watermark(r *kafkaread.Record) {
 		delete(w.closed, r.Key)
 		return
 	}
-	m := markOf(r)
+	m := watermarkOf(r)
 	w.last[r.Key] = m
 	w.pending[r.Key] = append(w.pending[r.Key], m)
 }
@@ -216,7 +216,7 @@ func (w *windows) close(key string) {
 	}
 }
 
-func (w *windows) reached(m mark) bool {
+func (w *windows) reached(m watermark) bool {
 	for at, offset := range m.offsets {
 		if w.position[at] < offset {
 			return false
@@ -310,13 +310,13 @@ func (w *windows) compare(t *testing.T, c *centre) string {
 // checkPace checks that an endpoint of which nothing comes has no more than one watermark in ten seconds, starts aside.
 func checkPace(t *testing.T, records []kafkaread.Record, topic string, starts int) {
 	t.Helper()
-	last, early := map[string]mark{}, map[string]int{}
+	last, early := map[string]watermark{}, map[string]int{}
 	for i := range records {
 		r := &records[i]
 		if r.Topic != topic || r.Value == nil {
 			continue
 		}
-		m := markOf(r)
+		m := watermarkOf(r)
 		before, ok := last[r.Key]
 		if ok && maps.Equal(before.offsets, m.offsets) && m.published.Sub(before.published) < 10*time.Second-time.Second/2 {
 			early[r.Key]++

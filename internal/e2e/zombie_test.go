@@ -38,24 +38,24 @@ func TestKafkaZombie(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%s-%v", test.point, test.stop), func(t *testing.T) {
 			t.Parallel()
-			centre, s := scarce(t, p, test.stop)
+			centre, s := scarceCentre(t, p, test.stop)
 			c := s.follow(t)
-			zombie := s.launch(t, build(t, "-tags", "faultpoints"), "POLLER_FAULTPOINT="+test.point+":12:stop")
+			zombie := s.startProcess(t, build(t, "-tags", "faultpoints"), "POLLER_FAULTPOINT="+test.point+":12:stop")
 			if test.point == anyInstant {
-				eventually(t, patience, func() error { return some(c) })
+				eventually(t, waitLimit, func() error { return anyEvent(c) })
 				require.NoError(t, zombie.cmd.Process.Signal(syscall.SIGSTOP))
 			}
-			eventually(t, patience, zombie.stopped)
+			eventually(t, waitLimit, zombie.stopped)
 			other := *s
 			other.dir = t.TempDir()
-			young := other.launch(t, binary(t, ""))
+			young := other.startProcess(t, binary(t, ""))
 			time.Sleep(test.stop)
 			require.NoError(t, zombie.cmd.Process.Signal(syscall.SIGCONT))
 			zombie.endsFenced(t)
 			c.settle(t, centre)
 			checkRecords(t, c)
 			young.stop(t)
-			centre.checkManners(t)
+			centre.checkRequests(t)
 			t.Logf("at most %d requests a minute of %d", centre.Stats().MaxPerMinute, centre.limit)
 		})
 	}
@@ -69,32 +69,32 @@ func TestKafkaTwoInstances(t *testing.T) {
 	for name, apart := range map[string]time.Duration{"together": 0, "one after the other": 5 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			first, s := scarce(t, p, 10*time.Second)
+			first, s := scarceCentre(t, p, 10*time.Second)
 			s.prefix = strings.ReplaceAll(s.prefix, " ", "-")
 			now := time.Now().UTC().Truncate(time.Second)
 			second := serve(t, "second", koresim.Config{
 				Seed: 62, Start: now.Add(-time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 			})
-			s.accounts += second.yaml(quick("1h"))
+			s.accounts += second.yaml(quickSettings("1h"))
 			c := s.follow(t)
 			other := *s
 			other.dir = t.TempDir()
-			one := s.launch(t, binary(t, ""))
+			one := s.startProcess(t, binary(t, ""))
 			time.Sleep(apart)
-			two := other.launch(t, binary(t, ""))
+			two := other.startProcess(t, binary(t, ""))
 			stays, ends := one, two
 			select {
 			case <-one.done:
 				stays, ends = two, one
 			case <-two.done:
-			case <-time.After(patience):
+			case <-time.After(waitLimit):
 				require.FailNow(t, "both go on")
 			}
 			ends.endsFenced(t)
 			c.settle(t, first, second)
 			stays.stop(t)
-			first.checkManners(t)
-			second.checkManners(t)
+			first.checkRequests(t)
+			second.checkRequests(t)
 		})
 	}
 }
@@ -102,17 +102,17 @@ func TestKafkaTwoInstances(t *testing.T) {
 // Of two that have each taken something from the other, the owner of the lowest partition takes the rest back; the other one ends.
 func TestSmallInstances(t *testing.T) {
 	t.Parallel()
-	one, two := quiet(t, "one", 63), quiet(t, "two", 64)
+	one := quietCentre(t, "one", 63)
+	two := quietCentreApart(t, "two", one)
 	low, high := kafka.CheckpointPartition(one.account().ID), kafka.CheckpointPartition(two.account().ID)
 	if low > high {
 		low, high = high, low
 	}
-	require.NotEqual(t, low, high)
-	s := newSetup(t, unregistered(t), one.yaml(quick("1h")), two.yaml(quick("1h")))
+	s := newSetup(t, withoutRegistry(t), one.yaml(quickSettings("1h")), two.yaml(quickSettings("1h")))
 	c := s.follow(t)
-	p := s.begin(t)
-	p.reads(t, "one")
-	p.reads(t, "two")
+	p := s.startInProcess(t)
+	p.awaitReading(t, "one")
+	p.awaitReading(t, "two")
 	cfg, _, err := app.Parse(app.LoadOptions{Path: "e2e.yaml"}, []byte(s.yaml()))
 	require.NoError(t, err)
 	other, err := kafka.Open(t.Context(), kafka.Options{
@@ -120,8 +120,8 @@ func TestSmallInstances(t *testing.T) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, other.Close(context.WithoutCancel(t.Context()))) })
-	take := func(partition int32, until func() bool) { // again if the poller was in the midst of a transaction: it takes that for a timeout
-		eventually(t, patience, func() error {
+	take := func(partition int32, until func() bool) { // again if the poller had a transaction open: it takes that for a timeout
+		eventually(t, waitLimit, func() error {
 			if until() {
 				return nil
 			}
@@ -146,19 +146,19 @@ func TestSmallInstances(t *testing.T) {
 	require.ErrorIs(t, p.err, owner.ErrFenced)
 }
 
-// scarce is a centre whose budget is used up all the time, and a setup that reads it.
-func scarce(t *testing.T, p *platform, length time.Duration) (*centre, *setup) {
+// scarceCentre is a centre whose budget is used up all the time, and a setup that reads it.
+func scarceCentre(t *testing.T, p *platform, length time.Duration) (*centre, *setup) {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Second)
 	c := serve(t, "scarce", koresim.Config{
 		Seed: 61, Start: now.Add(-time.Minute), End: now.Add(length + 10*time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 		RequestsPerMinute: 40,
 	})
-	return c, newSetup(t, p, c.yaml(quick("1h")))
+	return c, newSetup(t, p, c.yaml(quickSettings("1h")))
 }
 
 // stopped returns nil if the process stands still.
-func (p *outside) stopped() error {
+func (p *process) stopped() error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
 		return err
@@ -169,12 +169,12 @@ func (p *outside) stopped() error {
 	return nil
 }
 
-func (p *outside) endsFenced(t *testing.T) {
+func (p *process) endsFenced(t *testing.T) {
 	t.Helper()
 	select {
 	case <-p.done:
 		require.Equal(t, app.ExitFenced, p.cmd.ProcessState.ExitCode(), "%s", p.tail(20))
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		require.FailNow(t, "it goes on, although another one has taken over", "%s", p.tail(20))
 	}
 }

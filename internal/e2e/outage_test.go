@@ -17,8 +17,8 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// busy is a centre with traffic for so long.
-func busy(t *testing.T, seed uint64, length time.Duration) *centre {
+// busyCentre is a centre with traffic for so long.
+func busyCentre(t *testing.T, seed uint64, length time.Duration) *centre {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Second)
 	return serve(t, "busy", koresim.Config{
@@ -32,15 +32,15 @@ func TestKafkaBrokerKilled(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
 	broker := kafkatest.Kafka(t, kafkatest.KafkaOptions{})
-	centre := busy(t, 41, 20*time.Second)
-	s := newSetup(t, &platform{broker: broker.Addr, registry: p.registry}, centre.yaml(quick("1h")))
+	centre := busyCentre(t, 41, 20*time.Second)
+	s := newSetup(t, &platform{broker: broker.Addr, registry: p.registry}, centre.yaml(quickSettings("1h")))
 	s.more = "  topics: {partitions: 3, replication_factor: 1}\n  delivery_timeout: 2s\n"
 	c := s.follow(t)
-	run := s.begin(t)
-	eventually(t, patience, func() error { return some(c) })
+	run := s.startInProcess(t)
+	eventually(t, waitLimit, func() error { return anyEvent(c) })
 
 	require.NoError(t, broker.Kill())
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if d := run.status(t).Delivery; d.State != status.Failing || d.LastError == nil {
 			return fmt.Errorf("delivery is %s: %+v", d.State, d.LastError)
 		}
@@ -50,7 +50,7 @@ func TestKafkaBrokerKilled(t *testing.T) {
 	c.settle(t, centre)
 	require.Equal(t, status.OK, run.status(t).Delivery.State)
 	run.stop(t)
-	centre.checkManners(t)
+	centre.checkRequests(t)
 }
 
 // Schemas that are known go on without the registry.
@@ -58,11 +58,11 @@ func TestKafkaRegistryGone(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
 	registry := kafkatest.SchemaRegistry(t)
-	centre := busy(t, 42, 20*time.Second)
-	s := newSetup(t, &platform{broker: p.broker, registry: registry.URL}, centre.yaml(quick("1h")))
+	centre := busyCentre(t, 42, 20*time.Second)
+	s := newSetup(t, &platform{broker: p.broker, registry: registry.URL}, centre.yaml(quickSettings("1h")))
 	c := s.follow(t)
-	run := s.begin(t)
-	eventually(t, patience, func() error { // the consumer, too, must know all schemas by then
+	run := s.startInProcess(t)
+	eventually(t, waitLimit, func() error { // the consumer, too, must know all schemas by then
 		for _, topic := range append(c.eventTopics(), c.names.Watermark()) {
 			if c.countOn(topic) == 0 {
 				return fmt.Errorf("nothing is on %s yet", topic)
@@ -80,13 +80,13 @@ func TestKafkaRegistryGone(t *testing.T) {
 // Topics that may not be created are asked for by name.
 func TestKafkaTopicsMissing(t *testing.T) {
 	t.Parallel()
-	centre := busy(t, 43, time.Second)
-	s := newSetup(t, apache(t), centre.yaml(quick("1h")))
+	centre := busyCentre(t, 43, time.Second)
+	s := newSetup(t, apache(t), centre.yaml(quickSettings("1h")))
 	s.more = "  topics: {create: false}\n"
-	run := s.launch(t, binary(t, ""))
+	run := s.startProcess(t, binary(t, ""))
 	select {
 	case <-run.done:
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		require.FailNow(t, "it should not wait for topics that nobody makes")
 	}
 	require.Equal(t, 1, run.cmd.ProcessState.ExitCode())
@@ -101,18 +101,18 @@ func TestKafkaTopicsMissing(t *testing.T) {
 func TestKafkaRecordsTooLarge(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
-	centre := busy(t, 44, 20*time.Second)
-	s := newSetup(t, p, centre.yaml(quick("1h")))
+	centre := busyCentre(t, 44, 20*time.Second)
+	s := newSetup(t, p, centre.yaml(quickSettings("1h")))
 	c := s.follow(t)
-	run := s.begin(t)
-	eventually(t, patience, func() error { return some(c) })
+	run := s.startInProcess(t)
+	eventually(t, waitLimit, func() error { return anyEvent(c) })
 	limit := "500"
 	segments := c.names.Event(events.TypeSegment)
 	_, err := kadm.NewClient(c.client).AlterTopicConfigs(t.Context(),
 		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, segments)
 	require.NoError(t, err)
 	letters := map[string]bool{}
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		entries, pending := centre.ledger(centre.Now())
 		records := c.read(t)
 		for _, r := range records {
@@ -142,8 +142,8 @@ func TestKafkaRecordsTooLarge(t *testing.T) {
 	run.stop(t)
 }
 
-// some reports whether anything has come.
-func some(c *consumer) error {
+// anyEvent reports whether anything has come.
+func anyEvent(c *consumer) error {
 	if c.count() == 0 {
 		return errNotYet
 	}

@@ -16,7 +16,7 @@ import (
 // The disk is lost. In transactions the checkpoint topic has all of it, and nothing comes twice.
 func TestSmallDiskLost(t *testing.T) {
 	t.Parallel()
-	run := diskLost(t, "", func(c *consumer, live *centre) { c.settle(t, live) })
+	run := testDiskLost(t, "", func(c *consumer, live *centre) { c.settle(t, live) })
 	require.NotContains(t, run.tail(1000), "reading goes on from the last watermark")
 }
 
@@ -25,14 +25,14 @@ func TestSmallDiskDamagedInUse(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
-		Seed: 23, Start: now.Add(-10 * time.Minute), End: now.Add(10 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
+		Seed: 23, Start: now.Add(-10 * time.Minute), End: now.Add(6 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 	})
-	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
+	s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("1h")))
 	c := s.follow(t)
-	run := s.begin(t)
-	eventually(t, patience, func() error { return some(c) })
+	run := s.startInProcess(t)
+	eventually(t, waitLimit, func() error { return anyEvent(c) })
 	require.NoError(t, os.Truncate(filepath.Join(s.dir, "poller.db"), int64(2*os.Getpagesize())))
-	eventually(t, patience, func() error {
+	eventually(t, waitLimit, func() error {
 		if !strings.Contains(run.tail(1000), "has been set aside") {
 			return errNotYet
 		}
@@ -40,28 +40,28 @@ func TestSmallDiskDamagedInUse(t *testing.T) {
 	})
 	c.settle(t, live)
 	run.stop(t)
-	live.checkManners(t)
+	live.checkRequests(t)
 }
 
 // Without transactions the checkpoint is lost with the disk. What can be lost with it is memory, never events: reading goes on
 // from the last watermark, and things that happened while nobody read are there.
 func TestSmallCheckpointLost(t *testing.T) {
 	t.Parallel()
-	run := diskLost(t, "at-least-once", func(c *consumer, live *centre) { c.all(t, live) })
+	run := testDiskLost(t, "at-least-once", func(c *consumer, live *centre) { c.awaitAll(t, live) })
 	require.Contains(t, run.tail(1000), "reading goes on from the last watermark")
 }
 
-// diskLost removes the file between two runs, and ends the second when the topics hold what they should.
-func diskLost(t *testing.T, delivery string, settle func(*consumer, *centre)) *inside {
+// testDiskLost removes the file between two runs, and ends the second when the topics hold what they should.
+func testDiskLost(t *testing.T, delivery string, settle func(*consumer, *centre)) *inProcess {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
-		Seed: 22, Start: now.Add(-15 * time.Minute), End: now.Add(15 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
+		Seed: 22, Start: now.Add(-10 * time.Minute), End: now.Add(8 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
 	})
-	s := newSetup(t, unregistered(t), live.yaml(quick("1h")))
+	s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("1h")))
 	s.delivery = delivery
 	c := s.follow(t)
-	run := s.begin(t)
-	eventually(t, patience, func() error {
+	run := s.startInProcess(t)
+	eventually(t, waitLimit, func() error {
 		st := run.status(t)
 		if len(st.Accounts[0].Endpoints) == 0 {
 			return errNotYet
@@ -76,7 +76,7 @@ func diskLost(t *testing.T, delivery string, settle func(*consumer, *centre)) *i
 	run.stop(t)
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "poller.db")))
 
-	run = s.begin(t)
+	run = s.startInProcess(t)
 	settle(c, live)
 	run.stop(t)
 	return run

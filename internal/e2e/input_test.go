@@ -55,6 +55,10 @@ func TestBadInput(t *testing.T) {
 			name:  "HTML from a proxy",
 			fault: koresim.FaultHTML, fails: all[1:2], hint: "check base_url, and any proxy",
 		},
+		{
+			name:  "JSON of another shape",
+			fault: koresim.FaultWrongJSON, fails: all[:1], hint: "check that base_url is the address of the API",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -94,7 +98,7 @@ func TestBadInput(t *testing.T) {
 				for _, e := range st.Accounts[0].Endpoints {
 					switch {
 					case failing(e):
-						if !e.State.Red() || e.LastError == nil || !strings.Contains(e.LastError.Hint+e.LastError.Text, test.hint) {
+						if !e.State.Red() || e.LastError == nil || !strings.Contains(e.LastError.Hint, test.hint) {
 							return fmt.Errorf("%s is %s: %+v", e.Endpoint, e.State, e.LastError)
 						}
 						if e.ReadThrough != nil || e.CompleteUpTo != nil || e.Rows > 0 {

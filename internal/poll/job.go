@@ -192,7 +192,7 @@ func (j *Job) Validate() error {
 		return fmt.Errorf("it names %d bots; want at most %d, or none for all", len(j.Bots), maxJobBots)
 	}
 	for _, e := range j.Endpoints {
-		if !slices.Contains(events.Endpoints(), e) {
+		if !e.Known() {
 			return fmt.Errorf("%q is no endpoint; want one of %s", e, joinNames(events.Endpoints()))
 		}
 	}

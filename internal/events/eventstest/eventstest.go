@@ -34,11 +34,11 @@ func walk[T ~string](t *testing.T, places map[string]func(T) error, table []T) {
 	for name, place := range places {
 		for _, v := range table {
 			if err := try(place, v); err != nil {
-				t.Errorf("%s does not know %s: %v", name, v, err)
+				t.Errorf("%s: %s is not known: %v", name, v, err)
 			}
 		}
 		if try(place, T(unknown)) == nil {
-			t.Errorf("%s knows %s, which does not exist: it would take a new name for one of %v", name, unknown, table)
+			t.Errorf("%s: %s is known, which does not exist: a new name would be taken for one of %v", name, unknown, table)
 		}
 	}
 }

@@ -90,6 +90,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/revise", "internal/events", "compares and merges them"},
 	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
 	{"internal/journal", "internal/checkpoint", "writes out what the store remembers, and brings a store up to date"},
+	{"internal/extract", "internal/bound", "bounds what is made of a page"},
 	{"internal/extract", "internal/events", "makes sightings"},
 	{"internal/extract", "internal/payload", "asks what came in place of a page"},
 	{"internal/extract", "internal/status", "names the classes of errors"},

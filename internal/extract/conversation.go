@@ -35,6 +35,10 @@ func (d *decoder) conversation() {
 		d.dead(stageMap, "_id and convId are missing: a conversation has no other identity", ids)
 		return
 	}
+	if reason := d.unfit(c.repeated()...); reason != "" {
+		d.dead(stageMap, reason, ids)
+		return
+	}
 	at := moment{}.or(c.start, "startTime").or(d.earliest, "earliest time in the record")
 	if !at.known() {
 		d.dead(stageMap, "there is no time in the record", ids)
@@ -53,6 +57,15 @@ func (d *decoder) conversation() {
 		Start:          or(c.start),
 		Agentic:        len(c.agentic) > 0 || len(c.summaries) > 0,
 	})
+}
+
+// repeated returns the texts that many events of the conversation carry.
+func (c *conversation) repeated() []named {
+	return []named{
+		{name: "_id", text: c.id}, {name: "convId", text: c.convID}, {name: "botId", text: c.botID},
+		{name: "mbSessionId", text: c.sessionID}, {name: "mbUserId", text: c.userID}, {name: "experience", text: c.experience},
+		{name: "agenticAssistSessionIds", list: c.assistSessions}, {name: "agenticSearchSessionIds", list: c.searchSessions},
+	}
 }
 
 func (d *decoder) conversationMember(name string, c *conversation) {

@@ -28,6 +28,9 @@ var errNoRecords = errors.New("neither data nor results is a list of records")
 // errRecordsMissing is returned for a response that has null for the records that it announces: it must not count as read.
 var errRecordsMissing = errors.New("the response has null for its records")
 
+// errTooMuch is wrapped by the error of a page that holds more than is read at once. Fewer records may be asked for.
+var errTooMuch = errors.New("the page holds too much")
+
 // pageError says what is wrong with a body that could not be read for err.
 func pageError(body []byte, err error) *PageError {
 	var refused *refusedError
@@ -40,7 +43,9 @@ func pageError(body []byte, err error) *PageError {
 		f = payload.Finding{Fault: payload.Refused, Detail: refused.message, Code: refused.code}
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		f = payload.Finding{Fault: payload.Truncated, Detail: "the body ends in the middle: " + err.Error()}
-	case errors.Is(err, errNoRecords), errors.Is(err, errRecordsMissing):
+	case errors.Is(err, errTooMuch):
+		f = payload.Finding{Fault: payload.TooMuch, Detail: err.Error()}
+	case errors.Is(err, errNoRecords), errors.Is(err, errRecordsMissing), errors.Is(err, errDepth):
 		f = payload.Finding{Fault: payload.Shape, Detail: err.Error()}
 	default:
 		f = payload.Finding{Fault: payload.NotJSON, Detail: err.Error()}

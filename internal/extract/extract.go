@@ -12,7 +12,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 )
 
@@ -63,10 +65,10 @@ type Row struct {
 	Sightings []events.Sighting
 }
 
-// Dead is a record that could not be read, whole.
+// Dead is a record that could not be read, whole. Like what a row holds, it shares the memory of the page.
 type Dead struct {
 	Stage  string // decode or map
-	Reason string
+	Reason string // bounded in length, as Raw and the ids are not
 	Raw    []byte
 	// The ids that could be read, each possibly empty.
 	ConversationID, SessionID, SegmentID string
@@ -85,9 +87,12 @@ const maxBroken = 20
 // Decode reads one response body. It returns an error, a *PageError, only if nothing of the page can be trusted. The page
 // keeps the body, which must not be changed any more: texts are parts of it. Values may be shared between the events of a
 // page: replace their pointers, never write through them.
+//
+// What is made of a body is bounded: by package bound, in the number of records, of elements and of levels.
 func Decode(s Scope, body []byte) (*Page, error) {
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))
 	var broken []Dead
+	whole := body // as it came
 	for {
 		d := newDecoder(s, body)
 		err := d.envelope()
@@ -99,8 +104,15 @@ func Decode(s Scope, body []byte) (*Page, error) {
 		if !found || len(broken) == maxBroken {
 			return nil, pageError(body, err)
 		}
-		broken = append(broken, Dead{Stage: stageDecode, Reason: "broken JSON: " + excerpt(err.Error()), Raw: bytes.Clone(body[start:end])})
-		body = blank(body, start, end)
+		reason := "broken JSON: " + excerpt(err.Error())
+		if errors.Is(err, errDepth) {
+			reason = excerpt(err.Error())
+		}
+		if len(broken) == 0 {
+			body = bytes.Clone(body)
+		}
+		broken = append(broken, Dead{Stage: stageDecode, Reason: reason, Raw: whole[start:end:end]})
+		blank(body[start:end])
 	}
 }
 
@@ -113,6 +125,8 @@ type decoder struct {
 	record  struct {
 		start, end int // end is 0 while the record is being read
 	}
+	records  int // begun so far
+	elements int // of the records read so far
 }
 
 func newDecoder(s Scope, body []byte) *decoder {
@@ -212,9 +226,13 @@ var records = events.ForEach((*decoder).segment, (*decoder).conversation, (*deco
 
 // row reads one record, whichever it is.
 func (d *decoder) row() {
+	if d.records++; d.records > bound.PageRecords {
+		d.stop(fmt.Errorf("%w: it has more than %d records", errTooMuch, bound.PageRecords))
+		return
+	}
 	d.record.start = d.next()
 	d.record.end = 0
-	d.earliest = nil
+	d.earliest, d.listed = nil, 0
 	if k := d.kind(); k != '{' {
 		d.skip()
 		if d.err == nil {
@@ -223,9 +241,42 @@ func (d *decoder) row() {
 	} else {
 		records[d.scope.Endpoint.Index()](d)
 	}
-	if d.err == nil {
-		d.record.end = -1
+	if d.err != nil {
+		return
 	}
+	d.record.end = -1
+	d.elements += min(d.listed, bound.RecordElements)
+	if d.listed = 0; d.elements > bound.PageElements {
+		d.stop(fmt.Errorf("%w: the lists in its records have more than %d elements", errTooMuch, bound.PageElements))
+	}
+}
+
+// named is a text of a record, or a list of texts, by its name upstream.
+type named struct {
+	name string
+	text *string
+	list []string
+}
+
+// unfit returns why a record that was read to its end cannot be published, empty if it can: the record has too many elements, or one
+// of the texts is too long that its events repeat, and that become keys.
+func (d *decoder) unfit(repeated ...named) string {
+	if d.listed > bound.RecordElements {
+		return fmt.Sprintf("the lists in the record have more than %d elements", bound.RecordElements)
+	}
+	for _, r := range repeated {
+		size, most := len(or(r.text)), bound.ID
+		if r.list != nil {
+			most = bound.IDs
+		}
+		for _, text := range r.list {
+			size += len(text)
+		}
+		if size > most {
+			return fmt.Sprintf("%s has %d bytes; want at most %d", r.name, size, most)
+		}
+	}
+	return ""
 }
 
 // add appends a row to the page, with what was sighted in it. Its ids are kept by callers for as long as the record is open, so they are copies: a part of
@@ -239,7 +290,8 @@ func (d *decoder) add(r Row) {
 // dead gives up the record that was just read.
 func (d *decoder) dead(stage, reason string, ids Dead) {
 	ids.Stage, ids.Reason = stage, reason
-	ids.Raw = []byte(d.body[d.record.start:d.pos])
+	raw := d.body[d.record.start:d.pos]
+	ids.Raw = unsafe.Slice(unsafe.StringData(raw), len(raw)) // of the body, as texts are
 	d.page.Dead = append(d.page.Dead, ids)
 }
 
@@ -281,14 +333,12 @@ func balanced(s string) int {
 	return 0
 }
 
-// blank returns a copy of body that has null where the record from start to end was.
-func blank(body []byte, start, end int) []byte {
-	body = bytes.Clone(body)
-	for i := start; i < end; i++ {
-		body[i] = ' '
+// blank writes null over a record.
+func blank(record []byte) {
+	for i := range record {
+		record[i] = ' '
 	}
-	copy(body[start:end], "null")
-	return body
+	copy(record, "null")
 }
 
 func kindName(k byte) string {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"agentassist-poller/internal/bound"
 )
 
 // A reader walks one body from front to back, once. What upstream promises is taken loosely: a value of another type than
@@ -25,6 +27,8 @@ type reader struct {
 	name  string   // of the member being read
 	drift drift
 	buf   []byte // for one text at a time
+
+	listed int // elements of lists since it was last set to 0
 
 	earliest *time.Time // of all times read since it was last set to nil
 
@@ -96,7 +100,7 @@ func (r *reader) members(at string, field func(name string)) bool {
 }
 
 // list reads an array and calls elem for each of its elements that is not null. Upstream also sends null for an empty
-// array and a single element without its array.
+// array and a single element without its array. Elements beyond bound.RecordElements are counted, not read.
 func (r *reader) list(elem func()) {
 	switch r.kind() {
 	case '[':
@@ -108,7 +112,7 @@ func (r *reader) list(elem func()) {
 		return
 	}
 	for more := r.enter(']'); more; more = r.more(']') {
-		if r.kind() == 'n' {
+		if r.listed++; r.kind() == 'n' || r.listed > bound.RecordElements {
 			r.skip()
 			continue
 		}

@@ -2,11 +2,14 @@ package extract
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
 	"strings"
 	"unicode/utf8"
+
+	"agentassist-poller/internal/bound"
 )
 
 // A scanner walks a JSON text from front to back, once, and checks what it passes. It takes what RFC 8259 takes, duplicate
@@ -21,8 +24,8 @@ type scanner struct {
 	err   error // wraps io.ErrUnexpectedEOF if the text ends in the middle
 }
 
-// maxDepth bounds nesting, as the formatting of values does.
-const maxDepth = 10000
+// errDepth is wrapped by the error of a text that nests deeper than bound.Depth.
+var errDepth = errors.New("the JSON nests too deep")
 
 // kind says what value comes next by its first character, '0' for any number; 0 at the end.
 func (s *scanner) kind() byte {
@@ -63,11 +66,18 @@ func (s *scanner) accept(c byte) bool {
 
 // fail ends the walk because what comes next is not what should.
 func (s *scanner) fail(want string) {
-	if s.err == nil && s.pos == len(s.body) {
-		s.err = fmt.Errorf("%w at offset %d, where %s should be", io.ErrUnexpectedEOF, s.pos, want)
-	} else if s.err == nil {
-		r, _ := utf8.DecodeRuneInString(s.body[s.pos:])
-		s.err = fmt.Errorf("%q at offset %d, where %s should be", r, s.pos, want)
+	if s.pos == len(s.body) {
+		s.stop(fmt.Errorf("%w at offset %d, where %s should be", io.ErrUnexpectedEOF, s.pos, want))
+		return
+	}
+	r, _ := utf8.DecodeRuneInString(s.body[s.pos:])
+	s.stop(fmt.Errorf("%q at offset %d, where %s should be", r, s.pos, want))
+}
+
+// stop ends the walk. The first error counts.
+func (s *scanner) stop(err error) {
+	if s.err == nil {
+		s.err = err
 	}
 	s.pos = len(s.body)
 }
@@ -75,8 +85,8 @@ func (s *scanner) fail(want string) {
 // enter passes over the bracket that comes next and reports whether there is anything before the closing one; if not, it
 // passes over that as well.
 func (s *scanner) enter(closing byte) bool {
-	if s.depth == maxDepth {
-		s.fail("an end of nesting")
+	if s.depth == bound.Depth {
+		s.stop(fmt.Errorf("%w at offset %d; at most %d levels are read", errDepth, s.pos, bound.Depth))
 		return false
 	}
 	s.pos++

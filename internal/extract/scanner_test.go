@@ -11,6 +11,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/bound"
 )
 
 // What the scanner takes, what it makes of it and where it stops is what the JSON library says: this is a test of the inside
@@ -22,6 +24,11 @@ func agree(t *testing.T, text string) {
 	want = want.Clone()
 	r := newReader([]byte(text))
 	got := r.value()
+	if errors.Is(r.err, errDepth) { // the library reads on
+		require.Greater(t, strings.Count(text, "[")+strings.Count(text, "{"), bound.Depth)
+		require.Zero(t, r.kind())
+		return
+	}
 	if wantErr != nil {
 		require.Error(t, r.err, "%q", text)
 		cut := errors.Is(wantErr, io.ErrUnexpectedEOF) || errors.Is(wantErr, io.EOF)
@@ -52,9 +59,15 @@ func TestScanner(t *testing.T) {
 	for _, text := range scannerSeeds {
 		agree(t, text)
 	}
-	for _, depth := range []int{maxDepth, maxDepth + 1} {
-		agree(t, strings.Repeat("[", depth)+strings.Repeat("]", depth))
-		agree(t, strings.Repeat(`{"a":`, depth)+"1"+strings.Repeat("}", depth))
+	for _, depth := range []int{bound.Depth, bound.Depth + 1, 1_000_000} {
+		for _, text := range []string{
+			strings.Repeat("[", depth) + strings.Repeat("]", depth), strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth),
+		} {
+			agree(t, text)
+			r := newReader([]byte(text))
+			r.skip()
+			require.Equal(t, depth > bound.Depth, errors.Is(r.err, errDepth))
+		}
 	}
 }
 

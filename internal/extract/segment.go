@@ -47,10 +47,15 @@ func (d *decoder) segment() {
 		d.dead(stageMap, "segmentID is missing: a segment has no other identity", Dead{ConversationID: or(s.conversationID), SessionID: or(s.sessionID)})
 		return
 	}
+	ids := Dead{ConversationID: or(s.conversationID), SessionID: or(s.sessionID), SegmentID: *s.segmentID}
+	if reason := d.unfit(s.repeated()...); reason != "" {
+		d.dead(stageMap, reason, ids)
+		return
+	}
 	e := s.event
 	at := moment{}.or(e.SegmentStartTime, "segmentStartTime").or(e.SegmentEndTime, "segmentEndTime").or(d.earliest, "earliest time in the record")
 	if !at.known() {
-		d.dead(stageMap, "there is no time in the record", Dead{ConversationID: or(s.conversationID), SessionID: or(s.sessionID), SegmentID: *s.segmentID})
+		d.dead(stageMap, "there is no time in the record", ids)
 		return
 	}
 	d.begin(d.scope.BotID, at, events.Header{
@@ -72,6 +77,17 @@ func (d *decoder) segment() {
 		Open:           e.SegmentEndTime == nil,
 		Agentic:        len(s.agentic) > 0 || len(s.summaries) > 0,
 	})
+}
+
+// repeated returns the texts that every event of the segment carries.
+func (s *segment) repeated() []named {
+	agent, queue := or(s.agent), or(s.queue)
+	return []named{
+		{name: "conversationID", text: s.conversationID}, {name: "botSessionID", text: s.sessionID}, {name: "segmentID", text: s.segmentID},
+		{name: "channel", text: s.channel},
+		{name: "agent.agentId", text: agent.AgentID}, {name: "agent.name", text: agent.Name}, {name: "agent.email", text: agent.Email},
+		{name: "queueInfo.queueId", text: queue.QueueID}, {name: "queueInfo.queueName", text: queue.QueueName},
+	}
 }
 
 // rankOf orders the segments of a conversation: the one that began later is newer, and of those that began together, as they

@@ -35,6 +35,13 @@ func (d *decoder) session() {
 		d.dead(stageMap, "sessionId is missing: a session has no other identity", ids)
 		return
 	}
+	if reason := d.unfit(
+		named{name: "conversationId", text: s.conversationID}, named{name: "sessionId", text: s.sessionID},
+		named{name: "botId", text: s.botID}, named{name: "channel", text: s.channel},
+	); reason != "" {
+		d.dead(stageMap, reason, ids)
+		return
+	}
 	e := s.event
 	at := moment{}.or(e.SessionStartTime, "sessionStartTime").or(e.SessionEndTime, "sessionEndTime").or(d.earliest, "earliest time in the record")
 	if !at.known() {

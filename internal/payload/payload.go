@@ -25,7 +25,8 @@ const (
 	HTML      Fault = "html"      // a proxy or a login page answered
 	Encrypted Fault = "encrypted" // payload encryption is switched on
 	NotJSON   Fault = "not-json"
-	Shape     Fault = "shape" // JSON, but not this API's
+	Shape     Fault = "shape"    // JSON, but not this API's
+	TooMuch   Fault = "too-much" // a page with more in it than is read at once
 )
 
 // advice has what to do about each fault. What to do about a refusal depends on its code.
@@ -39,6 +40,7 @@ var advice = map[Fault]struct {
 	Encrypted: {status.ClassShape, `switch off "Enforce Request and Response Payload Encryption" in the settings of the JWT app that ` +
 		"auth.client_id names: this program cannot read encrypted payloads"},
 	NotJSON: {status.ClassShape, "the answer is not JSON: check base_url and what is between here and there"},
+	TooMuch: {status.ClassShape, "fewer records are asked for at once; if this goes on, look what is in the answer"},
 	Shape: {status.ClassShape, "the answer is JSON of another shape: check that base_url is the address of the API; if it is, the API " +
 		"has changed and a newer version of this program is needed"},
 }
@@ -103,6 +105,14 @@ func beginsLikePage(object []byte) bool {
 
 // judgeObject tells the API's errors, encrypted payloads and foreign objects from pages that begin with a name we do not know.
 func judgeObject(body []byte) Finding {
+	if len(body) > maxDetail { // a map of it might be many times as large
+		for _, name := range nameAtTop.FindAllSubmatch(body[:maxDetail], maxNames) {
+			if encryptedName.Match(name[1]) {
+				return Finding{Fault: Encrypted, Detail: "a member " + string(name[1])}
+			}
+		}
+		return Finding{}
+	}
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil {
 		return Finding{} // the page's decoder will say what is wrong, and where
@@ -128,6 +138,12 @@ func judgeObject(body []byte) Finding {
 	f.Detail = f.Detail[:min(len(f.Detail), maxDetail)]
 	return f
 }
+
+// nameAtTop finds names in the beginning of an object that is too large to be parsed here. It does not know how deep they lie.
+var nameAtTop = regexp.MustCompile(`"([^"\\]{1,40})"\s*:`)
+
+// maxNames is how many of them are looked at.
+const maxNames = 10
 
 // encryptedName are names that the envelope of an encrypted payload may have: it is not documented.
 var encryptedName = regexp.MustCompile(`(?i)encrypt|cipher|jwe|enc_?key|auth_?tag|^(iv|aes_?key|wrapped_?key)$`)

@@ -66,7 +66,7 @@ func TestJudge(t *testing.T) {
 
 // Whatever came in place of a page, somebody is told what to do about it, unless the API's own number tells.
 func TestEveryFaultHasAdvice(t *testing.T) {
-	for _, f := range []payload.Fault{payload.Truncated, payload.HTML, payload.Encrypted, payload.NotJSON, payload.Shape} {
+	for _, f := range []payload.Fault{payload.Truncated, payload.HTML, payload.Encrypted, payload.NotJSON, payload.Shape, payload.TooMuch} {
 		require.NotEmpty(t, f.Hint(), f)
 		want := status.ClassShape
 		if f == payload.Truncated {
@@ -75,4 +75,12 @@ func TestEveryFaultHasAdvice(t *testing.T) {
 		require.Equal(t, want, f.Class(), f)
 	}
 	require.Equal(t, status.ClassRetry, payload.Refused.Class())
+}
+
+// A large object is not parsed: its decoder says what is wrong with it. An encrypted payload is told by its first names.
+func TestJudgeOfLargeObjects(t *testing.T) {
+	large := strings.Repeat(`"a":1,`, 1<<20)
+	require.Empty(t, payload.Judge("", []byte(`{`+large+`"b":1}`)))
+	require.Equal(t, payload.Encrypted, payload.Judge("", []byte(`{"v":1,"encryptedData":"`+strings.Repeat("QUJD", 1<<20)+`"}`)).Fault)
+	require.Less(t, testing.AllocsPerRun(1, func() { payload.Judge("", []byte(`{`+large+`"b":1}`)) }), 200.0)
 }

@@ -1,8 +1,12 @@
 package pass
 
 import (
+	"strconv"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
+	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/poll/timeline"
 )
 
@@ -130,9 +134,10 @@ func (f *ConversationFacts) learn(d time.Time, pg *Page) (fresh int) {
 			}
 		}
 	}
-	for _, dead := range pg.Dead {
-		if _, ok := seen[string(dead.Raw)]; !ok {
-			seen[string(dead.Raw)] = struct{}{}
+	for i := range pg.Dead {
+		id := deadID(&pg.Dead[i])
+		if _, ok := seen[id]; !ok {
+			seen[id] = struct{}{}
 			fresh++
 		}
 	}
@@ -158,6 +163,9 @@ func (f *ConversationFacts) Restore() {
 		f.ZoneMin, f.ZoneMax = fresh.ZoneMin, fresh.ZoneMax
 	}
 }
+
+// deadID tells records that cannot be read apart, as ids do rows. It is short, however large the record.
+func deadID(d *extract.Dead) string { return "dead/" + strconv.FormatUint(xxhash.Sum64(d.Raw), 16) }
 
 func (f *ConversationFacts) seenOf(d time.Time) map[string]struct{} {
 	if f.seen == nil {

@@ -51,7 +51,7 @@ func (p *day) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 		p.rows[r.ID] = struct{}{}
 	}
 	for _, dead := range pg.Dead[excess(pg, p.page, p.facts.pageSize()):] {
-		p.rows[string(dead.Raw)] = struct{}{}
+		p.rows[deadID(&dead)] = struct{}{}
 	}
 	complete := pg.Total < 0 || int64(len(p.rows)) == pg.Total
 	switch {

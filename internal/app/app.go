@@ -534,6 +534,9 @@ func (a *App) Status() status.Status {
 			}
 			continue
 		}
+		if o != nil && o.State == status.Failing { // it is read, and was before, until a delivery failed
+			s.Delivery.State, s.Delivery.LastError = status.Failing, o.LastError
+		}
 		described, delivery := r.account.Status()
 		described.Owner, described.Jobs = o, a.jobs.of(r.Name)
 		s.Accounts = append(s.Accounts, described)

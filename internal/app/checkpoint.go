@@ -250,8 +250,8 @@ func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost b
 	journaled := owner.NewJournal(b.store, j, a.AccountID, partition)
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: records}
 	batch := &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
-		func() ([]kafka.Record, error) {
-			written, err := journaled.Append(&changes)
+		func(most int) ([]kafka.Record, error) {
+			written, err := journaled.Append(&changes, most)
 			return append(tombstones(h.keys), written...), err
 		},
 		func(next int64) error { return journaled.Commit(changes, next) },
@@ -361,9 +361,9 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 	forget.Account = a.Name
 	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: progress}
 	rewind := &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
-		func() ([]kafka.Record, error) {
+		func(most int) ([]kafka.Record, error) {
 			j.SetCluster(is)
-			return journaled.Append(&changes)
+			return journaled.Append(&changes, most)
 		},
 		func(next int64) error { return journaled.Commit(changes, next) },
 	)}

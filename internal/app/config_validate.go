@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
@@ -153,6 +154,8 @@ func (a *Account) validateBots(doc *conf.Doc, at string) {
 		switch {
 		case b.BotID == "":
 			doc.Add(at+".bot_id", "is missing; want the id of the bot, such as st-...")
+		case len(b.BotID) > bound.ConfiguredID:
+			doc.Add(at+".bot_id", "has %d characters; want the id of the bot, at most %d", len(b.BotID), bound.ConfiguredID)
 		case strings.ContainsFunc(b.BotID, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' || r == '[' || r == ']' }):
 			doc.Add(at+".bot_id", "%q; want the id of the bot as the platform shows it, such as st-...", b.BotID)
 		case !strings.HasPrefix(b.BotID, "st-"):

@@ -35,6 +35,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/demo", "internal/koresim", "serves it, and compares with its ledger"},
 	{"internal/demo", "internal/status", "draws it"},
 
+	{"internal/app", "internal/bound", "bounds ids"},
 	{"internal/app", "internal/checkpoint", "wires the store"},
 	{"internal/app", "internal/conf", "reads the configuration"},
 	{"internal/app", "internal/events", "names endpoints and types"},
@@ -73,6 +74,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/poll", "internal/revise", "asks which sights are news"},
 	{"internal/poll", "internal/status", "fills it in"},
 
+	{"internal/kafka", "internal/bound", "bounds records"},
 	{"internal/kafka", "internal/events", "encodes them"},
 	{"internal/kafka", "internal/secret", "holds passwords"},
 	{"internal/kafka/kafkaread", "internal/events", "decodes what consumers see"},
@@ -89,11 +91,13 @@ var edges = []struct{ from, to, why string }{
 
 	{"internal/revise", "internal/events", "compares and merges them"},
 	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
+	{"internal/journal", "internal/bound", "bounds records"},
 	{"internal/journal", "internal/checkpoint", "writes out what the store remembers, and brings a store up to date"},
 	{"internal/extract", "internal/bound", "bounds what is made of a page"},
 	{"internal/extract", "internal/events", "makes sightings"},
 	{"internal/extract", "internal/payload", "asks what came in place of a page"},
 	{"internal/extract", "internal/status", "names the classes of errors"},
+	{"internal/kore", "internal/bound", "bounds answers"},
 	{"internal/kore", "internal/events", "names endpoints"},
 	{"internal/kore", "internal/secret", "signs with client secrets"},
 	{"internal/kore", "internal/payload", "asks what came in place of a page"},

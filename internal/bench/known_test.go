@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/journal"
 	"agentassist-poller/internal/kafka"
@@ -154,7 +155,7 @@ func publish(t *testing.T, file, account string, to *setup) {
 	require.NoError(t, err)
 	for {
 		c := checkpoint.Changes{Account: account, Seen: time.Now()}
-		records, err := j.Append(&c)
+		records, err := j.Append(&c, bound.Record)
 		require.NoError(t, err)
 		for _, r := range records {
 			client.Produce(ctx, &kgo.Record{Topic: topic, Partition: kafka.CheckpointPartition(account), Key: r.Key, Value: r.Value}, nil)

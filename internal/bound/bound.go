@@ -7,6 +7,8 @@
 // too large is replaced by a dead letter.
 package bound
 
+import "unicode/utf8"
+
 // Texts.
 const (
 	// ID bounds an identifier that becomes the key of a record, or that all events of an upstream record repeat: the ids of
@@ -19,7 +21,7 @@ const (
 	ConfiguredID = 256
 	// Reason bounds a sentence that says what is wrong with something, in dead letters and in the progress of jobs: as much as a
 	// person reads.
-	Reason = 1 << 10
+	Reason = ID
 )
 
 // Records that the poller makes. All are less than Record, key and headers included.
@@ -61,3 +63,15 @@ const (
 	// the broker after ten seconds. A page with more is delivered in several batches.
 	Batch = 4 << 20
 )
+
+// Cut returns the beginning of a text, at most so many bytes of it, without half a character at its end.
+func Cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
+}

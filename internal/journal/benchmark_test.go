@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/journal"
 )
@@ -39,7 +40,7 @@ func fill(b *testing.B, store *checkpoint.Store, j *journal.Journal, known, valu
 	for n := 0; n < known; n += batch {
 		at := noon.Add(-time.Duration(known-n) * (days * 24 * time.Hour / time.Duration(known)))
 		c := batchAt(random, at, batch, valueSize)
-		records, err := j.Append(&c)
+		records, err := j.Append(&c, bound.Record)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -132,7 +133,7 @@ func BenchmarkAppend(b *testing.B) {
 		clock = clock.Add(time.Second)
 		c := batchAt(random, clock, 1000, 11)
 		before := cpu()
-		records, err := j.Append(&c)
+		records, err := j.Append(&c, bound.Record)
 		spent += cpu() - before
 		if err != nil {
 			b.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
@@ -18,7 +19,7 @@ func TestCluster(t *testing.T) {
 	require.Empty(t, j.Cluster())
 	j.SetCluster("mirror")
 	c := checkpoint.Changes{Account: "a1", Seen: time.Unix(1e9, 0), Progress: map[string][]byte{"x": {1}}}
-	records, err := j.Append(&c)
+	records, err := j.Append(&c, bound.Record)
 	require.NoError(t, err)
 
 	other := checkpointtest.Open(t)

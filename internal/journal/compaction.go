@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/faultpoint"
 )
@@ -18,7 +19,7 @@ type limits struct {
 }
 
 var defaultLimits = limits{
-	value:      512 << 10, // half of what brokers take by default
+	value:      bound.CheckpointValue,
 	compact:    64 << 10,
 	deltas:     4096,
 	snapshots:  1 << 20,

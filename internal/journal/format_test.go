@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/binform"
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
@@ -39,14 +40,14 @@ func examples(t testing.TB) []Record {
 			key := checkpoint.KeyAt(seen.Add(-20*time.Hour*time.Duration(i)), i%2 == 0, checkpoint.Hash{i, n})
 			c.Puts = append(c.Puts, checkpoint.Entry{Key: key, Value: bytes.Repeat([]byte{n}, int(i)*5)})
 		}
-		records, err := j.Append(&c)
+		records, err := j.Append(&c, bound.Record)
 		require.NoError(t, err)
 		require.NoError(t, store.Commit(c))
 		j.Committed()
 		all = append(all, records...)
 	}
 	c := checkpoint.Changes{Account: "a1", Seen: seen}
-	records, err := j.Expire([]uint32{20_000}, &c)
+	records, err := j.Expire([]uint32{20_000}, &c, bound.Record)
 	require.NoError(t, err)
 	return append(all, records...)
 }

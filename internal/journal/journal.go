@@ -53,6 +53,7 @@ type Journal struct {
 	limits  limits
 	state   *state
 	pending *draft
+	value   int // bytes that the value of a record may have, in the transaction of pending
 }
 
 // New returns the journal of the account as the store holds it. A replay must have brought the store up to date. If the store
@@ -90,8 +91,11 @@ func (j *Journal) SetCluster(id string) { j.state.manifest.cluster = id }
 // Append returns the records that the transaction for c must contain, in order, and adds the journal's own records to c.Progress,
 // which the caller commits to the store with c. The store must hold everything that was committed before. Only the last call of
 // Append or Expire before Committed counts: after an aborted transaction the caller simply calls it again.
-func (j *Journal) Append(c *checkpoint.Changes) ([]Record, error) {
-	d, err := j.begin(c)
+//
+// No record has more than most bytes, key and value, except for two kinds that cannot be divided: progress, and what is stored of one
+// entity.
+func (j *Journal) Append(c *checkpoint.Changes, most int) ([]Record, error) {
+	d, err := j.begin(c, most)
 	if err != nil {
 		return nil, err
 	}
@@ -119,9 +123,9 @@ func (j *Journal) Append(c *checkpoint.Changes) ([]Record, error) {
 
 // Expire returns the records of a transaction that forgets days of the account, nil if the journal knows none of the days. After
 // the transaction the caller calls Forget and Commit(c) of the store and then Committed, and commits nothing else of the account
-// in between. c needs no more than the account and the time.
-func (j *Journal) Expire(days []uint32, c *checkpoint.Changes) ([]Record, error) {
-	d, err := j.begin(c)
+// in between. c needs no more than the account and the time; most is that of Append.
+func (j *Journal) Expire(days []uint32, c *checkpoint.Changes, most int) ([]Record, error) {
+	d, err := j.begin(c, most)
 	if err != nil {
 		return nil, err
 	}
@@ -156,8 +160,9 @@ func (j *Journal) Committed() {
 	}
 }
 
-func (j *Journal) begin(c *checkpoint.Changes) (*draft, error) {
-	j.pending = nil
+func (j *Journal) begin(c *checkpoint.Changes, most int) (*draft, error) {
+	const besides = 256 // a key, and what a value has beside its entities
+	j.pending, j.value = nil, min(j.limits.value, max(most-besides, 1))
 	if c.Account != j.account {
 		return nil, fmt.Errorf("append to journal of account %s: the changes are of account %q", j.account, c.Account)
 	}
@@ -204,7 +209,7 @@ func (j *Journal) progress(d *draft, changed map[string][]byte) ([]Record, error
 // deltas returns the records of the changes: one delta, or several if one record cannot hold them.
 func (j *Journal) deltas(d *draft, changes delta) (records []Record) {
 	for len(changes.puts)+len(changes.touched)+len(changes.dead)+len(changes.forget) > 0 {
-		value, rest := changes.encode(j.limits.value)
+		value, rest := changes.encode(j.value)
 		record := Record{deltaKey(j.account, d.manifest.next), value}
 		changes.puts = changes.puts[:len(changes.puts)-len(rest)]
 		d.note(d.manifest.next, &changes)

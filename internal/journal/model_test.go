@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 	"agentassist-poller/internal/journal"
@@ -159,13 +160,13 @@ func (m *model) step() {
 	account := accounts[m.random.IntN(len(accounts))]
 	j := m.journals[account]
 	c := m.changes(account)
-	records, err := j.Append(&c)
+	records, err := j.Append(&c, bound.Record)
 	require.NoError(m.t, err)
 	for m.random.IntN(5) == 0 { // the transaction is aborted
 		if m.random.IntN(2) == 0 {
 			c = m.changes(account)
 		}
-		records, err = j.Append(&c)
+		records, err = j.Append(&c, bound.Record)
 		require.NoError(m.t, err)
 	}
 	m.topic.write(records)
@@ -204,7 +205,7 @@ func (m *model) expire(account string) {
 		days = append(days, today(m.now)-uint32(m.random.IntN(3))) // whatever the reason
 	}
 	c := checkpoint.Changes{Account: account, Seen: m.now}
-	records, err := m.journals[account].Expire(days, &c)
+	records, err := m.journals[account].Expire(days, &c, bound.Record)
 	require.NoError(m.t, err)
 	known := false
 	for _, day := range days {

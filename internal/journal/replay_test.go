@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 	"agentassist-poller/internal/journal"
@@ -129,7 +130,7 @@ func TestStoreWithoutJournalIsAdopted(t *testing.T) {
 	var p topic
 	for n := range 60 {
 		c := checkpoint.Changes{Account: "a1", Seen: noon.Add(time.Hour), Progress: map[string][]byte{"unit/1": {byte(n)}}}
-		records, err := j.Append(&c)
+		records, err := j.Append(&c, bound.Record)
 		require.NoError(t, err)
 		p.write(records)
 		require.NoError(t, store.Commit(c))
@@ -163,7 +164,7 @@ func TestLargeValues(t *testing.T) {
 			for i := range 4 {
 				c.Puts = append(c.Puts, checkpoint.Entry{Key: checkpoint.KeyAt(noon, false, checkpoint.Hash{byte(i)}), Value: bytes.Repeat([]byte{byte(n)}, size/4)})
 			}
-			records, err := j.Append(&c)
+			records, err := j.Append(&c, bound.Record)
 			require.NoError(t, err)
 			for _, r := range records {
 				require.Less(t, len(r.Value), sizes[0]/4+200, "one entity at most is larger than a record ought to be")
@@ -188,11 +189,11 @@ func TestWrongUse(t *testing.T) {
 	}
 	j, err := journal.New(store.Store, "a1")
 	require.NoError(t, err)
-	_, err = j.Append(&checkpoint.Changes{Account: "a2"})
+	_, err = j.Append(&checkpoint.Changes{Account: "a2"}, bound.Record)
 	require.ErrorContains(t, err, `append to journal of account a1: the changes are of account "a2"`)
-	_, err = j.Append(&checkpoint.Changes{Account: "a1", Progress: map[string][]byte{"": {}}})
+	_, err = j.Append(&checkpoint.Changes{Account: "a1", Progress: map[string][]byte{"": {}}}, bound.Record)
 	require.ErrorContains(t, err, "has no name")
-	records, err := j.Expire([]uint32{1, 2}, &checkpoint.Changes{Account: "a1"})
+	records, err := j.Expire([]uint32{1, 2}, &checkpoint.Changes{Account: "a1"}, bound.Record)
 	require.NoError(t, err)
 	require.Nil(t, records, "it knows none of the days")
 }

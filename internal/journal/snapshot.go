@@ -49,7 +49,7 @@ func (j *Journal) encodeSlot(day uint32, slot checkpoint.Slot, touched uint32, a
 	minute := firstMinute(slot)
 	add := func(m uint16, hash checkpoint.Hash, value []byte) error {
 		body := &bodies[len(bodies)-1]
-		if len(*body) > 0 && len(*body)+len(value)+32 > j.limits.value {
+		if len(*body) > 0 && len(*body)+len(value)+32 > j.value {
 			bodies = append(bodies, nil)
 			body, minute = &bodies[len(bodies)-1], firstMinute(slot)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 	"agentassist-poller/internal/journal"
@@ -110,7 +111,7 @@ func churn(t *testing.T, days, segments, batches int) {
 		for _, e := range c.Puts {
 			put += 14 + len(e.Value)
 		}
-		records, err := j.Append(&c)
+		records, err := j.Append(&c, bound.Record)
 		require.NoError(t, err)
 		commit(records, c)
 
@@ -123,7 +124,7 @@ func churn(t *testing.T, days, segments, batches int) {
 				live -= alive[e.Day]
 			}
 			c := checkpoint.Changes{Account: account, Seen: now}
-			records, err := j.Expire(gone, &c)
+			records, err := j.Expire(gone, &c, bound.Record)
 			require.NoError(t, err)
 			require.NoError(t, store.Forget(account, gone))
 			if records != nil {

@@ -73,13 +73,17 @@ func (d *atLeastOnce) drain(ctx context.Context, b *Batch) error {
 		waitErr := d.produce(ctx, o, o.take())
 		if refused := o.refused(); waitErr == nil && len(refused) > 0 {
 			// The broker refuses whole batches of records: one by one, only the culprits are refused.
-			if err := d.sendAlone(ctx, o, refused); err != nil {
-				return d.failed(b, err)
+			d.askLimits(ctx, refused)
+			if err := d.sendAlone(ctx, b, refused); err != nil {
+				return err
 			}
 			continue
 		}
 		if err := errors.Join(waitErr, o.firstErr()); err != nil {
 			return d.failed(b, waitErr)
+		}
+		if o.more() {
+			continue
 		}
 		o.count(d.metrics)
 		return nil
@@ -88,14 +92,18 @@ func (d *atLeastOnce) drain(ctx context.Context, b *Batch) error {
 
 // sendAlone sends records that were refused together with others, each by itself. One that is refused again becomes a dead
 // letter, which is left for the next round.
-func (d *atLeastOnce) sendAlone(ctx context.Context, o *outbox, refused []*letter) error {
+func (d *atLeastOnce) sendAlone(ctx context.Context, b *Batch, refused []*letter) error {
 	for _, l := range refused {
-		again, err := d.refusedAlone(ctx, o, l)
-		if err == nil && again {
-			err = d.deadLetter(o, l)
-		}
+		again, err := d.refusedAlone(ctx, b.outbox, l)
 		if err != nil {
-			return err // what follows must not overtake it
+			return d.failed(b, err) // what follows must not overtake it
+		}
+		if !again {
+			continue
+		}
+		if err := d.replace(b, l); err != nil {
+			d.metrics.failures.WithLabelValues(Refused.String()).Inc()
+			return err
 		}
 	}
 	return nil

@@ -14,8 +14,8 @@ import (
 const checkTimeout = 15 * time.Second
 
 // Check looks whether topics, rights and registry are still what they were at start, and returns what is wrong by now; nil if nothing
-// is. Nothing that it finds is taken over: keys stay in the partitions that they have, until the poller is started again. It makes two
-// requests to Kafka, and one for each topic to the registry.
+// is. Of what it finds, only how large records may be is taken over: keys stay in the partitions that they have, until the poller is
+// started again. It makes two requests to Kafka, and one for each topic to the registry.
 func (p *Publisher) Check(ctx context.Context) []error {
 	asking, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -54,6 +54,9 @@ func (p *Publisher) checkTopics(ctx context.Context) ([]error, error) {
 		if topic, ok := latest[s.name]; ok {
 			problems = append(problems, s.configChanges(t.byName[s.name], topic, p.options.Config)...)
 		}
+	}
+	for _, topic := range latest {
+		p.encoder.limits.note(topic.Name, topic.MaxMessageBytes)
 	}
 	for name, topic := range t.byName { // what cannot be read now was what it was
 		if _, ok := latest[name]; !ok {
@@ -108,10 +111,16 @@ func (t *Topics) changes(found *metadata) (problems []error) {
 	return problems
 }
 
-// configChanges returns what is wrong with the settings of a topic as they are now, and which of them drops records that it did not
-// drop at start.
+// configChanges returns what is wrong with the settings of a topic as they are now, and which of them refuse or drop records that they
+// did not at start.
 func (s topicSpec) configChanges(was, is Topic, c Config) []error {
 	problems := checkConfig(s, is, c)
+	if want := min(was.MaxMessageBytes, c.maxBatch(s.name)); is.MaxMessageBytes < want && is.MaxMessageBytes >= s.needs(c) {
+		problems = append(problems, &TopicError{
+			Topic: s.name, Text: fmt.Sprintf("has %s=%d; want at least %d as at start: larger events become dead letters", maxMessageBytes, is.MaxMessageBytes, want),
+			Hint: "raise it again, or restart the poller to go on with it",
+		})
+	}
 	if s.kind.compacted() {
 		return problems
 	}

@@ -44,7 +44,8 @@ func TestCheckFindsChanges(t *testing.T) {
 	}{
 		"smaller records": {
 			set("max.message.bytes", "20000"), set("max.message.bytes", "1048576"),
-			"topic agentassist.search has max.message.bytes=20000; want at least 1000512; raise it",
+			"topic agentassist.search has max.message.bytes=20000; want at least 1000512 as at start: larger events become dead letters; " +
+				"raise it again",
 		},
 		"larger records": {set("max.message.bytes", "20000000"), nil, ""},
 		"compacted": {

@@ -44,7 +44,7 @@ type Config struct {
 	// DeliveryTimeout is how long one attempt at delivering a batch may take before it is reported as failed. What was
 	// sent but not answered by then is still waited for by the next attempt, so nothing is sent twice.
 	DeliveryTimeout time.Duration `yaml:"delivery_timeout"`
-	// MaxRecordBytes bounds one record, uncompressed. What is larger goes to the dead letters.
+	// MaxRecordBytes bounds the record of an event, uncompressed. What is larger goes to the dead letters.
 	MaxRecordBytes int `yaml:"max_record_bytes"`
 
 	Topics TopicsConfig `yaml:"topics"`
@@ -159,6 +159,9 @@ func (p *problems) oneOf(path, value string, allowed ...string) {
 
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
+// minRecordBytes is the least that MaxRecordBytes can be.
+const minRecordBytes = 16 << 10
+
 // Kafka allows 249 characters; the longest of our suffixes must fit.
 const maxPrefix = 249 - len(".suggestion-shown-latest")
 
@@ -187,8 +190,8 @@ func (c *Config) Validate() []Problem {
 	if c.DeliveryTimeout < time.Second || c.DeliveryTimeout > time.Hour {
 		p.add("delivery_timeout", "%s; want between 1s and 1h", c.DeliveryTimeout)
 	}
-	if c.MaxRecordBytes < 16<<10 || c.MaxRecordBytes > 64<<20 {
-		p.add("max_record_bytes", "%d; want between %d and %d", c.MaxRecordBytes, 16<<10, 64<<20)
+	if c.MaxRecordBytes < minRecordBytes || c.MaxRecordBytes > 64<<20 {
+		p.add("max_record_bytes", "%d; want between %d and %d", c.MaxRecordBytes, minRecordBytes, 64<<20)
 	}
 	c.Topics.validate(&p)
 	if c.DataSchema != "" {

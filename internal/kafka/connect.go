@@ -24,6 +24,7 @@ type connector struct {
 	log    *slog.Logger
 	login  *login                 // nil without SASL
 	topics atomic.Pointer[Topics] // as they were found at start; nil before
+	limits *limits
 	extra  []kgo.Opt
 
 	mu     sync.Mutex
@@ -34,7 +35,7 @@ type connector struct {
 // newConnector returns a connector that has not dialled anybody yet. It reads certificate and password files, so that one that
 // cannot be used is known at once. The options in extra come last and win.
 func newConnector(c Config, log *slog.Logger, extra ...kgo.Opt) (*connector, error) {
-	out := &connector{config: c, log: log, extra: extra, logged: map[string]time.Time{}}
+	out := &connector{config: c, log: log, extra: extra, limits: newLimits(c), logged: map[string]time.Time{}}
 	if _, err := out.config.TLS.current(""); err != nil {
 		return nil, fmt.Errorf("kafka.%w", err)
 	}
@@ -48,7 +49,8 @@ func newConnector(c Config, log *slog.Logger, extra ...kgo.Opt) (*connector, err
 // client returns a client that has not dialled anybody yet. Metrics may be nil. More options win over those of the connector. The
 // caller closes the client.
 func (c *connector) client(metrics prometheus.Registerer, more ...kgo.Opt) (*kgo.Client, error) {
-	opts := append(BuildOpts(c.config), kgo.RecordPartitioner(c.partitioner()), kgo.Dialer(c.dial), kgo.WithLogger(clientLog{kslog.New(c.log), c}), kgo.WithHooks(c))
+	opts := append(BuildOpts(c.config), kgo.RecordPartitioner(c.partitioner()), kgo.ProducerBatchMaxBytesFn(c.limits.batchBytes), kgo.Dialer(c.dial),
+		kgo.WithLogger(clientLog{kslog.New(c.log), c}), kgo.WithHooks(c))
 	if c.login != nil {
 		opts = append(opts, kgo.SASL(c.login), kgo.WithHooks(c.login))
 	}

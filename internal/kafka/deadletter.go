@@ -8,11 +8,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 )
-
-// maxRaw bounds what a dead letter quotes.
-const maxRaw = 256 << 10
 
 // RawHash returns the hash of a dead letter's raw bytes, all of them, as raw_hash has it.
 func RawHash(raw []byte) string {
@@ -22,38 +20,57 @@ func RawHash(raw []byte) string {
 
 // deadLetter adds a dead letter. Its raw bytes are given whole; they are cut here.
 func (w *writer) deadLetter(d *events.DeadLetter) {
-	l, err := w.Encoder.deadLetter(*d)
-	if err != nil {
-		// Nothing is left to say about it but this.
-		l, _ = w.Encoder.deadLetter(events.DeadLetter{
-			Stage: "encode", Reason: err.Error(), Endpoint: d.Endpoint, Source: d.Source, AccountID: d.AccountID,
-			RawHash: d.RawHash, ObservedTime: d.ObservedTime,
-		})
-	}
-	w.out.add(l)
+	w.out.add(w.Encoder.deadLetter(*d, w.room(w.dead)))
 }
 
-func (e *Encoder) deadLetter(d events.DeadLetter) (*letter, error) {
+// deadLetter makes the record of a dead letter of at most so many bytes, as far as that is possible: the ids and the reason are cut,
+// and then the quotation is.
+func (e *Encoder) deadLetter(d events.DeadLetter, most int) *letter {
 	if d.RawHash == "" {
 		d.RawHash = RawHash(d.Raw)
 	}
-	if limit := min(maxRaw, e.maxBytes/2); len(d.Raw) > limit {
-		d.Raw, d.RawTruncated = d.Raw[:limit:limit], true
-	}
+	raw := d.Raw
+	texts := min(bound.ID, max(most/32, leastText)) // there are eleven of them, one twice
 	key := d.RawHash
-	if d.ConversationID != nil && *d.ConversationID != "" {
-		key = *d.ConversationID
+	if id := d.ConversationID; id != nil && *id != "" && len(*id) <= texts {
+		key = *id
 	}
-	value, err := d.AppendAvro(append([]byte(nil), e.dead.prefix...))
-	if err != nil {
-		return nil, fmt.Errorf("encode dead letter: %w", err)
+	d.Reason = bound.Cut(d.Reason, min(bound.Reason, max(most/8, leastText)))
+	for _, text := range []*string{&d.Stage, &d.Endpoint, &d.Source, &d.AccountID, &d.RawHash} {
+		*text = bound.Cut(*text, texts)
 	}
-	l := &letter{dead: &d, record: kgo.Record{
-		Topic: e.dead.topic, Key: []byte(key), Value: value, Timestamp: d.ObservedTime,
-	}}
-	l.size = sizeOf(&l.record)
-	return l, nil
+	for _, id := range []**string{&d.BotID, &d.ConversationID, &d.SessionID, &d.SegmentID, &d.EventType, &d.EntityID} {
+		if *id != nil && len(**id) > texts {
+			cut := bound.Cut(**id, texts)
+			*id = &cut
+		}
+	}
+	encode := func() *letter {
+		value, err := d.AppendAvro(append([]byte(nil), e.dead.prefix...))
+		if err != nil { // of what it is about, nothing can be said but this
+			d = events.DeadLetter{
+				Stage: "encode", Reason: bound.Cut("encode dead letter: "+err.Error(), texts), Endpoint: d.Endpoint, Source: d.Source,
+				AccountID: d.AccountID, RawHash: d.RawHash, ObservedTime: d.ObservedTime,
+			}
+			value, _ = d.AppendAvro(append([]byte(nil), e.dead.prefix...))
+		}
+		l := &letter{dead: &d, record: kgo.Record{
+			Topic: e.dead.topic, Key: []byte(key), Value: value, Timestamp: d.ObservedTime,
+		}}
+		l.size = sizeOf(&l.record)
+		return l
+	}
+	d.Raw = nil
+	room := min(bound.DeadRaw, most/2, most-encode().size)
+	if d.Raw = raw; len(raw) > room {
+		room = max(room, 0)
+		d.Raw, d.RawTruncated = raw[:room:room], true
+	}
+	return encode()
 }
+
+// leastText is how much of an id or a reason is kept in the smallest of dead letters: a hash, whole.
+const leastText = 64
 
 // undeliverable makes a dead letter of an event. Raw is its record's value, nil if there is none: then the event is quoted
 // as JSON.
@@ -75,10 +92,22 @@ func letterOf(o *Outgoing, stage, reason string, raw []byte) events.DeadLetter {
 	}
 }
 
-// refusedLetter makes a dead letter of a record that the broker has refused.
-func (e *Encoder) refusedLetter(l *letter, refusal error) (*letter, error) {
-	if l.event == nil {
-		return nil, fmt.Errorf("topic %s refuses what every topic of ours must take: %w; check its max.message.bytes and message.timestamp settings", l.record.Topic, refusal)
+// instead makes what is sent in place of a record that the broker has refused: a dead letter of an event, a smaller one of a dead
+// letter. It returns nil if there is nothing.
+func (e *Encoder) instead(l *letter) *letter {
+	most := e.limits.record(e.dead.topic)
+	switch {
+	case l.event != nil:
+		reason := fmt.Sprintf("topic %s refuses the record: %v", l.record.Topic, l.err)
+		if taken := e.limits.taken(l.record.Topic); taken > 0 {
+			reason += fmt.Sprintf("; the record has %d bytes, and %s of the topic is %d", l.size, maxMessageBytes, taken)
+		}
+		return e.deadLetter(letterOf(l.event, "publish", reason, l.record.Value), most)
+	case l.dead != nil && len(l.dead.Raw) > 0:
+		if most >= l.size { // so that its size is not known to be what is wrong
+			most = l.size / 4
+		}
+		return e.deadLetter(*l.dead, most)
 	}
-	return e.deadLetter(letterOf(l.event, "publish", fmt.Sprintf("topic %s refuses the record: %v", l.record.Topic, refusal), l.record.Value))
+	return nil
 }

@@ -50,6 +50,19 @@ type Batch struct {
 	outbox *outbox // what became of it so far
 }
 
+// Undelivered returns the events of a delivered batch that could not be published, each as the dead letter that it became.
+func (b *Batch) Undelivered() (dead []*events.DeadLetter) {
+	if b.outbox == nil {
+		return nil
+	}
+	for _, l := range b.outbox.letters {
+		if l.dead != nil && l.dead.EventType != nil && l.dead.EntityID != nil {
+			dead = append(dead, l.dead)
+		}
+	}
+	return dead
+}
+
 // A Recording is what is recorded with a batch. The delivery calls its methods one at a time, from within Deliver, in the order in
 // which they stand here. Each may be called again if Deliver is.
 type Recording interface {
@@ -60,8 +73,9 @@ type Recording interface {
 	// Prepare says that Kafka has acknowledged the events. After them, the offsets of the first feed are these; they belong to
 	// the Recording from then on.
 	Prepare(after Offsets) error
-	// Records returns what the checkpoint topic is to say of the batch. Only a delivery in transactions calls it.
-	Records() ([]Record, error)
+	// Records returns what the checkpoint topic is to say of the batch, in records of at most so many bytes, key and value, where
+	// that is possible. Only a delivery in transactions calls it.
+	Records(most int) ([]Record, error)
 	// Commit records the batch on disk. In transactions everything is in Kafka by then, and next is the offset after the last
 	// of Records; without them next is 0, and everything is in Kafka but the watermarks.
 	Commit(next int64) error
@@ -77,10 +91,10 @@ func (b *Batch) recording() Recording {
 
 type noRecording struct{}
 
-func (noRecording) Intend(Intent) error        { return nil }
-func (noRecording) Prepare(Offsets) error      { return nil }
-func (noRecording) Records() ([]Record, error) { return nil, nil }
-func (noRecording) Commit(int64) error         { return nil }
+func (noRecording) Intend(Intent) error           { return nil }
+func (noRecording) Prepare(Offsets) error         { return nil }
+func (noRecording) Records(int) ([]Record, error) { return nil, nil }
+func (noRecording) Commit(int64) error            { return nil }
 
 // A Record is a record of the checkpoint topic or of the topic of jobs. A nil value is a tombstone.
 type Record struct{ Key, Value []byte }

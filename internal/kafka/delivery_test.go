@@ -180,9 +180,10 @@ func TestRefusedWatermark(t *testing.T) {
 	f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: f.Topics.Watermark(), Err: kerr.InvalidTimestamp, Count: -1})
 	err := f.Deliver(t.Context(), &kafka.Batch{Feeds: []kafka.Feed{newFeed()}})
 	require.ErrorContains(t, err, "agentassist.watermark")
-	failure := &kafka.DeliveryError{}
+	failure := &kafka.RefusedError{}
 	require.ErrorAs(t, err, &failure)
 	require.False(t, failure.Retryable())
+	require.Contains(t, failure.Hint(), "message.timestamp settings of topic agentassist.watermark")
 }
 
 // Every error code that a produce request can be answered with either passes by itself, or ends in an error that says
@@ -343,6 +344,7 @@ func openVirtual(t *testing.T, change func(*kafka.Config), client ...kgo.Opt) *f
 	f := &fixture{t: t, cluster: cluster, config: configFor(cluster), network: network}
 	change(&f.config)
 	client = append(client, kgo.Dialer(network.dial))
+	f.client = client
 	f.Publisher, err = kafka.Open(t.Context(), kafka.Options{
 		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Client: client,
 	})

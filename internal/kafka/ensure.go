@@ -422,7 +422,7 @@ func (t *Topic) set(key, value string) {
 		t.After = parseMillis(value)
 	case "message.timestamp.type":
 		t.LogAppendTime = value == "LogAppendTime"
-	case "max.message.bytes":
+	case maxMessageBytes:
 		t.MaxMessageBytes, _ = strconv.Atoi(value)
 	}
 }
@@ -457,14 +457,9 @@ func checkConfig(s topicSpec, topic Topic, c Config) []error {
 			})
 		}
 	}
-	if need := c.maxBatch(s.name); topic.MaxMessageBytes > 0 && topic.MaxMessageBytes < need {
-		hint := "raise it"
-		if s.kind != kindSharded {
-			hint += fmt.Sprintf(", or lower kafka.max_record_bytes to %d", topic.MaxMessageBytes-batchOverhead)
-		}
+	if need := s.needs(c); topic.MaxMessageBytes > 0 && topic.MaxMessageBytes < need {
 		problems = append(problems, &TopicError{
-			Topic: s.name, Text: fmt.Sprintf("has max.message.bytes=%d; want at least %d", topic.MaxMessageBytes, need),
-			Hint: hint,
+			Topic: s.name, Text: fmt.Sprintf("has %s=%d; want at least %d", maxMessageBytes, topic.MaxMessageBytes, need), Hint: "raise it",
 		})
 	}
 	return problems

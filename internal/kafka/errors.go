@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"agentassist-poller/internal/bound"
 )
 
 // Class says what an error asks of the caller.
@@ -107,6 +109,39 @@ func Retryable(err error) (may, known bool) {
 	}](err)
 	return known && e.Retryable(), known
 }
+
+// RefusedError is returned by Deliver when Kafka refuses a record, sent by itself, that the poller can neither leave out nor make
+// smaller. Nothing of the batch was recorded, and the same batch may be delivered again once somebody has changed a setting.
+type RefusedError struct {
+	Account string
+	Topic   string
+	Record  string // what it says, by its key
+	Bytes   int    // of the record, before compression
+	Taken   int    // max.message.bytes of the topic as it is now; 0 if the broker does not say
+	Err     error  // what Kafka has answered
+}
+
+func (e *RefusedError) Error() string {
+	text := fmt.Sprintf("deliver to Kafka for account %s: topic %s refuses record %.100q of %d bytes, which the poller cannot go on without: %v",
+		e.Account, e.Topic, e.Record, e.Bytes, e.Err)
+	if e.Taken > 0 {
+		text += fmt.Sprintf("; %s of the topic is %d", maxMessageBytes, e.Taken)
+	}
+	return text + "; " + e.Hint()
+}
+
+// Hint says what to change.
+func (e *RefusedError) Hint() string {
+	if need := e.Bytes + batchOverhead; e.Taken > 0 && e.Taken < need {
+		return fmt.Sprintf("set %s of topic %s to %d or more", maxMessageBytes, e.Topic, max(need, bound.Record+batchOverhead))
+	}
+	return fmt.Sprintf("check %s and the message.timestamp settings of topic %s, and what the broker logs about it", maxMessageBytes, e.Topic)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// Retryable is false: somebody has to change a setting of the topic.
+func (e *RefusedError) Retryable() bool { return false }
 
 // DeliveryError is returned by Deliver when a batch was not recorded. The same batch may be delivered again.
 type DeliveryError struct {

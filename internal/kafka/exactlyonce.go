@@ -50,7 +50,8 @@ func (e *LostError) Error() string {
 
 func (e *LostError) Unwrap() error { return e.Err }
 
-// Deliver implements Delivery. Once it has returned a LostError it returns that for ever.
+// Deliver implements Delivery. Once it has returned a LostError it returns that for ever. Records that Kafka refuses for what they
+// are lose nothing: their transaction is aborted, and its outcome known.
 func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 	select {
 	case d.busy <- struct{}{}:
@@ -64,6 +65,10 @@ func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 	start := time.Now()
 	d.encode(b)
 	next, err := d.transact(ctx, b)
+	if refused, ok := errors.AsType[*RefusedError](err); ok { // and the transaction was aborted
+		d.metrics.failures.WithLabelValues(Refused.String()).Inc()
+		return refused
+	}
 	if err == nil {
 		faultpoint.Reach(faultpoint.BeforeDisk)
 		if err = b.recording().Commit(next); err != nil {
@@ -97,20 +102,30 @@ func (d *exactlyOnce) transact(ctx context.Context, b *Batch) (next int64, err e
 		if err := d.abort(); err != nil {
 			return 0, err
 		}
+		d.askLimits(ctx, refused)
 		culprits, err := d.culprits(ctx, b, refused)
 		if err != nil {
 			return 0, err
 		}
-		for _, l := range culprits {
-			if l.derived {
-				return 0, l.err
-			}
-			if err := d.deadLetter(b.outbox, l); err != nil {
-				return 0, err
-			}
-		}
+		err = d.replaceAll(b, culprits)
 		b.outbox.reset(refused)
+		if err != nil {
+			return 0, err
+		}
 	}
+}
+
+// replaceAll sees to it that the next transaction has nothing of what was refused. If that cannot be, it returns a *RefusedError.
+func (d *exactlyOnce) replaceAll(b *Batch, culprits []*letter) error {
+	for _, l := range culprits {
+		if l.checkpoint && d.encoder.limits.record(d.topic) < b.outbox.recordRoom {
+			continue // the records of the checkpoint are made again, and smaller
+		}
+		if err := d.replace(b, l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // within begins a transaction and lets fill put records into it, for as long as it may last.
@@ -162,14 +177,17 @@ func (d *exactlyOnce) fill(ctx context.Context, b *Batch) error {
 	if err := b.recording().Prepare(after); err != nil {
 		return err
 	}
-	records, err := b.recording().Records()
+	b.outbox.recordRoom = d.encoder.limits.record(d.topic)
+	records, err := b.recording().Records(b.outbox.recordRoom)
 	if err != nil {
 		return err
 	}
 	for _, r := range records {
-		b.outbox.add(&letter{derived: true, checkpoint: true, record: kgo.Record{
+		l := &letter{derived: true, checkpoint: true, record: kgo.Record{
 			Topic: d.topic, Partition: d.partition, Key: r.Key, Value: r.Value,
-		}})
+		}}
+		l.size = sizeOf(&l.record)
+		b.outbox.add(l)
 	}
 	return d.send(ctx, b)
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"agentassist-poller/internal/events"
 )
 
 // Login is what clients authenticate with.
@@ -52,3 +54,14 @@ var Share = share
 
 // Place is how it is decided over how many partitions keys are placed.
 var Place = place
+
+// CheckOffsets checks all topics there can be, with so many partitions each.
+func CheckOffsets(prefix string, partitions int) error {
+	c := DefaultConfig()
+	c.TopicPrefix = prefix
+	t := &Topics{Names: NewNames(prefix), byName: map[string]Topic{}, specs: specs(c, events.Types()), placed: partitions}
+	for _, s := range t.specs {
+		t.byName[s.name] = Topic{Name: s.name, Partitions: partitions}
+	}
+	return checkOffsets(t)
+}

@@ -28,6 +28,7 @@ type fixture struct {
 	config   kafka.Config
 	metrics  *prometheus.Registry
 	reader   *kafkaread.Reader
+	client   []kgo.Opt // of every client
 }
 
 // types are enough to tell topics apart.
@@ -53,7 +54,7 @@ func configFor(cluster *kfake.Cluster) kafka.Config {
 // open brings up a publisher over a cluster. Changes apply to the configuration.
 func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...func(*kafka.Config)) *fixture {
 	t.Helper()
-	f := &fixture{t: t, cluster: cluster, config: configFor(cluster), metrics: prometheus.NewRegistry()}
+	f := &fixture{t: t, cluster: cluster, config: configFor(cluster), metrics: prometheus.NewRegistry(), client: client}
 	for _, change := range changes {
 		change(&f.config)
 	}
@@ -182,7 +183,7 @@ func (r *recording) Prepare(after kafka.Offsets) error {
 	return nil
 }
 
-func (r *recording) Records() ([]kafka.Record, error) {
+func (r *recording) Records(int) ([]kafka.Record, error) {
 	if r.records == nil {
 		return nil, nil
 	}

@@ -68,6 +68,9 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkOffsets(topics); err != nil {
+		return nil, &TopicsError{[]error{err}}
+	}
 	if len(topics.Created) > 0 {
 		o.Log.Info("created topics", "topics", topics.Created)
 	}
@@ -83,7 +86,13 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 	}
 	p := &Publisher{
 		Topics: topics, connect: connect, client: client, registry: registry, schemas: schemas,
-		encoder: NewEncoder(o.Config, topics, schemas), metrics: NewMetrics(o.Metrics), options: o,
+		encoder: newEncoder(o.Config, topics, schemas, connect.limits), metrics: NewMetrics(o.Metrics), options: o,
+	}
+	for _, s := range topics.specs {
+		if taken := connect.limits.taken(s.name); taken > 0 {
+			o.Log.Warn("a topic takes smaller records than the poller may have for it: larger events become dead letters; raise max.message.bytes of the topic",
+				"topic", s.name, "max.message.bytes", taken, "wanted", connect.limits.ours(s.name))
+		}
 	}
 	if o.Config.Delivery == AtLeastOnce {
 		p.AtLeastOnce = NewAtLeastOnce(client, p.encoder, o.Config, p.metrics)

@@ -36,6 +36,7 @@ func newSender(client *kgo.Client, encoder *Encoder, timeout time.Duration, metr
 func (s *sender) encode(b *Batch) {
 	if b.outbox == nil {
 		b.outbox = s.encoder.batch(b)
+		b.outbox.limits = s.encoder.limits
 	}
 }
 
@@ -85,13 +86,28 @@ func (s *sender) addWatermarks(b *Batch, after Offsets) error {
 	return nil
 }
 
-// deadLetter puts a dead letter in the place of a record that Kafka has refused.
-func (s *sender) deadLetter(o *outbox, refused *letter) error {
-	replacement, err := s.encoder.refusedLetter(refused, refused.err)
-	if err != nil {
-		return err
+// askLimits finds out what the topics take that have refused letters.
+func (s *sender) askLimits(ctx context.Context, refused []*letter) {
+	var topics []string
+	for _, l := range refused {
+		if !slices.Contains(topics, l.record.Topic) {
+			topics = append(topics, l.record.Topic)
+		}
 	}
-	o.replace(refused, replacement)
+	s.encoder.limits.ask(ctx, s.client, topics...)
+}
+
+// replace puts something in the place of a record that Kafka has refused by itself: a dead letter, or a smaller one. If there is
+// nothing, it returns a *RefusedError.
+func (s *sender) replace(b *Batch, refused *letter) error {
+	instead := s.encoder.instead(refused)
+	if instead == nil {
+		return &RefusedError{
+			Account: b.Account, Topic: refused.record.Topic, Record: string(refused.record.Key), Bytes: refused.size,
+			Taken: s.encoder.limits.taken(refused.record.Topic), Err: refused.err,
+		}
+	}
+	b.outbox.replace(refused, instead)
 	return nil
 }
 
@@ -151,36 +167,62 @@ type outbox struct {
 	pending  int
 	settled  chan struct{}   // closed when pending is 0
 	single   map[string]bool // transactions: topics whose letters are sent one by one, as one was refused
+	limits   *limits         // of what is sent together; nil for none
 	counted  int             // letters that the metrics know of
 	refusals []*Outgoing     // events that became dead letters because they were refused
 
+	// Transactions: how many bytes the records of the checkpoint could have when they were last made.
+	recordRoom int
 	// At-least-once: what is to be sent is written down; it is there and recorded, and the watermarks are in.
 	written, recorded bool
 }
 
 func (o *outbox) add(l *letter) { o.letters = append(o.letters, l) }
 
-// take marks idle letters as waiting and returns them: all that may be sent together, then one by one.
+// take marks idle letters as waiting and returns them: of each topic as many as may be sent together. That is all of them, but as many
+// as a batch may have where the topic takes less than the client knows of, and one where a letter was refused.
 func (o *outbox) take() []*letter {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var together []*letter
-	var single *letter
+	taken := map[string]int{} // bytes of topics that take less
 	for _, l := range o.letters {
-		switch {
-		case l.state != idle:
-		case !o.single[l.record.Topic]:
-			o.begin(l)
-			together = append(together, l)
-		case single == nil:
-			single = l
+		topic := l.record.Topic
+		if l.state != idle {
+			continue
+		}
+		if less := o.together(topic); less >= 0 {
+			before, some := taken[topic]
+			if some && before+l.size > less {
+				taken[topic] = less + 1 // what follows must not overtake it
+				continue
+			}
+			taken[topic] = before + l.size
+		}
+		o.begin(l)
+		together = append(together, l)
+	}
+	return together
+}
+
+// more reports whether letters are left that take returns.
+func (o *outbox) more() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.letters, func(l *letter) bool { return l.state == idle })
+}
+
+// together returns how many bytes for a topic may be sent together, -1 for any number.
+func (o *outbox) together(topic string) int {
+	if o.single[topic] {
+		return 0
+	}
+	if o.limits != nil {
+		if less := o.limits.taken(topic); less > 0 {
+			return less - batchOverhead
 		}
 	}
-	if len(together) > 0 || single == nil {
-		return together
-	}
-	o.begin(single)
-	return []*letter{single}
+	return -1
 }
 
 // reset makes all letters of an aborted transaction idle. From now on those of the topics of the refused ones go one by one.
@@ -268,12 +310,14 @@ func (o *outbox) replace(old, dead *letter) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	i := slices.Index(o.letters, old)
-	if slices.Contains(o.refusals, old.event) {
+	if old.event != nil && slices.Contains(o.refusals, old.event) {
 		o.letters = slices.Delete(o.letters, i, i+1)
 		return
 	}
 	o.letters[i] = dead
-	o.refusals = append(o.refusals, old.event)
+	if old.event != nil {
+		o.refusals = append(o.refusals, old.event)
+	}
 }
 
 func (o *outbox) firstErr() error {

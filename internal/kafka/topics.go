@@ -6,8 +6,12 @@ import (
 	"strconv"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 )
+
+// maxMessageBytes is the setting of a topic that bounds a batch of records.
+const maxMessageBytes = "max.message.bytes"
 
 // Topics beside those named after event types.
 const (
@@ -27,15 +31,30 @@ func CheckpointPartition(account string) int32 {
 	return int32(PartitionOf(account, checkpointPartitions))
 }
 
-// minMessageBytes is Kafka's own default. Records of the checkpoint fit into half of it.
+// minMessageBytes is about Kafka's own default.
 const minMessageBytes = 1 << 20
 
 // maxBatch is how large a batch of records for a topic may get.
 func (c *Config) maxBatch(topic string) int {
-	if topic == NewNames(c.TopicPrefix).Checkpoint() {
+	switch names := NewNames(c.TopicPrefix); topic {
+	case names.Checkpoint():
 		return minMessageBytes
+	case names.Watermark(), names.Control(): // theirs are as large as they are, whatever events may have
+		return max(c.MaxRecordBytes, bound.Record) + batchOverhead
 	}
 	return c.MaxRecordBytes + batchOverhead
+}
+
+// needs is the least max.message.bytes with which a topic can be used. Events that are too large are left out, and dead letters are
+// made to fit; what says how far reading has come can be neither.
+func (s *topicSpec) needs(c Config) int {
+	switch s.suffix {
+	case suffixCheckpoint:
+		return bound.Record + batchOverhead
+	case suffixWatermark, suffixControl:
+		return min(bound.Record, c.MaxRecordBytes) + batchOverhead
+	}
+	return leastMessageBytes
 }
 
 // suffixes returns every topic there can be, without the prefix.
@@ -141,7 +160,7 @@ func newSpec(c Config, suffix string, k kind, partitions int32) topicSpec {
 	s := topicSpec{
 		suffix: suffix, name: NewNames(c.TopicPrefix).of(suffix), kind: k,
 		partitions: partitions, replicas: c.Topics.ReplicationFactor,
-		config: map[string]string{"max.message.bytes": strconv.Itoa(max(minMessageBytes, c.maxBatch(NewNames(c.TopicPrefix).of(suffix))))},
+		config: map[string]string{maxMessageBytes: strconv.Itoa(max(minMessageBytes, c.maxBatch(NewNames(c.TopicPrefix).of(suffix))))},
 	}
 	if k.compacted() {
 		s.config["cleanup.policy"] = "compact"

@@ -98,8 +98,11 @@ func TestTopicProblems(t *testing.T) {
 			[]string{"topic agentassist.watermark has cleanup.policy=compact,delete; want compact: what it holds must not vanish with age; set cleanup.policy=compact on it"},
 		},
 		"small messages": {
-			map[string]map[string]string{"feedback": {"max.message.bytes": "100000"}},
-			[]string{"topic agentassist.feedback has max.message.bytes=100000; want at least 1000512; raise it, or lower kafka.max_record_bytes to 99488"},
+			map[string]map[string]string{"feedback": {"max.message.bytes": "10000"}, "watermark": {"partitions": "1", "cleanup.policy": "compact", "max.message.bytes": "100000"}},
+			[]string{
+				"topic agentassist.feedback has max.message.bytes=10000; want at least 16896; raise it",
+				"topic agentassist.watermark has max.message.bytes=100000; want at least 786944; raise it",
+			},
 		},
 		"two at once": {
 			map[string]map[string]string{"search": {"cleanup.policy": "compact"}, "feedback": {"cleanup.policy": "compact"}},

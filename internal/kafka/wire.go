@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -47,7 +48,7 @@ func ResolveSchemas(ctx context.Context, r *Registry, t *Topics) (*Schemas, erro
 type Encoder struct {
 	topics   *Topics
 	observed bool // records carry the time of reading
-	maxBytes int
+	limits   *limits
 	types    map[events.Type]*route
 	dead     *topicCodec
 	marks    *topicCodec
@@ -68,10 +69,14 @@ type topicCodec struct {
 }
 
 // NewEncoder returns an encoder for topics and schemas as they were found at start.
-func NewEncoder(c Config, t *Topics, s *Schemas) *Encoder {
+func NewEncoder(c Config, t *Topics, s *Schemas) *Encoder { return newEncoder(c, t, s, newLimits(c)) }
+
+func newEncoder(c Config, t *Topics, s *Schemas, l *limits) *Encoder {
 	e := &Encoder{
-		topics: t, observed: c.Timestamp == TimestampObserved, maxBytes: c.MaxRecordBytes,
-		types: map[events.Type]*route{},
+		topics: t, observed: c.Timestamp == TimestampObserved, limits: l, types: map[events.Type]*route{},
+	}
+	for _, topic := range t.byName {
+		l.note(topic.Name, topic.MaxMessageBytes)
 	}
 	codec := func(name string, typ events.Type) *topicCodec {
 		tc := &topicCodec{topic: name, prefix: s.prefix[name]}
@@ -106,7 +111,7 @@ func (e *Encoder) batch(b *Batch) *outbox {
 	}
 	w := &writer{
 		Encoder: e, out: &outbox{letters: make([]*letter, 0, len(b.Events)+len(b.Dead))}, arena: newArena(len(b.Events)),
-		letters: make([]letter, len(b.Events)),
+		letters: make([]letter, len(b.Events)), rooms: map[*topicCodec]int{},
 	}
 	for i := range b.Events {
 		w.event(&b.Events[i])
@@ -126,7 +131,30 @@ type writer struct {
 	out     *outbox
 	arena   arena
 	headers headerArena
-	letters []letter // one for each event, not used yet
+	letters []letter            // one for each event, not used yet
+	rooms   map[*topicCodec]int // how many bytes a record may have
+}
+
+// room returns how many bytes a record for a topic may have. For the whole batch it is the same.
+func (w *writer) room(to *topicCodec) int {
+	room, ok := w.rooms[to]
+	if !ok {
+		room = w.limits.record(to.topic)
+		w.rooms[to] = room
+	}
+	return room
+}
+
+// tooLarge returns why a record is too large for a topic, empty if it is not.
+func (w *writer) tooLarge(size int, to *topicCodec) string {
+	room := w.room(to)
+	switch {
+	case size <= room:
+		return ""
+	case w.limits.taken(to.topic) > 0:
+		return fmt.Sprintf("a record of %d bytes is larger than the %s %d of topic %s, less %d", size, maxMessageBytes, room+batchOverhead, to.topic, batchOverhead)
+	}
+	return fmt.Sprintf("a record of %d bytes is larger than kafka.max_record_bytes %d", size, room)
 }
 
 // event adds the records of one event: its own, and the copies.
@@ -159,32 +187,42 @@ func (w *writer) event(o *Outgoing) {
 		l.record.Timestamp = h.ObservedTime
 	}
 	l.size = sizeOf(&l.record)
-	if l.size > w.maxBytes {
-		reason := fmt.Sprintf("a record of %d bytes is larger than kafka.max_record_bytes %d", l.size, w.maxBytes)
+	if reason := w.tooLarge(l.size, r.main); reason != "" {
 		w.undeliverable(o, "publish", reason, body)
 		return
 	}
 	w.out.add(l)
+	refused := "" // why a copy is not sent
 	if o.Negative && r.negative != nil {
-		w.copy(l, r.main, r.negative)
+		refused = w.addCopy(w.copy(l, r.main, r.negative), r.negative)
 	}
 	if r.latest != nil {
-		w.latest(l, r)
+		refused = cmp.Or(refused, w.addCopy(w.latest(l, r), r.latest))
+	}
+	if refused != "" {
+		w.undeliverable(o, "publish", refused, body)
 	}
 }
 
-// copy adds the same record for another topic.
+// copy returns the same record for another topic.
 func (w *writer) copy(l *letter, from, to *topicCodec) *letter {
 	c := &letter{record: l.record, event: l.event, size: l.size, feed: l.feed}
 	c.record.Topic = to.topic
 	c.record.Value = w.withPrefix(l.record.Value, from, to)
-	w.out.add(c)
 	return c
 }
 
-// latest adds the record for the compacted topic: keyed by entity, and a tombstone once another entity has taken over.
+// addCopy adds a copy, or returns why it is too large.
+func (w *writer) addCopy(c *letter, to *topicCodec) (reason string) {
+	if reason = w.tooLarge(c.size, to); reason == "" {
+		w.out.add(c)
+	}
+	return reason
+}
+
+// latest returns the record for the compacted topic: keyed by entity, and a tombstone once another entity has taken over.
 // It is no feed: what watermarks speak about are the events.
-func (w *writer) latest(l *letter, r *route) {
+func (w *writer) latest(l *letter, r *route) *letter {
 	h := l.event.Event.Head()
 	c := w.copy(l, r.main, r.latest)
 	c.feed = false
@@ -193,6 +231,7 @@ func (w *writer) latest(l *letter, r *route) {
 		c.record.Value, c.record.Headers = nil, nil
 	}
 	c.size = sizeOf(&c.record)
+	return c
 }
 
 func (w *writer) withPrefix(value []byte, from, to *topicCodec) []byte {

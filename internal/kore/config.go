@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/secret"
 )
@@ -54,8 +55,8 @@ func (c *Credentials) secret() secret.Source {
 // maxTimeout is the longest that one attempt may be given: the account counts as stuck if one takes longer by far.
 const maxTimeout = time.Hour
 
-// DefaultMaxBody is some thirty times the largest page seen in samples.
-const DefaultMaxBody = 32 << 20
+// DefaultMaxBody is how many bytes of an answer are read.
+const DefaultMaxBody = bound.Body
 
 // A Problem is one setting to correct. Path is below the account in the terms of the configuration file
 // (auth.client_id), Text what would be right; it never contains a secret.
@@ -137,6 +138,8 @@ func checkID(id string) string {
 	switch {
 	case id == "":
 		return "is missing"
+	case len(id) > bound.ConfiguredID:
+		return fmt.Sprintf("has %d characters; want the id as the platform shows it, at most %d", len(id), bound.ConfiguredID)
 	case id == "." || id == "..", strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return fmt.Sprintf("%q is not an id; want the id as the platform shows it, without spaces", id)
 	}

@@ -26,8 +26,8 @@ func NewJournal(store *checkpoint.Store, j *journal.Journal, account string, par
 }
 
 // Append implements poll.Journal.
-func (j *Journal) Append(c *checkpoint.Changes) ([]kafka.Record, error) {
-	records, err := j.journal.Append(c)
+func (j *Journal) Append(c *checkpoint.Changes, most int) ([]kafka.Record, error) {
+	records, err := j.journal.Append(c, most)
 	return onKafka(records), err
 }
 
@@ -58,8 +58,8 @@ func (j *Journal) Expire(before time.Time) (*kafka.Batch, error) {
 func (j *Journal) Forget(days []uint32, asOf time.Time) *kafka.Batch {
 	changes := checkpoint.Changes{Account: j.account, Seen: asOf, Progress: map[string][]byte{}}
 	return &kafka.Batch{Account: j.account, Recording: NewRecording(
-		func() ([]kafka.Record, error) {
-			records, err := j.journal.Expire(days, &changes)
+		func(most int) ([]kafka.Record, error) {
+			records, err := j.journal.Expire(days, &changes, most)
 			return onKafka(records), err
 		},
 		func(next int64) error {
@@ -73,12 +73,12 @@ func (j *Journal) Forget(days []uint32, asOf time.Time) *kafka.Batch {
 
 // NewRecording returns what is recorded, in a transaction, with a batch without events: records of the checkpoint topic, and what
 // happens in the file once they are there, next being the offset after them.
-func NewRecording(records func() ([]kafka.Record, error), commit func(next int64) error) kafka.Recording {
+func NewRecording(records func(most int) ([]kafka.Record, error), commit func(next int64) error) kafka.Recording {
 	return &recording{records, commit}
 }
 
 type recording struct {
-	records func() ([]kafka.Record, error)
+	records func(most int) ([]kafka.Record, error)
 	commit  func(next int64) error
 }
 
@@ -89,7 +89,7 @@ func (*recording) Intend(kafka.Intent) error { return nil }
 func (*recording) Prepare(kafka.Offsets) error { return nil }
 
 // Records implements kafka.Recording.
-func (r *recording) Records() ([]kafka.Record, error) { return r.records() }
+func (r *recording) Records(most int) ([]kafka.Record, error) { return r.records(most) }
 
 // Commit implements kafka.Recording.
 func (r *recording) Commit(next int64) error { return r.commit(next) }

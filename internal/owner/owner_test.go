@@ -226,7 +226,7 @@ func (i *instance) record(name string, progress byte) {
 func progressBatch(name, id string, j *Journal, progress byte) *kafka.Batch {
 	changes := checkpoint.Changes{Account: id, Seen: time.Now(), Progress: map[string][]byte{"p": {progress}}}
 	return &kafka.Batch{Account: name, Recording: NewRecording(
-		func() ([]kafka.Record, error) { return j.Append(&changes) }, func(next int64) error { return j.Commit(changes, next) },
+		func(most int) ([]kafka.Record, error) { return j.Append(&changes, most) }, func(next int64) error { return j.Commit(changes, next) },
 	)}
 }
 
@@ -286,6 +286,34 @@ func TestTakesOverAgain(t *testing.T) {
 		require.Equal(f, status.OK, i.Status("c").State)
 		f.away.Store(false)
 		i.until(Reading, "a", "b")
+	})
+}
+
+// What ends the reading again and again is one failure that is red, with its count and since when, also while the account is read for
+// a moment in between, and until it has been read for longer than it was.
+func TestCountSurvivesTakeovers(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		i := f.start("one", on(3, "a"))
+		i.until(Reading, "a")
+		began := time.Now()
+		for n := range 5 {
+			time.Sleep(70 * time.Second) // longer than what is a good term: it is a slow loop
+			i.fail["a"] <- &kafka.LostError{Partition: 3, Err: errors.New("deliver: timeout")}
+			i.until(Failed, "a")
+			i.until(Reading, "a")
+			s := i.Status("a")
+			if n == 0 {
+				require.Equal(f, status.OK, s.State)
+				require.Nil(f, s.LastError)
+				continue
+			}
+			require.Equal(f, status.Failing, s.State)
+			require.Equal(f, n+1, s.LastError.Count)
+			require.InDelta(f, 70, s.LastError.Since.Sub(began).Seconds(), 5)
+		}
+		time.Sleep(3 * time.Minute)
+		require.Equal(f, status.OK, i.Status("a").State)
+		require.Nil(f, i.Status("a").LastError)
 	})
 }
 
@@ -396,8 +424,8 @@ func (f *fixture) commit(p *kafka.Publisher, a Account, cluster string, wanted f
 	partition := kafka.CheckpointPartition(a.ID)
 	batch := progressBatch(a.Name, a.ID, NewJournal(store, j, a.ID, partition), 1)
 	all := batch.Recording
-	batch.Recording = NewRecording(func() (chosen []kafka.Record, err error) {
-		records, err := all.Records()
+	batch.Recording = NewRecording(func(most int) (chosen []kafka.Record, err error) {
+		records, err := all.Records(most)
 		for _, r := range records {
 			if wanted == nil || wanted(r) {
 				chosen = append(chosen, r)

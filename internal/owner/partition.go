@@ -262,7 +262,7 @@ func (p *partition) fail(err error) {
 		}
 		p.in.mu.Lock()
 		for _, a := range p.assignments {
-			a.state, a.trouble = Failed, trouble.After(a.trouble)
+			a.troubled(Failed, trouble)
 		}
 		p.in.mu.Unlock()
 	}

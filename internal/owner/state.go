@@ -2,6 +2,7 @@ package owner
 
 import (
 	"fmt"
+	"time"
 
 	"agentassist-poller/internal/status"
 )
@@ -62,8 +63,11 @@ type assignment struct {
 	Account
 	partition int32
 	state     State
-	// trouble is why the account is not read, or was not before the attempt under way; nil from Reading on, and while Unassigned.
+	// trouble is why the account is not read, or why it was not the last time; nil while Unassigned. While Reading it counts until the
+	// term has turned out well: what ends one term after the other is one failure, however often the partition is taken over.
 	trouble *status.Error
+	began   time.Time     // when Reading was entered last
+	lasted  time.Duration // how long the account had been read when trouble came last
 	// readBy is the instance that the group says reads the account, as of the last time that it was asked; empty for nobody. It
 	// counts while Unassigned.
 	readBy string
@@ -79,12 +83,33 @@ func (a *assignment) status(instance string) *status.Owner {
 		if s.Instance = a.readBy; s.Instance != "" {
 			s.State = status.OK
 		}
+	case a.state == Reading && a.trouble != nil && a.trouble.Count > 1 && !a.wellAgain(time.Now()):
+		s.State = status.Failing
 	case a.state == Reading:
-		s.State = status.OK
+		s.State, s.LastError = status.OK, nil
 	case a.trouble != nil && (a.trouble.Count > 1 || a.trouble.Class == status.ClassPermanent): // else it may pass by itself
 		s.State = status.Failing
 	}
 	return s
+}
+
+// wellAgain reports whether the account has been read for so long that its trouble is over: for longer than a term that is a good one,
+// and for twice as long as the time before.
+func (a *assignment) wellAgain(now time.Time) bool {
+	const enough = 10 * goodTerm
+	return now.Sub(a.began) > min(max(goodTerm, 2*a.lasted), enough)
+}
+
+// troubled notes that the account is read no more, and why. The caller holds Instance.mu.
+func (a *assignment) troubled(s State, why status.Error) {
+	if a.state == Reading {
+		now := time.Now()
+		if a.wellAgain(now) {
+			a.trouble = nil
+		}
+		a.lasted = now.Sub(a.began)
+	}
+	a.state, a.trouble = s, why.After(a.trouble)
 }
 
 // enter brings a partition into a state, and all of its accounts.
@@ -99,10 +124,10 @@ func (p *partition) enter(s State) {
 // enter brings an account into a state. The caller holds Instance.mu.
 func (a *assignment) enter(s State) {
 	a.state = s
-	if s == Reading || s == Unassigned {
-		a.trouble = nil
-	}
-	if s == Unassigned {
-		a.readBy = "" // until the group is asked
+	switch s {
+	case Reading:
+		a.began = time.Now()
+	case Unassigned:
+		a.trouble, a.readBy = nil, "" // until the group is asked
 	}
 }

@@ -45,9 +45,9 @@ type Store interface {
 
 // Journal writes what is recorded to the checkpoint topic as well, in the transaction of what was published.
 type Journal interface {
-	// Append returns the records that stand for the changes, and adds to the changes what the journal itself wants recorded.
-	// Called again before Commit, the later call counts.
-	Append(c *checkpoint.Changes) ([]kafka.Record, error)
+	// Append returns the records that stand for the changes, of at most so many bytes where that is possible, and adds to the changes
+	// what the journal itself wants recorded. Called again before Commit, the later call counts.
+	Append(c *checkpoint.Changes, most int) ([]kafka.Record, error)
 	// Commit records the changes, once the transaction has ended; next is the offset after its records.
 	Commit(c checkpoint.Changes, next int64) error
 	// Expire returns a batch that forgets what was last seen before, nil if there is nothing to forget.

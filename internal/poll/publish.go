@@ -216,9 +216,6 @@ func (a *Account) bothRead(e events.Endpoint) bool {
 	return ok
 }
 
-// maxDeadRaw bounds what is kept of a record that could not be read.
-const maxDeadRaw = 256 << 10
-
 // deadLetters returns the records of a page that could not be read and are not on the dead-letter topic yet, and adds to the changes
 // which those are.
 func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Changes) ([]events.DeadLetter, error) {
@@ -252,9 +249,6 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Change
 			Stage: dead.Stage, Reason: dead.Reason, Endpoint: string(u.Endpoint), Source: a.cfg.Name, AccountID: a.cfg.AccountID,
 			ConversationID: orNil(dead.ConversationID), SessionID: orNil(dead.SessionID), SegmentID: orNil(dead.SegmentID),
 			BotID: orNil(u.Bot), Raw: dead.Raw, RawHash: names[i], ObservedTime: pg.ReadAt,
-		}
-		if len(letter.Raw) > maxDeadRaw {
-			letter.Raw, letter.RawTruncated = letter.Raw[:maxDeadRaw], true
 		}
 		letters = append(letters, letter)
 		a.log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
@@ -328,9 +322,12 @@ func (a *Account) refused(err error, failures int) {
 	} else {
 		trouble = *a.delivered.LastError
 	}
-	trouble.Text, trouble.Count, trouble.Class = err.Error(), failures+1, status.ClassPermanent
+	trouble.Text, trouble.Hint, trouble.Count, trouble.Class = err.Error(), "", failures+1, status.ClassPermanent
 	if may, _ := kafka.Retryable(err); may {
 		trouble.Class = status.ClassRetry
+	}
+	if refused, ok := errors.AsType[*kafka.RefusedError](err); ok {
+		trouble.Hint = refused.Hint()
 	}
 	a.delivered.LastError = &trouble
 }
@@ -362,6 +359,11 @@ func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *rev
 	for _, o := range batch.Events {
 		types[o.Event.EventType()]++
 	}
+	undelivered := batch.Undelivered()
+	for _, dead := range undelivered {
+		types[events.Type(*dead.EventType)]--
+	}
+	a.undelivered(u, undelivered)
 	for t, n := range types {
 		u.published[string(t)] += int64(n)
 		a.cfg.Observer.Published(a.cfg.Name, u.Endpoint, t, n)
@@ -369,8 +371,16 @@ func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *rev
 	if len(batch.Events) > 0 {
 		a.cfg.Observer.Freshness(u.Endpoint, a.api.Now().Sub(pg.ReadAt))
 	}
-	a.delivered.Published += int64(len(batch.Events))
-	a.delivered.DeadLetters += int64(len(batch.Dead))
+	a.delivered.Published += int64(len(batch.Events) - len(undelivered))
+	a.delivered.DeadLetters += int64(len(batch.Dead) + len(undelivered))
+}
+
+// undelivered logs the events of a batch that could not be published: the first, and how many there are.
+func (a *Account) undelivered(u *unit, dead []*events.DeadLetter) {
+	if len(dead) > 0 {
+		a.log.Warn("events could not be published; they are on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
+			"events", len(dead), "first", *dead[0].EventType, "entity", *dead[0].EntityID, "stage", dead[0].Stage, "reason", dead[0].Reason)
+	}
 }
 
 // unreadableEntities counts what the store holds of entities and cannot be read, and logs the first of it.

@@ -70,11 +70,11 @@ func (r *recording) Prepare(after kafka.Offsets) error {
 }
 
 // Records implements kafka.Recording.
-func (r *recording) Records() ([]kafka.Record, error) {
+func (r *recording) Records(most int) ([]kafka.Record, error) {
 	if r.account.cfg.Journal == nil {
 		return nil, nil
 	}
-	return r.account.cfg.Journal.Append(&r.changes)
+	return r.account.cfg.Journal.Append(&r.changes, most)
 }
 
 // Commit implements kafka.Recording.

@@ -57,6 +57,8 @@ type ShownSuggestion struct {
 	AppProduct *string `avro:"app_product" json:"app_product,omitempty" stored:"9"`
 	// Lines displayed before Show more.
 	AppDisplayLines *int64 `avro:"app_display_lines" json:"app_display_lines,omitempty" stored:"10"`
+	// The whole suggestion as JSON with sorted keys, where its list is none of those named above.
+	SuggestionJSON *string `avro:"suggestion_json" json:"suggestion_json,omitempty" stored:"11"`
 }
 
 // ShownSource: A source from which a suggestion was made.
@@ -147,6 +149,7 @@ func (e *ShownSuggestion) encode(w *encoder) {
 	w.strPtr(e.AppFeatureFlag)
 	w.strPtr(e.AppProduct)
 	w.longPtr(e.AppDisplayLines)
+	w.strPtr(e.SuggestionJSON)
 }
 
 func (e *ShownSuggestion) decode(r *decoder) {
@@ -168,6 +171,7 @@ func (e *ShownSuggestion) decode(r *decoder) {
 	e.AppFeatureFlag = r.strPtr()
 	e.AppProduct = r.strPtr()
 	e.AppDisplayLines = r.longPtr()
+	e.SuggestionJSON = r.strPtr()
 }
 
 func (e *ShownSuggestion) appendContent(dst []byte, recipe int) []byte {

@@ -47,7 +47,7 @@ type SuggestionUsed struct {
 	AskUsed *int64 `avro:"ask_used" json:"ask_used,omitempty" stored:"18"`
 	// Number of Tell customer prompts sent or copied.
 	TellUsed *int64 `avro:"tell_used" json:"tell_used,omitempty" stored:"19"`
-	// Title of the FAQ.
+	// Title of the FAQ, or of a target of a new type.
 	Title *string `avro:"title" json:"title,omitempty" stored:"20"`
 	// Address of the web page.
 	URL *string `avro:"url" json:"url,omitempty" stored:"21"`
@@ -67,7 +67,7 @@ type SuggestionUsed struct {
 	IsCopied *bool `avro:"is_copied" json:"is_copied,omitempty" stored:"28"`
 	// The agentic answer was overridden.
 	IsOverride *bool `avro:"is_override" json:"is_override,omitempty" stored:"29"`
-	// The whole target as JSON with sorted keys, where its type is none of those named above.
+	// The whole target as JSON with sorted keys, where its type is none of those named above, or lies under a name that is none of theirs. What it shares with them is in the fields above all the same.
 	TargetJSON *string `avro:"target_json" json:"target_json,omitempty" stored:"30"`
 }
 

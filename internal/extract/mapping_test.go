@@ -27,6 +27,12 @@ func TestTargets(t *testing.T) {
 		"nested source":          {`{"targetType":"GeneralDataSource","target":{"general-data-source":{"connector":"MSSharepoint","uri":"https://s/r.rdl"}}}`, "GeneralDataSource", `"connector":"MSSharepoint","uri":"https://s/r.rdl"`, ""},
 		"dialog of the tables":   {`{"targetType":"DialogTask","target":{"name":"Cancel account","runType":"RunAssist","status":"Completed","startTime":"2026-02-25T09:00:20Z","endTime":null,"SuggestionsCount":{"askSuggestions":1,"tellSuggestions":"2","askUsed":0,"tellUsed":1}}}`, "DialogTask", `"status":"Completed","dialog_name":"Cancel account","run_type":"RunAssist","dialog_start_time":"2026-02-25T09:00:20Z","ask_suggestions":1,"tell_suggestions":2,"ask_used":0,"tell_used":1`, ""},
 		"new type":               {`{"targetType":"Podcast","target":{"positionId":"dg-1","url":"https://p","minutes":{"b":1,"a":2}}}`, "Podcast", `"position_id":"dg-1","url":"https://p","target_json":"{\"minutes\":{\"a\":2,\"b\":1},\"positionId\":\"dg-1\",\"url\":\"https://p\"}"`, ""},
+		"nested new type":        {`{"targetType":"VideoClip","target":{"videoClip":{"positionId":"dg-1","status":"Sent","title":"How to","seconds":7,"feedback":{"response":"down"}}}}`, "VideoClip", `"position_id":"dg-1","status":"Sent","title":"How to","target_json":"{\"videoClip\":{\"feedback\":{\"response\":\"down\"},\"positionId\":\"dg-1\",\"seconds\":7,\"status\":\"Sent\",\"title\":\"How to\"}}"`, "down"},
+		"type behind the target": {`{"target":{"video-clip":{"status":"Sent"},"feedback":{"response":"up"}},"targetType":"VideoClip"}`, "VideoClip", `"status":"Sent","target_json":"{\"feedback\":{\"response\":\"up\"},\"video-clip\":{\"status\":\"Sent\"}}"`, "up"},
+		"new type without type":  {`{"target":{"videoClip":{"title":"How to"}}}`, "videoClip", `"title":"How to","target_json":"{\"videoClip\":{\"title\":\"How to\"}}"`, ""},
+		"new name of the object": {`{"targetType":"VideoClip","target":{"details":{"x":1},"clip":{"url":"https://v","feedback":{"response":"up"}}}}`, "VideoClip", `"url":"https://v","target_json":"{\"clip\":{\"feedback\":{\"response\":\"up\"},\"url\":\"https://v\"},\"details\":{\"x\":1}}"`, "up"},
+		"new name, known type":   {`{"targetType":"FAQ","target":{"question":{"title":"T","status":"Sent"}}}`, "FAQ", `"status":"Sent","title":"T","target_json":"{\"question\":{\"status\":\"Sent\",\"title\":\"T\"}}"`, ""},
+		"something else beside":  {`{"targetType":"Podcast","target":{"title":"T","owner":{"status":"away","name":"Ann"}}}`, "Podcast", `"title":"T","target_json":"{\"owner\":{\"name\":\"Ann\",\"status\":\"away\"},\"title\":\"T\"}"`, ""},
 		"empty feedback is none": {`{"targetType":"FAQ","target":{"title":"T"},"feedback":{"response":"","reasonCode":[],"comment":""}}`, "FAQ", `"title":"T"`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -247,4 +253,23 @@ func TestPhrases(t *testing.T) {
 	require.EqualValues(t, 4, *e.CorrectionsPresented)
 	require.Nil(t, e.CorrectionsAccepted)
 	require.Nil(t, only[*events.Segment](t, events.Interactions, segments(``)).PhrasesSuggested)
+}
+
+// What upstream calls by a new name is read as far as it is like what has a name, and the rest is kept as JSON.
+func TestNewNames(t *testing.T) {
+	row := decode(t, events.Interactions, segments(`"agentActions":[{"actionType":"VoiceEntry","voiceAction":{
+		"executionStartTime":"2026-02-25T09:00:10Z","searchPhrase":"where","suggestions":{"videoClips":[{"positionId":"dg-1","content":"C","seconds":9}]}},
+		"used":[{"targetType":"VideoClip","target":{"videoClip":{"positionId":"dg-1"}}}]}]`)).Rows[0]
+	search := all[*events.Search](row.Sightings)
+	require.Len(t, search, 1)
+	require.Equal(t, "VoiceEntry", *search[0].ActionType)
+	require.Equal(t, "where", *search[0].SearchPhrase)
+	shown := all[*events.SuggestionShown](row.Sightings)
+	require.Len(t, shown, 1)
+	require.Equal(t, `[{"list":"videoClips","position_id":"dg-1","content":"C","suggestion_json":"{\"content\":\"C\",\"positionId\":\"dg-1\",\"seconds\":9}"}]`,
+		text(t, shown[0].Suggestions))
+	used := all[*events.SuggestionUsed](row.Sightings)
+	require.Len(t, used, 1)
+	require.Equal(t, "SEARCH", used[0].Via)
+	require.Equal(t, search[0].EntityID, *used[0].ParentEntityID)
 }

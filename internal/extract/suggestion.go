@@ -18,7 +18,14 @@ type shown struct {
 type used struct {
 	event    *events.SuggestionUsed
 	feedback *events.Feedback
-	depth    int // of the object that the feedback was found in
+	depth    int     // of the object that the feedback was found in
+	unknown  []nested // objects in the target whose names say nothing: one of them may be the target itself
+}
+
+// nested is a target as an object of a name that is not known shows it.
+type nested struct {
+	name string
+	used
 }
 
 const (
@@ -28,16 +35,28 @@ const (
 
 func (d *decoder) action() (action, bool) {
 	var a action
+	var unknown *events.Search
+	var list *events.SuggestionShown
 	ok := d.object("agentActions[]", func(name string) {
 		switch name {
 		case "actionType":
 			a.kind = d.text()
 		case "action":
-			a.search, a.shown = d.search()
+			a.search, a.shown = d.search(name)
 		case "used":
 			a.used = d.usedList(a.used)
+		default:
+			if d.kind() == '{' { // what a new kind of action may call itself
+				d.drift.add("", d.path, name)
+				if search, shown := d.search(name); unknown == nil && search != nil && first(search.ExecutionStartTime, search.TypingStartTime, search.DisplayTime) != nil {
+					unknown, list = search, shown
+				}
+			}
 		}
 	})
+	if a.search == nil && unknown != nil {
+		a.search, a.shown = unknown, list
+	}
 	if a.search == nil && or(a.kind) == searchBarEntry {
 		a.search = new(events.Search)
 	}
@@ -48,11 +67,11 @@ func (d *decoder) action() (action, bool) {
 }
 
 // search reads the action of an agentAction. What it displayed is nil where it says nothing of suggestions.
-func (d *decoder) search() (*events.Search, *events.SuggestionShown) {
+func (d *decoder) search(at string) (*events.Search, *events.SuggestionShown) {
 	e := new(events.Search)
 	list := new(events.SuggestionShown)
 	displayed := false
-	if !d.object("action", func(name string) {
+	if !d.object(at, func(name string) {
 		switch name {
 		case "searchPhrase":
 			e.SearchPhrase = d.text()
@@ -173,6 +192,7 @@ func (d *decoder) suggestion(at, list string) (events.ShownSuggestion, bool) {
 		s.Content = d.text()
 		return s, s.Content != nil
 	}
+	start := d.next()
 	ok := d.object(at, func(name string) {
 		switch name {
 		case "positionId":
@@ -216,6 +236,9 @@ func (d *decoder) suggestion(at, list string) (events.ShownSuggestion, bool) {
 			})
 		}
 	})
+	if ok && !slices.Contains(suggestionLists, list) {
+		s.SuggestionJSON = d.canonical(start)
+	}
 	return s, ok
 }
 
@@ -232,9 +255,7 @@ func (d *decoder) usedList(list []used) []used {
 				u.rate(d.feedback(), 0)
 			}
 		}) {
-			if targetTypes[u.event.TargetType] {
-				u.event.TargetJSON = nil
-			}
+			u.settle()
 			list = append(list, u)
 		}
 	})
@@ -250,6 +271,67 @@ var nestedTargets = map[string]string{
 	"general-data-source": "GeneralDataSource", "generalDataSource": "GeneralDataSource",
 	"dialogTask": "DialogTask", "dialog": "DialogTask",
 }
+
+// settle decides about what the target shows only as a whole, once its type is known. A target of a type that nobody knows yet
+// is nested as the known ones are, under a name of its own: what it shares with them is taken from there.
+func (u *used) settle() {
+	e := u.event
+	known := targetTypes[e.TargetType]
+	// An object of another name than the type's may be anything beside a target that speaks for itself.
+	ours := func(n nested) bool { return sameName(n.name, e.TargetType) }
+	found := slices.IndexFunc(u.unknown, ours)
+	if found < 0 && !u.said() {
+		found = slices.IndexFunc(u.unknown, func(n nested) bool { return n.said() || n.feedback != nil })
+	}
+	if found >= 0 {
+		u.take(u.unknown[found])
+		known = false
+	}
+	if known {
+		e.TargetJSON = nil
+	}
+	u.unknown = nil
+}
+
+// said reports whether the target says of itself what was used or what became of it.
+func (u *used) said() bool {
+	e := u.event
+	return first(e.PositionID, e.Status, e.Title, e.URL, e.Path, e.Connector, e.URI, e.DialogName) != nil || e.UsedTime != nil || e.DialogStartTime != nil
+}
+
+// take fills in what the nested object says and the target itself does not.
+func (u *used) take(from nested) {
+	e, o := u.event, from.event
+	if e.TargetType == "" {
+		e.TargetType = from.name
+	}
+	e.PositionID = first(e.PositionID, o.PositionID)
+	e.Status = first(e.Status, o.Status)
+	e.UsedTime = first(e.UsedTime, o.UsedTime)
+	e.ShowMoreClicked = first(e.ShowMoreClicked, o.ShowMoreClicked)
+	e.InternalInfoMoreClicked = first(e.InternalInfoMoreClicked, o.InternalInfoMoreClicked)
+	e.DialogName = first(e.DialogName, o.DialogName)
+	e.RunType = first(e.RunType, o.RunType)
+	e.DialogStartTime = first(e.DialogStartTime, o.DialogStartTime)
+	e.DialogEndTime = first(e.DialogEndTime, o.DialogEndTime)
+	e.AskSuggestions = first(e.AskSuggestions, o.AskSuggestions)
+	e.TellSuggestions = first(e.TellSuggestions, o.TellSuggestions)
+	e.AskUsed = first(e.AskUsed, o.AskUsed)
+	e.TellUsed = first(e.TellUsed, o.TellUsed)
+	e.Title = first(e.Title, o.Title)
+	e.URL = first(e.URL, o.URL)
+	e.Path = first(e.Path, o.Path)
+	e.Connector = first(e.Connector, o.Connector)
+	e.URI = first(e.URI, o.URI)
+	e.AnswerLinkClicked = append(e.AnswerLinkClicked, o.AnswerLinkClicked...)
+	e.LinksClicked = append(e.LinksClicked, o.LinksClicked...)
+	u.rate(from.feedback, from.depth)
+}
+
+// sameName reports whether two names differ in case and punctuation at most.
+func sameName(a, b string) bool { return strings.EqualFold(plain.Replace(a), plain.Replace(b)) }
+
+var plain = strings.NewReplacer("-", "", "_", "", " ", "")
 
 // target reads a target, flat or nested, and returns it as JSON.
 func (d *decoder) target(at string, u *used, depth int) *string {
@@ -302,11 +384,18 @@ func (d *decoder) target(at string, u *used, depth int) *string {
 			e.URI = d.text()
 		case "feedback":
 			u.rate(d.feedback(), depth)
+		default:
+			if depth == 1 && d.kind() == '{' {
+				d.drift.add("", d.path, name) // read nevertheless
+				inner := nested{name, used{event: new(events.SuggestionUsed)}}
+				d.target(name, &inner.used, depth+1)
+				u.unknown = append(u.unknown, inner)
+			}
 		}
 	}) {
 		return nil
 	}
-	if targetTypes[e.TargetType] {
+	if depth > 1 || targetTypes[e.TargetType] && len(u.unknown) == 0 {
 		return nil
 	}
 	return d.canonical(start)

@@ -135,7 +135,7 @@ func (u *use) identity() Fields {
 		return id
 	}
 	switch u.target {
-	case faq:
+	case faq, videoClip:
 		id["title"], id["target_name"] = u.of.title, u.of.title
 	case webPage:
 		id["url"], id["target_name"] = u.of.url, u.of.url
@@ -160,7 +160,7 @@ func (u *use) fields(c *contact, via string, t moment) Fields {
 		return f
 	}
 	switch u.target {
-	case faq:
+	case faq, videoClip:
 		f["title"] = u.of.title
 	case webPage:
 		f["url"] = u.of.url

@@ -184,6 +184,7 @@ var listNames = []struct {
 	{dataSource, "generalDataSources", "countFromNonNativeDataSource"},
 	{agenticUse, "agentic", ""},
 	{snippet, "snippets", ""},
+	{videoClip, "videoClips", ""},
 }
 
 func counted(list []*suggestion, of target) (n int64) {
@@ -262,9 +263,9 @@ func (c *contact) renderUsed(w *jsonWriter, used []*use, t moment) {
 	w.end()
 }
 
-var nestedUnder = map[target]string{faq: "faq", answer: "answer", webPage: "webpage", file: "file", dataSource: "general-data-source"}
+var nestedUnder = map[target]string{faq: "faq", answer: "answer", webPage: "webpage", file: "file", dataSource: "general-data-source", videoClip: "videoClip"}
 
-// renderTarget writes the inside of a target: nested under its type since 2025, flat before and for types that are not known.
+// renderTarget writes the inside of a target: nested under its type since 2025, flat before and for snippets.
 func (c *contact) renderTarget(w *jsonWriter, u *use, t moment) {
 	if name := nestedUnder[u.target]; name != "" && c.shape != shape2024 {
 		w.obj(name)
@@ -276,7 +277,7 @@ func (c *contact) renderTarget(w *jsonWriter, u *use, t moment) {
 	switch u.target {
 	case dialogTask:
 		c.renderDialog(w, u, t)
-	case faq:
+	case faq, videoClip:
 		w.str("title", u.of.title)
 	case webPage:
 		w.str("url", u.of.url)

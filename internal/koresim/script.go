@@ -65,7 +65,8 @@ type suggestion struct {
 
 type target string
 
-// The target types of used[]. The last one is in no documentation.
+// The target types of used[]. The last two are in no documentation: a snippet lies flat in its target, a video clip is nested
+// under a name of its own.
 const (
 	dialogTask target = "DialogTask"
 	faq        target = "FAQ"
@@ -75,6 +76,7 @@ const (
 	dataSource target = "GeneralDataSource"
 	agenticUse target = "Agentic"
 	snippet    target = "Snippet"
+	videoClip  target = "VideoClip"
 )
 
 // proactive is a list that Agent AI displayed by itself.
@@ -246,7 +248,7 @@ func (c *contact) newProactive(d dice, s *segment, i int) *proactive {
 func (s *segment) suggest(d dice, n int, agenticToo bool) []*suggestion {
 	kinds := []target{dialogTask, faq, answer, file, webPage, dataSource}
 	if agenticToo {
-		kinds = append(kinds, agenticUse, snippet)
+		kinds = append(kinds, agenticUse, snippet, videoClip)
 	}
 	list := make([]*suggestion, n)
 	for i := range list {
@@ -291,7 +293,7 @@ func (c *contact) newUse(d dice, s *segment, of *suggestion, at moment) *use {
 		u.outcome = pick(d, []string{"completed", "Completed", "PrematurelyTerminated", "TimedOut"})
 		u.finished = d.between(at+200, max(s.span.end, at+400))
 		u.counts = [4]int64{int64(d.IntN(3)), int64(d.IntN(3)), 0, int64(d.IntN(2))}
-	case faq, webPage, file, dataSource:
+	case faq, webPage, file, dataSource, videoClip:
 		u.position = c.shape == shape2024 || d.chance(0.3)
 		fallthrough
 	default:

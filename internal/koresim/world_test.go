@@ -186,7 +186,7 @@ func TestShapes(t *testing.T) {
 		`"response":"Up"`, `"response":"up"`, `"status":"send"`, `"status":"Sent"`, `"answer":{`, `"general-data-source":{`,
 		`"feedback":[]`, `"feedback":null`, `"usageDetails":[]`, `"countScrollUp":"0"`, `"countScrollUp":0`, `"summary":null`,
 		`"showmoreClicked"`, `"showMoreClicked"`, `"usedTime":""`, `"usedTime":null`, `"stages":[]`, `"stages":[{`, `"adherence":[]`,
-		`"targetType":"Snippet"`, `"targetType":"Agentic"`, `"actionType":"LibrarySelection"`, `"isError":true`, `"startTime":[]`,
+		`"targetType":"Snippet"`, `"videoClip":{"`, `"targetType":"Agentic"`, `"actionType":"LibrarySelection"`, `"isError":true`, `"startTime":[]`,
 		`"components":{`, `"components":[`, `"triggeringMessageId":null`, `"reason":"transfer","Reason":"AGENT_TRANSFER"`,
 		`"metaInfo":[]`, `"csatScore":"`, `"csatScore":null`, `"channelSpecificUserId":null`, `"nonRespondingAgents"`,
 		`"destinationType":"AgentSegment"`, `"qualityHints"`, `"tenantRegion"`, `"aiTopics"`, `"isOverride":true`,

@@ -248,7 +248,7 @@ func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost b
 	}
 	j.SetCluster(b.publisher.Topics.Cluster)
 	journaled := owner.NewJournal(b.store, j, a.AccountID, partition)
-	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: records}
+	changes := checkpoint.Changes{Account: a.AccountID, ReadAt: time.Now(), Progress: records}
 	batch := &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
 		func(most int) ([]kafka.Record, error) {
 			written, err := journaled.Append(&changes, most)
@@ -359,7 +359,7 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 	// First what is remembered, then what was read, then the name of the cluster: a command that dies in between is run again.
 	forget := journaled.Forget(days, time.Now())
 	forget.Account = a.Name
-	changes := checkpoint.Changes{Account: a.AccountID, Seen: time.Now(), Progress: progress}
+	changes := checkpoint.Changes{Account: a.AccountID, ReadAt: time.Now(), Progress: progress}
 	rewind := &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
 		func(most int) ([]kafka.Record, error) {
 			j.SetCluster(is)

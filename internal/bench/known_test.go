@@ -112,7 +112,7 @@ func fill(t *testing.T, file, account string, model []checkpoint.Entry) {
 	random := rand.New(rand.NewPCG(1, 1))
 	now := time.Now()
 	today := checkpoint.KeyAt(now, false, checkpoint.Hash{}).Day
-	c := checkpoint.Changes{Account: account, Seen: now, Puts: make([]checkpoint.Entry, 0, batch)}
+	c := checkpoint.Changes{Account: account, ReadAt: now, Puts: make([]checkpoint.Entry, 0, batch)}
 	for ago := range uint32(days) {
 		perDay := *costKnown / days
 		if ago == 0 {
@@ -154,7 +154,7 @@ func publish(t *testing.T, file, account string, to *setup) {
 	j, err := journal.New(store, account)
 	require.NoError(t, err)
 	for {
-		c := checkpoint.Changes{Account: account, Seen: time.Now()}
+		c := checkpoint.Changes{Account: account, ReadAt: time.Now()}
 		records, err := j.Append(&c, bound.Record)
 		require.NoError(t, err)
 		for _, r := range records {

@@ -8,27 +8,27 @@ import (
 	"agentassist-poller/internal/faultpoint"
 )
 
-// Recorded is what was recorded of an account elsewhere, for Apply.
+// Recorded is what another place, such as the checkpoint topic, has recorded of an account, for Apply.
 type Recorded struct {
 	Account  string
 	Steps    []Step
 	Progress map[string][]byte // each written whole; nil deletes
 }
 
-// Step is one thing that happened to a day.
+// Step is one change of a day.
 type Step struct {
 	Day uint32
-	// Forget comes before the rest.
+	// Forget applies before the rest.
 	Forget Forgetting
 	Slot   Slot
 	// Puts are entities of the day. Of several with the same key the last one counts.
 	Puts []Entry
 	Dead []Hash
-	// Touched is the Hour in which the day was seen. Without Puts and Dead it counts only if the day is known.
+	// Touched is the Hour in which the day was touched. Without Puts and Dead it counts only if the store has the day.
 	Touched uint32
 }
 
-// Forgetting says what a Step forgets: nothing, the day, or what its Slot holds.
+// Forgetting says what a Step forgets: nothing, the day, or the contents of its Slot.
 type Forgetting uint8
 
 const (
@@ -37,8 +37,8 @@ const (
 	ForgetSlot
 )
 
-// Apply brings the store up to date with what was recorded elsewhere, in order and in one transaction. Applied again it
-// changes nothing more.
+// Apply applies the steps and the progress of each account, in order, and the identity records, all in one transaction. Applying the same
+// again changes nothing.
 func (s *Store) Apply(recorded []Recorded, identity map[string][]byte) error {
 	return s.update("apply records", func(tx *bolt.Tx) error {
 		for _, r := range recorded {
@@ -110,7 +110,7 @@ func (e storedEntry) put(bucket *bolt.Bucket, day uint32) error {
 	return bucket.Put(e.key[:], seal(make([]byte, 0, sealSize+len(e.value)), day, e.key, e.value))
 }
 
-// sorted returns what is put in the order of the keys, each once.
+// sorted returns the puts and dead letters in the order of their keys, each key once.
 func (s *Step) sorted() []storedEntry {
 	entries := make([]storedEntry, 0, len(s.Puts)+len(s.Dead))
 	for _, hash := range s.Dead {
@@ -133,8 +133,8 @@ func (s *Step) sorted() []storedEntry {
 	return entries[:min(len(entries), last+1)]
 }
 
-// putSorted reports how many of the entries are new. Where nothing lies between the first and the last of them, as when a
-// store is built anew, all are, and none needs to be looked for.
+// putSorted returns how many of the entries are new. If the bucket has no key between the first and the last of them, as when a store is
+// built from nothing, all are new and none needs to be looked up.
 func putSorted(bucket *bolt.Bucket, day uint32, entries []storedEntry) (added uint32, err error) {
 	if len(entries) == 0 {
 		return 0, nil

@@ -12,7 +12,7 @@ import (
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
 
-// contents lists what the slots of the account's days hold.
+// contents lists the contents of the slots of the account's days.
 func contents(t *testing.T, s *checkpointtest.Store, account string) []string {
 	t.Helper()
 	var all []string
@@ -37,24 +37,24 @@ func contents(t *testing.T, s *checkpointtest.Store, account string) []string {
 func steps(c checkpoint.Changes) []checkpoint.Step {
 	var steps []checkpoint.Step
 	for _, put := range c.Puts {
-		steps = append(steps, checkpoint.Step{Day: put.Key.Day, Puts: []checkpoint.Entry{put}, Touched: checkpoint.Hour(c.Seen)})
+		steps = append(steps, checkpoint.Step{Day: put.Key.Day, Puts: []checkpoint.Entry{put}, Touched: checkpoint.Hour(c.ReadAt)})
 	}
 	for _, dead := range c.Dead {
-		steps = append(steps, checkpoint.Step{Day: dead.Day, Dead: []checkpoint.Hash{dead.Hash}, Touched: checkpoint.Hour(c.Seen)})
+		steps = append(steps, checkpoint.Step{Day: dead.Day, Dead: []checkpoint.Hash{dead.Hash}, Touched: checkpoint.Hour(c.ReadAt)})
 	}
 	for _, day := range c.Touched {
-		steps = append(steps, checkpoint.Step{Day: day, Touched: checkpoint.Hour(c.Seen)})
+		steps = append(steps, checkpoint.Step{Day: day, Touched: checkpoint.Hour(c.ReadAt)})
 	}
 	return steps
 }
 
-// Apply is another way to what Commit does, and every key is in exactly one slot.
-func TestApplyIsAsCommit(t *testing.T) {
+// Apply and Commit of the same changes make the same store, and every key is in exactly one slot.
+func TestApplyEqualsCommit(t *testing.T) {
 	committed, applied := checkpointtest.Open(t), checkpointtest.Open(t)
 	total := 0
 	for n := range 20 {
 		c := checkpoint.Changes{
-			Account: account, Seen: noon.Add(time.Duration(n) * 20 * time.Minute),
+			Account: account, ReadAt: noon.Add(time.Duration(n) * 20 * time.Minute),
 			Progress: map[string][]byte{"x": {byte(n)}, "y": nil}, Identity: map[string][]byte{"next": {byte(n)}},
 			Touched: []uint32{own(noon, 0).Day, own(noon.Add(-40*day), 0).Day},
 			Dead:    []checkpoint.DeadLetter{{Day: own(noon.Add(-time.Duration(n)*8*time.Hour), 0).Day, Hash: hash(n)}},
@@ -96,13 +96,13 @@ func TestLastOfTheSameKeyCounts(t *testing.T) {
 	require.Equal(t, "3", string(found[1].Value))
 }
 
-func TestForgetting(t *testing.T) {
+func TestForget(t *testing.T) {
 	today, before := own(noon, 0).Day, own(noon.Add(-day), 0).Day
 	fill := func(t *testing.T) *checkpointtest.Store {
 		s := checkpointtest.Open(t)
 		for _, account := range []string{account, "another"} {
 			require.NoError(t, s.Commit(checkpoint.Changes{
-				Account: account, Seen: noon, Progress: map[string][]byte{"x": {1}}, Dead: []checkpoint.DeadLetter{{Day: today, Hash: hash(3)}},
+				Account: account, ReadAt: noon, Progress: map[string][]byte{"x": {1}}, Dead: []checkpoint.DeadLetter{{Day: today, Hash: hash(3)}},
 				Puts: []checkpoint.Entry{{Key: own(noon, 1)}, {Key: own(noon.Add(-day), 2)}, {Key: shared(noon.Add(-day), 4)}},
 			}))
 		}
@@ -125,20 +125,20 @@ func TestForgetting(t *testing.T) {
 		left   map[uint32]int
 	}{
 		"a day":             {func(s *checkpointtest.Store) error { return s.Forget(account, []uint32{before, 7}) }, map[uint32]int{today: 2}},
-		"none":              {func(s *checkpointtest.Store) error { return s.Forget(account, []uint32{7}) }, map[uint32]int{today: 2, before: 2}},
-		"of an unknown one": {func(s *checkpointtest.Store) error { return s.Forget("nobody", []uint32{today}) }, map[uint32]int{today: 2, before: 2}},
+		"an unknown day":    {func(s *checkpointtest.Store) error { return s.Forget(account, []uint32{7}) }, map[uint32]int{today: 2, before: 2}},
+		"an unknown account":{func(s *checkpointtest.Store) error { return s.Forget("nobody", []uint32{today}) }, map[uint32]int{today: 2, before: 2}},
 		"the account":       {func(s *checkpointtest.Store) error { return s.Drop(account) }, map[uint32]int{}},
-		"an unknown one":    {func(s *checkpointtest.Store) error { return s.Drop("nobody") }, map[uint32]int{today: 2, before: 2}},
+		"drop unknown":      {func(s *checkpointtest.Store) error { return s.Drop("nobody") }, map[uint32]int{today: 2, before: 2}},
 		"a day by a step": {func(s *checkpointtest.Store) error {
 			return apply(s, checkpoint.Step{Day: today, Forget: checkpoint.ForgetDay})
 		}, map[uint32]int{before: 2}},
 		"a slot": {func(s *checkpointtest.Store) error {
 			return apply(s, checkpoint.Step{Day: today, Forget: checkpoint.ForgetSlot, Slot: 12})
 		}, map[uint32]int{today: 1, before: 2}},
-		"a slot of nothing": {func(s *checkpointtest.Store) error {
+		"an empty slot": {func(s *checkpointtest.Store) error {
 			return apply(s, checkpoint.Step{Day: today, Forget: checkpoint.ForgetSlot, Slot: 13})
 		}, map[uint32]int{today: 2, before: 2}},
-		"slots of no day": {func(s *checkpointtest.Store) error {
+		"a slot of an unknown day": {func(s *checkpointtest.Store) error {
 			return apply(s, checkpoint.Step{Day: 7, Forget: checkpoint.ForgetSlot, Slot: 12})
 		}, map[uint32]int{today: 2, before: 2}},
 		"all slots of a day": {func(s *checkpointtest.Store) error {
@@ -148,7 +148,7 @@ func TestForgetting(t *testing.T) {
 			}
 			return apply(s, steps...)
 		}, map[uint32]int{before: 2}},
-		"a day that comes again": {func(s *checkpointtest.Store) error {
+		"a day that is written again": {func(s *checkpointtest.Store) error {
 			return apply(s, checkpoint.Step{Day: today, Forget: checkpoint.ForgetDay, Puts: []checkpoint.Entry{{Key: own(noon, 9)}}})
 		}, map[uint32]int{today: 1, before: 2}},
 	} {
@@ -176,7 +176,7 @@ func TestDueForgetsNothing(t *testing.T) {
 	require.True(t, lookup(t, s, 0, own(noon, 1))[0].Known)
 }
 
-// Every key is in the slot that Key.Slot names, at the ends of the ranges too.
+// Every key is in the slot that Key.Slot names, also at the ends of the ranges.
 func TestSlots(t *testing.T) {
 	s := checkpointtest.Open(t)
 	var entries []checkpoint.Entry

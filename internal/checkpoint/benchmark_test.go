@@ -14,24 +14,24 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// The measured case: as many entities known, over as many days, and a batch of as many that are new.
+// The measured case: a store of benchKnown entities over benchDays days, and a batch of benchBatch.
 const (
 	benchKnown = 10_000_000
 	benchDays  = 10
 	benchBatch = 1_000
 )
 
-// BenchmarkDedupe measures one batch, looked up and committed, with 10 million entities known: the 1,000 things
-// on a page of 100 segments. A page is a contiguous stretch of time, and all of a segment has the segment's minute. At the
-// volume that is known, a million a day, it spans 86 seconds; most of the cost of a sync is the disk's, so that "disk" stands beside it.
+// BenchmarkDedupe looks up and commits a batch, with 10 million entities stored: the 1,000 entities of a page of 100 segments. A page
+// covers one span of time, and all entities of a segment have the segment's minute. At a million entities a day a page spans 86
+// seconds. Most of the cost of a sync is the disk's; "disk" shows how much.
 //
-//	new        all of the batch is new, and follows on the last one: history being read
-//	scattered  all of it is new, and ten bots take turns at the same time: each page spans 14 minutes, and most of the
-//	           minutes were written to by the nine batches before
-//	known      all of it is known and unchanged, as in most sweeps
-//	synced     new, and each commit synced to the disk, as in delivery at-least-once
-//	baseline   new, with keys that are nothing but hashes, in one bucket
-//	disk       no database: what the commit of a page writes, 24 pages here and there and then one, each time synced
+//	new        the whole batch is new, and follows the batch before, as when history is read
+//	scattered  the whole batch is new, and ten bots alternate: each page spans 14 minutes, and the nine batches before have
+//	           written to most of these minutes
+//	known      the whole batch is stored and unchanged, as in most sweeps
+//	synced     as new, and each commit is synced to the disk, as in delivery at-least-once
+//	baseline   as new, with keys that are only hashes, in one bucket
+//	disk       no database: writes as the commit of a page does, 24 scattered pages and then one, and syncs after both
 func BenchmarkDedupe(b *testing.B) {
 	if testing.Short() {
 		b.Skip("writes 1 GB of known entities first")
@@ -46,7 +46,7 @@ func BenchmarkDedupe(b *testing.B) {
 	probes := make([]checkpoint.Probe, benchBatch)
 	found := make([]checkpoint.Found, benchBatch)
 	dedupe := func(b *testing.B, random *rand.Rand, from time.Time, span time.Duration, wantKnown bool) {
-		c := checkpoint.Changes{Account: account, Seen: from}
+		c := checkpoint.Changes{Account: account, ReadAt: from}
 		for i := range probes {
 			probes[i].Key = benchKey(random, from.Add(span*time.Duration(i/perSegment*perSegment)/benchBatch))
 		}
@@ -164,14 +164,14 @@ func BenchmarkDedupe(b *testing.B) {
 
 var benchValue = []byte("0123456789")
 
-// reportKeys also says what the batches took of the processor, which a busy machine changes less than the time on the clock.
+// reportKeys also reports processor time, which depends less on how busy the machine is than elapsed time does.
 func reportKeys(b *testing.B, cpu time.Duration) {
 	keys := float64(b.N) * benchBatch
 	b.ReportMetric(keys/b.Elapsed().Seconds(), "keys/s")
 	b.ReportMetric(keys/(cpuTime(b)-cpu).Seconds(), "keys/cpu-s")
 }
 
-// cpuTime is what this process has used of the processor.
+// cpuTime returns the processor time that this process has used.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var used syscall.Rusage
@@ -198,7 +198,7 @@ func benchFile(b *testing.B) (path string) {
 	const perCommit, step = 20_000, benchDays * 24 * time.Hour / benchKnown
 	random := rand.New(rand.NewPCG(1, 1))
 	for n := 0; n < benchKnown; n += perCommit {
-		c := checkpoint.Changes{Account: account, Seen: noon}
+		c := checkpoint.Changes{Account: account, ReadAt: noon}
 		for i := range perCommit {
 			key := benchKey(random, noon.Add(time.Duration(n+i-benchKnown)*step))
 			c.Puts = append(c.Puts, checkpoint.Entry{Key: key, Value: benchValue})
@@ -239,7 +239,7 @@ func syncFile(b *testing.B, path string) {
 	}
 }
 
-// benchBaseline returns a database with as many entities under hashes, loaded in order, which suits it best.
+// benchBaseline returns a database with as many entities under hashes, loaded in order, which is best for it.
 func benchBaseline(b *testing.B) *bolt.DB {
 	b.Helper()
 	db, err := bolt.Open(filepath.Join(b.TempDir(), "hashes.db"), 0o600, &bolt.Options{NoSync: true, FreelistType: bolt.FreelistMapType})

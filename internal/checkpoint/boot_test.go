@@ -10,7 +10,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// A file that was open without syncing when the machine went down is not trusted, whatever it looks like.
+// A file that was open without syncing when the machine went down counts as damaged, whatever its contents.
 func TestNoSyncAcrossBoots(t *testing.T) {
 	dir := t.TempDir()
 	boot := filepath.Join(dir, "boot_id")

@@ -45,18 +45,18 @@ func lookup(t *testing.T, s *checkpointtest.Store, slack uint32, keys ...checkpo
 	return out
 }
 
-func put(t *testing.T, s *checkpointtest.Store, seen time.Time, entries ...checkpoint.Entry) {
+func put(t *testing.T, s *checkpointtest.Store, at time.Time, entries ...checkpoint.Entry) {
 	t.Helper()
-	require.NoError(t, s.Commit(checkpoint.Changes{Account: account, Seen: seen, Puts: entries}))
+	require.NoError(t, s.Commit(checkpoint.Changes{Account: account, ReadAt: at, Puts: entries}))
 }
 
-// Batches come in any order and with repeats. How many entities a day holds is checked when the test ends.
+// Batches come in any order and with repeats. When the test ends, checkpointtest checks how many entities each day has.
 func TestCommitsInAnyOrder(t *testing.T) {
 	s := checkpointtest.Open(t)
 	r := rand.New(rand.NewPCG(7, 7))
 	want := make(map[checkpoint.Key][]byte)
 	for range 50 {
-		c := checkpoint.Changes{Account: account, Seen: noon}
+		c := checkpoint.Changes{Account: account, ReadAt: noon}
 		for range r.IntN(200) {
 			n := r.IntN(1000)
 			key := own(noon.Add(time.Duration(n%7)*6*time.Hour), n)
@@ -77,7 +77,7 @@ func TestCommitsInAnyOrder(t *testing.T) {
 	}
 }
 
-func TestCommitIsRemembered(t *testing.T) {
+func TestLookupFindsWhatWasCommitted(t *testing.T) {
 	s := checkpointtest.Open(t)
 	a, b := own(noon, 1), own(noon.Add(-3*day), 2)
 	require.False(t, lookup(t, s, 0, a)[0].Known)
@@ -99,7 +99,7 @@ func TestCommitIsRemembered(t *testing.T) {
 		put(t, s, noon, checkpoint.Entry{Key: a})
 		require.True(t, lookup(t, s, 0, a)[0].Known)
 	})
-	t.Run("accounts are apart", func(t *testing.T) {
+	t.Run("accounts are separate", func(t *testing.T) {
 		out := make([]checkpoint.Found, 1)
 		require.NoError(t, s.Lookup("another", []checkpoint.Probe{{Key: a}}, out))
 		require.False(t, out[0].Known)
@@ -133,8 +133,8 @@ func TestSharedEntityIsFoundAroundItsDay(t *testing.T) {
 		"a day away without slack":       {day, 0, false},
 		"as far as the slack":            {-7 * day, 7, true},
 		"farther than the slack":         {8 * day, 7, false},
-		"a hint where nothing is stored": {400 * day, 500, true},
-		"a hint before all that is":      {-400 * day, 500, true},
+		"a day where nothing is stored": {400 * day, 500, true},
+		"a day before the first":         {-400 * day, 500, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := lookup(t, s, c.slack, shared(noon.Add(c.hint), 1))[0]
@@ -189,39 +189,39 @@ func TestRecords(t *testing.T) {
 	require.ErrorContains(t, s.Commit(checkpoint.Changes{Touched: []uint32{1}}), "no account")
 }
 
-func TestDeadLettersAreRememberedLikeEntities(t *testing.T) {
+func TestDeadLettersAreStoredLikeEntities(t *testing.T) {
 	s := checkpointtest.Open(t)
 	today := own(noon, 0).Day
 	require.NoError(t, s.Commit(checkpoint.Changes{
-		Account: account, Seen: noon, Dead: []checkpoint.DeadLetter{{Day: today, Hash: hash(1)}, {Day: today - 3, Hash: hash(2)}},
+		Account: account, ReadAt: noon, Dead: []checkpoint.DeadLetter{{Day: today, Hash: hash(1)}, {Day: today - 3, Hash: hash(2)}},
 	}))
-	seen, err := s.SeenDead(account, []checkpoint.Hash{hash(1), hash(2), hash(3)})
+	found, err := s.FindDead(account, []checkpoint.Hash{hash(1), hash(2), hash(3)})
 	require.NoError(t, err)
-	require.Equal(t, map[checkpoint.Hash]uint32{hash(1): today, hash(2): today - 3}, seen)
+	require.Equal(t, map[checkpoint.Hash]uint32{hash(1): today, hash(2): today - 3}, found)
 	require.False(t, lookup(t, s, 9, shared(noon, 1))[0].Known, "a dead letter is no entity")
 
-	require.NoError(t, s.Commit(checkpoint.Changes{Account: account, Seen: noon.Add(40 * day), Touched: []uint32{today - 3}}))
+	require.NoError(t, s.Commit(checkpoint.Changes{Account: account, ReadAt: noon.Add(40 * day), Touched: []uint32{today - 3}}))
 	gone, err := s.Expire(noon.Add(5 * day))
 	require.NoError(t, err)
 	require.Equal(t, []checkpoint.Expired{{Account: account, Day: today, Entities: 1}}, gone)
-	seen, err = s.SeenDead(account, []checkpoint.Hash{hash(1), hash(2)})
+	found, err = s.FindDead(account, []checkpoint.Hash{hash(1), hash(2)})
 	require.NoError(t, err)
-	require.Equal(t, map[checkpoint.Hash]uint32{hash(2): today - 3}, seen)
-	seen, err = s.SeenDead("another", []checkpoint.Hash{hash(1)})
+	require.Equal(t, map[checkpoint.Hash]uint32{hash(2): today - 3}, found)
+	found, err = s.FindDead("another", []checkpoint.Hash{hash(1)})
 	require.NoError(t, err)
-	require.Empty(t, seen)
+	require.Empty(t, found)
 }
 
-func TestExpireDropsDaysThatWereNotSeen(t *testing.T) {
+func TestExpireForgetsDaysThatWereNotTouched(t *testing.T) {
 	s := checkpointtest.Open(t)
 	const memory = 35 * day
 	old, open := own(noon, 1), own(noon.Add(-day), 2)
 	put(t, s, noon, checkpoint.Entry{Key: old, Value: []byte("a")}, checkpoint.Entry{Key: open, Value: []byte("b")})
-	require.NoError(t, s.Commit(checkpoint.Changes{Account: account, Seen: noon.Add(30 * day), Touched: []uint32{open.Day, 1}}))
+	require.NoError(t, s.Commit(checkpoint.Changes{Account: account, ReadAt: noon.Add(30 * day), Touched: []uint32{open.Day, 1}}))
 
 	gone, err := s.Expire(noon.Add(memory).Add(-memory))
 	require.NoError(t, err)
-	require.Empty(t, gone, "seen at that very time")
+	require.Empty(t, gone, "touched at exactly that time")
 
 	gone, err = s.Expire(noon.Add(memory + day).Add(-memory))
 	require.NoError(t, err)
@@ -247,10 +247,10 @@ func TestTouchWritesOnceAnHour(t *testing.T) {
 	s := checkpointtest.Open(t)
 	key := own(noon, 1)
 	put(t, s, noon, checkpoint.Entry{Key: key})
-	touch := func(seen time.Time) (written bool) {
+	touch := func(at time.Time) (written bool) {
 		before, err := os.ReadFile(s.Path)
 		require.NoError(t, err)
-		require.NoError(t, s.Commit(checkpoint.Changes{Account: account, Seen: seen, Touched: []uint32{key.Day}}))
+		require.NoError(t, s.Commit(checkpoint.Changes{Account: account, ReadAt: at, Touched: []uint32{key.Day}}))
 		after, err := os.ReadFile(s.Path)
 		require.NoError(t, err)
 		return !slices.Equal(before, after)
@@ -272,7 +272,7 @@ func TestRandomHistoryAgainstModel(t *testing.T) {
 			var known []checkpoint.Key
 			for range 60 {
 				now = now.Add(time.Duration(r.IntN(30)) * time.Hour)
-				c := checkpoint.Changes{Account: account, Seen: now}
+				c := checkpoint.Changes{Account: account, ReadAt: now}
 				for range r.IntN(30) {
 					key := checkpoint.KeyAt(now.Add(-time.Duration(r.IntN(24*9))*time.Hour), r.IntN(4) == 0, hash(r.IntN(1e6)))
 					if len(known) > 0 && r.IntN(3) == 0 {
@@ -298,8 +298,8 @@ func TestRandomHistoryAgainstModel(t *testing.T) {
 					before := now.Add(-time.Duration(r.IntN(6*24)) * time.Hour)
 					_, err := s.Expire(before)
 					require.NoError(t, err)
-					for d, seen := range touched {
-						if !seen.Truncate(time.Hour).Add(time.Hour).Before(before) {
+					for d, at := range touched {
+						if !at.Truncate(time.Hour).Add(time.Hour).Before(before) {
 							continue
 						}
 						delete(touched, d)
@@ -327,7 +327,7 @@ func TestRandomHistoryAgainstModel(t *testing.T) {
 	}
 }
 
-// TestConcurrentUse is for the race detector, and for the promise that a lookup sees one state of the store.
+// TestConcurrentUse is for the race detector. It also checks that a lookup reads one state of the store.
 func TestConcurrentUse(t *testing.T) {
 	s := checkpointtest.Open(t)
 	var entries [2][]checkpoint.Entry
@@ -362,7 +362,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	group.Go(func() error {
 		for i := range 40 {
-			if err := s.Commit(checkpoint.Changes{Account: account, Seen: noon, Puts: entries[i%2]}); err != nil {
+			if err := s.Commit(checkpoint.Changes{Account: account, ReadAt: noon, Puts: entries[i%2]}); err != nil {
 				return err
 			}
 			if _, err := s.Expire(noon.Add(-day)); err != nil {
@@ -397,7 +397,7 @@ func TestOpenRefuses(t *testing.T) {
 		want error
 		text string
 	}{
-		"a file that is held": {func(t *testing.T, path string) { checkpointtest.OpenAt(t, path) }, checkpoint.ErrLocked, "only one poller"},
+		"a file in use": {func(t *testing.T, path string) { checkpointtest.OpenAt(t, path) }, checkpoint.ErrLocked, "only one poller"},
 		"a later format": {func(t *testing.T, path string) {
 			require.NoError(t, checkpointtest.OpenAt(t, path).Close())
 			edit(t, path, func(tx *bolt.Tx) error { return tx.Bucket([]byte("meta")).Put([]byte("format"), []byte{9}) })
@@ -405,7 +405,7 @@ func TestOpenRefuses(t *testing.T) {
 		"a database of another program": {func(t *testing.T, path string) {
 			edit(t, path, func(tx *bolt.Tx) error { _, err := tx.CreateBucket([]byte("theirs")); return err })
 		}, checkpoint.ErrFormat, "another program"},
-		"a file that is no database": {func(t *testing.T, path string) {
+		"a file that is not a database": {func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, []byte("accounts: []\n"), 0o600))
 		}, checkpoint.ErrDamaged, "no meta page"},
 	} {
@@ -425,7 +425,7 @@ func TestOpenRefuses(t *testing.T) {
 		_, err := checkpoint.Open(filepath.Join(file, "poller.db"), checkpoint.Options{})
 		require.ErrorIs(t, err, checkpoint.ErrDisk)
 	})
-	t.Run("nothing once closed", func(t *testing.T) {
+	t.Run("a closed store", func(t *testing.T) {
 		s := checkpointtest.Open(t)
 		require.NoError(t, s.Close())
 		require.NoError(t, s.Close())
@@ -436,7 +436,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 // A crash between the creation of the file and the first commit leaves a database without buckets, or an empty file.
-func TestOpenFinishesWhatAnEarlierOpenBegan(t *testing.T) {
+func TestOpenFinishesAnInterruptedOpen(t *testing.T) {
 	for name, begin := range map[string]func(path string) error{
 		"empty file": func(path string) error { return os.WriteFile(path, nil, 0o600) },
 		"empty database": func(path string) error {

@@ -12,17 +12,16 @@ import (
 	"agentassist-poller/internal/faultpoint"
 )
 
-// Changes is what one batch of reading adds to what is known. Applying it again changes nothing more, so that a commit
-// whose outcome is unknown may be repeated.
+// Changes is what one batch changes. Committing it again changes nothing, so that a commit whose outcome is unknown may be repeated.
 type Changes struct {
 	Account string
-	// Seen is when the batch was read. All days that occur in it are remembered from then on for as long as is kept.
-	Seen time.Time
+	// ReadAt is when the batch was read. It touches all days of Puts, Touched and Dead: their retention starts again.
+	ReadAt time.Time
 	// Puts are the entities that are new or changed. Of several with the same key the last one counts.
 	Puts []Entry
-	// Touched are the days of entities that were seen and had not changed.
+	// Touched are the days of entities that were observed and had not changed.
 	Touched []uint32
-	// Dead are the dead letters to be remembered.
+	// Dead are the new dead letters.
 	Dead []DeadLetter
 	// Progress are records of the account, each written whole; nil deletes.
 	Progress map[string][]byte
@@ -30,20 +29,20 @@ type Changes struct {
 	Identity map[string][]byte
 }
 
-// Entry is what is known of one entity.
+// Entry is an entity as it is stored.
 type Entry struct {
 	Key   Key
 	Value []byte
 }
 
-// DeadLetter is the hash of a record that could not be read, under the day when that was first seen.
+// DeadLetter is the hash of a record that could not be read, and the day on which it was first found.
 type DeadLetter struct {
 	Day  uint32
 	Hash Hash
 }
 
-// Commit applies all of the changes or none, and returns once they are on disk. It takes no context: what it records has
-// already happened, so that nothing is gained by giving up.
+// Commit applies all of the changes or none, and returns once they are on disk (but see Options.NoSync). It takes no context: what it
+// records has already happened, so that giving up would gain nothing.
 func (s *Store) Commit(c Changes) error {
 	if c.Account == "" && len(c.Puts)+len(c.Touched)+len(c.Dead)+len(c.Progress) > 0 {
 		return errors.New("commit to checkpoint: changes name no account")
@@ -58,7 +57,7 @@ func (s *Store) Commit(c Changes) error {
 			if err := writeDays(acc.Bucket(bucketDays), &c); err != nil {
 				return err
 			}
-			if touched, err := touchDays(acc.Bucket(bucketDays), c.Touched, hour(c.Seen)); err != nil {
+			if touched, err := touchDays(acc.Bucket(bucketDays), c.Touched, hour(c.ReadAt)); err != nil {
 				return err
 			} else if touched {
 				changed = true
@@ -98,15 +97,15 @@ func createAccount(tx *bolt.Tx, account string) (*bolt.Bucket, error) {
 	return acc, nil
 }
 
-// put is an entity or dead letter on its way into the bucket of its day.
+// put is an entity or a dead letter to be written to the bucket of its day.
 type put struct {
 	day   uint32
 	key   storedKey
-	order int // among all of the batch: of several with the same key the last one counts
+	order int // place in the batch: of several with the same key the last one counts
 	value []byte
 }
 
-// writeDays writes what is new in the order of the keys, in which bbolt has the least to look for and to move.
+// writeDays writes the puts and dead letters in the order of their keys, for which bbolt searches and moves least.
 func writeDays(days *bolt.Bucket, c *Changes) error {
 	puts := make([]put, 0, len(c.Puts)+len(c.Dead))
 	for _, entry := range c.Puts {
@@ -126,7 +125,7 @@ func writeDays(days *bolt.Bucket, c *Changes) error {
 		for n < len(puts) && puts[n].day == puts[0].day {
 			n++
 		}
-		if err := writeDay(days, puts[:n], hour(c.Seen)); err != nil {
+		if err := writeDay(days, puts[:n], hour(c.ReadAt)); err != nil {
 			return err
 		}
 		puts = puts[n:]
@@ -134,19 +133,19 @@ func writeDays(days *bolt.Bucket, c *Changes) error {
 	return nil
 }
 
-func writeDay(days *bolt.Bucket, puts []put, seen uint32) error {
+func writeDay(days *bolt.Bucket, puts []put, hour uint32) error {
 	bucket, err := days.CreateBucketIfNotExists(dayName(puts[0].day))
 	if err != nil {
 		return err
 	}
 	bucket.FillPercent = fillPercent
 	info := unpackDayInfo(bucket.Sequence())
-	info.touched = max(info.touched, seen)
+	info.touched = max(info.touched, hour)
 	cursor := bucket.Cursor()
 	sealed := make([]byte, 0, len(puts)*sealSize+sizeOf(puts))
-	var next []byte // the first key in the bucket that is not before the one looked up last; empty if there is none
+	var next []byte // the first key of the bucket that is not before the last one looked up; empty if there is none
 	for i, p := range puts {
-		if i == 0 || len(next) > 0 && bytes.Compare(p.key[:], next) >= 0 { // what lies before next was not there
+		if i == 0 || len(next) > 0 && bytes.Compare(p.key[:], next) >= 0 { // the bucket has no key before next
 			there, _ := cursor.Seek(p.key[:])
 			next = append(next[:0], there...)
 		}
@@ -170,18 +169,18 @@ func sizeOf(puts []put) (size int) {
 	return size
 }
 
-// touchDays notes that the days were seen, and reports whether that was news: within the same hour it is not.
-func touchDays(days *bolt.Bucket, touched []uint32, seen uint32) (changed bool, err error) {
+// touchDays records that the days were touched, and reports whether that changed anything: it does once an hour.
+func touchDays(days *bolt.Bucket, touched []uint32, hour uint32) (changed bool, err error) {
 	for _, day := range touched {
 		bucket := days.Bucket(dayName(day))
 		if bucket == nil {
-			continue // it expired in between
+			continue // the day has expired in the meantime
 		}
 		info := unpackDayInfo(bucket.Sequence())
-		if info.touched >= seen {
+		if info.touched >= hour {
 			continue
 		}
-		info.touched = seen
+		info.touched = hour
 		if err := bucket.SetSequence(info.pack()); err != nil {
 			return changed, err
 		}

@@ -19,7 +19,7 @@ import (
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
 
-// childPath makes the test binary, started again by a test, play the part of a program that uses the file named.
+// childPath is an environment variable. If it names a file, the test binary does not run tests: it commits to the file until it is killed.
 const childPath = "CHECKPOINT_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -34,11 +34,11 @@ func TestMain(m *testing.M) {
 
 const batchSize = 200
 
-// batch returns the n-th commit of the child: entities of its own, and the number as progress.
+// batch returns the child's n-th commit: entities that no other commit has, and the number as progress.
 func batch(n int) checkpoint.Changes {
 	c := checkpoint.Changes{
 		Account:  account,
-		Seen:     noon.Add(time.Duration(n) * time.Minute),
+		ReadAt:   noon.Add(time.Duration(n) * time.Minute),
 		Progress: map[string][]byte{"n": []byte(strconv.Itoa(n))},
 	}
 	for i := range batchSize {
@@ -57,7 +57,7 @@ func keysOf(c checkpoint.Changes) []checkpoint.Key {
 	return keys
 }
 
-// commitForEver goes on where the file ends, and says each batch that is committed.
+// commitForEver continues after the last commit in the file, and prints the number of each commit.
 func commitForEver(path string) error {
 	s, err := checkpoint.Open(path, checkpoint.Options{})
 	if err != nil {
@@ -122,8 +122,8 @@ func TestKillDuringCommits(t *testing.T) {
 	}
 }
 
-// TestDiskFull limits how large a file may become, which fails writes much as a full disk does. The limit is one of the
-// whole process, and so the test runs in one of its own.
+// TestDiskFull limits the size of files, so that writes fail much as on a full disk. The limit applies to a process, and so the test
+// runs in a process of its own.
 func TestDiskFull(t *testing.T) {
 	const inChild = "CHECKPOINT_TEST_DISK_FULL"
 	if os.Getenv(inChild) == "" {

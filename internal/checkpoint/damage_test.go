@@ -16,8 +16,8 @@ import (
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
 
-// sample writes a store with every kind of page, branch pages, freelist and overflow included, and returns its bytes and
-// its keys. A store of which clean is false was not closed.
+// sample writes a store with every kind of page, including branch pages, freelist and overflow, and returns its bytes and its keys. If
+// clean is false, the store was not closed.
 func sample(t testing.TB, clean bool) ([]byte, []checkpoint.Key) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sample.db")
@@ -25,7 +25,7 @@ func sample(t testing.TB, clean bool) ([]byte, []checkpoint.Key) {
 	require.NoError(t, err)
 	var keys []checkpoint.Key
 	for d := range 5 {
-		c := checkpoint.Changes{Account: account, Seen: noon.Add(time.Duration(d) * day)}
+		c := checkpoint.Changes{Account: account, ReadAt: noon.Add(time.Duration(d) * day)}
 		for i := range 150 {
 			key := checkpoint.KeyAt(noon.Add(time.Duration(d)*day+time.Duration(i)*time.Minute), i%15 == 0, hash(d*1000+i))
 			value := []byte("0123456789")
@@ -50,8 +50,8 @@ func sample(t testing.TB, clean bool) ([]byte, []checkpoint.Key) {
 	return content, keys
 }
 
-// remembered returns the entities that a sample remembers.
-func remembered(t testing.TB, content []byte, keys []checkpoint.Key) []checkpoint.Found {
+// entitiesOf returns the entities of a sample.
+func entitiesOf(t testing.TB, content []byte, keys []checkpoint.Key) []checkpoint.Found {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "sound.db")
 	require.NoError(t, os.WriteFile(path, content, 0o600))
@@ -71,8 +71,8 @@ func probesOf(keys []checkpoint.Key) []checkpoint.Probe {
 	return probes
 }
 
-// exercise uses every verb on the file. Damage must come out as ErrDamaged or do no harm; a panic fails the test by itself.
-// What is looked up is as it was; only where the file was not read whole may it be gone.
+// exercise calls every method of a store of the file. Damage must show as ErrDamaged or do no harm; a panic fails the test by itself.
+// Every lookup finds what was stored; only if just the outline of the file was checked may it find nothing.
 func exercise(t testing.TB, path string, keys []checkpoint.Key, was []checkpoint.Found, whole bool) (found bool) {
 	t.Helper()
 	s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
@@ -104,7 +104,7 @@ func exercise(t testing.TB, path string, keys []checkpoint.Key, was []checkpoint
 		func() error { _, err := s.Stats(); return err },
 		func() error {
 			return s.Commit(checkpoint.Changes{
-				Account: account, Seen: noon.Add(9 * day), Puts: puts[len(puts)/2:], Progress: map[string][]byte{"interactions/st-1": []byte("p")},
+				Account: account, ReadAt: noon.Add(9 * day), Puts: puts[len(puts)/2:], Progress: map[string][]byte{"interactions/st-1": []byte("p")},
 			})
 		},
 		func() error { _, err := s.Expire(noon.Add(20 * day)); return err },
@@ -126,7 +126,7 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 				checkpoint.CheckOutlineOnly(t)
 			}
 			content, keys := sample(t, mode.clean)
-			was := remembered(t, content, keys)
+			was := entitiesOf(t, content, keys)
 			path := filepath.Join(t.TempDir(), "poller.db")
 			what := "nothing was damaged"
 			t.Cleanup(func() {
@@ -172,8 +172,8 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 	}
 }
 
-// A name or a page number that is off by a bit leaves a sound file in which much is missing.
-func TestDamageThatLeavesOut(t *testing.T) {
+// A wrong bit in a name or in a page number can leave a file that is sound as a database, but in which much is missing.
+func TestDamageThatHidesEntities(t *testing.T) {
 	content, keys := sample(t, false)
 	path := filepath.Join(t.TempDir(), "poller.db")
 	pageSize := os.Getpagesize()
@@ -208,7 +208,7 @@ func TestDamageThatLeavesOut(t *testing.T) {
 	require.Positive(t, pointed)
 }
 
-// allOf returns where a text occurs.
+// allOf returns the places of a text.
 func allOf(content, text []byte) (all []int) {
 	for from := 0; ; {
 		at := bytes.Index(content[from:], text)
@@ -220,7 +220,7 @@ func allOf(content, text []byte) (all []int) {
 	}
 }
 
-// A file can also be damaged while it is in use; the store then says so for good and lets itself be set aside.
+// A file can also be damaged while it is in use. The store then returns ErrDamaged for good, and SetAside works.
 func TestDamageUnderAnOpenStore(t *testing.T) {
 	content, keys := sample(t, true)
 	path := filepath.Join(t.TempDir(), "poller.db")
@@ -256,7 +256,7 @@ func TestOpenOrSetAside(t *testing.T) {
 		require.False(t, names[aside])
 		names[aside] = true
 
-		require.NoError(t, s.Commit(checkpoint.Changes{Account: account, Seen: noon, Puts: []checkpoint.Entry{{Key: own(noon, 1)}}}))
+		require.NoError(t, s.Commit(checkpoint.Changes{Account: account, ReadAt: noon, Puts: []checkpoint.Entry{{Key: own(noon, 1)}}}))
 		_, _, err = checkpoint.OpenOrSetAside(path, checkpoint.Options{LockTimeout: time.Millisecond})
 		require.ErrorIs(t, err, checkpoint.ErrLocked, "a file in use is never set aside")
 		require.NoError(t, s.Close())
@@ -270,7 +270,7 @@ func TestOpenOrSetAside(t *testing.T) {
 	}
 }
 
-// FuzzOpen overwrites bytes of a sound file. No content may end the process.
+// FuzzOpen overwrites bytes of a sound file. No content may crash the process.
 func FuzzOpen(f *testing.F) {
 	content, keys := sample(f, true)
 	f.Add(uint32(0), []byte{1})

@@ -6,7 +6,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Due returns the days of the account that Expire would forget, and forgets none.
+// Due returns the days of the account that Expire would forget. It changes nothing.
 func (s *Store) Due(account string, before time.Time) ([]Expired, error) {
 	infos, err := s.Days(account)
 	var due []Expired
@@ -18,7 +18,7 @@ func (s *Store) Due(account string, before time.Time) ([]Expired, error) {
 	return due, err
 }
 
-// Forget forgets the days of the account, whenever they were last seen. Days that are not known are none to forget.
+// Forget forgets the days of the account, whenever they were last touched. It ignores days that the store does not have.
 func (s *Store) Forget(account string, days []uint32) error {
 	return s.update("forget days", func(tx *bolt.Tx) error {
 		acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))
@@ -40,7 +40,7 @@ func (s *Store) Forget(account string, days []uint32) error {
 	})
 }
 
-// Accounts returns those of which anything is remembered.
+// Accounts returns the ids of the accounts that the store has anything of.
 func (s *Store) Accounts() (accounts []string, err error) {
 	err = s.view("list accounts", func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketAccounts).ForEachBucket(func(name []byte) error {
@@ -51,7 +51,7 @@ func (s *Store) Accounts() (accounts []string, err error) {
 	return accounts, err
 }
 
-// Drop forgets everything of the account: its days and its progress.
+// Drop deletes everything of the account: its days and its progress.
 func (s *Store) Drop(account string) error {
 	return s.update("drop account", func(tx *bolt.Tx) error {
 		accounts := tx.Bucket(bucketAccounts)
@@ -69,13 +69,13 @@ func dropDay(days *bolt.Bucket, day uint32) (dropped bool, err error) {
 	return true, days.DeleteBucket(dayName(day))
 }
 
-// dropSlot forgets what the slot holds, and the day with it if nothing else is left of it.
+// dropSlot deletes the contents of the slot, and the day with it if nothing else is left of it.
 func dropSlot(days *bolt.Bucket, day uint32, slot Slot) error {
 	bucket := days.Bucket(dayName(day))
 	if bucket == nil {
 		return nil
 	}
-	// Deleting while a cursor moves can skip keys, so that they are collected first.
+	// A cursor can skip keys when others are deleted, so the keys are collected first.
 	var keys [][]byte
 	first, last := slot.bounds()
 	cursor := bucket.Cursor()

@@ -10,8 +10,8 @@ import (
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 )
 
-// BenchmarkElsewhere looks up the things of a page that two endpoints may date up to 35 days apart, all of them new: every day
-// in reach must be asked.
+// BenchmarkElsewhere looks up the entities of a page, all of them new, to which two endpoints may give days up to 35 apart: every day
+// within reach must be searched.
 func BenchmarkElsewhere(b *testing.B) {
 	if testing.Short() {
 		b.Skip("writes two million entities first")
@@ -25,7 +25,7 @@ func BenchmarkElsewhere(b *testing.B) {
 		return h
 	}
 	for d := range days {
-		c := checkpoint.Changes{Account: account, Seen: start}
+		c := checkpoint.Changes{Account: account, ReadAt: start}
 		for n := range known / days {
 			at := start.AddDate(0, 0, d).Add(time.Duration(n) * time.Second)
 			c.Puts = append(c.Puts, checkpoint.Entry{Key: checkpoint.KeyAt(at, n%3 == 0, hash()), Value: make([]byte, 60)})

@@ -10,17 +10,17 @@ import (
 	bolt "go.etcd.io/bbolt/errors"
 )
 
-// What went wrong with the file. Every error of this package that concerns the file wraps exactly one of them.
+// The kinds of errors about the file. Every error of this package about the file wraps exactly one of them.
 var (
 	// ErrLocked is returned by Open when another process holds the file.
-	ErrLocked = errors.New("file is held by another process; only one poller may use it")
-	// ErrDamaged is returned when the file is not what was written. A store that returned it stays unusable.
+	ErrLocked = errors.New("another process holds the file; only one poller may use it")
+	// ErrDamaged is returned when the file is not as it was written. A store that has returned it stays unusable.
 	ErrDamaged = errors.New("file is damaged")
-	// ErrFormat is returned by Open when the file is sound but not of a format that this build reads.
+	// ErrFormat is returned by Open when the file is sound, but in a format that this build does not read.
 	ErrFormat = errors.New("file has another format")
-	// ErrFull is returned when there is no room left. The store goes on to work once there is.
+	// ErrFull is returned when the disk has no room left. The store works again once there is room.
 	ErrFull = errors.New("disk is full; free space on it")
-	// ErrReadOnly is returned when the file or its disk may not be written.
+	// ErrReadOnly is returned when the file or its disk cannot be written.
 	ErrReadOnly = errors.New("file cannot be written; check its owner and how its disk is mounted")
 	// ErrDisk is returned when the disk failed in another way.
 	ErrDisk = errors.New("disk failed")
@@ -33,7 +33,7 @@ type Error struct {
 	Op   string // what was attempted
 	Path string
 	Kind error // one of the sentinels above
-	Err  error // the cause; nil if there is no more to say
+	Err  error // the cause; nil if Kind says it all
 }
 
 func (e *Error) Error() string {
@@ -51,13 +51,13 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
-// Retryable reports whether the same call can succeed later without the file being replaced. Nothing was lost: a failed
-// commit left the store as it was, or took full effect.
+// Retryable reports whether the same call can succeed later with the same file. Nothing was lost: a failed commit either left the store
+// as it was or took full effect.
 func (e *Error) Retryable() bool {
 	return slices.Contains([]error{ErrFull, ErrReadOnly, ErrDisk, ErrLocked}, e.Kind)
 }
 
-// classify wraps err with what was attempted. An error that already says it is returned as it is.
+// classify wraps err with what was attempted. It returns an *Error as it is.
 func classify(op, path string, err error) error {
 	if err == nil {
 		return nil

@@ -6,15 +6,15 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Expired is a day that is no longer remembered.
+// Expired is a day that Expire has forgotten, or that it would forget.
 type Expired struct {
 	Account  string
 	Day      uint32
 	Entities int
 }
 
-// Expire forgets every day of which nothing was seen since before, and returns these. A day that is still read (of a
-// conversation that stays open for weeks, say) stays as a whole. The file keeps its size; the room is used again.
+// Expire forgets every day that nothing has touched since before, and returns these days. A day that is still touched, for example by a
+// conversation that stays open for weeks, stays completely. The file keeps its size, and its free pages are used again.
 func (s *Store) Expire(before time.Time) ([]Expired, error) {
 	var due []Expired
 	err := s.eachDay("find what has expired", func(account string, day uint32, info dayInfo) {
@@ -27,13 +27,13 @@ func (s *Store) Expire(before time.Time) ([]Expired, error) {
 	}
 	var gone []Expired
 	for _, e := range due {
-		// One transaction a day keeps commits from waiting long.
+		// With one transaction a day, commits never wait long.
 		dropped := false
 		err := s.update("expire a day", func(tx *bolt.Tx) error {
 			days := tx.Bucket(bucketAccounts).Bucket([]byte(e.Account)).Bucket(bucketDays)
 			bucket := days.Bucket(dayName(e.Day))
 			if bucket == nil || !expired(unpackDayInfo(bucket.Sequence()).touched, before) {
-				return errUnchanged // it was seen, or dropped, in between
+				return errUnchanged // the day was touched or dropped in the meantime
 			}
 			dropped = true
 			if err := days.DeleteBucket(dayName(e.Day)); err != nil {
@@ -51,21 +51,21 @@ func (s *Store) Expire(before time.Time) ([]Expired, error) {
 	return gone, nil
 }
 
-// The hour that is noted may have passed almost wholly when the day was seen.
+// expired reports whether a day was last touched before a time. The day may have been touched at the very end of the recorded hour.
 func expired(touched uint32, before time.Time) bool {
 	return time.Unix((int64(touched)+1)*3600, 0).Before(before)
 }
 
-// Stats describe the store as it is.
+// Stats describes the store.
 type Stats struct {
 	Bytes     int64 // size of the file
-	FreePages int   // pages of the file that hold nothing and will be used again
+	FreePages int   // pages of the file that are free for use
 	Accounts  int
 	Days      int
 	Entities  int64 // dead letters included
 }
 
-// Stats reads no entity and is cheap enough to be asked at every scrape.
+// Stats reads no entities and is cheap enough for every scrape of metrics.
 func (s *Store) Stats() (Stats, error) {
 	var stats Stats
 	accounts := make(map[string]bool)

@@ -2,7 +2,7 @@ package checkpoint
 
 import "testing"
 
-// CheckOutlineOnly makes files count as large: of one that was closed cleanly, only the outline is checked.
+// CheckOutlineOnly makes every file count as large: if it was closed cleanly, only its outline is checked.
 func CheckOutlineOnly(t testing.TB) {
 	before := smallFile
 	smallFile = 0
@@ -11,14 +11,14 @@ func CheckOutlineOnly(t testing.TB) {
 
 var Classify = classify
 
-// SetBootFile has the identity of the machine's run read from another file.
+// SetBootFile makes bootID read another file.
 func SetBootFile(t *testing.T, path string) {
 	before := bootFile
 	bootFile = path
 	t.Cleanup(func() { bootFile = before })
 }
 
-// Crash lets go of the file as a process does that is killed.
+// Crash releases the file as a killed process does.
 func Crash(s *Store) error {
 	s.closed.Store(true)
 	return s.abandon()

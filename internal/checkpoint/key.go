@@ -7,17 +7,17 @@ import (
 	"agentassist-poller/internal/binform"
 )
 
-// Hash is the part of an entity's identity that is stored. 96 bits: with 10 million entities known, the odds that
-// two of them ever meet are about one in 10^15.
+// Hash is the stored part of an entity's id. With 96 bits, the probability that any two of 10 million entities have the same hash is
+// about 10^-15.
 type Hash [12]byte
 
-// Key says where an entity is remembered. Its leading part is time, because inserts then touch the same few pages of the
-// file: at 10 million entities that is 26 times faster than a key that begins with a hash. The time must be immutable for
-// the entity, else the same thing read later would not be found.
+// Key says where an entity is stored. It starts with time because inserts then touch the same few pages of the file: with 10 million
+// entities that is 26 times faster than a key that starts with a hash. The anchor of an entity must not change, otherwise a later
+// observation would not find it.
 type Key struct {
 	Day    uint32 // days since 1970-01-01 of the entity's anchor
 	Minute uint16 // minute of that day; not used when Shared
-	Shared bool   // seen through endpoints that may disagree about the anchor
+	Shared bool   // endpoints that may disagree about the anchor show the entity
 	Hash   Hash
 }
 
@@ -32,7 +32,7 @@ func KeyAt(anchor time.Time, shared bool, hash Hash) Key {
 	return key
 }
 
-// Prefixes above any minute of the day, so that what has no minute of its own sorts behind what has.
+// Prefixes of keys without a minute. They sort behind all minutes.
 const (
 	prefixDead   = 0xfffe
 	prefixShared = 0xffff
@@ -68,11 +68,11 @@ func parseDayName(name []byte) (uint32, error) {
 	return day, nil
 }
 
-// dayInfo is what is known of a day as a whole. It lives in the sequence number of the day's bucket, which bbolt writes
-// anyway whenever the bucket changes, so that keeping it costs no page.
+// dayInfo describes a day as a whole. It is stored in the sequence number of the day's bucket, which bbolt writes with the bucket, so
+// that it needs no page of its own.
 type dayInfo struct {
-	touched  uint32 // hours since 1970 of the last time anything of the day was seen
-	entities uint32 // how many keys the bucket holds
+	touched  uint32 // hours since 1970 of the last time that anything of the day was observed
+	entities uint32 // how many keys the bucket has
 }
 
 func unpackDayInfo(sequence uint64) dayInfo {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// openLocked opens or creates the file and locks it, within the timeout.
+// openLocked opens or creates the file and locks it. It waits for the lock until the timeout.
 func openLocked(path string, mode os.FileMode, timeout time.Duration) (*os.File, error) {
 	for deadline := time.Now().Add(timeout); ; {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, mode)
@@ -19,7 +19,7 @@ func openLocked(path string, mode os.FileMode, timeout time.Duration) (*os.File,
 		if err := lock(f, deadline); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		// The former holder of the lock may have set the file aside.
+		// The previous holder of the lock may have set the file aside.
 		held, err := f.Stat()
 		if err != nil {
 			return nil, errors.Join(err, f.Close())
@@ -51,8 +51,8 @@ func lock(f *os.File, deadline time.Time) error {
 	}
 }
 
-// release unlocks and closes the file. Closing alone would not do: a mapping of the file keeps its lock. A file that is
-// closed already is no error.
+// release unlocks and closes the file. Closing alone is not enough, because a memory map of the file keeps the lock. It is not an error
+// if the file is closed already.
 func release(f *os.File) error {
 	var unlock error
 	raw, err := f.SyscallConn()
@@ -65,7 +65,7 @@ func release(f *os.File) error {
 	return errors.Join(err, unlock, f.Close())
 }
 
-// rename moves a damaged file out of the way under a name that is free.
+// rename renames a damaged file to a name that is free.
 func rename(path string) (string, error) {
 	name := path + ".damaged-" + time.Now().UTC().Format("20060102T150405Z")
 	for n := 1; ; n++ {

@@ -10,21 +10,21 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Probe asks for one entity. A shared entity may be remembered under another day than the one hinted at in Key, by up to
-// Slack days. Its own day counts most, then the nearest.
+// Probe asks for one entity. A shared entity may be stored under another day than that of Key, up to Slack days away. The entity of
+// Key's day is preferred, then that of the nearest day.
 type Probe struct {
 	Key   Key
 	Slack uint32
 }
 
-// Found answers a Probe. Key is the key under which the entity is remembered, for changes of it to go by.
+// Found answers a Probe. Key is the key under which the entity is stored; use it for later changes.
 type Found struct {
 	Known bool
 	Key   Key
 	Value []byte // a copy
 }
 
-// Lookup answers probes[i] in out[i], all from one state of the store. Both slices have the same length.
+// Lookup answers probes[i] in out[i], all from one state of the store. Both slices must have the same length.
 func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 	if len(out) != len(probes) {
 		return fmt.Errorf("look up %d entities: there is room for %d answers", len(probes), len(out))
@@ -35,7 +35,7 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 		if days.root == nil {
 			return nil
 		}
-		var elsewhere []int // those that may be remembered under another day
+		var elsewhere []int // probes whose entity may be stored under another day
 		for i, probe := range probes {
 			if value := days.get(probe.Key.Day, probe.Key.stored()); value != nil {
 				out[i] = Found{Known: true, Key: probe.Key, Value: value}
@@ -57,7 +57,7 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 			size += len(value)
 		}
 		values := make([]byte, 0, size)
-		for i := range out { // what they refer to is gone with the transaction
+		for i := range out { // the values are valid only until the transaction ends
 			if !out[i].Known {
 				continue
 			}
@@ -69,29 +69,28 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 	})
 }
 
-// SeenDead returns which of the dead letters are remembered, with the day of each, which is to be touched when it is seen
-// again.
-func (s *Store) SeenDead(account string, hashes []Hash) (map[Hash]uint32, error) {
-	seen := make(map[Hash]uint32)
+// FindDead returns which of the dead letters are stored, and under which day, for the caller to touch.
+func (s *Store) FindDead(account string, hashes []Hash) (map[Hash]uint32, error) {
+	found := make(map[Hash]uint32)
 	err := s.view("look up dead letters", func(tx *bolt.Tx) error {
 		days := readDays(tx, account)
 		for _, hash := range hashes {
 			key := newStoredKey(prefixDead, hash)
 			for day := int64(days.last); day >= int64(days.first) && days.root != nil; day-- {
 				if days.get(uint32(day), key) != nil {
-					seen[hash] = uint32(day)
+					found[hash] = uint32(day)
 					break
 				}
 			}
 		}
 		return nil
 	})
-	return seen, err
+	return found, err
 }
 
-// daysReader looks keys up in the days of one account, within one transaction.
+// daysReader looks up keys in the days of one account, within one transaction.
 type daysReader struct {
-	root        *bolt.Bucket // nil if nothing is remembered
+	root        *bolt.Bucket // nil if the account has no days
 	first, last uint32
 	cursors     map[uint32]*bolt.Cursor // nil cursor: no such day
 }
@@ -129,8 +128,8 @@ func (d *daysReader) get(day uint32, key storedKey) []byte {
 	return nil
 }
 
-// findNearby looks for probes under other days than their own. What is new is under none of them, and a page may hold hundreds
-// of such things, so that each day is gone through once, in the order of its keys: its pages are then at hand.
+// findNearby looks for probes under other days than their own. A new entity is under none of them, and a page may have hundreds of new
+// entities. Therefore each day is searched once, in the order of its keys, while its pages are cached.
 func (d *daysReader) findNearby(probes []Probe, which []int, out []Found) {
 	slices.SortFunc(which, func(a, b int) int { return bytes.Compare(probes[a].Key.Hash[:], probes[b].Key.Hash[:]) })
 	distance := func(day uint32, p Probe) uint32 { return max(day, p.Key.Day) - min(day, p.Key.Day) }
@@ -153,7 +152,7 @@ func (d *daysReader) findNearby(probes []Probe, which []int, out []Found) {
 	}
 }
 
-// Progress returns the record that was last committed under the name, nil if there is none.
+// Progress returns the record of the account with the name, nil if there is none.
 func (s *Store) Progress(account, name string) (record []byte, err error) {
 	err = s.view("read progress", func(tx *bolt.Tx) error {
 		if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil {
@@ -180,7 +179,7 @@ func (s *Store) AllProgress(account string) (map[string][]byte, error) {
 	return records, err
 }
 
-// Identity returns the record about the file as a whole that was last committed under the name, nil if there is none.
+// Identity returns the record about the file as a whole with the name, nil if there is none.
 func (s *Store) Identity(name string) (record []byte, err error) {
 	err = s.view("read identity", func(tx *bolt.Tx) error {
 		record, err = readRecord(tx.Bucket(bucketIdentity), "", name)

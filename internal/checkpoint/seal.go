@@ -7,19 +7,20 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Everything that is stored carries a checksum of what it is, and of where it belongs: the day of an entity, the account of a
-// record. A wrong interval of reading would lose events, and a wrong entity would
-// repeat one; where the file is a cache, it would find its way into what the file is made again from.
+// sealSize is the length of the checksum before every value of an entity and every record. The checksum covers the value and where it
+// belongs. A wrong span of time read would lose events, and a wrong entity would repeat one. With transactions, either would also
+// reach the checkpoint topic, from which the file is made again.
 const sealSize = 4
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal appends an entity's value as it is stored.
+// seal appends the value of an entity as it is stored.
 func seal(dst []byte, day uint32, key storedKey, value []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, entitySum(day, key, value))
 	return append(dst, value...)
 }
 
+// unseal returns the value of an entity that is stored under the day and the key. The value refers to stored.
 func unseal(day uint32, key storedKey, stored []byte) (value []byte, err error) {
 	if len(stored) < sealSize || binary.BigEndian.Uint32(stored) != entitySum(day, key, stored[sealSize:]) {
 		return nil, damage("checksum of entity %x of day %d does not match", key, day)
@@ -34,7 +35,7 @@ func entitySum(day uint32, key storedKey, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(place[:], castagnoli), castagnoli, value)
 }
 
-// readRecord returns a copy of the record of that name, nil if there is none. A record of no account is about the file.
+// readRecord returns a copy of the record with the name, nil if there is none. The account is empty for records about the file.
 func readRecord(bucket *bolt.Bucket, account, name string) ([]byte, error) {
 	stored := bucket.Get([]byte(name))
 	if stored == nil {

@@ -8,17 +8,20 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Slot is a fixed range of the keys of one day, so that a day can be copied in pieces of bounded size: the hours of what has
-// a minute, sixteen ranges of what is shared, by the first four bits of the hash, and the dead letters.
+// Slot is a fixed range of the keys of one day, so that a day can be copied in pieces of limited size:
+//
+//	0 to 23    entities with a minute, by its hour
+//	24 to 39   shared entities, by the first four bits of the hash
+//	40         dead letters
 type Slot uint8
 
 const (
-	SlotShared Slot = 24 // the first of the shared ones; the hours are before
+	SlotShared Slot = 24 // the first slot of shared entities
 	SlotDead   Slot = 40
 	Slots           = 41
 )
 
-// Slot returns where the key belongs.
+// Slot returns the slot that the key belongs to.
 func (k Key) Slot() Slot {
 	if k.Shared {
 		return SlotShared + Slot(k.Hash[0]>>4)
@@ -26,7 +29,7 @@ func (k Key) Slot() Slot {
 	return Slot(k.Minute / 60)
 }
 
-// bounds returns the first and the last key that the slot could hold.
+// bounds returns the first and the last key that can be in the slot.
 func (s Slot) bounds() (first, last storedKey) {
 	end := Hash{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 	switch {
@@ -41,14 +44,14 @@ func (s Slot) bounds() (first, last storedKey) {
 	}
 }
 
-// DayInfo says what is known of a day as a whole.
+// DayInfo describes a day as a whole.
 type DayInfo struct {
 	Day      uint32
-	Touched  uint32 // the Hour in which anything of the day was last seen
+	Touched  uint32 // the Hour in which anything of the day was last observed
 	Entities int    // dead letters included
 }
 
-// Hour returns the hours since 1970, 0 for what was before.
+// Hour returns the hours from 1970 to t, 0 if t is earlier.
 func Hour(t time.Time) uint32 { return hour(t) }
 
 // Days returns the days of the account, in order.
@@ -76,8 +79,8 @@ func (s *Store) Days(account string) ([]DayInfo, error) {
 // ErrStop ends a Scan without an error when its function returns it.
 var ErrStop = errors.New("stop")
 
-// Scan calls fn with what the slot of the day holds, in the order of minutes and hashes. Minute is 0 where there is none.
-// The value is good until fn returns.
+// Scan calls fn with each entity or dead letter in the slot of the day, in the order of minutes and hashes. Minute is 0 where there is
+// none. The value is valid until fn returns.
 func (s *Store) Scan(account string, day uint32, slot Slot, fn func(minute uint16, hash Hash, value []byte) error) error {
 	return s.view("scan slot", func(tx *bolt.Tx) error {
 		acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))

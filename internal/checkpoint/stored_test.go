@@ -40,7 +40,7 @@ func TestEarlierFileIsRead(t *testing.T) {
 	require.NoError(t, s.Lookup(account, []checkpoint.Probe{{Key: checkpoint.KeyAt(noon, true, hash(50))}}, found))
 	require.True(t, found[0].Known)
 	require.NoError(t, s.Commit(checkpoint.Changes{
-		Account: account, Seen: noon, Puts: []checkpoint.Entry{{Key: found[0].Key, Value: []byte("changed")}},
+		Account: account, ReadAt: noon, Puts: []checkpoint.Entry{{Key: found[0].Key, Value: []byte("changed")}},
 	}))
 	s.Reopen(t)
 	require.NotEqual(t, string(want), storeText(t, s))

@@ -11,15 +11,14 @@ import (
 	"strings"
 )
 
-// damageError is what is wrong with a damaged file.
+// damageError says what is wrong with a damaged file.
 type damageError string
 
 func (e damageError) Error() string { return string(e) }
 
 func damage(format string, args ...any) error { return damageError(fmt.Sprintf(format, args...)) }
 
-// Verify reads the whole file, which no store has open, and returns an error that wraps ErrDamaged if its structure is
-// not sound.
+// Verify checks the whole file, which no store may have open. It returns an error that wraps ErrDamaged if the file is not sound.
 func Verify(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
@@ -29,11 +28,11 @@ func Verify(path string) error {
 	return classify("verify", path, checkPages(f, true))
 }
 
-// checkFile tells whether bbolt can be let at the file. bbolt trusts page numbers and counts: on a damaged file it panics
-// (also in goroutines of its own), follows cycles until the stack is full, or hands out pages that are in use.
+// checkFile returns an error if bbolt cannot be trusted with the file. bbolt believes page numbers and counts: on a damaged file it panics
+// (also in its own goroutines), follows cycles until the stack is full, or hands out pages that are in use.
 //
-// The outline, which is always checked, is what can do such harm: meta pages, freelist and the branch pages of every tree.
-// The leaf pages with the entities, 99 % of a large file, are read as well unless the file was closed cleanly.
+// checkFile always checks the outline, where damage can have such effects: meta pages, freelist and the branch pages of every tree. It
+// also checks the leaf pages with entities, 99 % of a large file, unless the file was closed cleanly.
 func checkFile(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
@@ -42,7 +41,7 @@ func checkFile(f *os.File) error {
 	return checkPages(f, info.Size() <= smallFile)
 }
 
-// A file up to smallFile is always read whole, since that costs nothing.
+// smallFile is the size up to which a file is always checked completely, because that takes no time.
 var smallFile = int64(32 << 20)
 
 // The layout of bbolt's pages, version 2. Numbers are in the byte order of the machine.
@@ -62,7 +61,7 @@ const (
 
 var order = binary.NativeEndian
 
-// maxHeight of a tree. Every page but a root holds at least two keys, so that sound trees are far lower.
+// maxHeight limits the height of a tree. Every page but a root holds at least two keys, so that sound trees are far lower.
 const maxHeight = 64
 
 // entityDepth is how deep the buckets of days lie below the root bucket.
@@ -92,7 +91,7 @@ func checkPages(f *os.File, whole bool) error {
 			return err
 		}
 		if p.flags != flagLeaf {
-			return damage("page %d is no leaf", leaf.id)
+			return damage("page %d is not a leaf", leaf.id)
 		}
 		if err := c.leaf(p, leaf.keys, entityDepth, leaf.path); err != nil {
 			return err
@@ -101,7 +100,7 @@ func checkPages(f *os.File, whole bool) error {
 	return c.complete()
 }
 
-// complete checks that every page is part of a tree or free: else a page number is wrong, and what lay behind it is lost.
+// complete checks that every page is part of a tree or free. Otherwise a page number is wrong, and the pages behind it are lost.
 func (c *checker) complete() error {
 	for id := range c.meta.pages {
 		if c.used[id/64]&(1<<(id%64)) == 0 {
@@ -116,9 +115,9 @@ type checker struct {
 	size   int64
 	whole  bool
 	meta   meta
-	used   []uint64 // bitmap of the pages accounted for, free ones included
-	unread []child  // leaf pages passed over
-	clean  bool     // the mark of a clean close was met
+	used   []uint64 // bitmap of the pages in trees and in the freelist
+	unread []child  // leaf pages that were skipped
+	clean  bool     // the file has the mark of a clean close
 	buffer []byte
 }
 
@@ -128,10 +127,10 @@ type meta struct {
 	pages, transactionID uint64
 }
 
-// chooseMeta finds the state that bbolt will open: of the two meta pages the later one that is valid.
+// chooseMeta finds the state that bbolt will open: the later of the two meta pages, of those that are valid.
 func (c *checker) chooseMeta() error {
 	m, ok := c.metaAt(0)
-	// The second lies one page into the file, and only it knows how large a page is if the first is broken.
+	// The second meta page lies one page into the file. If the first is invalid, only the second says how large a page is.
 	for size := int64(1 << 10); size <= 1<<16; size <<= 1 {
 		if other, valid := c.metaAt(size); valid && other.pageSize == size && (!ok || other.transactionID > m.transactionID) {
 			m, ok = other, true
@@ -164,10 +163,10 @@ func (c *checker) metaAt(offset int64) (meta, bool) {
 	}, ok
 }
 
-// mark accounts for pages; none may be used twice.
+// mark marks pages as used. None may be used twice.
 func (c *checker) mark(id, count uint64) error {
 	if id >= c.meta.pages || count > c.meta.pages-id {
-		return damage("page %d lies behind the last one", id)
+		return damage("page %d is beyond the last one", id)
 	}
 	for ; count > 0; id, count = id+1, count-1 {
 		if c.used[id/64]&(1<<(id%64)) != 0 {
@@ -195,7 +194,7 @@ func parsePage(data []byte) page {
 	}
 }
 
-// read reads a page whose first part is marked, and marks the rest. The page is good until the next read.
+// read reads a page that is marked, and marks its overflow. The page is valid until the next read.
 func (c *checker) read(id uint64) (page, error) {
 	size := c.meta.pageSize
 	var header [headerSize]byte
@@ -231,10 +230,10 @@ func (c *checker) freelist() error {
 		return err
 	}
 	if p.flags != flagFreelist {
-		return damage("page %d is no freelist", p.id)
+		return damage("page %d is not a freelist", p.id)
 	}
 	ids, count := p.data[headerSize:], uint64(p.count)
-	if count == math.MaxUint16 && len(ids) >= 8 { // the true count takes the place of the first id
+	if count == math.MaxUint16 && len(ids) >= 8 { // then the count is stored in place of the first id
 		count, ids = order.Uint64(ids), ids[8:]
 	}
 	if count > uint64(len(ids)/8) {
@@ -248,10 +247,10 @@ func (c *checker) freelist() error {
 	return nil
 }
 
-// keyRange is where the keys of a page lie: from first on, and before end. An empty end is no bound.
+// keyRange is a range of keys: from first, and before end unless end is empty.
 type keyRange struct{ first, end []byte }
 
-// child is what a branch page says of a page below it.
+// child is a page below a branch page, as the branch page describes it.
 type child struct {
 	id   uint64
 	keys keyRange
@@ -277,7 +276,7 @@ func (c *checker) subtree(top child, depth int, path string, height int) (isLeaf
 		return false, err
 	}
 	if p.flags != flagLeaf || depth < entityDepth {
-		p.data = bytes.Clone(p.data) // what lies below is read into the same buffer
+		p.data = bytes.Clone(p.data) // pages below are read into the same buffer
 	}
 	switch p.flags {
 	case flagLeaf:
@@ -287,7 +286,7 @@ func (c *checker) subtree(top child, depth int, path string, height int) (isLeaf
 		if err != nil {
 			return false, err
 		}
-		// All children of a page are of one kind, so that the first tells what the others are.
+		// All children of a page are of one kind, so that the first says what the others are.
 		leaves := false
 		for i, child := range children {
 			if err := c.mark(child.id, 1); err != nil {
@@ -331,7 +330,7 @@ func (p page) children(keys keyRange) ([]child, error) {
 	return children, err
 }
 
-// leaf checks a leaf page, and the trees of the buckets that it holds.
+// leaf checks a leaf page and the trees of its buckets.
 func (c *checker) leaf(p page, keys keyRange, depth int, path string) error {
 	return p.elements(keys, func(at int) (pos, keySize, valueSize uint32) {
 		return order.Uint32(p.data[at+4:]), order.Uint32(p.data[at+8:]), order.Uint32(p.data[at+12:])
@@ -353,14 +352,14 @@ func (c *checker) leaf(p page, keys keyRange, depth int, path string) error {
 		}
 		inline := parsePage(value[bucketSize:])
 		if inline.flags != flagLeaf {
-			return damage("bucket inside page %d is no leaf", p.id)
+			return damage("bucket inside page %d is not a leaf", p.id)
 		}
 		return c.leaf(inline, keyRange{}, depth+1, path+"/"+string(key))
 	})
 }
 
-// elements checks the entries of a page: packed without a gap, keys not empty, ascending and within their range. head
-// decodes the entry at an offset, and fn is called with the offset, the key and the value.
+// elements checks that the entries of a page are packed without gaps, and that their keys are not empty, ascend and are within their
+// range. head decodes the entry at an offset. elements calls fn with the offset, the key and the value of each entry.
 func (p page) elements(
 	keys keyRange, head func(at int) (pos, keySize, valueSize uint32), fn func(at int, key, value []byte) error,
 ) error {
@@ -375,7 +374,7 @@ func (p page) elements(
 		start := uint64(at) + uint64(pos)
 		end := start + uint64(keySize) + uint64(valueSize)
 		if start != next || end > uint64(len(p.data)) {
-			return damage("entry %d of page %d is not where it must be", i, p.id)
+			return damage("entry %d of page %d is at the wrong place", i, p.id)
 		}
 		next = end
 		key := p.data[start : start+uint64(keySize)]
@@ -392,7 +391,7 @@ func (p page) elements(
 	return nil
 }
 
-// checkValue checks what is stored in the bucket at a path, depth buckets below the root.
+// checkValue checks a value in the bucket at a path, depth buckets below the root.
 func checkValue(depth int, path string, key, value []byte) error {
 	account, isProgress := strings.CutSuffix(strings.TrimPrefix(path, "/"+string(bucketAccounts)+"/"), "/"+string(bucketProgress))
 	switch {

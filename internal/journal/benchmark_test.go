@@ -69,7 +69,7 @@ func fill(b *testing.B, store *checkpoint.Store, j *journal.Journal, known, valu
 }
 
 func batchAt(random *rand.Rand, at time.Time, size, valueSize int) checkpoint.Changes {
-	c := checkpoint.Changes{Account: "a1", Seen: at, Progress: map[string][]byte{"interactions/st-1": make([]byte, 120)}}
+	c := checkpoint.Changes{Account: "a1", ReadAt: at, Progress: map[string][]byte{"interactions/st-1": make([]byte, 120)}}
 	for range size {
 		var h checkpoint.Hash
 		binary.BigEndian.PutUint64(h[:], random.Uint64())

@@ -18,7 +18,7 @@ func TestCluster(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, j.Cluster())
 	j.SetCluster("mirror")
-	c := checkpoint.Changes{Account: "a1", Seen: time.Unix(1e9, 0), Progress: map[string][]byte{"x": {1}}}
+	c := checkpoint.Changes{Account: "a1", ReadAt: time.Unix(1e9, 0), Progress: map[string][]byte{"x": {1}}}
 	records, err := j.Append(&c, bound.Record)
 	require.NoError(t, err)
 

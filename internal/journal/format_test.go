@@ -31,7 +31,7 @@ func examples(t testing.TB) []Record {
 	var all []Record
 	for n := range byte(4) {
 		c := checkpoint.Changes{
-			Account: "a1", Seen: seen.Add(time.Duration(n) * time.Hour),
+			Account: "a1", ReadAt: seen.Add(time.Duration(n) * time.Hour),
 			Touched:  []uint32{checkpoint.KeyAt(seen, false, checkpoint.Hash{}).Day},
 			Dead:     []checkpoint.DeadLetter{{Day: 20_000, Hash: checkpoint.Hash{1, n}}},
 			Progress: map[string][]byte{"interactions/st-1": {n}, "empty": {}},
@@ -46,7 +46,7 @@ func examples(t testing.TB) []Record {
 		j.Committed()
 		all = append(all, records...)
 	}
-	c := checkpoint.Changes{Account: "a1", Seen: seen}
+	c := checkpoint.Changes{Account: "a1", ReadAt: seen}
 	records, err := j.Expire([]uint32{20_000}, &c, bound.Record)
 	require.NoError(t, err)
 	return append(all, records...)

@@ -111,7 +111,7 @@ func (j *Journal) Append(c *checkpoint.Changes, most int) ([]Record, error) {
 		return nil, err
 	}
 	records = append(records, progress...)
-	changes := delta{hour: checkpoint.Hour(c.Seen), puts: c.Puts, dead: c.Dead}
+	changes := delta{hour: checkpoint.Hour(c.ReadAt), puts: c.Puts, dead: c.Dead}
 	for _, day := range c.Touched {
 		if state := d.day(day); state != nil && state.touched < changes.hour { // otherwise the store does not change either
 			changes.touched = append(changes.touched, day)
@@ -130,7 +130,7 @@ func (j *Journal) Expire(days []uint32, c *checkpoint.Changes, most int) ([]Reco
 		return nil, err
 	}
 	var tombstones []Record
-	changes := delta{hour: checkpoint.Hour(c.Seen)}
+	changes := delta{hour: checkpoint.Hour(c.ReadAt)}
 	for _, day := range days {
 		state := d.day(day)
 		if state == nil || slices.Contains(changes.forget, day) {

@@ -69,7 +69,7 @@ func today(now time.Time) uint32 { return uint32(now.Unix() / 86400) }
 
 // changes returns a random batch: mostly of the last days, with few hashes, so that entities change.
 func (m *model) changes(account string) checkpoint.Changes {
-	c := checkpoint.Changes{Account: account, Seen: m.now, Progress: map[string][]byte{}}
+	c := checkpoint.Changes{Account: account, ReadAt: m.now, Progress: map[string][]byte{}}
 	day := func() uint32 { return today(m.now) - uint32(m.random.IntN(4)*m.random.IntN(4)) }
 	hash := func() (h checkpoint.Hash) {
 		h[0], h[11] = byte(m.random.IntN(256)), byte(m.random.IntN(2))
@@ -111,7 +111,7 @@ func (m *model) learn(c checkpoint.Changes) {
 		return hour
 	}
 	seen := func(day uint32) {
-		want[fmt.Sprintf("day %d", day)] = fmt.Sprintf("touched %d", max(hour(day), int(c.Seen.Unix()/3600)))
+		want[fmt.Sprintf("day %d", day)] = fmt.Sprintf("touched %d", max(hour(day), int(c.ReadAt.Unix()/3600)))
 	}
 	for _, put := range c.Puts {
 		seen(put.Key.Day)
@@ -204,7 +204,7 @@ func (m *model) expire(account string) {
 	if m.random.IntN(6) == 0 {
 		days = append(days, today(m.now)-uint32(m.random.IntN(3))) // whatever the reason
 	}
-	c := checkpoint.Changes{Account: account, Seen: m.now}
+	c := checkpoint.Changes{Account: account, ReadAt: m.now}
 	records, err := m.journals[account].Expire(days, &c, bound.Record)
 	require.NoError(m.t, err)
 	known := false

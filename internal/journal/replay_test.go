@@ -72,7 +72,7 @@ func TestReplayLeavesOtherAccountsAlone(t *testing.T) {
 	p, _ := busy(t)
 	store := checkpointtest.Open(t)
 	other := checkpoint.Changes{
-		Account: "other", Seen: noon, Progress: map[string][]byte{"x": {1}},
+		Account: "other", ReadAt: noon, Progress: map[string][]byte{"x": {1}},
 		Puts: []checkpoint.Entry{{Key: checkpoint.KeyAt(noon, false, checkpoint.Hash{1}), Value: []byte{1}}},
 	}
 	require.NoError(t, store.Commit(other))
@@ -114,7 +114,7 @@ func TestJournalNeedsAFinishedReplay(t *testing.T) {
 // The first compaction writes out a store that has no journal. Until it has finished, only the store is complete.
 func TestStoreWithoutJournalIsAdopted(t *testing.T) {
 	store := checkpointtest.Open(t)
-	c := checkpoint.Changes{Account: "a1", Seen: noon, Progress: map[string][]byte{"unit/1": {1}, "unit/2": {2}}}
+	c := checkpoint.Changes{Account: "a1", ReadAt: noon, Progress: map[string][]byte{"unit/1": {1}, "unit/2": {2}}}
 	for i := range 200 {
 		c.Puts = append(c.Puts, checkpoint.Entry{
 			Key:   checkpoint.KeyAt(noon.Add(-time.Duration(i)*time.Hour), i%3 == 0, checkpoint.Hash{byte(i)}),
@@ -129,7 +129,7 @@ func TestStoreWithoutJournalIsAdopted(t *testing.T) {
 	j.Shrink()
 	var p topic
 	for n := range 60 {
-		c := checkpoint.Changes{Account: "a1", Seen: noon.Add(time.Hour), Progress: map[string][]byte{"unit/1": {byte(n)}}}
+		c := checkpoint.Changes{Account: "a1", ReadAt: noon.Add(time.Hour), Progress: map[string][]byte{"unit/1": {byte(n)}}}
 		records, err := j.Append(&c, bound.Record)
 		require.NoError(t, err)
 		p.write(records)
@@ -160,7 +160,7 @@ func TestLargeValues(t *testing.T) {
 	sizes := []int{3 << 20, 1 << 20, 100}
 	for n, size := range sizes {
 		for range 6 { // enough for a compaction
-			c := checkpoint.Changes{Account: "a1", Seen: noon.Add(time.Duration(n) * time.Hour)}
+			c := checkpoint.Changes{Account: "a1", ReadAt: noon.Add(time.Duration(n) * time.Hour)}
 			for i := range 4 {
 				c.Puts = append(c.Puts, checkpoint.Entry{Key: checkpoint.KeyAt(noon, false, checkpoint.Hash{byte(i)}), Value: bytes.Repeat([]byte{byte(n)}, size/4)})
 			}

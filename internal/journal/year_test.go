@@ -86,13 +86,13 @@ func churn(t *testing.T, days, segments, batches int) {
 	edits := make(map[int][]checkpoint.Entry) // by batch
 	step := 24 * time.Hour / time.Duration(batches)
 	commit := func(records []journal.Record, c checkpoint.Changes) {
-		topic.write(records, c.Seen)
+		topic.write(records, c.ReadAt)
 		require.NoError(t, store.Commit(c))
 		j.Committed()
 	}
 	for n := range days * batches {
 		now := start.Add(time.Duration(n) * step)
-		c := checkpoint.Changes{Account: account, Seen: now, Progress: map[string][]byte{"interactions/st-1": make([]byte, 120)}}
+		c := checkpoint.Changes{Account: account, ReadAt: now, Progress: map[string][]byte{"interactions/st-1": make([]byte, 120)}}
 		for range (segments*(n%batches+1))/batches - (segments*(n%batches))/batches {
 			e := entity(now.Add(-time.Duration(random.Int64N(int64(step)))))
 			c.Puts = append(c.Puts, e)
@@ -123,7 +123,7 @@ func churn(t *testing.T, days, segments, batches int) {
 				gone = append(gone, e.Day)
 				live -= alive[e.Day]
 			}
-			c := checkpoint.Changes{Account: account, Seen: now}
+			c := checkpoint.Changes{Account: account, ReadAt: now}
 			records, err := j.Expire(gone, &c, bound.Record)
 			require.NoError(t, err)
 			require.NoError(t, store.Forget(account, gone))

@@ -56,7 +56,7 @@ func (j *Journal) Expire(before time.Time) (*kafka.Batch, error) {
 
 // Forget returns a batch that forgets days, whenever they were last seen. It is recorded as of a time.
 func (j *Journal) Forget(days []uint32, asOf time.Time) *kafka.Batch {
-	changes := checkpoint.Changes{Account: j.account, Seen: asOf, Progress: map[string][]byte{}}
+	changes := checkpoint.Changes{Account: j.account, ReadAt: asOf, Progress: map[string][]byte{}}
 	return &kafka.Batch{Account: j.account, Recording: NewRecording(
 		func(most int) ([]kafka.Record, error) {
 			records, err := j.journal.Expire(days, &changes, most)

@@ -224,7 +224,7 @@ func (i *instance) record(name string, progress byte) {
 }
 
 func progressBatch(name, id string, j *Journal, progress byte) *kafka.Batch {
-	changes := checkpoint.Changes{Account: id, Seen: time.Now(), Progress: map[string][]byte{"p": {progress}}}
+	changes := checkpoint.Changes{Account: id, ReadAt: time.Now(), Progress: map[string][]byte{"p": {progress}}}
 	return &kafka.Batch{Account: name, Recording: NewRecording(
 		func(most int) ([]kafka.Record, error) { return j.Append(&changes, most) }, func(next int64) error { return j.Commit(changes, next) },
 	)}

@@ -38,7 +38,7 @@ type API interface {
 // Store remembers an account's progress and entities. It is the checkpoint file.
 type Store interface {
 	Lookup(account string, probes []checkpoint.Probe, out []checkpoint.Found) error
-	SeenDead(account string, hashes []checkpoint.Hash) (map[checkpoint.Hash]uint32, error)
+	FindDead(account string, hashes []checkpoint.Hash) (map[checkpoint.Hash]uint32, error)
 	AllProgress(account string) (map[string][]byte, error)
 	Commit(c checkpoint.Changes) error
 }

@@ -232,7 +232,7 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Change
 		}
 		copy(hashes[i][:], raw)
 	}
-	seen, err := a.cfg.Store.SeenDead(a.cfg.AccountID, hashes)
+	seen, err := a.cfg.Store.FindDead(a.cfg.AccountID, hashes)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ type recording struct {
 // newRecording returns what is recorded with a batch that moves units.
 func (a *Account) newRecording(moved ...*unit) *recording {
 	return &recording{account: a, moved: moved, changes: checkpoint.Changes{
-		Account: a.cfg.AccountID, Seen: a.api.Now(), Progress: map[string][]byte{},
+		Account: a.cfg.AccountID, ReadAt: a.api.Now(), Progress: map[string][]byte{},
 	}}
 }
 

@@ -445,7 +445,7 @@ func TestWithTheCheckpoint(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, result.Events, want, "read %d", i)
 		require.NoError(t, s.Commit(checkpoint.Changes{
-			Account: account, Seen: d.in.ShownAt, Puts: result.Puts, Touched: result.Touched,
+			Account: account, ReadAt: d.in.ShownAt, Puts: result.Puts, Touched: result.Touched,
 		}))
 		s.Reopen(t)
 	}

@@ -12,7 +12,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// Store is a store in a directory of the test's own. It does not sync, which only a loss of power could tell.
+// Store is a store in a temporary directory. It does not sync, which makes a difference only when power is lost.
 type Store struct {
 	*checkpoint.Store
 	Path string
@@ -24,7 +24,7 @@ func Open(t testing.TB) *Store {
 	return OpenAt(t, filepath.Join(t.TempDir(), "poller.db"))
 }
 
-// OpenAt opens the file at path likewise.
+// OpenAt is Open for the file at path.
 func OpenAt(t testing.TB, path string) *Store {
 	t.Helper()
 	s := &Store{Path: path}
@@ -56,8 +56,8 @@ func (s *Store) open(t testing.TB) {
 	s.Store = store
 }
 
-// Check fails the test unless the closed file at path is sound: as a database, and in what only this program knows, the
-// shape of keys and the number of entities that each day claims to hold.
+// Check fails the test unless the closed file at path is sound: as a database, in the form of its keys, and in the number of entities
+// that each day says it has.
 func Check(t testing.TB, path string) {
 	t.Helper()
 	if err := checkpoint.Verify(path); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 
 	"agentassist-poller/internal/poll"
 )
@@ -31,6 +30,7 @@ type RunOptions struct {
 // Run is the service: it returns nil when ctx ends and everything that was begun is finished, or given up after
 // shutdown.drain.
 func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
+	sizeHeap(memoryMax)
 	hurry, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	done, watched := make(chan struct{}), make(chan struct{})
@@ -50,11 +50,6 @@ func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	tending, stop := context.WithCancel(ctx)
-	var tended sync.WaitGroup
-	tended.Go(func() { tendHeap(tending) })
-	defer tended.Wait()
-	defer stop()
 	return a.Run(ctx)
 }
 

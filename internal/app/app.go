@@ -466,9 +466,9 @@ func (a *App) ready() error {
 	defer a.mu.Unlock()
 	if a.publisher == nil {
 		if a.trouble != nil {
-			return fmt.Errorf("Kafka or the schema registry is not ready: %s", a.trouble.Text) //nolint:staticcheck // a name
+			return fmt.Errorf("the schema registry or Kafka is not ready: %s", a.trouble.Text)
 		}
-		return errors.New("Kafka or the schema registry has not answered yet") //nolint:staticcheck // a name
+		return errors.New("the schema registry and Kafka have not both answered yet")
 	}
 	if a.instance != nil && !a.instance.Settled() {
 		return errors.New("the group has not settled yet which accounts are read here")

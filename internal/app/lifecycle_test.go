@@ -143,7 +143,7 @@ func TestContextCancelled(t *testing.T) {
 		go func() { done <- a.Run(ctx) }()
 		if !before {
 			require.Eventually(t, func() bool { return a.Status().Delivery.LastError != nil }, 10*time.Second, 5*time.Millisecond)
-			require.ErrorContains(t, a.ready(), "Kafka or the schema registry is not ready: ")
+			require.ErrorContains(t, a.ready(), "the schema registry or Kafka is not ready: ")
 		}
 		cancel()
 		require.NoError(t, <-done)

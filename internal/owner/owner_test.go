@@ -495,8 +495,9 @@ func TestShares(t *testing.T) {
 			}
 			return mine
 		}
-		one := f.start("one", accounts...)
+		one := f.newInstance("one", accounts...)
 		require.False(f, one.Settled())
+		one.run()
 		require.Equal(f, []string{"a", "b"}, settled(one))
 		one.until(Reading, "a", "b")
 		two := f.start("two", accounts...)

@@ -14,21 +14,44 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// An Intent is what is about to be sent of a batch, for the caller to write down: its records, but for those of the watermarks.
-// Sent again, they are the same to the byte.
+// An Intent is the write-ahead record of a batch: the records that are about to be sent, except for watermarks. The caller stores it
+// before the batch is sent. Sent again, the records are the same to the byte.
+//
+// Its binary form:
+//
+//	+---------+--------+----
+//	| version | record | ...              to the end of the input
+//	+---------+--------+----
+//	   byte
+//
+// A record:
+//
+//	+-------+-------+------+-----+-------+-----------+-------+-----+-------+----
+//	| flags | topic | type | key | value | timestamp | count | key | value | ...      count headers
+//	+-------+-------+------+-----+-------+-----------+-------+-----+-------+----
+//	  byte    bytes  bytes  bytes  bytes    varint    uvarint bytes  bytes
+//
+//	version    1
+//	flags      1: the record moves the offsets of the batch's first feed; 2: it is a tombstone
+//	topic      without the prefix of topics
+//	type       of the event in the record, empty if there is none
+//	bytes      length, as an uvarint, and as many bytes (see package binform)
+//	timestamp  milliseconds since 1970; -62135596800000, the zero time, if the record gets its timestamp when it is sent
+//
+// A reader refuses another version. The release that wrote the intent must then finish the batch.
 type Intent []Intended
 
 // Intended is one record of an Intent.
 type Intended struct {
 	Topic      string      // without the prefix
-	Type       events.Type // of the event that it carries; empty for none
-	Feed       bool        // it moves the offsets of the batch's first feed
+	Type       events.Type // of the event in the record; empty if there is none
+	Feed       bool        // the record moves the offsets of the batch's first feed
 	Key, Value []byte      // a nil value is a tombstone
-	Timestamp  time.Time   // zero: when it is sent
+	Timestamp  time.Time   // zero: the time at which the record is sent
 	Headers    []kgo.RecordHeader
 }
 
-// intent returns what the outbox is about to send.
+// intent returns the records that the outbox is about to send.
 func (e *Encoder) intent(o *outbox) Intent {
 	out := make(Intent, 0, len(o.letters))
 	for _, l := range o.letters {
@@ -44,16 +67,15 @@ func (e *Encoder) intent(o *outbox) Intent {
 	return out
 }
 
-// intentVersion leads the binary form.
 const intentVersion = 1
 
-// What the first byte of a record tells.
+// The flags of a record.
 const (
 	intentFeed = 1 << iota
 	intentTombstone
 )
 
-// AppendBinary appends what ParseIntent reads.
+// AppendBinary appends the binary form of the intent, which ParseIntent reads.
 func (i Intent) AppendBinary(b []byte) []byte {
 	const lengths = 32 // of a record's parts
 	size := 1
@@ -86,11 +108,11 @@ func (i Intent) AppendBinary(b []byte) []byte {
 	return b
 }
 
-// ParseIntent reads what AppendBinary wrote, and refers to it.
+// ParseIntent reads the binary form of an intent. The result refers to b.
 func ParseIntent(b []byte) (Intent, error) {
 	r := binform.NewReader(b)
 	if r.Byte() != intentVersion {
-		return nil, errors.New("read records of a batch: they were written by another release; run that one once more, until it has ended in order")
+		return nil, errors.New("read intent: another release wrote it; run that release once more and stop it, and it finishes the batch")
 	}
 	out := Intent{}
 	for r.More() {
@@ -108,12 +130,12 @@ func ParseIntent(b []byte) (Intent, error) {
 		out = append(out, record)
 	}
 	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("read records of a batch: %w", err)
+		return nil, fmt.Errorf("read intent: %w", err)
 	}
 	return out, nil
 }
 
-// again makes the outbox of a batch that was intended. Records for topics that are not written to any more are left out.
+// again returns the outbox of the batch of an intent. It leaves out records for topics that are no longer configured.
 func (e *Encoder) again(b *Batch) *outbox {
 	o := &outbox{}
 	for _, r := range b.Again {
@@ -125,7 +147,7 @@ func (e *Encoder) again(b *Batch) *outbox {
 		l.size = sizeOf(&l.record)
 		l.feed = r.Feed
 		if event := events.New(r.Type); event != nil {
-			// Another release may have written it: what cannot be decoded lacks only what a dead letter would say of it.
+			// Another release may have written the value. If it cannot be decoded, only a dead letter about it will say less.
 			_ = events.DecodeAvro(r.Type, body(r.Value), event)
 			l.event = &Outgoing{Event: event}
 			if name == e.topics.Event(r.Type) {

@@ -18,8 +18,8 @@ import (
 	"agentassist-poller/internal/kafka/kafkaread"
 )
 
-// Before anything is sent it is written down. Sent again after a crash it is the same, and moves the same offsets; nothing else is
-// written down again.
+// A batch is recorded as an intent before any of it is sent. After a crash the same records are sent again and move the same offsets,
+// and no second intent is recorded.
 func TestIntent(t *testing.T) {
 	latest := func(c *kafka.Config) { c.Latest = []string{"feedback"} }
 	f := open(t, newCluster(t), nil, latest)
@@ -89,7 +89,7 @@ func TestIntent(t *testing.T) {
 	require.NotContains(t, other.after, f.Topics.DeadLetter())
 }
 
-// pairs returns what came first and what came second of each record.
+// pairs returns the first and the second copy of each record.
 func pairs(t *testing.T, records []kafkaread.Record) (out [][2]kafkaread.Record) {
 	t.Helper()
 	open := map[string]kafkaread.Record{}
@@ -106,8 +106,8 @@ func pairs(t *testing.T, records []kafkaread.Record) (out [][2]kafkaread.Record)
 	return out
 }
 
-// What is sent again and refused is a dead letter as it would have been at first, even if another release wrote it. What belongs to
-// topics that are switched off is not held against the rest.
+// A record that is sent again and refused becomes a dead letter, as it would have the first time, even if another release wrote it.
+// Records for topics that are switched off do not hold up the others.
 func TestIntentRefused(t *testing.T) {
 	f := open(t, newCluster(t), nil, func(c *kafka.Config) { c.Compression = "none" })
 	var again kafka.Intent
@@ -152,7 +152,7 @@ func TestEarlierIntentIsRead(t *testing.T) {
 	require.Equal(t, intent, read)
 }
 
-// However the records were damaged, what comes of them can be sent, and is what would be written down.
+// Whatever the damage, an intent that can be read can be sent, and has the same form when it is written again.
 func FuzzParseIntent(f *testing.F) {
 	fixture := open(f, newCluster(f), nil)
 	encoder := kafka.NewEncoder(fixture.config, fixture.Topics, kafka.SchemasFor(f, fixture.Topics))

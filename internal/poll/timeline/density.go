@@ -10,20 +10,20 @@ import (
 	"agentassist-poller/internal/binform"
 )
 
-// Density estimates how many rows of one endpoint and bot start in a stretch of time. It sizes windows and predicts what
-// they cost; nothing else depends on it, so a wrong estimate costs requests, never rows.
+// Density estimates how many rows of one unit start in a span. It sizes windows and predicts what they cost. Nothing else depends on it,
+// so that a wrong estimate costs requests, never rows.
 //
-// Rows are counted by the hour for the last eight days read. An hour not read yet is expected to be like the same hour of the
-// days before, scaled by how the last rows compared with what was expected of them; where no such hour was
-// read, like the rows last read.
+// Density counts rows by the hour, for the last eight days read. For an hour that was not read it expects as many rows as in the same
+// hour of the days before, scaled by how the last rows read compare with what was expected of them. If none of these hours was read,
+// it expects the rate of the last rows read.
 //
-// The zero Density knows nothing and expects a page's worth of rows in an hour. It is not safe for concurrent use.
+// The zero Density has no counts and expects a page of rows in an hour. A Density is not safe for concurrent use.
 type Density struct {
-	hours []hourCount // by hour modulo densityHours; nil until a row was seen
-	base  count       // all time read, older time fading
+	hours []hourCount // by hour modulo densityHours; nil until a row was counted
+	base  count       // all time read; older time fades
 	trail count       // the rows last read for the first time
-	// level compares the rows last read for the first time with what the days before let expect.
-	level struct{ seen, expected float64 }
+	// level compares the rows last read for the first time with the rows expected from the days before.
+	level struct{ counted, expected float64 }
 }
 
 // count is a number of rows over a number of seconds.
@@ -39,17 +39,17 @@ type hourCount struct {
 const (
 	densityHours = 8 * 24
 	hourSecs     = 3600
-	// Older time fades from base after baseSecs, rows from trail and level after fadeRows. Below sureRows a comparison says
-	// little.
+	// Older time fades from base after baseSecs, rows fade from trail and level after fadeRows. A comparison of fewer than sureRows
+	// rows says little.
 	baseSecs, fadeRows, sureRows = 14 * 24 * hourSecs, 300, 60
-	// An hour read in part is completed by partSecs of what was expected of it.
+	// An hour that was read partly counts with partSecs of what was expected of it.
 	partSecs = 600
-	// What is expected before anything was read.
+	// The rate that is expected before anything was read.
 	priorRows, priorSecs = 1, 42
 )
 
-// Observe records that a complete read of span showed rows that start at these times. Those outside of span are ignored. A
-// span that was chosen for the rows in it, as those of hot rows are, says nothing of how dense rows are: see Work.Sample.
+// Observe records that a complete read of span showed rows that start at these times. It ignores times outside of span. A span that was
+// chosen because of its rows, as those of hot rows are, says nothing about density and must not be observed (see the field Sample of plan.Work).
 func (d *Density) Observe(span Span, starts []time.Time) {
 	secs := span.To.Sub(span.From).Seconds()
 	if secs <= 0 {
@@ -86,7 +86,7 @@ func (d *Density) Observe(span Span, starts []time.Time) {
 	})
 }
 
-// learn compares what was read for the first time with what was expected of it.
+// learn compares the rows of a span that was read for the first time with the rows that were expected in it.
 func (d *Density) learn(span Span, rows, secs float64) {
 	var known, expected, based float64
 	d.eachHour(span, func(hour int64, part float64) {
@@ -104,21 +104,21 @@ func (d *Density) learn(span Span, rows, secs float64) {
 	fade := math.Exp(-rows / fadeRows)
 	d.trail = count{d.trail.rows*fade + rows, d.trail.secs*fade + secs}
 	if based > 0 {
-		d.level.seen = d.level.seen*fade + rows*based/secs
+		d.level.counted = d.level.counted*fade + rows*based/secs
 		d.level.expected = d.level.expected*fade + expected
 	}
 }
 
-// add counts rows, and lets the older ones fade once more than memory seconds are counted.
-func (c *count) add(rows, secs, memory float64) {
+// add counts rows, and fades older ones once more than limit seconds are counted.
+func (c *count) add(rows, secs, limit float64) {
 	c.rows, c.secs = c.rows+rows, c.secs+secs
-	if over := c.secs / memory; over > 1 {
+	if over := c.secs / limit; over > 1 {
 		c.rows, c.secs = c.rows/over, c.secs/over
 	}
 }
 
-// eachHour calls f for every hour that span touches, with the seconds of it that lie in span. Of a span longer than what
-// is remembered only the end is looked at.
+// eachHour calls f for every hour that span touches, with the seconds of the hour that are in span. If span is longer than densityHours,
+// only its end counts.
 func (d *Density) eachHour(span Span, f func(hour int64, secs float64)) {
 	from := span.From
 	first := span.To.Add(-densityHours * time.Hour)
@@ -149,12 +149,12 @@ func (d *Density) hour(hour int64) *hourCount {
 	return nil
 }
 
-// overall is the rate of all time read, in rows a second.
+// overall returns the rate of all time read, in rows a second.
 func (d *Density) overall() float64 {
 	return (d.base.rows + priorRows) / (d.base.secs + priorSecs)
 }
 
-// daysBefore adds up the same hour of the seven days before, as far as it was read.
+// daysBefore adds up the same hour of the seven days before, of those that were read.
 func (d *Density) daysBefore(hour int64) (sum count) {
 	for back := int64(1); back <= 7; back++ {
 		weight := 1.0
@@ -168,7 +168,7 @@ func (d *Density) daysBefore(hour int64) (sum count) {
 	return sum
 }
 
-// rate is the rate of an hour in rows a second: what was counted in it, completed by what was to be expected.
+// rate returns the rate of an hour in rows a second: what was counted, completed by what is expected.
 func (d *Density) rate(hour int64) float64 {
 	var have count
 	if c := d.hour(hour); c != nil {
@@ -179,14 +179,14 @@ func (d *Density) rate(hour int64) float64 {
 	}
 	expect := (d.trail.rows + priorRows) / (d.trail.secs + priorSecs)
 	if c := d.daysBefore(hour); c.secs > 0 {
-		level := (d.level.seen + sureRows) / (d.level.expected + sureRows)
+		level := (d.level.counted + sureRows) / (d.level.expected + sureRows)
 		expect = (c.rows + d.overall()*partSecs) / (c.secs + partSecs) * min(max(level, 0.1), 10)
 	}
 	return (have.rows + expect*partSecs) / (have.secs + partSecs)
 }
 
-// Rate returns the rows a second to be expected around t. Within an hour not read yet it moves from that of the hour before to
-// that of the hour after.
+// Rate returns the expected rows a second around t. Within an hour that was not read, it changes gradually from the rate of the hour
+// before to the rate of the hour after.
 func (d *Density) Rate(t time.Time) float64 {
 	if d.hours == nil || t.Unix() < 0 {
 		return d.overall()
@@ -202,7 +202,7 @@ func (d *Density) Rate(t time.Time) float64 {
 	return rate*(1.5-into) + d.rate(hour+1)*(into-0.5)
 }
 
-// Rows returns the number of rows to be expected in span.
+// Rows returns the expected number of rows in span.
 func (d *Density) Rows(span Span) float64 {
 	length := max(0, span.To.Sub(span.From).Seconds())
 	if d.hours == nil {
@@ -215,21 +215,21 @@ func (d *Density) Rows(span Span) float64 {
 	return sum + d.overall()*(length-secs)
 }
 
-// Ahead returns the time at which that many rows are to be expected since from, at most limit. It is a whole second and later
-// than from unless limit is not.
+// Ahead returns the time by which that many rows are expected from from on, at most limit. It is a whole second, and later than from
+// unless limit is not.
 func (d *Density) Ahead(from, limit time.Time, rows float64) time.Time {
 	return d.walk(from, limit, rows, 1)
 }
 
-// Back returns the time since which that many rows are to be expected until to, at least limit. It is a whole second.
+// Back returns the time from which that many rows are expected until to, at least limit. It is a whole second.
 func (d *Density) Back(to, limit time.Time, rows float64) time.Time {
 	return d.walk(to, limit, rows, -1)
 }
 
-// Cut returns the first part of span, or the last, if it is to be read in equal parts of about so many rows.
+// Cut divides span into equal parts of about so many rows and returns the first part, or the last.
 func (d *Density) Cut(span Span, rows float64, last bool) Span {
 	all := d.Rows(span)
-	parts := math.Ceil(all/rows - 0.15) // a part is rather a little too large than another one needed
+	parts := math.Ceil(all/rows - 0.15) // slightly larger parts are better than one more part
 	switch {
 	case parts <= 1:
 	case last:
@@ -240,7 +240,7 @@ func (d *Density) Cut(span Span, rows float64, last bool) Span {
 	return span
 }
 
-// walk goes from t towards limit, ten minutes at a time, until that many rows were passed.
+// walk goes from t towards limit, ten minutes at a time, until it has passed that many rows.
 func (d *Density) walk(t, limit time.Time, rows float64, dir int64) time.Time {
 	const step = 600
 	for {
@@ -277,24 +277,38 @@ func appendFloat(dst []byte, v float64) []byte {
 
 func readCount(r *binform.Reader) count { return count{readFloat(r), readFloat(r)} }
 
-// readFloat takes what appendFloat appends: a number of rows or of seconds.
+// readFloat takes a number of rows or of seconds, as appendFloat appends it.
 func readFloat(r *binform.Reader) float64 {
 	v := float64(math.Float32frombits(r.Uint32()))
 	if math.IsNaN(v) || v < 0 || v > math.MaxInt32*1e6 {
-		r.Failf("%g is no number of rows or seconds", v)
+		r.Failf("%g is not a number of rows or of seconds", v)
 		return 0
 	}
 	return v
 }
 
+// The form of a Density:
+//
+//	+---------+-----------+------------+-----------------+-------+--------+-------+------+------+----
+//	| version | base      | trail      | level           | count | newest | back  | rows | secs | ...      count hours
+//	|         | rows secs | rows secs  | counted expected|       |        |       |      |      |
+//	+---------+-----------+------------+-----------------+-------+--------+-------+------+------+----
+//	   byte     2 floats     2 floats      2 floats       uvarint uvarint  uvarint float  float
+//
+//	version  1
+//	float    a number of rows or of seconds, not negative: IEEE 754, 4 bytes, big-endian
+//	newest   the newest hour that was counted, in hours since 1970; 0 if count is 0
+//	back     how many hours before newest the hour was
+//
+// Hours are in the order of their places in the ring. A reader refuses another version.
 const densityVersion = 1
 
 var errDensityFormat = errors.New("not a density")
 
-// AppendBinary appends the estimate in a compact form of its own to dst.
+// AppendBinary appends the form of the estimate to dst.
 func (d *Density) AppendBinary(dst []byte) []byte {
 	dst = append(dst, densityVersion)
-	for _, v := range []float64{d.base.rows, d.base.secs, d.trail.rows, d.trail.secs, d.level.seen, d.level.expected} {
+	for _, v := range []float64{d.base.rows, d.base.secs, d.trail.rows, d.trail.secs, d.level.counted, d.level.expected} {
 		dst = appendFloat(dst, v)
 	}
 	var n int
@@ -317,14 +331,14 @@ func (d *Density) AppendBinary(dst []byte) []byte {
 	return dst
 }
 
-// DecodeDensity reads what AppendBinary wrote.
+// DecodeDensity reads a form that AppendBinary has written. Numbers have the precision of a float with 24 bits.
 func DecodeDensity(b []byte) (*Density, error) {
 	r := binform.NewReader(b)
 	if v := r.Byte(); v != densityVersion {
 		return nil, fmt.Errorf("read density: version %d: %w", v, errDensityFormat)
 	}
 	d := &Density{base: readCount(&r), trail: readCount(&r)}
-	d.level.seen, d.level.expected = readFloat(&r), readFloat(&r)
+	d.level.counted, d.level.expected = readFloat(&r), readFloat(&r)
 	n, newest := r.Count(9), int64(r.Uint(2*maxMilli))
 	if n > densityHours {
 		return nil, fmt.Errorf("read density: %d hours: %w", n, errDensityFormat)

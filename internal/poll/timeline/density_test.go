@@ -12,12 +12,12 @@ import (
 	"agentassist-poller/internal/poll/timeline/timelinetest"
 )
 
-// wave is nine times busier at its height than at its lowest.
+// wave has nine times as many rows at its peak as at its minimum.
 func wave(t time.Time) float64 {
 	return 1 + 0.8*math.Sin(float64(t.Hour()*60+t.Minute())/1440*2*math.Pi)
 }
 
-// office hours: nearly nothing at night, steep mornings, and a quiet weekend
+// office has hardly any rows at night, steep mornings and a quiet weekend.
 func office(t time.Time) float64 {
 	v := 0.1 + math.Max(0, math.Sin((float64(t.Hour())+float64(t.Minute())/60-7)/12*math.Pi))*2.8
 	if wd := t.Weekday(); wd == time.Saturday || wd == time.Sunday {
@@ -26,8 +26,8 @@ func office(t time.Time) float64 {
 	return v
 }
 
-// History read forward in windows that must fit on a page takes about 1.3 times the pages there must be, counting every window
-// that turned out too full as a request lost. With perfect knowledge of the rate it would be 1.25.
+// Reading history forward, in windows that must fit on a page, takes about 1.3 times the smallest possible number of requests. A window
+// that is too full costs one request more. If the rate were known exactly, the factor would be 1.25.
 func TestDensitySizesWindowsOfOnePage(t *testing.T) {
 	for name, tt := range map[string]struct {
 		perDay float64
@@ -100,7 +100,7 @@ func TestDensityWindowsStayWithinBounds(t *testing.T) {
 	}
 }
 
-// A bot without rows costs a few bytes, and one look covers all that one look may.
+// A bot without rows costs a few bytes, and one window may be as long as windows get.
 func TestDensityOfAQuietBot(t *testing.T) {
 	var d timeline.Density
 	now := base
@@ -130,7 +130,7 @@ func FuzzDecodeDensity(f *testing.F) {
 	})
 }
 
-// A span may be longer than what is remembered by the hour, and begin and end within one.
+// A span may be longer than the hours that are counted, and it may begin and end within an hour.
 func TestDensityOfALongSpan(t *testing.T) {
 	start := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 	var d timeline.Density

@@ -11,31 +11,31 @@ import (
 	"agentassist-poller/internal/binform"
 )
 
-// Lateness remembers how long after their event time things first became readable, for the last seven days, and says how
-// long to wait before a time is called complete.
+// Lateness counts, for the last seven days, how long after their event time entities were first observed, and says how long to wait before
+// a time is declared complete.
 //
-// It is a histogram by day, in buckets that are 9 % wide: quantiles are rounded up by no more. The zero Lateness is empty and
-// ready for use; it is not safe for concurrent use. Times have millisecond precision.
+// It is a histogram by day, with buckets that are 9 % wide, so that quantiles are rounded up by at most 9 %. The zero Lateness is empty and
+// ready for use. A Lateness is not safe for concurrent use. Times have millisecond precision.
 type Lateness struct {
 	days []latenessDay // ascending
 }
 
 type latenessDay struct {
-	day    int64 // since 1970
+	day    int64 // days since 1970
 	max    time.Duration
 	counts []uint64 // by bucket
 }
 
 const (
-	// Allowed lateness, where it is derived, stays within these bounds. Much later things come too late in any case.
+	// Allowed returns a lateness within these bounds.
 	minLateness, maxLateness = 5 * time.Minute, 24 * time.Hour
 
 	latenessDays    = 7
 	bucketsPerOct   = 8
-	latenessBuckets = 1 + 22*bucketsPerOct // of seconds: 2^22 are 48 days; what is later is counted in the last
+	latenessBuckets = 1 + 22*bucketsPerOct // up to 2^22 seconds, 48 days; the last bucket counts everything later
 )
 
-// bucketOf returns the bucket whose upper bound is the smallest that is not below d.
+// bucketOf returns the first bucket whose upper bound is not below d.
 func bucketOf(d time.Duration) int {
 	if d <= time.Second {
 		return 0
@@ -48,7 +48,7 @@ func bucketBound(b int) time.Duration {
 	return time.Duration(math.Exp2(float64(b)/bucketsPerOct) * float64(time.Second)).Round(time.Millisecond)
 }
 
-// Observe counts n things that were first seen, at now, that long after their event time.
+// Observe counts n entities that were first observed at now, that long after their event time.
 func (l *Lateness) Observe(now time.Time, lateness time.Duration, n uint64) {
 	if n == 0 {
 		return
@@ -64,7 +64,7 @@ func (l *Lateness) Observe(now time.Time, lateness time.Duration, n uint64) {
 	l.expire()
 }
 
-// at returns the histogram of a day, new if need be.
+// at returns the histogram of a day. It adds the day if it is new.
 func (l *Lateness) at(day int64) *latenessDay {
 	i, ok := slices.BinarySearchFunc(l.days, day, func(d latenessDay, day int64) int { return int(d.day - day) })
 	if !ok {
@@ -73,13 +73,13 @@ func (l *Lateness) at(day int64) *latenessDay {
 	return &l.days[i]
 }
 
-// expire drops what is older than seven days before the newest day.
+// expire drops days that are seven days or more before the newest day.
 func (l *Lateness) expire() {
 	newest := l.days[len(l.days)-1].day
 	l.days = slices.DeleteFunc(l.days, func(d latenessDay) bool { return d.day <= newest-latenessDays })
 }
 
-// Merge adds what another has seen. Merging is commutative and associative.
+// Merge adds the counts of another Lateness. It is commutative and associative.
 func (l *Lateness) Merge(other *Lateness) {
 	for _, o := range other.days {
 		d := l.at(o.day)
@@ -96,7 +96,7 @@ func (l *Lateness) Merge(other *Lateness) {
 	}
 }
 
-// Quantile returns a lateness that the fraction q of all things did not exceed. Zero if nothing was seen.
+// Quantile returns a lateness that the fraction q of all entities did not exceed. It is 0 if nothing was counted.
 func (l *Lateness) Quantile(q float64) time.Duration {
 	sum := make([]uint64, latenessBuckets)
 	var total uint64
@@ -122,7 +122,7 @@ func (l *Lateness) Quantile(q float64) time.Duration {
 	return l.Max()
 }
 
-// Max returns the largest lateness seen.
+// Max returns the largest lateness that was counted.
 func (l *Lateness) Max() time.Duration {
 	var m time.Duration
 	for _, d := range l.days {
@@ -131,16 +131,31 @@ func (l *Lateness) Max() time.Duration {
 	return m
 }
 
-// Allowed returns how long after its end a stretch of time may be called complete.
+// Allowed returns how long after its end a span may be declared complete.
 func (l *Lateness) Allowed() time.Duration {
 	return min(max(l.Quantile(0.999), minLateness), maxLateness)
 }
 
+// The form of a Lateness:
+//
+//	+---------+-------+-----+-----+---------+-------+----
+//	| version | days  | day | max | buckets | count | ...      days times, in order
+//	+---------+-------+-----+-----+---------+-------+----
+//	   byte     byte  uvarint uvarint uvarint uvarint
+//	                                        buckets times
+//
+//	version  1
+//	day      days since 1970
+//	max      the largest lateness of the day, in milliseconds
+//	count    of a bucket: of the entities that were at most one second late in the first, and of those that were later than the bound of
+//	         the bucket before and at most 2^(n/8) seconds late in bucket n
+//
+// A reader refuses another version.
 const latenessVersion = 1
 
 var errLatenessFormat = errors.New("not a lateness histogram")
 
-// AppendBinary appends the histogram in a compact form of its own to dst.
+// AppendBinary appends the form of the histogram to dst.
 func (l *Lateness) AppendBinary(dst []byte) []byte {
 	dst = append(dst, latenessVersion, byte(len(l.days)))
 	for _, d := range l.days {
@@ -154,7 +169,7 @@ func (l *Lateness) AppendBinary(dst []byte) []byte {
 	return dst
 }
 
-// DecodeLateness reads what AppendBinary wrote.
+// DecodeLateness reads a form that AppendBinary has written.
 func DecodeLateness(b []byte) (*Lateness, error) {
 	r := binform.NewReader(b)
 	if v := r.Byte(); v != latenessVersion {
@@ -185,5 +200,5 @@ func DecodeLateness(b []byte) (*Lateness, error) {
 	return l, nil
 }
 
-// maxLatenessMilli keeps a duration from overflowing: a hundred years.
+// maxLatenessMilli is a hundred years, so that durations cannot overflow.
 const maxLatenessMilli = 100 * 365 * 24 * 3600 * 1000

@@ -14,21 +14,21 @@ import (
 func TestLatenessQuantiles(t *testing.T) {
 	now := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
 	tests := map[string]struct {
-		seen           []time.Duration
+		observed       []time.Duration
 		p50, p999, max time.Duration
 		allowed        time.Duration
 	}{
 		"nothing":  {allowed: 5 * time.Minute},
-		"at once":  {seen: []time.Duration{0, 0, -time.Second}, allowed: 5 * time.Minute},
-		"one late": {seen: []time.Duration{time.Hour}, p50: time.Hour, p999: time.Hour, max: time.Hour, allowed: time.Hour},
+		"at once":  {observed: []time.Duration{0, 0, -time.Second}, allowed: 5 * time.Minute},
+		"one late": {observed: []time.Duration{time.Hour}, p50: time.Hour, p999: time.Hour, max: time.Hour, allowed: time.Hour},
 		"very late": {
-			seen: []time.Duration{90 * day}, p50: 90 * day, p999: 90 * day, max: 90 * day, allowed: 24 * time.Hour,
+			observed: []time.Duration{90 * day}, p50: 90 * day, p999: 90 * day, max: 90 * day, allowed: 24 * time.Hour,
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var l timeline.Lateness
-			for _, d := range tt.seen {
+			for _, d := range tt.observed {
 				l.Observe(now, d, 1)
 			}
 			require.Equal(t, tt.p50, l.Quantile(0.5))
@@ -39,7 +39,7 @@ func TestLatenessQuantiles(t *testing.T) {
 	}
 }
 
-// A quantile is never below the true one, and at most a tenth above.
+// A quantile is never below the true one, and at most 10 % above it.
 func TestLatenessQuantilesAgainstSorting(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	now := time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)

@@ -13,31 +13,30 @@ import (
 	"agentassist-poller/internal/binform"
 )
 
-// ReadSpan is time whose rows were all read, together, at ReadAt by the server's clock.
+// ReadSpan is a span whose rows were all read, together, at ReadAt by the server's clock.
 type ReadSpan struct {
 	Span
 	ReadAt time.Time
 }
 
-// Set is the time read so far for one endpoint and bot: ordered stretches that do not overlap, each with the time of its last
-// complete read. What is not in the set is a gap. Whatever is rounded is rounded to the careful side: a Set never claims
-// more time, or a fresher read, than it was told.
+// Set is the time read so far of one unit: ordered spans that do not overlap, each with the time of its last complete read. Time that is
+// not in the set is a gap. A Set rounds to the safe side: it never claims more time, or a later read, than was marked.
 //
-// Times have millisecond precision. The zero Set is empty and ready for use; a Set is not safe for concurrent use.
+// Times have millisecond precision. The zero Set is empty and ready for use. A Set is not safe for concurrent use.
 type Set struct {
 	parts []part
 }
 
-// part is a ReadSpan in milliseconds. A year of parts is kept by hundreds of bots, so they are small.
+// part is a ReadSpan in milliseconds since 1970. Parts are small because hundreds of bots have a year of them.
 type part struct {
 	from, to, read int64
 }
 
-func (p part) stretch() ReadSpan {
+func (p part) readSpan() ReadSpan {
 	return ReadSpan{Span{time.UnixMilli(p.from).UTC(), time.UnixMilli(p.to).UTC()}, time.UnixMilli(p.read).UTC()}
 }
 
-// ceilMilli is the first whole millisecond not before t.
+// ceilMilli returns the first whole millisecond that is not before t.
 func ceilMilli(t time.Time) int64 {
 	ms := t.UnixMilli()
 	if t.After(time.UnixMilli(ms)) {
@@ -46,8 +45,8 @@ func ceilMilli(t time.Time) int64 {
 	return ms
 }
 
-// Mark records that all rows of [from, to) were read at readAt, whatever was known of that time before. Nothing later than
-// readAt is marked: rows that start after a read cannot have been on it.
+// Mark records that all rows of [from, to) were read at readAt, which replaces earlier reads of that time. It marks nothing later than
+// readAt, because a read cannot show rows that start after it.
 func (s *Set) Mark(from, to, readAt time.Time) {
 	p := part{ceilMilli(from), to.UnixMilli(), readAt.UnixMilli()}
 	p.to = min(p.to, p.read)
@@ -77,7 +76,7 @@ func (s *Set) after(ms int64) int {
 	return sort.Search(len(s.parts), func(i int) bool { return s.parts[i].to > ms })
 }
 
-// join makes one part of neighbours in parts[i:j] that touch and were read at the same time.
+// join joins neighbours in parts[i:j] that touch and were read at the same time.
 func (s *Set) join(i, j int) {
 	out := s.parts[:i]
 	for k := i; k < j; k++ {
@@ -91,18 +90,18 @@ func (s *Set) join(i, j int) {
 	s.parts = slices.Delete(s.parts, len(out), j)
 }
 
-// Empty reports whether nothing was read yet.
+// Empty reports whether nothing was read.
 func (s *Set) Empty() bool { return len(s.parts) == 0 }
 
-// Len returns the number of stretches.
+// Len returns the number of spans.
 func (s *Set) Len() int { return len(s.parts) }
 
-// Bounds returns the time from the first moment read to the last. It may have gaps. The zero Span if nothing was read.
+// Bounds returns the span from the first moment that was read to the last, gaps included. It is zero if nothing was read.
 func (s *Set) Bounds() Span {
 	if len(s.parts) == 0 {
 		return Span{}
 	}
-	return Span{s.parts[0].stretch().From, s.parts[len(s.parts)-1].stretch().To}
+	return Span{s.parts[0].readSpan().From, s.parts[len(s.parts)-1].readSpan().To}
 }
 
 // clip returns the parts within [from, to), cut at its ends.
@@ -116,12 +115,12 @@ func (s *Set) clip(from, to time.Time) []part {
 	return out
 }
 
-// Stretches returns what was read within [from, to), in order.
+// ReadSpans returns the spans that were read within [from, to), in order.
 func (s *Set) ReadSpans(from, to time.Time) []ReadSpan {
 	parts := s.clip(from, to)
 	out := make([]ReadSpan, len(parts))
 	for i, p := range parts {
-		out[i] = p.stretch()
+		out[i] = p.readSpan()
 	}
 	return out
 }
@@ -131,15 +130,15 @@ func (s *Set) Covered(from, to time.Time) bool {
 	return !s.ReadThrough(from).Before(to)
 }
 
-// Gaps returns the time within [from, to) that was never read, in order.
+// Gaps returns the spans within [from, to) that were never read, in order.
 func (s *Set) Gaps(from, to time.Time) []Span {
 	var out []Span
 	for _, p := range s.clip(from, to) {
-		st := p.stretch()
-		if st.From.After(from) {
-			out = append(out, Span{from, st.From})
+		span := p.readSpan()
+		if span.From.After(from) {
+			out = append(out, Span{from, span.From})
 		}
-		from = st.To
+		from = span.To
 	}
 	if from.Before(to) {
 		out = append(out, Span{from, to})
@@ -147,7 +146,7 @@ func (s *Set) Gaps(from, to time.Time) []Span {
 	return out
 }
 
-// ReadThrough returns the end of the unbroken coverage that contains from, or from itself where from was not read.
+// ReadThrough returns the end of the time that was read without a gap from from on. It is from itself if from was not read.
 func (s *Set) ReadThrough(from time.Time) time.Time {
 	end := from.UnixMilli()
 	i := s.after(end)
@@ -160,7 +159,7 @@ func (s *Set) ReadThrough(from time.Time) time.Time {
 	return time.UnixMilli(end).UTC()
 }
 
-// LastRead returns when the moment t was last read. It is false if it never was.
+// LastRead returns when the moment t was last read, and false if it never was.
 func (s *Set) LastRead(t time.Time) (time.Time, bool) {
 	ms := t.UnixMilli()
 	if i := s.after(ms); i < len(s.parts) && s.parts[i].from <= ms {
@@ -169,8 +168,8 @@ func (s *Set) LastRead(t time.Time) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// OldestRead returns the earliest time at which any of [from, to) was last read: every edit made before it has been
-// seen. It is false if part of the time was never read, or there is no time between from and to.
+// OldestRead returns the earliest of the last reads within [from, to): every edit made before that time has been read. It returns false
+// if a part of the time was never read, or if from is not before to.
 func (s *Set) OldestRead(from, to time.Time) (time.Time, bool) {
 	if !from.Before(to) || !s.Covered(from, to) {
 		return time.Time{}, false
@@ -182,7 +181,7 @@ func (s *Set) OldestRead(from, to time.Time) (time.Time, bool) {
 	return time.UnixMilli(oldest).UTC(), true
 }
 
-// Drop forgets everything before t.
+// Drop forgets everything before a time.
 func (s *Set) Drop(before time.Time) {
 	ms := ceilMilli(before)
 	i := s.after(ms)
@@ -192,14 +191,14 @@ func (s *Set) Drop(before time.Time) {
 	}
 }
 
-// Coalesce joins touching stretches until at most limit are left, or only gaps separate them. The joined stretch has the older of
-// the two reads. Those whose ages at now differ least, in proportion, are joined first, so that what is given
-// up is freshness where it matters least: of old reads.
+// Coalesce joins touching spans until at most limit are left, or until all are separated by gaps. The joined span has the older of the two
+// reads. Coalesce first joins spans whose ages at now differ least in proportion, so that it loses freshness where that matters least:
+// of old reads.
 func (s *Set) Coalesce(limit int, now time.Time) {
 	n := now.UnixMilli()
 	for tolerance := 1.0 / 16; len(s.parts) > limit; tolerance *= 2 {
 		out := s.parts[:1]
-		youngest := s.parts[0].read // within the last of out
+		youngest := s.parts[0].read // the last read within the last part of out
 		for _, p := range s.parts[1:] {
 			last := &out[len(out)-1]
 			oldest, newest := min(last.read, p.read), max(youngest, p.read)
@@ -211,18 +210,30 @@ func (s *Set) Coalesce(limit int, now time.Time) {
 			youngest = p.read
 		}
 		s.parts = out
-		if tolerance > 1e9 { // nothing but gaps is left between them
+		if tolerance > 1e9 { // only gaps are left between them
 			return
 		}
 	}
 }
 
-// The version leads the bytes, so that a later format can be told from this one.
+// The form of a Set:
+//
+//	+---------+-------+------+--------+------+----
+//	| version | count | from | length | read | ...      count spans, in order
+//	+---------+-------+------+--------+------+----
+//	   byte    uvarint varint uvarint  varint
+//
+//	version  1
+//	from     the distance from the end of the span before, the first from 1970
+//	length   of the span, not 0
+//	read     the distance from the end of the span to its last read; negative if rows were read before the end
+//
+// All are milliseconds. A reader refuses another version, and times after the year 9999.
 const setVersion = 1
 
-var errSetFormat = errors.New("not a set of intervals")
+var errSetFormat = errors.New("not a set of spans")
 
-// AppendBinary appends the set in a compact form of its own to dst.
+// AppendBinary appends the form of the set to dst.
 func (s *Set) AppendBinary(dst []byte) []byte {
 	dst = append(dst, setVersion)
 	dst = binary.AppendUvarint(dst, uint64(len(s.parts)))
@@ -236,16 +247,16 @@ func (s *Set) AppendBinary(dst []byte) []byte {
 	return dst
 }
 
-// maxMilli is the year 9999 in milliseconds: sums of two such times cannot overflow.
+// maxMilli is the end of the year 9999 in milliseconds. Sums of two such times cannot overflow.
 const maxMilli = 253402214400_000
 
 func plausible(ms int64) bool { return ms >= -maxMilli && ms <= maxMilli }
 
-// DecodeSet reads what AppendBinary wrote.
+// DecodeSet reads a form that AppendBinary has written.
 func DecodeSet(b []byte) (*Set, error) {
 	r := binform.NewReader(b)
 	if v := r.Byte(); v != setVersion {
-		return nil, fmt.Errorf("read intervals: version %d: %w", v, errSetFormat)
+		return nil, fmt.Errorf("read set of spans: version %d: %w", v, errSetFormat)
 	}
 	n := r.Count(3)
 	s := &Set{parts: make([]part, 0, n)}
@@ -256,13 +267,13 @@ func DecodeSet(b []byte) (*Set, error) {
 		p.to = p.from + int64(r.Uint(2*maxMilli))
 		p.read = p.to + r.Int(-maxMilli, maxMilli)
 		if p.to <= p.from || (i > 0 && p.from < end) || !plausible(p.from) || !plausible(p.to) || !plausible(p.read) {
-			return nil, fmt.Errorf("read intervals: stretch %d of %d: %w", i+1, n, cmp.Or(r.Err(), errSetFormat))
+			return nil, fmt.Errorf("read set of spans: span %d of %d: %w", i+1, n, cmp.Or(r.Err(), errSetFormat))
 		}
 		s.parts = append(s.parts, p)
 		end = p.to
 	}
 	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("read intervals: %w", err)
+		return nil, fmt.Errorf("read set of spans: %w", err)
 	}
 	s.join(0, len(s.parts))
 	return s, nil

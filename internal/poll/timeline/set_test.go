@@ -43,7 +43,7 @@ func (m *model) oldest(from, to int) (int, bool) {
 	return oldest, oldest > 0
 }
 
-// agree checks that a set says of every second what the model says. After Coalesce a set may say older, never fresher.
+// agree checks every second of a set against the model. After Coalesce a set may give an older read, never a later one.
 func agree(t *testing.T, s *timeline.Set, m *model, exact bool) {
 	t.Helper()
 	for i := range m {
@@ -123,7 +123,7 @@ func TestSetAgainstModel(t *testing.T) {
 			end := at(from)
 			for _, st := range s.ReadSpans(at(from), at(to)) {
 				if st.From.Before(end) || !st.From.Before(st.To) || st.To.After(at(to)) {
-					t.Fatalf("seed %d: stretch %v", seed, st)
+					t.Fatalf("seed %d: span %v", seed, st)
 				}
 				end = st.To
 			}
@@ -131,8 +131,8 @@ func TestSetAgainstModel(t *testing.T) {
 	}
 }
 
-// Parts of a millisecond are rounded so that no more is claimed than was read.
-func TestSetRoundsToTheCarefulSide(t *testing.T) {
+// Parts of a millisecond are rounded so that the set never claims more than was read.
+func TestSetRoundsToTheSafeSide(t *testing.T) {
 	var s timeline.Set
 	s.Mark(base.Add(100*time.Microsecond), base.Add(10*time.Second+900*time.Microsecond), base.Add(time.Minute+999*time.Microsecond))
 	require.False(t, s.Covered(base, base.Add(time.Second)))
@@ -142,7 +142,7 @@ func TestSetRoundsToTheCarefulSide(t *testing.T) {
 	require.Equal(t, base.Add(time.Minute), read)
 }
 
-// A year of looks every 15 s with sweeps stays small, and what is lost of freshness stays in proportion.
+// Polls every 15 s leave a small set, and the loss of freshness stays in proportion to the age.
 func TestSetCoalesceKeepsProportion(t *testing.T) {
 	var s timeline.Set
 	const limit = 128
@@ -169,10 +169,10 @@ func TestDecodeSetRefuses(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"nothing": nil, "another version": append([]byte{9}, good[1:]...), "half": good[:len(good)-1],
 		"more": append(append([]byte{}, good...), 0), "huge count": {1, 0xff, 0xff, 0xff, 0xff, 0x0f},
-		"empty stretch": {1, 1, 2, 0, 2}, "overflow": {1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 2},
+		"empty span": {1, 1, 2, 0, 2}, "overflow": {1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 2},
 	} {
 		_, err := timeline.DecodeSet(b)
-		require.ErrorContains(t, err, "read intervals", name)
+		require.ErrorContains(t, err, "read set of spans", name)
 	}
 }
 

@@ -1,7 +1,8 @@
-// Package timeline describes spans of time and what is known of them: which were read and when (Set), how many rows they hold
-// (Density), and how late rows appear in them (Lateness).
+// Package timeline describes spans of time: which of them were read, and when (Set), how many rows they have (Density), and how late rows
+// appear in them (Lateness).
 //
-// Its values know no clock and do no I/O. Each has a binary form, in which it is stored in a unit's progress.
+// Its values know no clock and do no I/O. Each has a binary form, in which a unit's progress stores it. The forms are drawn where they
+// are written.
 package timeline
 
 import "time"
@@ -9,12 +10,11 @@ import "time"
 // Day is the length of a calendar day in UTC and in every fixed zone.
 const Day = 24 * time.Hour
 
-// Edge is how far behind the server's clock a read counts as complete. That clock is known to half a second, and
-// filters work in whole seconds.
+// Edge is how far behind the server's clock a read counts as complete. The clock is known to half a second, and filters work in whole
+// seconds.
 const Edge = 2 * time.Second
 
-// KeysetRows is how many rows a window is aimed at where a page that turns out too full counts as far as it goes, so that
-// next to nothing is lost by it.
+// KeysetRows is how many rows a window should have where a page that is too full still counts up to its last row, so that little is lost.
 const KeysetRows = 97
 
 // Span is a range of time: From included, To excluded.
@@ -22,7 +22,7 @@ type Span struct {
 	From, To time.Time
 }
 
-// DayName returns the date of t in UTC, as a key for what is known of a calendar day.
+// DayName returns the date of t in UTC. It is the key of facts about a calendar day.
 func DayName(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // Earlier returns the earlier of two times.

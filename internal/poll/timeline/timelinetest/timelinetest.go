@@ -9,8 +9,7 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// Arrivals returns the random times, ascending, at which rows start: perDay on average, at the relative rate that shape gives
-// for each moment.
+// Arrivals returns random start times of rows, ascending: perDay on average, with the relative rate that shape gives for each moment.
 func Arrivals(rnd *rand.Rand, from time.Time, length time.Duration, perDay float64, shape func(time.Time) float64) []time.Time {
 	peak := 0.0
 	for h := range 7 * 24 {
@@ -31,7 +30,7 @@ func Arrivals(rnd *rand.Rand, from time.Time, length time.Duration, perDay float
 // Flat is the shape of a rate that never changes.
 func Flat(time.Time) float64 { return 1 }
 
-// Within returns those of the ordered times that lie in span.
+// Within returns the times in span. The times must be in order.
 func Within(all []time.Time, span timeline.Span) []time.Time {
 	lo, _ := slices.BinarySearchFunc(all, span.From, time.Time.Compare)
 	hi, _ := slices.BinarySearchFunc(all, span.To, time.Time.Compare)

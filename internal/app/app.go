@@ -386,7 +386,7 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	o := poll.Options{
 		Name: c.Name, AccountID: c.AccountID, RequestsPerMinute: c.RequestsPerMinute, Start: c.Start.At,
 		Endpoints: map[events.Endpoint]poll.EndpointOptions{}, Policy: plan.DefaultPolicy(),
-		Lateness: poll.Lateness(c.AllowedLateness), Retention: cfg.Memory, Off: cfg.Events.Off(),
+		Lateness: poll.Lateness(c.AllowedLateness), Retention: cfg.Retention, Off: cfg.Events.Off(),
 		CSAT:  extract.CSAT(cfg.Events.CSAT),
 		Drain: cfg.Shutdown.Drain,
 	}
@@ -429,7 +429,7 @@ func (a *App) expire(ctx context.Context, store *checkpoint.Store) error {
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
 	for {
-		if expired, err := store.Expire(time.Now().Add(-a.cfg.Memory)); err != nil {
+		if expired, err := store.Expire(time.Now().Add(-a.cfg.Retention)); err != nil {
 			a.log.Warn("forget old entities", "err", err)
 		} else if len(expired) > 0 {
 			a.log.Debug("forgot old entities", "days", len(expired))

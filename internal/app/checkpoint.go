@@ -297,8 +297,8 @@ func CheckpointAdopt(ctx context.Context, c *Config, out Output, o CheckpointOpt
 	if err != nil {
 		return err
 	}
-	if o.Rewind <= 0 || o.Rewind > c.Memory {
-		return &UsageError{fmt.Errorf("--rewind %s: want more than 0 and at most the memory of %s", o.Rewind, c.Memory)}
+	if o.Rewind <= 0 || o.Rewind > c.Retention {
+		return &UsageError{fmt.Errorf("--rewind %s: want more than 0 and at most the retention of %s", o.Rewind, c.Retention)}
 	}
 	b, err := newBench(ctx, c, out, "checkpoint adopt")
 	if err != nil {

@@ -24,7 +24,7 @@ type Config struct {
 	Kafka          kafka.Config         `yaml:"kafka"`
 	SchemaRegistry kafka.RegistryConfig `yaml:"schema_registry"`
 	Checkpoint     Checkpoint           `yaml:"checkpoint"`
-	Memory         time.Duration        `yaml:"memory"`
+	Retention      time.Duration        `yaml:"retention" was:"memory"`
 	Events         Events               `yaml:"events"`
 	Server         Server               `yaml:"server"`
 	Log            Log                  `yaml:"log"`
@@ -161,7 +161,7 @@ type Shutdown struct {
 func (c *Config) SetDefaults() {
 	*c = Config{
 		Checkpoint: Checkpoint{Path: "./poller.db"},
-		Memory:     35 * 24 * time.Hour,
+		Retention:  35 * 24 * time.Hour,
 		Events:     Events{CSAT: CSAT{NegativeUpTo: 2, PositiveFrom: 4}},
 		Server:     Server{Listen: ":8080"},
 		Log:        Log{Level: "info", Format: "json"},
@@ -267,12 +267,12 @@ func Parse(o LoadOptions, src []byte) (*Config, []conf.Problem, error) {
 	return &c, doc.Warnings(), nil
 }
 
-// fitSweeps keeps the sweeps that nobody asked for from reaching further back than memory.
+// fitSweeps keeps the sweeps that nobody asked for from reaching further back than the retention.
 func (c *Config) fitSweeps(doc *conf.Doc) {
 	for i := range c.Accounts {
 		a := &c.Accounts[i]
 		if a.sweepsChosen = doc.Has(fmt.Sprintf("accounts[%d].sweeps", i)); !a.sweepsChosen {
-			a.Sweeps = slices.DeleteFunc(a.Sweeps, func(s Sweep) bool { return s.Within > c.Memory })
+			a.Sweeps = slices.DeleteFunc(a.Sweeps, func(s Sweep) bool { return s.Within > c.Retention })
 		}
 	}
 }

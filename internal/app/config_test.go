@@ -175,9 +175,9 @@ func TestBotsWithTheirOwnCredentials(t *testing.T) {
 }
 
 func TestSweepsFitIntoMemory(t *testing.T) {
-	c, warnings := parse(t, good+"memory: 10d\n")
+	c, warnings := parse(t, good+"retention: 10d\n")
 	require.Empty(t, warnings)
-	require.False(t, slices.ContainsFunc(c.Accounts[0].Sweeps, func(s app.Sweep) bool { return s.Within > c.Memory }))
+	require.False(t, slices.ContainsFunc(c.Accounts[0].Sweeps, func(s app.Sweep) bool { return s.Within > c.Retention }))
 }
 
 func TestMissingFile(t *testing.T) {

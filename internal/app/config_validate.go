@@ -80,7 +80,7 @@ func (c *Config) validate(doc *conf.Doc) {
 	if c.Checkpoint.Path == "" {
 		doc.Add("checkpoint.path", "is empty; want the path of a file on a volume that outlives the process")
 	}
-	within(doc, "memory", c.Memory, day, 400*day)
+	within(doc, "retention", c.Retention, day, 400*day)
 	within(doc, "shutdown.drain", c.Shutdown.Drain, 0, 10*time.Minute)
 	if s := c.Events.CSAT; s.NegativeUpTo >= s.PositiveFrom {
 		doc.Add("events.csat", "negative_up_to is %v and positive_from %v; want the first to be smaller", s.NegativeUpTo, s.PositiveFrom)
@@ -242,14 +242,14 @@ func (c *Config) validateTimes(doc *conf.Doc, a *Account, at string) {
 	}
 	for i, s := range a.Sweeps {
 		at := fmt.Sprintf("%s.sweeps[%d]", at, i)
-		within(doc, at+".within", s.Within, time.Minute, c.Memory)
+		within(doc, at+".within", s.Within, time.Minute, c.Retention)
 		within(doc, at+".every", s.Every, time.Second, 30*day)
 		if slices.ContainsFunc(a.Sweeps[:i], func(o Sweep) bool { return o.Within == s.Within }) {
 			doc.Add(at+".within", "%s has an entry already; want one for each reach", conf.FormatDuration(s.Within))
 		}
 	}
-	if l := a.AllowedLateness; !l.Auto && l.Max > c.Memory {
-		doc.Add(at+".allowed_lateness", "%s is longer than memory (%s)", conf.FormatDuration(l.Max), conf.FormatDuration(c.Memory))
+	if l := a.AllowedLateness; !l.Auto && l.Max > c.Retention {
+		doc.Add(at+".allowed_lateness", "%s is longer than the retention (%s)", conf.FormatDuration(l.Max), conf.FormatDuration(c.Retention))
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// gauges shows the status as metrics, so that what a person reads and what an alert fires on is one and the same.
+// gauges exports the status as metrics, so that an operator and an alert read the same numbers.
 type gauges struct {
 	status func() status.Status
 }
@@ -21,21 +21,21 @@ func gauge(name, help string, labels ...string) *prometheus.Desc {
 var (
 	perEndpoint = []string{"account", "endpoint", "bot"}
 
-	accountRead      = gauge("account_read", "1 while this instance reads the account. Over all instances the highest should be 1.", "account")
-	endpointUp       = gauge("endpoint_up", "1 while the endpoint is read or waits its turn, 0 while it fails.", perEndpoint...)
-	endpointLag      = gauge("endpoint_lag_seconds", "Now less the time up to which everything has been read.", perEndpoint...)
-	endpointComplete = gauge("endpoint_complete_up_to_timestamp_seconds", "The time up to which the stream is declared complete.", perEndpoint...)
-	endpointInterval = gauge("endpoint_poll_interval_seconds", "The poll interval that the budget attains.", perEndpoint...)
-	endpointLongest  = gauge("endpoint_longest_look_seconds", "The longest time between two looks so far.", perEndpoint...)
-	endpointGap      = gauge("endpoint_gap_seconds", "Time that has not been read although later time has.", perEndpoint...)
-	sweepAge         = gauge("sweep_age_seconds", "Since the oldest re-read within the reach of a sweep.", append(perEndpoint, "within")...)
-	budgetUsed       = gauge("budget_requests", "Requests in the last minute, by kind of work.", "account", "lane")
-	budgetLimit      = gauge("budget_limit", "Requests allowed in any minute.", "account")
-	clockSkew        = gauge("clock_skew_seconds", "Our clock less the API's.", "account")
-	deliveryUp       = gauge("delivery_up", "1 while events are delivered, 0 while delivery fails.")
-	checkpointUp     = gauge("checkpoint_up", "1 while the checkpoint is written, 0 while that fails.")
-	checkpointBytes  = gauge("checkpoint_bytes", "Size of the checkpoint file.")
-	checkpointThings = gauge("checkpoint_entities", "Things that are remembered.")
+	accountRead        = gauge("account_read", "1 while this instance reads the account. Over all instances the highest should be 1.", "account")
+	endpointUp         = gauge("endpoint_up", "1 while the endpoint is read or waits, 0 while it fails.", perEndpoint...)
+	endpointLag        = gauge("endpoint_lag_seconds", "Now less the time up to which everything has been read.", perEndpoint...)
+	endpointComplete   = gauge("endpoint_complete_up_to_timestamp_seconds", "The time up to which the events are declared complete.", perEndpoint...)
+	endpointInterval   = gauge("endpoint_poll_interval_seconds", "The poll interval that the budget allows.", perEndpoint...)
+	endpointLongest    = gauge("endpoint_longest_poll_interval_seconds", "The longest time between two polls since the start, or that the budget allows for.", perEndpoint...)
+	endpointGap        = gauge("endpoint_gap_seconds", "Time that was never read although later time was.", perEndpoint...)
+	sweepAge           = gauge("sweep_age_seconds", "Since the last read of the time in the tier that was read longest ago.", append(perEndpoint, "within")...)
+	budgetUsed         = gauge("budget_requests", "Requests in the last minute, by priority class.", "account", "priority_class")
+	budgetLimit        = gauge("budget_limit", "Requests allowed in any minute.", "account")
+	clockSkew          = gauge("clock_skew_seconds", "Our clock less the API's.", "account")
+	deliveryUp         = gauge("delivery_up", "1 while events are delivered, 0 while delivery fails.")
+	checkpointUp       = gauge("checkpoint_up", "1 while the checkpoint is written, 0 while that fails.")
+	checkpointBytes    = gauge("checkpoint_bytes", "Size of the checkpoint file.")
+	checkpointEntities = gauge("checkpoint_entities", "Entities in the checkpoint file.")
 )
 
 // Describe sends nothing: which metrics there are depends on the accounts.
@@ -50,7 +50,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	send(deliveryUp, up(s.Delivery.State))
 	send(checkpointUp, up(s.Checkpoint.State))
 	send(checkpointBytes, float64(s.Checkpoint.Bytes))
-	send(checkpointThings, float64(s.Checkpoint.Entities))
+	send(checkpointEntities, float64(s.Checkpoint.Entities))
 	for _, a := range s.Accounts {
 		read := 0.0
 		if len(a.Endpoints) > 0 {
@@ -58,8 +58,8 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		send(accountRead, read, a.Name)
 		send(budgetLimit, float64(a.Budget.Limit), a.Name)
-		for _, lane := range a.Budget.Lanes {
-			send(budgetUsed, float64(lane.Used), a.Name, lane.Name)
+		for _, class := range a.Budget.PriorityClasses {
+			send(budgetUsed, float64(class.Used), a.Name, class.Name)
 		}
 		if a.ClockSkew != nil {
 			send(clockSkew, seconds(*a.ClockSkew), a.Name)
@@ -74,7 +74,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 				send(endpointComplete, float64(e.CompleteUpTo.UnixMilli())/1000, labels...)
 			}
 			send(endpointInterval, seconds(e.PollIntervalActual), labels...)
-			send(endpointLongest, seconds(e.LongestLook), labels...)
+			send(endpointLongest, seconds(e.LongestPollInterval), labels...)
 			var gap time.Duration
 			for _, g := range e.Gaps {
 				gap += g.To.Sub(g.From)

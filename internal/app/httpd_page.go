@@ -39,7 +39,7 @@ type page struct {
 	Trouble  []trouble
 }
 
-// trouble is one thing that a person should look at.
+// trouble is one problem that an operator should act on.
 type trouble struct {
 	Where string
 	State status.State
@@ -57,9 +57,9 @@ func writePage(w io.Writer, s status.Status) error {
 	case 0:
 		p.Headline = fmt.Sprintf("All well: %s", plural(total, "endpoint"))
 	case 1:
-		p.Headline = "One thing needs a look"
+		p.Headline = "One problem"
 	default:
-		p.Headline = fmt.Sprintf("%d things need a look", len(p.Trouble))
+		p.Headline = fmt.Sprintf("%d problems", len(p.Trouble))
 	}
 	var buf bytes.Buffer
 	if err := pageTemplate.Execute(&buf, p); err != nil {

@@ -128,7 +128,7 @@ func TestPageEscapesEverything(t *testing.T) {
 	s := exampleStatus()
 	s.Version, s.Delivery.Mode, s.Delivery.Brokers, s.Delivery.Registry, s.Checkpoint.Path = evil, evil, []string{evil}, evil, evil
 	a := &s.Accounts[0]
-	a.Name, a.AccountID, a.Budget.Lanes[0].Name = evil, evil, evil
+	a.Name, a.AccountID, a.Budget.PriorityClasses[0].Name = evil, evil, evil
 	e := &a.Endpoints[0]
 	e.Endpoint, e.BotName, e.BotID, e.Events = evil, evil, evil, map[string]int64{evil: 1}
 	e.Gaps = []status.Gap{{Reason: evil}}
@@ -192,7 +192,7 @@ func exampleStatus() status.Status {
 		Accounts: []status.Account{{
 			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa",
 			Owner: &status.Owner{State: status.OK, Step: "reading", Partition: 17, Instance: "poller-0", Mine: true},
-			Budget: status.Budget{Limit: 60, Used: 41, Lanes: []status.Lane{
+			Budget: status.Budget{Limit: 60, Used: 41, PriorityClasses: []status.PriorityClass{
 				{Name: "new", Share: 0.5, Used: 24}, {Name: "hot", Share: 0.25, Used: 9}, {Name: "sweep", Share: 0.15, Used: 8}, {Name: "backfill", Share: 0.1},
 			}, BlockedUntil: nil},
 			ClockSkew: status.Of(-400 * time.Millisecond), UnreadableEntities: 2,
@@ -204,13 +204,13 @@ func exampleStatus() status.Status {
 				{
 					Endpoint: "interactions", BotName: "care", BotID: "st-79a76d65-d540-5b33-96d5-9bf3eeb00000", State: status.OK,
 					ReadThrough: before(9 * time.Second), CompleteUpTo: before(6 * time.Minute), Lag: status.Of(9 * time.Second),
-					PollInterval: seconds(15 * time.Second), PollIntervalActual: seconds(15 * time.Second), LongestLook: seconds(31 * time.Second),
+					PollInterval: seconds(15 * time.Second), PollIntervalActual: seconds(15 * time.Second), LongestPollInterval: seconds(31 * time.Second),
 					Gaps: []status.Gap{}, Sweeps: sweeps, Rows: 48211, Events: map[string]int64{"segment": 48211, "search": 90377, "feedback": 2114},
 				},
 				{
 					Endpoint: "conversations", BotName: "care", BotID: "st-79a76d65-d540-5b33-96d5-9bf3eeb00000", State: status.Failing,
 					ReadThrough: before(11 * time.Minute), CompleteUpTo: before(80 * time.Minute), Lag: status.Of(11 * time.Minute),
-					PollInterval: seconds(time.Minute), PollIntervalActual: seconds(95 * time.Second), LongestLook: seconds(11 * time.Minute),
+					PollInterval: seconds(time.Minute), PollIntervalActual: seconds(95 * time.Second), LongestPollInterval: seconds(11 * time.Minute),
 					Gaps:   []status.Gap{{From: *before(2 * time.Hour), To: *before(110 * time.Minute), Reason: "the page could not be read"}},
 					Sweeps: sweeps[:1], Rows: 17002, Events: map[string]int64{"agentic-request": 5120},
 					LastError: &status.Error{Text: "POST aaconversation: the answer is HTML, not JSON", Hint: "a proxy answers in the API's place: check base_url and the proxy",

@@ -39,21 +39,21 @@ func newObserver(reg prometheus.Registerer, version string) *observer {
 		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	return &observer{
-		requests: counter("poller_api_requests_total", "Requests sent to the API, by what came of them: ok or the reason of the failure.", "account", "endpoint", "outcome"),
+		requests: counter("poller_api_requests_total", "Requests sent to the API, by outcome: ok, or the reason of the failure.", "account", "endpoint", "outcome"),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "poller_api_request_seconds", Help: "How long requests to the API took.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900},
 		}, []string{"endpoint"}),
 		received:  counter("poller_api_received_bytes_total", "Bytes of response bodies, decompressed.", "account", "endpoint"),
-		rows:      counter("poller_rows_total", "Upstream records read, re-reads included.", "account", "endpoint"),
-		dead:      counter("poller_records_unreadable_total", "Upstream records that could not be read, re-reads included.", "account", "endpoint"),
+		rows:      counter("poller_rows_total", "Rows read, re-reads included.", "account", "endpoint"),
+		dead:      counter("poller_records_unreadable_total", "Records that could not be read, re-reads included.", "account", "endpoint"),
 		drift:     counter("poller_drift_total", "Upstream fields that are not known or could not be used, by path.", "endpoint", "path"),
 		published: counter("poller_events_published_total", "Events published.", "account", "endpoint", "type"),
-		unchanged: counter("poller_things_unchanged_total", "Things read again that had not changed.", "account", "endpoint"),
-		merged:    counter("poller_merge_hits_total", "Things found to be known through another endpoint.", "account", "endpoint"),
+		unchanged: counter("poller_entities_unchanged_total", "Entities read again that had not changed.", "account", "endpoint"),
+		merged:    counter("poller_merge_hits_total", "Entities that a second endpoint showed for the first time.", "account", "endpoint"),
 		damaged:   counter("poller_entities_unreadable_total", "Stored entities that could not be read and were published again as revision 1.", "account", "endpoint"),
 		freshness: f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "poller_publish_seconds", Help: "Time from sending the request that showed a thing to its acknowledgement by Kafka.",
+			Name: "poller_publish_seconds", Help: "Time from sending the request that brought an event to its acknowledgement by Kafka.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60},
 		}, []string{"endpoint"}),
 	}
@@ -72,7 +72,7 @@ func (o *observer) attempt(account string) func(kore.Attempt) {
 	}
 }
 
-// maxDriftPaths bounds the number of label values that a misbehaving API can make.
+// maxDriftPaths bounds how many label values a misbehaving API can cause.
 const maxDriftPaths = 200
 
 func (o *observer) Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64) {

@@ -5,12 +5,17 @@ import (
 	"strings"
 )
 
-// suggest says what an unknown key was probably meant to be: a key of the section that is spelt nearly so, or one that
-// belongs into a section beside it. The first result is the key if it is one of the section.
+// suggest returns the key that an unknown key was probably meant to be: the one that the unknown key is a former name of (tag `was`), one
+// of the section with nearly the same spelling, or one that belongs in a sibling section. meant is empty unless it is one of the section.
 func suggest(wrong string, known []key) (meant, hint string) {
 	names := make([]string, len(known))
 	for i, k := range known {
 		names[i] = k.name
+	}
+	for _, k := range known {
+		if k.field.Tag.Get("was") == wrong {
+			return k.name, "; did you mean " + k.name + "?"
+		}
 	}
 	if near := nearest(wrong, names); near != "" {
 		return near, "; did you mean " + near + "?"

@@ -282,7 +282,7 @@ func (sc *screen) draw(s *status.Status) {
 }
 
 func (sc *screen) drawAccounts(b *bytes.Buffer, s *status.Status, row func(string, ...any)) {
-	row(" %sendpoint                    behind   complete up to   looks every%s", bold, plain)
+	row(" %sendpoint                    behind   complete up to   polls every%s", bold, plain)
 	for _, a := range s.Accounts {
 		for _, e := range a.Endpoints {
 			lag, complete := "-", "-"
@@ -303,8 +303,8 @@ func (sc *screen) drawAccounts(b *bytes.Buffer, s *status.Status, row func(strin
 			}
 		}
 		row("")
-		used := make([]string, 0, len(a.Budget.Lanes))
-		for _, l := range a.Budget.Lanes {
+		used := make([]string, 0, len(a.Budget.PriorityClasses))
+		for _, l := range a.Budget.PriorityClasses {
 			used = append(used, fmt.Sprintf("%s %d", l.Name, l.Used))
 		}
 		row(" %srequests in the last minute%s %d of %d  (%s)", dim, plain, a.Budget.Used, a.Budget.Limit, strings.Join(used, ", "))

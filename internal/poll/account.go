@@ -1,9 +1,9 @@
-// Package poll reads accounts: it decides what to ask next, asks it, and hands what it finds to the delivery.
+// Package poll reads accounts: it decides what to ask next, sends the request, and hands what the answer shows to the delivery.
 //
-// The promise is kept here. Every request belongs to a pass over a span of time; a span counts as read only when a pass
-// has seen all of it and everything it showed is published; and what counts as read is recorded together with what was
-// published, by the delivery, in one step (recording.go). Whatever fails leaves the span unread, so that it is read again. Nothing is
-// skipped: time that cannot be read stays a gap, which the watermark does not pass.
+// Every request belongs to a pass over a span. A span counts as read only when a pass has read all of it and everything that it showed
+// is published. What counts as read is recorded together with what was published, by the delivery, in one step (recording.go). A failure
+// leaves the span unread, so that it is read again. Nothing is skipped: a span that cannot be read stays a gap, which the watermark does
+// not pass.
 //
 // What was read (package timeline), what to ask next (package plan) and the reading of one span (package pass) are values that know
 // no clock and do no I/O. Account is the loop around them.
@@ -35,7 +35,7 @@ type API interface {
 	Now() time.Time
 }
 
-// Store remembers an account's progress and entities. It is the checkpoint file.
+// Store keeps an account's progress and entities. It is the checkpoint file.
 type Store interface {
 	Lookup(account string, probes []checkpoint.Probe, out []checkpoint.Found) error
 	FindDead(account string, hashes []checkpoint.Hash) (map[checkpoint.Hash]uint32, error)
@@ -50,7 +50,7 @@ type Journal interface {
 	Append(c *checkpoint.Changes, most int) ([]kafka.Record, error)
 	// Commit records the changes, once the transaction has ended; next is the offset after its records.
 	Commit(c checkpoint.Changes, next int64) error
-	// Expire returns a batch that forgets what was last seen before, nil if there is nothing to forget.
+	// Expire returns a batch that deletes what was last observed before a time, nil if there is nothing to delete.
 	Expire(before time.Time) (*kafka.Batch, error)
 }
 
@@ -73,12 +73,12 @@ func (soleLease) MayAsk() bool           { return true }
 func (soleLease) Confirmed() bool        { return true }
 func (soleLease) Overlap() time.Duration { return 0 }
 
-// Observer is told what happens, for metrics. All methods must be quick and safe for concurrent use.
+// Observer counts what happens, for metrics. All methods must be quick and safe for concurrent use.
 type Observer interface {
 	Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64)
 	Published(account string, e events.Endpoint, t events.Type, n int)
-	// Entities counts what a page showed of known entities: that was no news, that a second endpoint showed for the first time, and
-	// that is stored but cannot be read.
+	// Entities counts the known entities on a page: those that had not changed, those that a second endpoint showed for the first
+	// time, and those that are stored but cannot be read.
 	Entities(account string, e events.Endpoint, unchanged, mergeHits, unreadable int)
 	Freshness(e events.Endpoint, d time.Duration)
 }
@@ -114,7 +114,7 @@ type Options struct {
 	Endpoints map[events.Endpoint]EndpointOptions // those that are read
 	Policy    plan.Policy
 	Lateness  Lateness
-	Retention time.Duration // how long entities are remembered
+	Retention time.Duration // how long entities are remembered after they were last observed
 	Off       []events.Type // event types that are not published
 	CSAT      extract.CSAT
 

@@ -15,8 +15,8 @@ import (
 )
 
 // Two hundred bots in one account, five of them busy, within 60 requests a minute. The busy ones stay within two poll
-// intervals; the idle ones are looked at with what is left, as often as status says; one that wakes up is found through the
-// account-wide endpoint long before it would be its turn.
+// intervals; the idle ones are polled with what is left, as often as status says; one that wakes up is found through the
+// account-wide endpoint long before its next poll is due.
 func TestAccountWithTwoHundredBots(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()
@@ -25,7 +25,7 @@ func TestAccountWithTwoHundredBots(t *testing.T) {
 		warmUp, span := 100*time.Minute, testsize.Pick(40*time.Minute, 4*time.Hour)
 		wakes := now.Add(warmUp + 5*time.Minute)
 		var mu sync.Mutex
-		looks, longest := map[string]time.Time{}, map[string]time.Duration{}
+		polled, longest := map[string]time.Time{}, map[string]time.Duration{}
 		world := koresim.Config{
 			Seed: 31, Start: now.Add(-time.Hour), Bots: bots, BusyBots: busy, SegmentsPerDay: 2_000, RequestsPerMinute: 60,
 			Quiet: true, EmailOpen: time.Hour, Track: true, IdlePerDay: 0.2,
@@ -36,10 +36,10 @@ func TestAccountWithTwoHundredBots(t *testing.T) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if last, ok := looks[q.Bot]; ok {
+				if last, ok := polled[q.Bot]; ok {
 					longest[q.Bot] = max(longest[q.Bot], q.At.Sub(last))
 				}
-				looks[q.Bot] = q.At
+				polled[q.Bot] = q.At
 			},
 		}
 		r := newRig(t, world, func(o *poll.Options) {
@@ -58,7 +58,7 @@ func TestAccountWithTwoHundredBots(t *testing.T) {
 				require.NotNil(t, e.Lag, "%s of %s", e.Endpoint, e.BotName)
 				if e.Endpoint == string(events.Interactions) {
 					lag[e.BotID] = max(lag[e.BotID], time.Duration(*e.Lag))
-					stated[e.BotID] = max(stated[e.BotID], time.Duration(e.LongestLook))
+					stated[e.BotID] = max(stated[e.BotID], time.Duration(e.LongestPollInterval))
 				}
 			}
 		})
@@ -67,7 +67,7 @@ func TestAccountWithTwoHundredBots(t *testing.T) {
 		require.Zero(t, stats.Violations)
 		var worstBusy, worstIdle, statedIdle time.Duration
 		for i, b := range r.options.Bots {
-			require.LessOrEqual(t, longest[b.ID], stated[b.ID], "longest time between two looks at %s", b.Name)
+			require.LessOrEqual(t, longest[b.ID], stated[b.ID], "longest time between two polls of %s", b.Name)
 			if i < busy {
 				worstBusy = max(worstBusy, lag[b.ID])
 			} else {
@@ -83,7 +83,7 @@ func TestAccountWithTwoHundredBots(t *testing.T) {
 			at, _ := r.sim.FirstServed(e.Views[0], 0)
 			found[visible.Format(time.TimeOnly)] = at.Sub(visible)
 		}
-		t.Logf("%v requests; busy bots at most %v behind; idle ones looked at every %v (stated %v); the one that woke found after %v",
+		t.Logf("%v requests; busy bots at most %v behind; idle ones polled every %v (stated %v); the one that woke found after %v",
 			stats.Requests, worstBusy, worstIdle, statedIdle, found)
 		require.LessOrEqual(t, worstBusy, 2*pollIntervals[events.Interactions]+3*time.Second)
 		require.GreaterOrEqual(t, len(found), 3)
@@ -91,7 +91,7 @@ func TestAccountWithTwoHundredBots(t *testing.T) {
 			require.Positive(t, took, visible)
 			require.LessOrEqual(t, took, 2*pollIntervals[events.InteractionDetails], visible)
 		}
-		require.Greater(t, worstIdle, 4*pollIntervals[events.InteractionDetails], "it would have had to wait for its turn")
+		require.Greater(t, worstIdle, 4*pollIntervals[events.InteractionDetails], "it would have had to wait for its next poll")
 		r.compare(koresim.Scope{Settled: time.Now().Add(-min(statedIdle+time.Minute, span))})
 	})
 }

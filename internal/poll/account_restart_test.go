@@ -59,8 +59,8 @@ func TestAccountSurvivesBeingKilled(t *testing.T) {
 	})
 }
 
-// Killed without transactions, with a batch published in whole, in part or not at all, the account finishes that batch before it looks
-// at anything: what comes twice is the same, and what has changed meanwhile comes after it, with the next revision.
+// Killed without transactions, with a batch published in whole, in part or not at all, the account finishes that batch before it reads
+// anything: what comes twice is the same, and what has changed meanwhile comes after it, with the next revision.
 func TestAccountFinishesTheBatchInHand(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()

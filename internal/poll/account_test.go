@@ -145,14 +145,14 @@ func (r *rig) start() {
 	r.t.Cleanup(func() { r.stop() })
 }
 
-// runFor lets time pass and looks at the status from time to time.
-func (r *rig) runFor(d, every time.Duration, look func(status.Account)) {
+// runFor lets time pass and passes the status to check from time to time.
+func (r *rig) runFor(d, every time.Duration, check func(status.Account)) {
 	r.t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		time.Sleep(min(every, time.Until(end)))
-		if look != nil {
+		if check != nil {
 			s, _ := r.account.Status()
-			look(s)
+			check(s)
 		}
 	}
 }

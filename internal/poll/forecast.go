@@ -12,8 +12,8 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// Forecast says what an account's budget attains at a steady volume: the plan that the running poller would derive for it,
-// with a week read and nothing in arrears.
+// Forecast says what an account's budget allows at a steady volume: by the plan that a running poller would derive if it had read a week
+// without gaps.
 type Forecast struct {
 	Account        string             `json:"account"`
 	SegmentsPerDay float64            `json:"segments_per_day"`
@@ -22,29 +22,28 @@ type Forecast struct {
 	Endpoints      []EndpointForecast `json:"endpoints"`
 }
 
-// EndpointForecast is about one endpoint; where it is read for each bot, about the worst off of them.
+// EndpointForecast is about one endpoint. If the endpoint is read for each bot, it is about the bot that is read least often.
 type EndpointForecast struct {
-	Endpoint    events.Endpoint `json:"endpoint"`
-	Units       int             `json:"units"` // bots it is read for; 1 where it is read once for the account
-	Poll        status.Seconds  `json:"poll_interval_seconds"`
-	PollActual  status.Seconds  `json:"poll_interval_actual_seconds"`
-	LongestLook status.Seconds  `json:"longest_look_seconds"`
-	Hot         status.Seconds  `json:"hot_seconds"`
-	Sweeps      []SweepForecast `json:"sweeps"`
+	Endpoint            events.Endpoint `json:"endpoint"`
+	Units               int             `json:"units"` // bots; 1 if the endpoint is read once for the account
+	Poll                status.Seconds  `json:"poll_interval_seconds"`
+	PollActual          status.Seconds  `json:"poll_interval_actual_seconds"`
+	LongestPollInterval status.Seconds  `json:"longest_poll_interval_seconds"`
+	Hot                 status.Seconds  `json:"hot_seconds"`
+	Sweeps              []SweepForecast `json:"sweeps"`
 }
 
-// SweepForecast says within what time an edit to something up to Within old is seen.
+// SweepForecast says within what time an edit to a row up to Within old is read.
 type SweepForecast struct {
 	Within status.Seconds `json:"within_seconds"`
 	Every  status.Seconds `json:"every_seconds"` // configured
 	Seen   status.Seconds `json:"seen_within_seconds"`
 }
 
-// forecastTalk is how long a conversation is taken to last, for the size of the hot set.
+// forecastTalk is the assumed length of a conversation, for the size of the hot set.
 const forecastTalk = 10 * time.Minute
 
-// NewForecast derives the plan for a volume, shared evenly among the bots. It needs of the options only what is
-// configured.
+// NewForecast derives the plan for a volume that is divided evenly among the bots. It uses only what is configured of the options.
 func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 	now := time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC) // any day: the volume is steady
 	var units []*plan.Unit
@@ -80,7 +79,7 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 		e := &f.Endpoints[n-1]
 		e.Units++
 		e.PollActual = max(e.PollActual, status.Seconds(c.Poll))
-		e.LongestLook = max(e.LongestLook, status.Seconds(c.LongestLook))
+		e.LongestPollInterval = max(e.LongestPollInterval, status.Seconds(c.LongestPollInterval))
 		e.Hot = max(e.Hot, status.Seconds(c.Hot))
 		for k, t := range policy.TiersOf(u.Endpoint) {
 			if k == len(e.Sweeps) {
@@ -92,9 +91,9 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 	return f
 }
 
-// steadyUnit is a unit that has seen the same volume every day of a week, and has read it all.
+// steadyUnit returns a unit that had the same volume every day of a week, all of it read.
 func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay float64, now time.Time) *plan.Unit {
-	u := &plan.Unit{Endpoint: e, PollInterval: interval, Start: now.Add(-7 * timeline.Day), Read: &timeline.Set{}, Density: &timeline.Density{}, LastLook: now}
+	u := &plan.Unit{Endpoint: e, PollInterval: interval, Start: now.Add(-7 * timeline.Day), Read: &timeline.Set{}, Density: &timeline.Density{}, LastPoll: now}
 	if !e.PerAccount() {
 		u.Bot = bot
 	}
@@ -112,7 +111,7 @@ func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay fl
 	return u
 }
 
-// Print writes the forecast as a table, beside that for twice the budget.
+// Print writes the forecast as a table, with the figures for twice the budget in brackets.
 func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 	fmt.Fprintf(w, "%s: %.0f segments a day, %d requests a minute (in brackets: with %d)\n", f.Account, f.SegmentsPerDay, f.Budget, double.Budget)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -120,11 +119,11 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 	for i, e := range f.Endpoints {
 		d := double.Endpoints[i]
 		fmt.Fprintf(t, "\n%s\t%d × \t\n", e.Endpoint, e.Units)
-		fmt.Fprintf(t, "  new rows are looked for every\t%s\tconfigured %s\n", both(e.PollActual, d.PollActual), round(e.Poll))
-		fmt.Fprintf(t, "  and no two looks are further apart than\t%s\t\n", both(e.LongestLook, d.LongestLook))
-		fmt.Fprintf(t, "  what is open or ended in the last %s is read again every\t%s\t\n", round(status.Seconds(hotFor)), both(e.Hot, d.Hot))
+		fmt.Fprintf(t, "  new rows are polled every\t%s\tconfigured %s\n", both(e.PollActual, d.PollActual), round(e.Poll))
+		fmt.Fprintf(t, "  no two polls are further apart than\t%s\t\n", both(e.LongestPollInterval, d.LongestPollInterval))
+		fmt.Fprintf(t, "  rows that are open or ended in the last %s are read again every\t%s\t\n", round(status.Seconds(hotFor)), both(e.Hot, d.Hot))
 		for k, s := range e.Sweeps {
-			fmt.Fprintf(t, "  an edit to something up to %s old is seen within\t%s\tconfigured %s\n", round(s.Within), both(s.Seen, d.Sweeps[k].Seen), round(s.Every))
+			fmt.Fprintf(t, "  an edit to a row up to %s old is read within\t%s\tconfigured %s\n", round(s.Within), both(s.Seen, d.Sweeps[k].Seen), round(s.Every))
 		}
 	}
 	fmt.Fprintf(t, "\nrequests a minute\t\t\n")

@@ -13,9 +13,8 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// A Job asks for a range of time to be read: time before reading began, or time that was read to be read once more. The owner of
-// the account reads it with the priority of backfills, within the account's budget. What is remembered as published is not published
-// again.
+// A Job is the request for a backfill of a span: of time before reading began, or of time to be read once more. The owner of the account
+// reads it with the priority class of backfills, within the account's budget. What is remembered as published is not published again.
 type Job struct {
 	ID        string            `json:"id"`
 	Account   string            `json:"account"` // its configured name
@@ -24,12 +23,12 @@ type Job struct {
 	To        time.Time         `json:"to"`
 	Endpoints []events.Endpoint `json:"endpoints,omitempty"` // empty: all that are read
 	Bots      []string          `json:"bots,omitempty"`      // names or ids; empty: all
-	// Republish reads time that was read and whose memory is gone. Its events say that they are a replay.
+	// Republish allows for time that was read and is no longer remembered. Its events say that they are a replay.
 	Republish bool      `json:"republish,omitempty"`
 	Requested time.Time `json:"requested"`
 }
 
-// JobState is how far a job has come.
+// JobState is the state of a job.
 type JobState string
 
 // The states. The last two are final.
@@ -40,10 +39,10 @@ const (
 	JobRefused  JobState = "refused"
 )
 
-// Final reports whether nothing more will become of the job.
+// Final reports whether the state never changes again.
 func (s JobState) Final() bool { return s == JobDone || s == JobRefused }
 
-// JobProgress is what the owner of the account says of a job.
+// JobProgress is the state of a job as the owner of the account publishes it.
 type JobProgress struct {
 	ID       string    `json:"id"`
 	Account  string    `json:"account"`
@@ -63,7 +62,7 @@ type JobUnit struct {
 	Fraction float64         `json:"fraction"`
 	Requests int64           `json:"requests"`
 	Events   int64           `json:"events"`
-	// Capped are the seconds that hold more rows than the API gives out.
+	// Capped is how many seconds hold more rows than the API returns.
 	Capped int64 `json:"capped_seconds,omitempty"`
 }
 
@@ -83,7 +82,7 @@ var ErrJobVersion = errors.New("written by a later release; run that one")
 
 var jobID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
 
-// versioned is how a job or its progress lies on the topic.
+// versioned is the form of a job or its progress on the topic.
 type versioned[T any] struct {
 	Version int `json:"version"`
 	Body    T   `json:"body"`
@@ -181,7 +180,7 @@ func decodeVersioned[T any](value []byte) (*T, error) {
 func (j *Job) Validate() error {
 	switch {
 	case !jobID.MatchString(j.ID):
-		return fmt.Errorf("job %.80q: its id is none", j.ID)
+		return fmt.Errorf("job %.80q: its id must be of lower-case letters, digits and hyphens, at most 64", j.ID)
 	case j.Account == "":
 		return errors.New("it names no account")
 	case j.From.IsZero() || j.To.IsZero() || !j.From.Before(j.To):
@@ -193,7 +192,7 @@ func (j *Job) Validate() error {
 	}
 	for _, e := range j.Endpoints {
 		if !e.Known() {
-			return fmt.Errorf("%q is no endpoint; want one of %s", e, joinNames(events.Endpoints()))
+			return fmt.Errorf("%q is not an endpoint; want one of %s", e, joinNames(events.Endpoints()))
 		}
 	}
 	return nil
@@ -207,7 +206,7 @@ func joinNames[T ~string](names []T) string {
 	return strings.Join(all, ", ")
 }
 
-// wants reports whether the job asks for a unit.
+// wants reports whether the job is for a unit.
 func (j *Job) wants(u *unit) bool {
 	if len(j.Endpoints) > 0 && !slices.Contains(j.Endpoints, u.Endpoint) {
 		return false
@@ -215,8 +214,8 @@ func (j *Job) wants(u *unit) bool {
 	return len(j.Bots) == 0 || u.Bot == "" || slices.Contains(j.Bots, u.Bot) || slices.Contains(j.Bots, u.botName)
 }
 
-// unitJob is what a unit remembers of a job. It is recorded with the unit's progress, so that the next owner of the account
-// goes on with it.
+// unitJob is the part of a job that one unit reads. It is recorded with the unit's progress, so that the next owner of the account
+// continues it.
 type unitJob struct {
 	ID   string    `json:"id"`
 	From time.Time `json:"from"`
@@ -236,7 +235,7 @@ type jobSpan struct {
 	Replay bool `json:"replay,omitempty"`
 }
 
-// subtract takes away what was read. Time to be replayed counts only if it was read as such.
+// subtract removes what was read. Time to be replayed counts only if it was read as a replay.
 func (j *unitJob) subtract(read timeline.Span, replay bool) (changed bool) {
 	var left []jobSpan
 	for _, s := range j.Left {
@@ -275,12 +274,12 @@ func (j *unitJob) fraction() float64 {
 	return 1 - left.Seconds()/j.To.Sub(j.From).Seconds()
 }
 
-// spansOf divides the range of a job by whether what it will show is remembered: what was seen before reach no longer is.
+// spansOf divides the range of a job by whether its events are remembered: what was read before reach no longer is.
 func (u *unit) spansOf(from, to, reach time.Time) []jobSpan {
 	reach = timeline.Later(reach, u.state.StoreLost)
 	var forgotten []timeline.Span
-	add := func(stretches []timeline.ReadSpan) {
-		for _, s := range stretches {
+	add := func(spans []timeline.ReadSpan) {
+		for _, s := range spans {
 			if !s.ReadAt.Before(reach) {
 				continue
 			}

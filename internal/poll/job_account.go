@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// jobWordEvery is how often the progress of a job is published while it runs.
-	jobWordEvery = time.Second
-	// marginPart is the part of the memory that counts as forgotten before it is: a job takes its time.
+	// jobProgressEvery is how often the progress of a job is published while it runs.
+	jobProgressEvery = time.Second
+	// marginPart is the fraction of the retention that a job may not rely on: by the time the job is done, it is past.
 	marginPart = 32
-	// maxFinished is how many finished jobs a unit remembers, so that a job that is offered once more is not done once more.
+	// maxFinished is how many finished jobs a unit remembers, so that a job that is submitted again is not done again.
 	maxFinished = 32
 )
 
@@ -182,7 +182,7 @@ func (a *Account) unknown(job *Job) string {
 }
 
 // jobSteps counts a step of a pass that a job asked for, and returns the progress of jobs to publish with its batch: that a job is
-// done, in the batch that makes it so, and how far the running job has come, every jobWordEvery.
+// done, in the batch that makes it so, and how far the running job has come, every jobProgressEvery.
 func (a *Account) jobSteps(r *activePass, published int, ended bool) (words []kafka.Record, err error) {
 	if r.job != nil {
 		r.job.Requests++
@@ -195,7 +195,7 @@ func (a *Account) jobSteps(r *activePass, published int, ended bool) (words []ka
 			j.Finished = now
 			r.unit.extend(a.remembered(now))
 			ids = append(ids, j.ID)
-		} else if j == r.job && now.Sub(a.jobs.said[j.ID]).Abs() >= jobWordEvery {
+		} else if j == r.job && now.Sub(a.jobs.said[j.ID]).Abs() >= jobProgressEvery {
 			ids = append(ids, j.ID)
 		}
 	}
@@ -333,8 +333,8 @@ func (u *unit) cappedForJobs(w plan.Work, capped []timeline.Span) {
 func (u *unit) extend(reach time.Time) {
 	reach = timeline.Later(reach, u.state.StoreLost)
 	start := u.Start
-	stretches := u.past.ReadSpans(reach, start)
-	for _, s := range slices.Backward(stretches) {
+	spans := u.past.ReadSpans(reach, start)
+	for _, s := range slices.Backward(spans) {
 		if s.To.Before(start) || s.ReadAt.Before(reach) {
 			break
 		}

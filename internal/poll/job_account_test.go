@@ -32,8 +32,8 @@ func (r *rig) finished(id string, limit time.Duration) poll.JobProgress {
 	return poll.JobProgress{}
 }
 
-// slowLooks keep a simulated day cheap: nothing is looked at more often than every five minutes, and little is swept.
-func slowLooks(o *poll.Options) {
+// slowPolls keep a simulated day cheap: nothing is polled more often than every five minutes, and little is swept.
+func slowPolls(o *poll.Options) {
 	for e := range o.Endpoints {
 		o.Endpoints[e] = poll.EndpointOptions{PollInterval: 5 * time.Minute}
 	}
@@ -52,7 +52,7 @@ func TestJobIsReadOnceThroughDeaths(t *testing.T) {
 				world := koresim.Config{
 					Seed: 61, Start: now.Add(-48 * time.Hour), Bots: 1, SegmentsPerDay: 300, RequestsPerMinute: 120, EmailOpen: time.Hour, Profile: profile,
 				}
-				r := newRig(t, world, slowLooks)
+				r := newRig(t, world, slowPolls)
 				r.options.Start = func(time.Time) time.Time { return now.Add(-time.Hour) }
 				r.latency = usual
 				r.start()
@@ -92,7 +92,7 @@ func TestJobIsReadOnceThroughDeaths(t *testing.T) {
 	}
 }
 
-// between returns what was published of a stretch of time.
+// between returns what was published of a span.
 func (r *rig) between(from, to time.Time) (out []koresim.Observed) {
 	for _, o := range r.topics.observed() {
 		if at, ok := o.Fields["event_time"].(time.Time); ok && !at.Before(from) && at.Before(to) {
@@ -108,7 +108,7 @@ func TestJobUpToTheBeginningExtendsIt(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		world := small(62)
 		world.SegmentsPerDay, world.Start = 200, now.Add(-timeline.Day)
-		r := newRig(t, world, slowLooks)
+		r := newRig(t, world, slowPolls)
 		r.options.Start = func(time.Time) time.Time { return now.Add(-time.Hour) }
 		r.start()
 		r.caughtUp(time.Hour)
@@ -133,7 +133,7 @@ func TestJobOverForgottenTime(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		world := small(63)
 		world.SegmentsPerDay, world.End = 100, now.Add(6*time.Hour)
-		r := newRig(t, world, slowLooks)
+		r := newRig(t, world, slowPolls)
 		r.options.Retention = 16 * time.Hour
 		r.start()
 		r.runFor(40*time.Hour, time.Hour, func(status.Account) {

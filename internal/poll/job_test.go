@@ -51,16 +51,16 @@ func TestSpansOf(t *testing.T) {
 		endpoint events.Endpoint
 		past     []timeline.ReadSpan // read before Start, which is hour 48
 		read     []timeline.ReadSpan
-		lost     time.Time // since when there is memory
+		lost     time.Time // since when there is a store
 		want     []jobSpan
 	}{
-		"never read":                  {events.Interactions, nil, nil, time.Time{}, []jobSpan{{hoursOf(10, 60), false}}},
-		"remembered":                  {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(0, 48), ReadAt: at(101)}}, []timeline.ReadSpan{{Span: hoursOf(48, 90), ReadAt: at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 60), false}}},
-		"forgotten before the start":  {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(99)}}, []timeline.ReadSpan{{Span: hoursOf(48, 90), ReadAt: at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
-		"forgotten on both sides":     {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(99)}}, []timeline.ReadSpan{{Span: hoursOf(48, 50), ReadAt: at(98)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 50), true}, {hoursOf(50, 60), false}}},
-		"in pieces":                   {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(5, 12), ReadAt: at(90)}, {Span: hoursOf(30, 31), ReadAt: at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 12), true}, {hoursOf(12, 30), false}, {hoursOf(30, 31), true}, {hoursOf(31, 60), false}}},
-		"memory was lost in between":  {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(101)}}, nil, at(102), []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
-		"whole days of conversations": {events.Conversations, []timeline.ReadSpan{{Span: hoursOf(30, 31), ReadAt: at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 24), false}, {hoursOf(24, 48), true}, {hoursOf(48, 60), false}}},
+		"never read":                    {events.Interactions, nil, nil, time.Time{}, []jobSpan{{hoursOf(10, 60), false}}},
+		"remembered":                    {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(0, 48), ReadAt: at(101)}}, []timeline.ReadSpan{{Span: hoursOf(48, 90), ReadAt: at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 60), false}}},
+		"forgotten before the start":    {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(99)}}, []timeline.ReadSpan{{Span: hoursOf(48, 90), ReadAt: at(101)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
+		"forgotten on both sides":       {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(99)}}, []timeline.ReadSpan{{Span: hoursOf(48, 50), ReadAt: at(98)}}, time.Time{}, []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 50), true}, {hoursOf(50, 60), false}}},
+		"in pieces":                     {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(5, 12), ReadAt: at(90)}, {Span: hoursOf(30, 31), ReadAt: at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 12), true}, {hoursOf(12, 30), false}, {hoursOf(30, 31), true}, {hoursOf(31, 60), false}}},
+		"the store was lost in between": {events.Interactions, []timeline.ReadSpan{{Span: hoursOf(20, 48), ReadAt: at(101)}}, nil, at(102), []jobSpan{{hoursOf(10, 20), false}, {hoursOf(20, 48), true}, {hoursOf(48, 60), false}}},
+		"whole days of conversations":   {events.Conversations, []timeline.ReadSpan{{Span: hoursOf(30, 31), ReadAt: at(90)}}, nil, time.Time{}, []jobSpan{{hoursOf(10, 24), false}, {hoursOf(24, 48), true}, {hoursOf(48, 60), false}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u, err := newUnit(test.endpoint, "st-1", time.Minute, &progress{Start: at(48), StoreLost: test.lost})

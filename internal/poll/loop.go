@@ -19,8 +19,8 @@ import (
 
 // A loop reads one endpoint: it sends the one request that the endpoint may have in flight. The account's mutex guards all but wake.
 type loop struct {
-	wake    chan struct{}             // there may be work sooner than was known
-	active  []*activePass             // begun and not finished
+	wake    chan struct{}             // there may be work sooner than the loop knows
+	active  []*activePass             // running
 	last    [plan.KindCount]time.Time // when a request was last sent
 	sent    time.Time                 // when the request in flight was sent; zero while there is none
 	latency time.Duration             // of a request, on the average of the last ones; 0 before the first
@@ -138,8 +138,8 @@ func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
 	}
 }
 
-// setBack brings what lies ahead of the clock back to it: the clock is set back when the server's turns out to be behind what was
-// believed, and work is not to wait until it is that late again.
+// setBack moves times that are ahead of the clock back to it. The clock is set back when the server's turns out to be behind the
+// estimate, and work must not wait until the clock has caught up.
 func (a *Account) setBack(now time.Time) {
 	if a.clock = timeline.Later(a.clock, now); a.clock.Sub(now) <= hair {
 		return
@@ -154,7 +154,7 @@ func (a *Account) setBack(now time.Time) {
 		}
 	}
 	for _, u := range a.units {
-		u.LastLook, u.WokenAt, u.NotBefore = timeline.Earlier(u.LastLook, now), timeline.Earlier(u.WokenAt, now), timeline.Earlier(u.NotBefore, now)
+		u.LastPoll, u.WokenAt, u.NotBefore = timeline.Earlier(u.LastPoll, now), timeline.Earlier(u.WokenAt, now), timeline.Earlier(u.NotBefore, now)
 		u.lastWatermark, u.Held = timeline.Earlier(u.lastWatermark, now), nil
 		if u.Read.Empty() { // `now` was resolved by our clock
 			u.Start = timeline.Earlier(u.Start, now.Truncate(time.Second))
@@ -173,12 +173,12 @@ func (a *Account) resume(l *loop, w plan.Work, now time.Time) *activePass {
 		}
 	}
 	if w.Priority == plan.PriorityTail {
-		if !u.LastLook.IsZero() {
-			u.longestLook = max(u.longestLook, now.Sub(u.LastLook))
+		if !u.LastPoll.IsZero() {
+			u.longestPollInterval = max(u.longestPollInterval, now.Sub(u.LastPoll))
 		}
-		u.LastLook = now
+		u.LastPoll = now
 	}
-	a.log.Debug("pass begins", "endpoint", u.Endpoint, "bot", u.botName, "priority", w.Priority, "kind", w.Kind, "from", w.From, "to", w.To)
+	a.log.Debug("pass begins", "endpoint", u.Endpoint, "bot", u.botName, "priority_class", w.Priority, "kind", w.Kind, "from", w.From, "to", w.To)
 	r := &activePass{work: w, unit: u}
 	if w.Asked {
 		if r.job, r.work.Replay = u.asked(w.From); r.job != nil {
@@ -297,8 +297,8 @@ const maxUnsure = 10
 var errNoClock = errors.New("the API's answers carry no usable Date header, so its clock is not known and nothing can be called complete; " +
 	"check that no proxy between strips the header")
 
-// failed notes that a step failed, and when to go on. A pass whose step may be repeated stays active; one over time that
-// cannot be read is given up, and its time held back for a while, so that nothing else waits behind it.
+// failed notes that a step failed, and when to continue. A pass whose step may be repeated keeps running. A pass over a span that cannot
+// be read ends, and its span is held for a while, so that other work does not wait behind it.
 func (a *Account) failed(ctx context.Context, r *request, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -335,7 +335,7 @@ func (a *Account) failed(ctx context.Context, r *request, err error) error {
 	return nil
 }
 
-// nudge wakes the loop of an endpoint: another endpoint saw activity that it should look at.
+// nudge wakes the loop of an endpoint, for which there may be work sooner than it knows.
 func (a *Account) nudge(e events.Endpoint) {
 	select {
 	case a.loops[e].wake <- struct{}{}:

@@ -23,7 +23,7 @@ type progress struct {
 	Lateness []byte `json:"lateness,omitempty"`
 	Density  []byte `json:"density,omitempty"`
 
-	// Past is what was read of the time before Start, StoreLost when the memory of what was published was lost, if it ever was.
+	// Past is what was read before Start. StoreLost is when the checkpoint was lost, if it ever was.
 	Past      []byte     `json:"past,omitempty"`
 	StoreLost time.Time  `json:"memory_from,omitzero"`
 	Jobs      []*unitJob `json:"jobs,omitempty"`
@@ -43,8 +43,8 @@ type progress struct {
 	Scoped pass.Scope `json:"scoped,omitempty"`
 }
 
-// openParent is a row that had not ended when it was last seen: its content will change, so nothing after its start can be
-// called complete beyond the last time it was read.
+// openParent is a row that had not ended when it was last read. Its content will change, so nothing after its start is complete beyond
+// its last read.
 type openParent struct {
 	ID    string    `json:"id"`
 	Start time.Time `json:"start"`
@@ -110,7 +110,7 @@ func (a *Account) watermarkKey(record string) (string, bool) {
 	return kafka.WatermarkKey(&w), true
 }
 
-// basisOf says what the server's window filter looks at, as far as is known.
+// basisOf returns what the server compares with the bounds of a window, as far as is known.
 func (p *progress) basisOf(e events.Endpoint) string {
 	if p.FiltersOnEnd {
 		return e.Spec().Row + " end"

@@ -19,9 +19,9 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// publish hands what a step brought to the delivery, together with what is to be recorded of it: one batch a page. The
-// order is fixed: look up what is known, publish what is new, and only then count anything as read. A watermark goes out with the
-// batch that ends a pass.
+// publish hands what a step brought to the delivery, together with what is recorded with it: one batch a page. The
+// order is fixed: look up what is known, publish what is new, and only then count anything as read. A watermark is published with
+// the batch that ends a pass.
 //
 // One batch at a time is decided and delivered, so that two endpoints never call the same entity new at the same time, and so
 // that no requests are spent, while Kafka is away, on pages that could not be published.
@@ -114,7 +114,7 @@ func (a *Account) prepare(ctx context.Context, r *activePass, pg *pass.Page, end
 	return batch, decided, nil
 }
 
-// seen notes what a page shows about the server and about which rows will change. It drops the sightings of rows that were not asked
+// seen notes what a page shows about the server and about which rows will change. It drops the observations in rows that were not asked
 // for: those that had ended before reading began.
 func (a *Account) seen(u *unit, r *activePass, pg *pass.Page) {
 	u.see(pg)
@@ -154,14 +154,14 @@ func (a *Account) wakeConversations(from *unit, row *extract.Row, readAt time.Ti
 // wakeBot schedules a poll of a bot after an account-wide endpoint has shown fresh activity of the bot.
 func (a *Account) wakeBot(bot string, at time.Time) {
 	for _, u := range a.units {
-		if u.Bot == bot && !u.Endpoint.PerAccount() && at.After(u.LastLook) && at.After(u.WokenAt) {
+		if u.Bot == bot && !u.Endpoint.PerAccount() && at.After(u.LastPoll) && at.After(u.WokenAt) {
 			u.WokenAt = at
 			a.nudge(u.Endpoint)
 		}
 	}
 }
 
-// decide asks which of the entities on a page are news.
+// decide decides which of the entities on a page are new or changed.
 func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result, error) {
 	n := 0
 	for i := range pg.Rows {
@@ -264,8 +264,8 @@ func orNil(s string) *string {
 	return &s
 }
 
-// deliver publishes and records a batch, however many attempts that takes. Nothing more is read meanwhile. After ctx has ended, deliver
-// goes on for the drain time. It returns an error only if it abandoned the batch.
+// deliver publishes and records a batch, however many attempts that takes. No other page is published meanwhile. After ctx has ended,
+// deliver continues for the drain time. It returns an error only if it abandoned the batch.
 func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 	out, cancel := a.draining(ctx)
 	defer cancel()
@@ -335,7 +335,7 @@ func (a *Account) refused(err error, failures int) {
 // draining returns a context that outlives ctx by the drain time, unless Abort ends before.
 func (a *Account) draining(ctx context.Context) (context.Context, context.CancelFunc) {
 	out, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	// A timer that is left behind cancels what has been cancelled already.
+	// A timer that remains afterwards cancels a context that is cancelled already.
 	stops := []func() bool{context.AfterFunc(ctx, func() { time.AfterFunc(a.cfg.Drain, cancel) })}
 	if a.cfg.Abort != nil {
 		stops = append(stops, context.AfterFunc(a.cfg.Abort, cancel))
@@ -392,16 +392,16 @@ func (a *Account) unreadableEntities(u *unit, decided *revise.Result) {
 	a.unreadable += int64(decided.Unreadable)
 }
 
-// recovered says that a unit that had failed works again.
+// recovered logs that a unit works again after failures.
 func (a *Account) recovered(ctx context.Context, u *unit) {
 	if over := u.worked(); over != nil && over.Count > 1 {
 		a.log.Log(ctx, slog.LevelInfo, "reading works again", "endpoint", u.Endpoint, "bot", u.botName, "failures", over.Count)
 	}
 }
 
-// announce publishes a watermark for every unit at the start, so that consumers know of all endpoints before any event, and ends
-// those of units that were read once and are not any more. With it the units' starts are recorded, so that `now` stays what it
-// was when reading first began.
+// announce publishes a watermark for every unit at the start, so that consumers know all endpoints before any event, and ends the
+// watermarks of units that are no longer read. It also records the units' starts, so that `now` stays the time at which reading first
+// began.
 func (a *Account) announce(ctx context.Context) error {
 	recorded, err := a.cfg.Store.AllProgress(a.cfg.AccountID)
 	if err != nil {
@@ -422,10 +422,10 @@ func (a *Account) announce(ctx context.Context) error {
 	return a.deliver(ctx, batch)
 }
 
-// expireEvery is how often what is too old is forgotten.
+// expireEvery is how often entities past their retention are deleted.
 const expireEvery = time.Hour
 
-// expire forgets what was last seen too long ago.
+// expire deletes what was last observed before the retention, until ctx ends.
 func (a *Account) expire(ctx context.Context) error {
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()

@@ -42,13 +42,13 @@ func TestPlanMakesOnlyQueriesThatAreSent(t *testing.T) {
 			}
 			// Each class of work in turn has the best of what it has to offer read.
 			for only := range plan.PriorityCount {
-				var slot plan.InFlight
-				for lane := range slot.Wait {
-					if plan.Priority(lane) != only {
-						slot.Wait[lane] = time.Second
+				var inFlight plan.InFlight
+				for priority := range inFlight.Wait {
+					if plan.Priority(priority) != only {
+						inFlight.Wait[priority] = time.Second
 					}
 				}
-				if w, _, ok := p.Next(units, e, s.now, slot); ok {
+				if w, _, ok := p.Next(units, e, s.now, inFlight); ok {
 					asked[e][w.Kind]++
 					s.play(s.units[w.Unit], w)
 				}
@@ -151,7 +151,7 @@ func (s *anyState) history(u *unit) {
 		if s.rnd.IntN(20) == 0 { // the clock was set back since
 			through = s.now.Add(time.Duration(s.rnd.IntN(10_000)) * time.Millisecond)
 		}
-		u.LastLook = timeline.Earlier(through, s.now)
+		u.LastPoll = timeline.Earlier(through, s.now)
 		if u.Start.Before(through) {
 			u.Read.Mark(u.Start, through, through)
 			s.observe(u, timeline.Span{From: timeline.Later(u.Start, through.Add(-9*timeline.Day)), To: through}, perDay)

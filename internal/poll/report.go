@@ -48,7 +48,7 @@ func (a *Account) Ready() error {
 const stuckAfter = 2 * time.Hour
 
 // Alive returns an error if the account is stuck: a request, or an attempt at a delivery, has been under way for longer than any may
-// take, so that only a restart helps. An account that waits is alive, whatever for and however long: for work, for the budget, for the
+// take, so that only a restart helps. An account that waits is alive, for however long: for work, for the budget, for the
 // lease, for Kafka, or for another endpoint to publish. So is one whose requests or deliveries fail, as they are tried again.
 func (a *Account) Alive() error {
 	a.mu.Lock()
@@ -83,10 +83,10 @@ func (a *Account) Status() (status.Account, Delivered) {
 	if skew, known := a.api.Skew(); known {
 		s.ClockSkew = status.Of(-skew)
 	}
-	for class, used := range a.budget.Used(time.Now()) {
+	for priority, used := range a.budget.Used(time.Now()) {
 		s.Budget.Used += used
-		s.Budget.Lanes = append(s.Budget.Lanes, status.Lane{
-			Name: plan.Priority(class).String(), Share: plan.Priority(class).Share(), Used: used,
+		s.Budget.PriorityClasses = append(s.Budget.PriorityClasses, status.PriorityClass{
+			Name: plan.Priority(priority).String(), Share: plan.Priority(priority).Share(), Used: used,
 		})
 	}
 	if until := a.budget.PausedUntil(); until.After(time.Now()) {
@@ -114,7 +114,7 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 		e.State = status.Waiting
 	case u.lastError != nil && u.failures >= redAfter[u.lastError.Class]:
 		e.State = status.Failing
-	case u.LastLook.IsZero() || u.Read.Empty():
+	case u.LastPoll.IsZero() || u.Read.Empty():
 		e.State = status.Waiting
 	}
 	if u.lastError != nil {
@@ -133,12 +133,12 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 		complete := u.state.CompleteUpTo
 		e.CompleteUpTo = &complete
 	}
-	e.LongestLook = status.Seconds(u.longestLook)
+	e.LongestPollInterval = status.Seconds(u.longestPollInterval)
 	if c == nil {
 		return e
 	}
 	e.PollIntervalActual = status.Seconds(c.Poll)
-	e.LongestLook = max(e.LongestLook, status.Seconds(c.LongestLook))
+	e.LongestPollInterval = max(e.LongestPollInterval, status.Seconds(c.LongestPollInterval))
 	for k, t := range a.cfg.Policy.TiersOf(u.Endpoint) {
 		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k])}
 		if read, ok := u.Read.OldestRead(timeline.Later(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {
@@ -149,5 +149,5 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 	return e
 }
 
-// redAfter is how many failures in a row make an endpoint red, by class. What passes by itself is given time to.
+// redAfter is how many failures in a row make an endpoint red, by class. Failures that are expected to pass are given time to.
 var redAfter = map[status.Class]int{status.ClassRetry: 5, status.ClassPermanent: 1, status.ClassShape: 1}

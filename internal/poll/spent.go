@@ -46,7 +46,7 @@ func (a *Account) recordSpent(ctx context.Context) error {
 	return a.deliver(ctx, &kafka.Batch{Account: a.cfg.Name, Recording: a.newRecording()})
 }
 
-// chargeSpent takes as many slots of the budget as the process before may have left taken: those recorded, and one for each endpoint,
+// chargeSpent takes as many permits of the budget as requests of the process before may still count for: those recorded, and one for each endpoint,
 // which may have sent one more request before the process ended, or before it learned that it had lost the lease.
 func (a *Account) chargeSpent(record []byte) error {
 	if record == nil {

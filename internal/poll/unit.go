@@ -22,41 +22,40 @@ const (
 	hotFor = 30 * time.Minute
 	// maxHot bounds the hot set of a unit. The oldest are left to the sweeps.
 	maxHot = 5_000
-	// maxStretches bounds the set of intervals that is written with every pass.
-	maxStretches = 128
-	// maxPast bounds what is kept of the time before reading began.
+	// maxSpans bounds the set of spans that is written with every pass.
+	maxSpans = 128
+	// maxPast bounds the set of spans before Start.
 	maxPast = 32
-	// fruitless is when to poll again after a poll that could not be concluded.
+	// fruitless is how long to wait after a poll that could not be concluded.
 	fruitless = 5 * time.Second
-	// capRetry is when a second that was still full is asked for again.
+	// capRetry is how long to wait before a second with more rows than the server returns is asked for again.
 	capRetry = time.Hour
 )
 
-// unit is one endpoint of one bot, or of the account: what is read on its own, and what a watermark speaks about. The
-// account's mutex guards it.
+// unit is an endpoint of one bot, or of the account: read, planned and watermarked on its own. The account's mutex guards it.
 type unit struct {
 	plan.Unit
 	botName string
 	iid     string
-	// Of an account-wide unit: the bots that there are, to find out whether each must be asked for by itself.
+	// bots are all bots, for an account-wide unit: it finds out whether each must be asked for by itself.
 	bots     []string
 	scopeTry int
-	zone     *pass.Bounds // of interactions; one for the account
+	zone     *pass.Bounds // of interactions; shared by all bots
 	state    *progress
 	late     *timeline.Lateness
 	hot      map[string]*hotRow
-	past     *timeline.Set // what was read of the time before Start
+	past     *timeline.Set // what was read before Start
 
-	forgotten     time.Time // what was read before is no longer remembered
-	lastWatermark time.Time
-	unmarked      int // events published since
-	failures      int // in a row
-	alike         int // of them, of the class of the last one in a row
-	lastError     *status.Error
-	answered      bool // since the account was made
-	longestLook   time.Duration
-	rows          int64
-	published     map[string]int64
+	forgotten           time.Time // what was published before is no longer remembered
+	lastWatermark       time.Time
+	unmarked            int // events published since
+	failures            int // in a row
+	alike               int // of them, of the class of the last one in a row
+	lastError           *status.Error
+	answered            bool // since the account was made
+	longestPollInterval time.Duration
+	rows                int64
+	published           map[string]int64
 }
 
 // hotRow is a row that is open or ended a short while ago.
@@ -64,7 +63,7 @@ type hotRow struct {
 	start, end time.Time
 	open       bool
 	read       time.Time // by id, on conversations
-	openAt     time.Time // when it was last seen open, on conversations
+	openAt     time.Time // when a row last showed it as open, on conversations
 }
 
 func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress) (*unit, error) {
@@ -101,8 +100,8 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 	return u, nil
 }
 
-// facts makes room in a unit's progress for what the passes of each endpoint learn. What `interactions` learns is one for the
-// account, which shares it out.
+// facts makes room in a unit's progress for what the passes of each endpoint learn. What the passes of `interactions` learn is shared by
+// the account.
 var facts = events.ForEach(func(*progress) {}, (*progress).conversationFacts, (*progress).analyticsFacts, (*progress).analyticsFacts)
 
 func (p *progress) conversationFacts() {
@@ -186,7 +185,7 @@ func (u *unit) conversationsPass(w plan.Work, now time.Time) pass.Pass {
 	}
 }
 
-// see notes what a page shows about which rows will change.
+// see updates the hot set from a page.
 func (u *unit) see(pg *pass.Page) {
 	for i := range pg.Rows {
 		r := &pg.Rows[i]
@@ -208,7 +207,7 @@ func (u *unit) see(pg *pass.Page) {
 	}
 }
 
-// watch puts a conversation that another endpoint shows activity of into the hot set.
+// watch adds a conversation to the hot set that another endpoint shows activity of.
 func (u *unit) watch(r *extract.Row, readAt time.Time) {
 	if r.ConversationID == "" || len(u.hot) >= maxHot && u.hot[r.ConversationID] == nil {
 		return
@@ -228,7 +227,7 @@ func (u *unit) watch(r *extract.Row, readAt time.Time) {
 	}
 }
 
-// learn notes what a page shows of the server's ways.
+// learn notes what a page shows about how the server selects rows.
 func (u *unit) learn(w plan.Work, pg *pass.Page) {
 	if u.zone != nil && u.zone.Known || u.Endpoint.PerAccount() {
 		for _, r := range pg.Rows {
@@ -239,8 +238,8 @@ func (u *unit) learn(w plan.Work, pg *pass.Page) {
 	}
 }
 
-// observe notes by how much a new thing was late. It is called before the pass that showed it is concluded: what lies in
-// time that had been read before has come late, the rest came with its rows.
+// observe notes how late a new entity became readable. It must be called before the pass is concluded: an entity in a span that had been
+// read before was late, the others came with their rows.
 func (u *unit) observe(h *events.Header, readAt time.Time) {
 	lateness := readAt.Sub(h.EventTime)
 	if lateness < 0 || h.EventTime.Before(u.Start) {
@@ -252,13 +251,13 @@ func (u *unit) observe(h *events.Header, readAt time.Time) {
 	u.late.Observe(readAt, lateness, 1)
 }
 
-// conclude applies the outcome of a pass to what is known of the unit.
+// conclude applies the outcome of a pass to the unit.
 func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	u.apply()
 	through := end.ReadAt.Add(-timeline.Edge)
 	marked := false
 	for _, span := range end.Read {
-		if span.From.IsZero() { // a look for new rows: it went on from where the last one ended
+		if span.From.IsZero() { // a poll: it continued where the last one ended
 			span.From = w.From
 		}
 		span.To = timeline.Earlier(span.To, through)
@@ -290,7 +289,7 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 		u.refresh(end.ReadAt) // else the plan would ask for the same rows again
 	}
 	if w.Priority == plan.PriorityTail {
-		if !marked { // the plan would look again at once, for ever
+		if !marked { // otherwise the plan would poll again at once, for ever
 			u.NotBefore = end.ReadAt.Add(min(u.PollInterval, fruitless))
 		}
 		u.state.PassesStable++
@@ -299,12 +298,12 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 		}
 	}
 	if !end.ReadAt.IsZero() {
-		u.Read.Coalesce(maxStretches, end.ReadAt)
+		u.Read.Coalesce(maxSpans, end.ReadAt)
 	}
 }
 
-// forget says that what was read before reach is no longer remembered. Time before reach that was read is not read again, or its
-// events would be published again: the unit is as if reading had begun later. Time before reach that was not read is still to be read.
+// forget states that what was read before reach is no longer remembered. Time before reach that was read is not read again, because its
+// events would be published again: the unit continues as if it had started later. Gaps before reach are still to be read.
 func (u *unit) forget(reach time.Time) {
 	reach = reach.Truncate(time.Second)
 	if !u.Start.Before(reach) {
@@ -327,7 +326,7 @@ func (u *unit) scopeHidden() bool {
 	return u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped != pass.ScopeAccount
 }
 
-// feed is what the unit is to a delivery, with a watermark to publish, nil for none.
+// feed returns the unit's feed, with a watermark to publish; nil for none.
 func (u *unit) feed(mark *events.Watermark) kafka.Feed {
 	return kafka.Feed{Types: u.Endpoint.Spec().Feeds, Offsets: u.state.Offsets, Watermark: mark}
 }
@@ -395,9 +394,8 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	return retry, passing, news
 }
 
-// tryNextIID names another bot in the header iId of an account-wide endpoint, after the one that nobody chose was refused: one
-// mistyped bot must not stop what is read for all of them.
-// It reports whether there is one that was not refused yet.
+// tryNextIID names another bot in the header iId of an account-wide endpoint after a bot that was not configured was refused: one mistyped
+// bot must not stop the others. It reports whether there is a bot that was not refused yet.
 func (u *unit) tryNextIID(err error) bool {
 	ke, ok := errors.AsType[*kore.Error](err)
 	if !ok || ke.Class != status.ClassPermanent || u.Bot != "" || len(u.bots) < 2 {
@@ -407,7 +405,7 @@ func (u *unit) tryNextIID(err error) bool {
 	return u.failures < len(u.bots)
 }
 
-// worked notes a success. It returns the failure that ended, nil if there was none.
+// worked notes a success. It returns the failure that this ended, nil if there was none.
 func (u *unit) worked() *status.Error {
 	u.answered = true
 	over := u.lastError

@@ -11,7 +11,7 @@ import (
 // watermarkEvery is how often an endpoint's watermark is published at most when its passes bring no events.
 const watermarkEvery = 10 * time.Second
 
-// completeFrom is where the time begins that watermarks of the unit cover: at its start, or as far back as entities are remembered.
+// completeFrom returns the start of the time that the unit's watermarks cover: its start, or the retention.
 func (u *unit) completeFrom() time.Time {
 	return timeline.Later(u.Start, u.forgotten)
 }
@@ -24,8 +24,8 @@ func (a *Account) allowedLateness(u *unit) time.Duration {
 	return a.cfg.Lateness.Max
 }
 
-// declare moves the time up to which the unit's events are complete: what was read without a gap, less the allowed
-// lateness, and no later than the last read of any parent that is still open. It never goes back.
+// declare moves the time up to which the unit's events are complete: the end of what was read without a gap, less the allowed lateness,
+// and no later than the last read of any open row. It never moves back.
 func (a *Account) declare(u *unit) {
 	if u.state.Scoped == pass.ScopeUnknown && u.Endpoint.PerAccount() {
 		return

@@ -1,7 +1,7 @@
-// Package status says how a running poller is: what /status answers as JSON and the page at / shows to people.
+// Package status describes a running poller: what /status answers as JSON and the page at / shows.
 //
-// It only describes. The run loop fills it in, the HTTP server shows it, and neither knows the other. Names in the JSON
-// are part of the contract; times are RFC 3339 in UTC, and null where there is none yet; durations are seconds.
+// The accounts fill it in, the HTTP server shows it, and neither knows the other. Names in the JSON are part of the contract. Times are
+// RFC 3339 in UTC, and null while there is none; durations are seconds.
 package status
 
 import (
@@ -16,16 +16,16 @@ type State string
 const (
 	// OK reads and publishes as planned.
 	OK State = "ok"
-	// Waiting has nothing to do or no budget to do it: before its first read, after a 429, while others are read.
+	// Waiting has not read yet, or must not: before its first read, and after a 429.
 	Waiting State = "waiting"
-	// Failing retries something that does not work; its window does not advance.
+	// Failing retries a request that fails; what it reads does not advance.
 	Failing State = "failing"
 )
 
-// Red reports whether a person should look.
+// Red reports whether an operator should act.
 func (s State) Red() bool { return s == Failing }
 
-// Status is the whole of one process.
+// Status describes one process.
 type Status struct {
 	Version    string     `json:"version"`
 	Now        time.Time  `json:"now"`
@@ -42,15 +42,15 @@ type Account struct {
 	AccountID string     `json:"account_id"`
 	Owner     *Owner     `json:"owner"` // null with delivery at-least-once, and before Kafka is there
 	Budget    Budget     `json:"budget"`
-	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null until the API has been heard
+	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null before the first answers
 	Endpoints []Endpoint `json:"endpoints"`
 	Jobs      []Job      `json:"jobs,omitempty"` // backfills, the newest first
-	// UnreadableEntities is how many stored entities could not be read since the start. They count as new: what was published of
-	// them before is published again as revision 1.
+	// UnreadableEntities is how many stored entities could not be read since the start. Each counts as new, so that it is published again
+	// as revision 1.
 	UnreadableEntities int64 `json:"unreadable_entities"`
 }
 
-// Job is a range of time that somebody asked for.
+// Job is the request for a backfill.
 type Job struct {
 	ID        string    `json:"id"`
 	State     string    `json:"state"` // requested, accepted, running, done or refused
@@ -68,31 +68,31 @@ type Job struct {
 type Owner struct {
 	// State is ok where this instance reads it, or another; waiting while this one takes it over; failing if it cannot.
 	State State `json:"state"`
-	// Step is what this instance is about: reading, or what comes before, such as taking over or replaying.
+	// Step is what this instance does: reading, or what comes before it, such as taking over or replaying.
 	Step      string `json:"step"`
 	Partition int32  `json:"partition"`          // of the checkpoint topic
-	Instance  string `json:"instance,omitempty"` // empty if nobody is known to
+	Instance  string `json:"instance,omitempty"` // that reads it; empty if none is known
 	Mine      bool   `json:"mine"`
 	LastError *Error `json:"last_error"`
 }
 
 // Budget is how the requests of the last sliding minute were spent.
 type Budget struct {
-	Limit int    `json:"limit"` // in any 60 seconds
-	Used  int    `json:"used"`
-	Lanes []Lane `json:"lanes"`
+	Limit           int             `json:"limit"` // in any 60 seconds
+	Used            int             `json:"used"`
+	PriorityClasses []PriorityClass `json:"priority_classes"`
 	// BlockedUntil is when the API said it may be asked again (429); null if it did not.
 	BlockedUntil *time.Time `json:"blocked_until"`
 }
 
-// Lane is one kind of work: new rows, the hot set, sweeps, backfills.
-type Lane struct {
+// PriorityClass is a kind of work with a guaranteed share of the budget: tail, hot, sweep or backfill.
+type PriorityClass struct {
 	Name  string  `json:"name"`
 	Share float64 `json:"share"` // guaranteed, 0 to 1
 	Used  int     `json:"used"`
 }
 
-// Endpoint is one endpoint of one bot, or of the account where it runs once for all bots.
+// Endpoint is one unit: an endpoint of one bot, or of the account if it is read once for all bots.
 type Endpoint struct {
 	Endpoint string `json:"endpoint"`
 	BotName  string `json:"bot_name,omitempty"`
@@ -103,46 +103,46 @@ type Endpoint struct {
 	CompleteUpTo *time.Time `json:"complete_up_to"` // as the watermark says it
 	Lag          *Seconds   `json:"lag_seconds"`    // now less read_through
 
-	PollInterval       Seconds `json:"poll_interval_seconds"`        // configured: a floor
-	PollIntervalActual Seconds `json:"poll_interval_actual_seconds"` // what the plan attains
-	LongestLook        Seconds `json:"longest_look_seconds"`         // no two looks are further apart, nor have been
+	PollInterval        Seconds `json:"poll_interval_seconds"`         // configured; the plan never undercuts it
+	PollIntervalActual  Seconds `json:"poll_interval_actual_seconds"`  // what the budget allows
+	LongestPollInterval Seconds `json:"longest_poll_interval_seconds"` // no two polls are further apart, nor have been since the start
 
 	Gaps   []Gap   `json:"gaps"`
 	Sweeps []Sweep `json:"sweeps"`
 
-	LastError *Error `json:"last_error"` // null while all is well
+	LastError *Error `json:"last_error"` // null unless the last request failed
 
 	Rows   int64            `json:"rows"`   // read since the start
 	Events map[string]int64 `json:"events"` // published since the start, by type
 }
 
-// Gap is time that has not been read although time after it has.
+// Gap is a span that was never read, although later time was.
 type Gap struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
 	Reason string    `json:"reason"`
 }
 
-// Sweep re-reads time that ended up to Within ago, for late edits.
+// Sweep is a tier: time up to Within old is read again for late edits.
 type Sweep struct {
 	Within Seconds  `json:"within_seconds"`
-	Every  Seconds  `json:"every_seconds"`  // configured: a floor
-	Actual Seconds  `json:"actual_seconds"` // what the plan attains: an edit that old is seen within this
-	Age    *Seconds `json:"age_seconds"`    // since the oldest re-read in reach; null before the first
+	Every  Seconds  `json:"every_seconds"`  // configured; the plan never undercuts it
+	Actual Seconds  `json:"actual_seconds"` // what the budget allows: an edit to something that old is published within this
+	Age    *Seconds `json:"age_seconds"`    // since the last read of the time in the tier that was read longest ago; null before the first
 }
 
-// Class says what an error asks of the person who sees it.
+// Class says what the operator should do about an error.
 type Class string
 
 // The classes.
 const (
-	ClassRetry     Class = "retry"     // nothing: it is expected to pass
-	ClassWait      Class = "wait"      // nothing: the API said when it may be asked again
-	ClassPermanent Class = "permanent" // to change what the hint names
-	ClassShape     Class = "shape"     // to find out why the answer cannot be read: encryption, a proxy, another API
+	ClassRetry     Class = "retry"     // nothing: it is retried, and expected to pass
+	ClassWait      Class = "wait"      // nothing: the API said when requests may be sent again
+	ClassPermanent Class = "permanent" // change what the hint names
+	ClassShape     Class = "shape"     // find out why the answer cannot be read: encryption, a proxy, another API
 )
 
-// Error is what goes wrong, in words for the person who must act.
+// Error describes a failure, in words for the operator.
 type Error struct {
 	Text  string    `json:"text"`
 	Hint  string    `json:"hint,omitempty"` // what to do or to change
@@ -151,7 +151,7 @@ type Error struct {
 	Count int       `json:"count"` // failures in a row
 }
 
-// After returns e as one more failure in the row of was, which may be nil and is not changed.
+// After returns e as the next failure in a row that began with was. was may be nil, and is not changed.
 func (e Error) After(was *Error) *Error {
 	if was != nil {
 		e.Since, e.Count = was.Since, was.Count+1
@@ -159,7 +159,7 @@ func (e Error) After(was *Error) *Error {
 	return &e
 }
 
-// Delivery is the way to Kafka.
+// Delivery describes the delivery to Kafka.
 type Delivery struct {
 	State       State      `json:"state"`
 	Mode        string     `json:"mode"` // at-least-once or exactly-once
@@ -171,7 +171,7 @@ type Delivery struct {
 	LastError   *Error     `json:"last_error"`
 }
 
-// Checkpoint is what is remembered.
+// Checkpoint describes the checkpoint file.
 type Checkpoint struct {
 	State     State  `json:"state"`
 	Path      string `json:"path"`

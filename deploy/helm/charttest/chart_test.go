@@ -202,7 +202,7 @@ func TestChangedConfigurationRestartsThePod(t *testing.T) {
 		return decode[*appsv1.StatefulSet](t, docs, "StatefulSet").Spec.Template.Annotations
 	}
 	before, after := values(t, "everything"), values(t, "everything")
-	after["config"].(map[string]any)["memory"] = "50d"
+	after["config"].(map[string]any)["retention"] = "50d"
 	if annotations(before)["checksum/config"] == annotations(after)["checksum/config"] {
 		t.Error("a changed configuration leaves the pod as it is")
 	}

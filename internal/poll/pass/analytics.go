@@ -39,7 +39,7 @@ const (
 // AnalyticsFacts are what was learned about one analytics endpoint.
 type AnalyticsFacts struct {
 	Offset offsetMeaning `json:"offset,omitempty"`
-	// Inclusive is set once a row was seen that starts at the very end of its window: whether the filter looks at the
+	// Inclusive is set once a row was seen that starts at the very end of its window: whether the filter compares the
 	// start or the end of a session, such a row comes only where the bound is included.
 	Inclusive bool `json:"inclusive,omitempty"`
 	// PerList is set once a page held more rows than its limit: the limit applies to bot-only sessions and to
@@ -128,7 +128,7 @@ func NewAnalytics(endpoint events.Endpoint, iid string, span timeline.Span, fact
 	return p
 }
 
-// next turns to the next window, or to as much of it as should fit on a page, from the end at which the list begins.
+// next continues with the next window, or to as much of it as should fit on a page, from the end at which the list begins.
 func (p *analytics) next() {
 	p.seen, p.shifted, p.probing, p.restarts, p.lists = nil, false, false, 0, [2]listSeen{}
 	if len(p.todo) == 0 {
@@ -143,7 +143,7 @@ func (p *analytics) next() {
 	p.restart()
 }
 
-// restart turns to the first page of the window. All its pages must ask for the same list, whatever is learned in between.
+// restart begins the window again from its first page. All its pages must ask for the same list, whatever was learned in between.
 func (p *analytics) restart() {
 	p.offset, p.to = 0, p.span.To
 	if p.facts.Inclusive {
@@ -193,7 +193,7 @@ func (p *analytics) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 	return pg, nil, nil
 }
 
-// learn notes what a page shows of the endpoint's ways.
+// learn notes what a page shows about how the endpoint selects, limits and orders rows.
 func (p *analytics) learn(pg *Page) {
 	if len(pg.Rows) > analyticsTakes.Limit { // a record that cannot be read is of neither list, and proves nothing
 		p.facts.PerList = true
@@ -330,7 +330,7 @@ func (p *analytics) tailRecords(pg *Page) {
 	p.finish(p.span)
 }
 
-// finish closes a part of the window as wholly read and turns to what is left of it.
+// finish closes a part of the window as read and continues with what is left of it.
 func (p *analytics) finish(part timeline.Span) {
 	p.take(part)
 	p.read = append(p.read, part)

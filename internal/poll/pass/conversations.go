@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// The endpoint filters by calendar day and does not say in which zone. These are the ends of the world.
+	// The endpoint filters by calendar day and does not say in which zone. No zone is further from UTC than these.
 	zoneWest, zoneEast = 12 * time.Hour, 14 * time.Hour
 	// dayGrace is how long after its end a calendar day is still counted for rows that arrive late. Later ones are left
 	// to the sweeps.
@@ -52,7 +52,7 @@ type ConversationFacts struct {
 	ZoneMin time.Duration `json:"zone_min"`
 	ZoneMax time.Duration `json:"zone_max"`
 
-	// seen are the ids read of each recent day. Kept in memory only: where it is incomplete, counts decide alone.
+	// seen are the ids read of each recent day. They are not stored: where they are incomplete, only the counts decide.
 	seen map[string]map[string]struct{}
 }
 

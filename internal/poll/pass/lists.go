@@ -21,8 +21,8 @@ func listOf(r *extract.Row) int {
 	return conversations
 }
 
-// listFacts is what was learned about the order of rows on an analytics endpoint. Nothing is taken for granted: what a page
-// contradicts is given up for good.
+// listFacts is what was learned about the order of rows on an analytics endpoint. Nothing is assumed: what a
+// page contradicts is no longer relied on, for good.
 type listFacts struct {
 	// Order is that of conversations by start.
 	Order listOrder `json:"order,omitempty"`
@@ -79,7 +79,7 @@ func cutEach(pg *Page) (cut [2]bool) {
 	return [2]bool{rows[0] >= analyticsTakes.Limit, rows[1] >= analyticsTakes.Limit}
 }
 
-// shown returns the part of span of which a page shows all rows of a list that it may have cut short.
+// shown returns the part of span whose rows of one list are certainly all on the page, even if the page was truncated.
 func shown(pg *Page, list int, span timeline.Span) timeline.Span {
 	order, _ := orderOf(pg, list)
 	var last time.Time

@@ -191,7 +191,7 @@ func runPass(t *testing.T, p Pass, ask func(kore.Query) *Page) (map[string]int, 
 	return nil, nil
 }
 
-// requireSeen checks the promise of an outcome: every row that starts in a stretch it calls read, and that was readable
+// requireSeen checks the promise of an outcome: every row that starts in a span that it calls read, and that was readable
 // when the pass began, was on one of its pages.
 func (s *listServer) requireSeen(t *testing.T, ids map[string]int, end *Outcome) {
 	t.Helper()
@@ -305,7 +305,7 @@ func TestConversationsTailFindsNewRowsInAnyZone(t *testing.T) {
 		s.excess = float64(seed%2) / 8
 		facts := NewConversationFacts()
 		seen := map[string]int{}
-		for look := range 5 {
+		for poll := range 5 {
 			ids, end := runPass(t, NewTail("st-1", facts, epoch, s.now, s.now), s.conversations)
 			for id, n := range ids {
 				seen[id] += n
@@ -318,7 +318,7 @@ func TestConversationsTailFindsNewRowsInAnyZone(t *testing.T) {
 			s.now = s.now.Add(time.Duration(s.rnd.IntN(120)) * time.Minute)
 			for range s.rnd.IntN(45) {
 				back := time.Duration(s.rnd.IntN(60)) * time.Second
-				if look > 0 && s.rnd.IntN(20) == 0 {
+				if poll > 0 && s.rnd.IntN(20) == 0 {
 					back = time.Duration(s.rnd.IntN(7200)) * time.Second
 				}
 				s.add(s.now.Add(-back).Truncate(time.Second), false)
@@ -334,18 +334,18 @@ func TestConversationsTailIsCheap(t *testing.T) {
 		s.add(epoch.Add(time.Duration(i)*50*time.Second), false)
 	}
 	facts := NewConversationFacts()
-	look := func() int {
+	poll := func() int {
 		before := s.requests
 		_, end := runPass(t, NewTail("st-1", facts, epoch, s.now, s.now), s.conversations)
 		require.False(t, end.Unstable)
 		return s.requests - before
 	}
-	require.LessOrEqual(t, look(), 50+3, "the first look reads every page once and counts three days")
-	require.LessOrEqual(t, look(), 3, "nothing new: one count a day that can still grow")
+	require.LessOrEqual(t, poll(), 50+3, "the first poll reads every page once and counts three days")
+	require.LessOrEqual(t, poll(), 3, "nothing new: one count a day that can still grow")
 	for i := range 5 {
 		s.add(s.now.Add(time.Duration(i-5)*time.Second), false)
 	}
-	require.LessOrEqual(t, look(), 4, "five new rows: one page more")
+	require.LessOrEqual(t, poll(), 4, "five new rows: one page more")
 }
 
 func TestIDsPassFindsOutWhatIsHonoured(t *testing.T) {

@@ -15,8 +15,8 @@ const (
 	baselineAge = 2 * time.Minute
 )
 
-// tail looks for new rows in the days that can still grow. A day is counted with one cheap request; only
-// when its total has grown are the pages that hold the new rows read. A day never read before is read whole.
+// tail reads new rows in the days that can still grow. It counts a day with one cheap request, and only reads the pages with the new rows
+// if the total has grown. A day that was never read is read whole.
 type tail struct {
 	bot   string
 	facts *ConversationFacts
@@ -178,7 +178,7 @@ func (p *tail) readNew(pg *Page) *Outcome {
 	return p.nextDay()
 }
 
-// goBack turns to the next page away from the new end of the list, where a row that arrived late may stand.
+// goBack continues with the next page away from the new end of the list, where a late row may be.
 func (p *tail) goBack(ascending bool, last int, pg *Page) bool {
 	p.back++
 	if ascending {

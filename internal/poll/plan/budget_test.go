@@ -29,8 +29,8 @@ type appointment struct {
 }
 
 type taking struct {
-	lane Priority
-	at   time.Time
+	priority Priority
+	at       time.Time
 }
 
 func newBudgetWorld(t *testing.T, limit int, seed uint64) *budgetWorld {
@@ -62,35 +62,35 @@ func (w *budgetWorld) run(d time.Duration) {
 }
 
 // send sends a request if the budget allows it now.
-func (w *budgetWorld) send(lane Priority) (wait time.Duration, ok bool) {
-	slot, wait, ok := w.budget.TryTake(w.now, lane)
+func (w *budgetWorld) send(priority Priority) (wait time.Duration, ok bool) {
+	permit, wait, ok := w.budget.TryTake(w.now, priority)
 	if !ok {
 		if wait <= 0 {
 			w.t.Fatalf("refused, and told to wait %v", wait)
 		}
-		slot.Done(w.now) // of no slot at all
+		permit.Done(w.now) // of no permit at all
 		return wait, false
 	}
-	w.taken = append(w.taken, taking{lane, w.now})
+	w.taken = append(w.taken, taking{priority, w.now})
 	latency := w.latency()
 	w.after(time.Duration(w.random.Float64()*float64(latency)), func() { w.arrivals = append(w.arrivals, w.now) })
 	w.after(latency, func() {
-		slot.Done(w.now)
-		slot.Done(w.now.Add(-time.Hour))
+		permit.Done(w.now)
+		permit.Done(w.now.Add(-time.Hour))
 	})
 	return 0, true
 }
 
-// hunger makes a lane send whenever it may, until then.
-func (w *budgetWorld) hunger(lane Priority, until time.Time) {
+// hunger makes a priority class send whenever it may, until then.
+func (w *budgetWorld) hunger(priority Priority, until time.Time) {
 	if w.now.After(until) {
 		return
 	}
-	wait, ok := w.send(lane)
+	wait, ok := w.send(priority)
 	if ok {
 		wait = time.Millisecond
 	}
-	w.after(wait, func() { w.hunger(lane, until) })
+	w.after(wait, func() { w.hunger(priority, until) })
 }
 
 // most is the highest number of arrivals in any closed minute.
@@ -105,13 +105,13 @@ func (w *budgetWorld) most() int {
 	return most
 }
 
-// fewest is the lowest number of requests that a lane sent in any span of this length.
-func (w *budgetWorld) fewest(lane Priority, from, to time.Time, span time.Duration) int {
+// fewest is the lowest number of requests that a priority class sent in any span of this length.
+func (w *budgetWorld) fewest(priority Priority, from, to time.Time, span time.Duration) int {
 	fewest := 1 << 30
 	for start := from; !start.Add(span).After(to); start = start.Add(time.Second) {
 		n := 0
 		for _, x := range w.taken {
-			if x.lane == lane && !x.at.Before(start) && x.at.Before(start.Add(span)) {
+			if x.priority == priority && !x.at.Before(start) && x.at.Before(start.Add(span)) {
 				n++
 			}
 		}
@@ -120,7 +120,7 @@ func (w *budgetWorld) fewest(lane Priority, from, to time.Time, span time.Durati
 	return fewest
 }
 
-var everyLane = []Priority{PriorityTail, PriorityHot, PrioritySweep, PriorityBackfill}
+var everyPriority = []Priority{PriorityTail, PriorityHot, PrioritySweep, PriorityBackfill}
 
 // Whatever is asked, when, and however long answers take, no sliding minute at the server holds more than the limit.
 func TestBudgetIsNeverExceeded(t *testing.T) {
@@ -137,22 +137,22 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 		}
 		var hum func()
 		hum = func() { // bursts, pauses, changing wants
-			lane := everyLane[w.random.IntN(4)]
+			priority := everyPriority[w.random.IntN(4)]
 			for range w.random.IntN(2 * limit) {
-				w.send(lane)
+				w.send(priority)
 			}
 			switch w.random.IntN(8) {
 			case 0:
-				w.budget.SetDemand(lane, w.random.Float64()*2*float64(limit))
+				w.budget.SetDemand(priority, w.random.Float64()*2*float64(limit))
 			case 1:
 				w.budget.Pause(w.now.Add(time.Duration(w.random.IntN(20)) * time.Second))
 			}
 			w.after(time.Duration(w.random.ExpFloat64()*float64(5*time.Second)), hum)
 		}
 		hum()
-		for _, lane := range everyLane[:w.random.IntN(5)] {
-			w.budget.SetDemand(lane, float64(limit))
-			w.hunger(lane, w.now.Add(time.Hour))
+		for _, priority := range everyPriority[:w.random.IntN(5)] {
+			w.budget.SetDemand(priority, float64(limit))
+			w.hunger(priority, w.now.Add(time.Hour))
 		}
 		w.run(8 * time.Minute)
 		require.LessOrEqual(t, w.most(), limit, "seed %d", seed)
@@ -160,7 +160,7 @@ func TestBudgetIsNeverExceeded(t *testing.T) {
 	}
 }
 
-// All lanes want everything: each gets its share in every minute, and nothing is left over.
+// All priority classes want everything: each gets its share in every minute, and nothing is left over.
 func TestBudgetSharesUnderContention(t *testing.T) {
 	for limit, want := range map[int][PriorityCount]int{
 		1:   {},
@@ -174,49 +174,49 @@ func TestBudgetSharesUnderContention(t *testing.T) {
 			const slowest = 3 * time.Second
 			w.latency = func() time.Duration { return time.Duration(w.random.Int64N(int64(slowest))) }
 			start := w.now
-			for i, lane := range everyLane {
-				w.budget.SetDemand(lane, 1000)
-				w.after(time.Duration(w.random.IntN(5)+i)*time.Second, func() { w.hunger(lane, start.Add(time.Hour)) })
+			for i, priority := range everyPriority {
+				w.budget.SetDemand(priority, 1000)
+				w.after(time.Duration(w.random.IntN(5)+i)*time.Second, func() { w.hunger(priority, start.Add(time.Hour)) })
 			}
 			w.run(15 * time.Minute)
 			total := 0
-			for _, lane := range everyLane {
-				got := w.fewest(lane, start.Add(2*time.Minute), w.now, HoldFor+slowest+time.Millisecond)
-				require.GreaterOrEqual(t, got, want[lane], "limit %d, seed %d, %v", limit, seed, lane)
-				total += want[lane]
+			for _, priority := range everyPriority {
+				got := w.fewest(priority, start.Add(2*time.Minute), w.now, HoldFor+slowest+time.Millisecond)
+				require.GreaterOrEqual(t, got, want[priority], "limit %d, seed %d, %v", limit, seed, priority)
+				total += want[priority]
 			}
 			require.LessOrEqual(t, w.most(), limit)
-			require.GreaterOrEqual(t, len(w.taken), 15*limit*60/64, "limit %d, seed %d: slots were left unused", limit, seed)
+			require.GreaterOrEqual(t, len(w.taken), 15*limit*60/64, "limit %d, seed %d: permits were left unused", limit, seed)
 		}
 	}
 }
 
 // What the others do not want goes to the one that does.
 func TestBudgetLendsWhatIsNotWanted(t *testing.T) {
-	for _, lane := range everyLane {
+	for _, priority := range everyPriority {
 		for _, others := range []float64{0, 1} {
-			w := newBudgetWorld(t, 60, uint64(lane))
+			w := newBudgetWorld(t, 60, uint64(priority))
 			w.latency = func() time.Duration { return time.Second }
-			for _, l := range everyLane {
+			for _, l := range everyPriority {
 				w.budget.SetDemand(l, others)
 			}
-			w.budget.SetDemand(lane, 1000)
-			w.hunger(lane, w.now.Add(time.Hour))
+			w.budget.SetDemand(priority, 1000)
+			w.hunger(priority, w.now.Add(time.Hour))
 			w.run(10 * time.Minute)
 			want := 60 - 3*int(others)
-			require.GreaterOrEqual(t, w.fewest(lane, w.now.Add(-8*time.Minute), w.now, HoldFor+time.Second+time.Millisecond), want)
-			require.Equal(t, want, w.budget.Used(w.now)[lane])
+			require.GreaterOrEqual(t, w.fewest(priority, w.now.Add(-8*time.Minute), w.now, HoldFor+time.Second+time.Millisecond), want)
+			require.Equal(t, want, w.budget.Used(w.now)[priority])
 		}
 	}
 }
 
-// A lane that wanted nothing, and lent everything, has its share back within a minute and the time of an answer, and no free
-// slot is withheld from it meanwhile.
+// A priority class that demanded nothing, has its share back within a minute and the time of an answer, and no free
+// permit is withheld from it meanwhile.
 func TestBudgetGivesBackWhatWasLent(t *testing.T) {
 	w := newBudgetWorld(t, 60, 1)
 	w.latency = func() time.Duration { return 2 * time.Second }
 	w.budget.SetDemand(PriorityBackfill, 1000)
-	for range 60 { // spread, so that slots become free one by one
+	for range 60 { // spread, so that permits become free one by one
 		_, ok := w.send(PriorityBackfill)
 		require.True(t, ok)
 		w.run(time.Second)
@@ -232,7 +232,7 @@ func TestBudgetGivesBackWhatWasLent(t *testing.T) {
 		w.run(time.Second)
 		used := w.budget.Used(w.now)
 		total := used[PriorityTail] + used[PriorityHot] + used[PriorityBackfill]
-		require.Equal(t, 60, total, "a free slot was withheld")
+		require.Equal(t, 60, total, "a free permit was withheld")
 	}
 	used := w.budget.Used(w.now)
 	require.GreaterOrEqual(t, used[PriorityTail], 30)
@@ -268,20 +268,20 @@ func TestBudgetWait(t *testing.T) {
 	require.False(t, ok, "looking at a later time frees nothing")
 }
 
-// A slot that another lane gives back to its own share is no help.
+// A permit that another priority class gives back to its own share is no help.
 func TestBudgetWaitSeesShares(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	b := NewBudget(10)
 	b.SetDemand(PriorityTail, 100) // 5 are kept
 	for i := range 5 {
-		slot, _, ok := b.TryTake(now, PriorityTail)
+		permit, _, ok := b.TryTake(now, PriorityTail)
 		require.True(t, ok)
-		slot.Done(now.Add(time.Duration(i) * time.Second))
+		permit.Done(now.Add(time.Duration(i) * time.Second))
 	}
 	for i := range 5 {
-		slot, _, ok := b.TryTake(now, PrioritySweep)
+		permit, _, ok := b.TryTake(now, PrioritySweep)
 		require.True(t, ok)
-		slot.Done(now.Add(time.Duration(10+i) * time.Second))
+		permit.Done(now.Add(time.Duration(10+i) * time.Second))
 	}
 	_, wait, ok := b.TryTake(now.Add(20*time.Second), PrioritySweep)
 	require.False(t, ok)
@@ -294,11 +294,11 @@ func TestBudgetPause(t *testing.T) {
 	b.Pause(now.Add(time.Hour))
 	b.Pause(now.Add(time.Minute))
 	require.Equal(t, now.Add(time.Hour), b.PausedUntil())
-	for _, lane := range everyLane {
-		_, wait, ok := b.TryTake(now.Add(time.Minute), lane)
+	for _, priority := range everyPriority {
+		_, wait, ok := b.TryTake(now.Add(time.Minute), priority)
 		require.False(t, ok)
 		require.Equal(t, 59*time.Minute, wait)
-		_, _, ok = b.TryTake(now.Add(time.Hour), lane)
+		_, _, ok = b.TryTake(now.Add(time.Hour), priority)
 		require.True(t, ok)
 	}
 }
@@ -311,16 +311,16 @@ func TestBudgetIsSafeForConcurrentUse(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 200 {
 		wg.Go(func() {
-			lane := everyLane[i%4]
-			b.SetDemand(lane, 60)
-			slot, _, ok := b.TryTake(start, lane)
+			priority := everyPriority[i%4]
+			b.SetDemand(priority, 60)
+			permit, _, ok := b.TryTake(start, priority)
 			if !ok {
 				return
 			}
-			slot.Done(start)
+			permit.Done(start)
 			b.Used(start)
 			mu.Lock()
-			taken[lane]++
+			taken[priority]++
 			mu.Unlock()
 		})
 	}

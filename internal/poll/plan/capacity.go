@@ -8,68 +8,81 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// class is a kind of work with a share of its own. Lanes are what the budget knows; the tail lane serves busy and idle units, the
-// sweep lane sweeps and gaps.
+// class is a class of work, with a period or rate of its own, in the order in which Next tries the classes. Priority classes are what
+// the budget knows: that of the tail serves the polls of busy and of idle units, that of sweeps serves sweeps and recent gaps.
 type class int
 
 const (
 	classBusy class = iota
-	classIdle
 	classHot
+	classIdle
 	classSweep
 	classGap
 	classBackfill
 	classCount
 )
 
-func (c class) lane() Priority {
-	return [...]Priority{PriorityTail, PriorityTail, PriorityHot, PrioritySweep, PrioritySweep, PriorityBackfill}[c]
+// classes is the table of the classes of work.
+var classes = [classCount]struct {
+	priority Priority
+	kind     Kind    // of its passes; polls of conversations are KindProbe or KindTail
+	part     float64 // of the guaranteed share of the priority class
+	// headroom is the factor by which the class plans more requests than it demands, so that deadlines hold although requests queue,
+	// windows turn out too full and pages shift. Work without deadlines needs none.
+	headroom float64
+}{
+	classBusy:     {PriorityTail, KindTail, 0.9, 1.1},
+	classHot:      {PriorityHot, KindHot, 1, 1.3},
+	classIdle:     {PriorityTail, KindTail, 0.1, 1.2},
+	classSweep:    {PrioritySweep, KindSweep, 0.5, 1.3},
+	classGap:      {PrioritySweep, KindGap, 0.5, 1},
+	classBackfill: {PriorityBackfill, KindBackfill, 1, 1},
 }
 
-// class is that of work which is not a look.
-func (k Kind) class() class {
-	return [...]class{KindHot: classHot, KindSweep: classSweep, KindGap: classGap, KindBackfill: classBackfill}[k]
-}
+func (c class) priority() Priority { return classes[c].priority }
 
-// shares are the guaranteed shares of the budget: 50, 25, 15 and 10 % by lane. What a class does not want is lent to the others in
-// proportion to their shares.
-var shares = [classCount]float64{45, 5, 25, 7.5, 7.5, 10}
+// polls reports whether the work of the class is polls.
+func (c class) polls() bool { return c.priority() == PriorityTail }
 
-// headroom is by how much more than it wants each class plans, so that deadlines hold although requests queue, windows
-// turn out too full and pages shift. Work without deadlines needs none.
-var headroom = [classCount]float64{1.1, 1.2, 1.3, 1.3, 1, 1}
+// shares are the guaranteed shares of the budget. What a class does not demand is divided among the others in proportion to their shares.
+var shares = func() (out [classCount]float64) {
+	for c := range out {
+		out[c] = classes[c].priority.Share() * classes[c].part
+	}
+	return out
+}()
 
-// slowest is the least, in requests a minute, that is planned for work that there is: what comes once a day should not
-// take a day.
+// slowest is the lowest rate, in requests a minute, that is planned for a class that has any work: a request that is due once a day
+// should not take a day.
 const slowest = 0.5
 
 const (
-	// planned is the part of the budget, and of the time of the one request in flight, that is given out at all.
-	planned, plannedSlot = 0.92, 0.85
+	// planned is the part of the budget that is planned, plannedInFlight the part of an endpoint's time.
+	planned, plannedInFlight = 0.92, 0.85
 )
 
-// Cadence is what one unit gets.
+// Cadence is how often one unit is read, as the budget allows.
 type Cadence struct {
 	Busy  bool
-	Poll  time.Duration   // between two looks for new rows
+	Poll  time.Duration   // between two polls
 	Hot   time.Duration   // between two reads of a hot row
 	Sweep []time.Duration // between two reads of the time in each tier
 
-	// What may be stated, waiting and the length of passes included:
-	LongestLook time.Duration   // no two looks are further apart
-	SeenWithin  []time.Duration // by tier: an edit to anything as young, younger tiers included, is seen within this
+	// What the status may state, with waiting and the length of passes included:
+	LongestPollInterval time.Duration   // no two polls are further apart
+	SeenWithin          []time.Duration // by tier: an edit to anything as young, younger tiers included, is seen within this
 }
 
-// Plan is what every unit gets of the budget. It holds for the units and the time for which it was derived, and is not
-// changed afterwards.
+// Plan is how an account's budget is shared among its units. It holds for the units and the time for which it was derived, and does not
+// change.
 type Plan struct {
 	Units  []Cadence // by unit
 	policy Policy
-	// Requests a minute by class and endpoint: as wanted at the configured periods, headroom included, and as granted.
-	wants, grants [classCount]rates
-	spare         float64                       // requests a minute that nobody wants
-	busy          events.PerEndpoint[int]       // busy units
-	tiers         events.PerEndpoint[[]float64] // what the sweeps of each tier want
+	// Requests a minute by class and endpoint: as demanded at the configured periods, headroom included, and as granted.
+	demands, grants [classCount]rates
+	spare           float64                       // requests a minute that nobody demands
+	busy            events.PerEndpoint[int]       // busy units
+	tiers           events.PerEndpoint[[]float64] // what the sweeps of each tier demand
 }
 
 // rates are requests a minute by endpoint.
@@ -79,54 +92,54 @@ type rates = events.PerEndpoint[float64]
 func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 	p := &Plan{Units: make([]Cadence, len(units)), policy: policy}
 	for i, u := range units {
-		// The floors first: what is wanted follows from them.
+		// The configured periods first: the demand follows from them.
 		p.Units[i] = Cadence{
 			Busy: busy(u, now, &policy), Poll: u.PollInterval, Hot: max(policy.HotEvery, u.PollInterval),
 			Sweep: make([]time.Duration, len(policy.TiersOf(u.Endpoint))),
 		}
-		p.want(u, &p.Units[i], now)
+		p.demand(u, &p.Units[i], now)
 		if p.Units[i].Busy {
 			p.busy[u.Endpoint.Index()]++
 		}
 	}
 	for c := range classCount {
-		for i, v := range p.wants[c] {
+		for i, v := range p.demands[c] {
 			if v > 0 {
-				p.wants[c][i] = max(v*headroom[c], slowest)
+				p.demands[c][i] = max(v*classes[c].headroom, slowest)
 			}
 		}
 	}
 	p.grant()
 	for i, u := range units {
-		p.stretch(u, &p.Units[i], now)
+		p.lengthen(u, &p.Units[i], now)
 	}
 	return p
 }
 
-// busy reports whether a unit is looked at every poll interval: because of the last two hours' rows, or because of those
-// that the days before let expect soon. An account-wide unit always is, as it tells which bots are.
+// busy reports whether a unit is polled every poll interval: because of the rows of the last two hours, or because of the rows that are
+// expected soon by the days before. An account-wide unit always is, as it shows which bots are busy.
 func busy(u *Unit, now time.Time, policy *Policy) bool {
 	const recent = 2 * time.Hour
-	return u.Endpoint.PerAccount() || u.LastLook.IsZero() ||
+	return u.Endpoint.PerAccount() || u.LastPoll.IsZero() ||
 		u.Density.Rows(timeline.Span{From: now.Add(-recent), To: now}) >= policy.BusyRate*recent.Seconds() ||
 		u.Density.Rate(now.Add(time.Hour)) >= policy.BusyRate
 }
 
-// want adds what a unit wants at its floors.
-func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
+// demand adds what a unit demands at its configured periods.
+func (p *Plan) demand(u *Unit, c *Cadence, now time.Time) {
 	e, pg := u.Endpoint, u.paging()
 	add := func(k class, requests float64, period time.Duration) {
 		if requests > 0 {
-			p.wants[k][e.Index()] += requests / period.Minutes()
+			p.demands[k][e.Index()] += requests / period.Minutes()
 		}
 	}
 	rows := u.Density.Rate(now) * c.Poll.Seconds()
 	if c.Busy {
-		look := max(1, rows/pg.perRequest)
+		requests := max(1, rows/pg.perRequest)
 		if pg.days { // a count, and the pages with the new rows
-			look = 1 + max(1-math.Exp(-rows), rows/float64(pg.rows))
+			requests = 1 + max(1-math.Exp(-rows), rows/float64(pg.rows))
 		}
-		add(classBusy, look, c.Poll)
+		add(classBusy, requests, c.Poll)
 	} else {
 		add(classIdle, 1, c.Poll)
 	}
@@ -149,7 +162,7 @@ func (p *Plan) want(u *Unit, c *Cadence, now time.Time) {
 	add(classBackfill, p.unreadRequests(u, now, PriorityBackfill), time.Minute)
 }
 
-// sweepRequests is how many requests one sweep of a tier takes, less what looks read anyway.
+// sweepRequests returns how many requests one sweep of a tier takes, without the time that polls read anyway.
 func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
 	pg, tiers := u.paging(), p.policy.TiersOf(u.Endpoint)
 	var within time.Duration
@@ -177,11 +190,11 @@ func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
 	return max(1, u.Density.Rows(span)/pg.perRequest)
 }
 
-// unreadRequests is how many requests it takes to fill the gaps that a lane is responsible for, ranges asked for included.
-func (p *Plan) unreadRequests(u *Unit, now time.Time, lane Priority) float64 {
+// unreadRequests returns how many requests it takes to fill the gaps of a priority class, with the spans that somebody asked for.
+func (p *Plan) unreadRequests(u *Unit, now time.Time, priority Priority) float64 {
 	pg := u.paging()
-	spans := p.Gaps(u, now, lane)
-	if lane == PriorityBackfill {
+	spans := p.Gaps(u, now, priority)
+	if priority == PriorityBackfill {
 		spans = append(spans, u.unheld(u.Backfills, now)...)
 	}
 	var sum float64
@@ -192,29 +205,29 @@ func (p *Plan) unreadRequests(u *Unit, now time.Time, lane Priority) float64 {
 	return sum
 }
 
-// grant shares out the budget: first no endpoint gets more than its one request in flight can carry, then the classes share
-// what there is, then each class divides its part so that all its endpoints are stretched alike.
+// grant shares the budget: no endpoint gets more than its one request in flight can carry, the classes share what there is, and each
+// class divides its part so that the periods of all its endpoints are lengthened by the same factor.
 func (p *Plan) grant() {
 	var fits [classCount]rates
 	var total [classCount]float64
 	for i, e := range events.Endpoints() {
-		var want [classCount]float64
+		var demand [classCount]float64
 		for c := range classCount {
-			want[c] = p.wants[c][i]
+			demand[c] = p.demands[c][i]
 		}
-		slot := math.Inf(1)
+		most := math.Inf(1)
 		if l := p.policy.Latency[e]; l > 0 {
-			slot = plannedSlot * float64(time.Minute) / float64(l)
+			most = plannedInFlight * float64(time.Minute) / float64(l)
 		}
-		for c, fit := range fairShare(want, shares, slot) {
+		for c, fit := range fairShare(demand, shares, most) {
 			fits[c][i] = fit
 			total[c] += fit
 		}
 	}
 	for c, have := range fairShare(total, shares, planned*p.policy.PerMinute) {
-		s := commonStretch(p.wants[c], fits[c], have)
+		s := commonFactor(p.demands[c], fits[c], have)
 		for i, fit := range fits[c] {
-			p.grants[c][i] = min(fit, p.wants[c][i]/s)
+			p.grants[c][i] = min(fit, p.demands[c][i]/s)
 		}
 	}
 	p.spare = planned * p.policy.PerMinute
@@ -223,30 +236,30 @@ func (p *Plan) grant() {
 	}
 }
 
-// fairShare divides have by weight among those who want, none getting more than it wants and nothing left that anyone wants.
-func fairShare(want, weight [classCount]float64, have float64) [classCount]float64 {
+// fairShare divides have by weight. No part is more than is demanded, and nothing is left while any demand is not met.
+func fairShare(demand, weight [classCount]float64, have float64) [classCount]float64 {
 	var got [classCount]float64
 	for range classCount {
 		var open float64
-		for i := range want {
-			if got[i] < want[i] {
+		for i := range demand {
+			if got[i] < demand[i] {
 				open += weight[i]
 			}
 		}
 		if open == 0 || have <= 0 {
 			break
 		}
-		// Serve in full whoever wants less than its part; when none does, the rest is divided.
+		// First meet the demands that are less than their part; if there are none, divide the rest.
 		part, satisfied := have/open, false
-		for i := range want {
-			if got[i] < want[i] && want[i] <= part*weight[i] {
-				got[i], satisfied = want[i], true
-				have -= want[i]
+		for i := range demand {
+			if got[i] < demand[i] && demand[i] <= part*weight[i] {
+				got[i], satisfied = demand[i], true
+				have -= demand[i]
 			}
 		}
 		if !satisfied {
-			for i := range want {
-				if got[i] < want[i] {
+			for i := range demand {
+				if got[i] < demand[i] {
 					got[i] = part * weight[i]
 				}
 			}
@@ -256,13 +269,13 @@ func fairShare(want, weight [classCount]float64, have float64) [classCount]float
 	return got
 }
 
-// commonStretch returns the smallest factor, 1 or more, by which all wants must be divided so that what they get, none more
-// than fits, adds up to at most have.
-func commonStretch(wants, fits rates, have float64) float64 {
+// commonFactor returns the smallest factor, 1 or more, by which all demands must be divided so that the grants, none more than fits,
+// add up to at most have.
+func commonFactor(demands, fits rates, have float64) float64 {
 	over := func(s float64) bool {
 		var sum float64
-		for i := range wants {
-			sum += min(fits[i], wants[i]/s)
+		for i := range demands {
+			sum += min(fits[i], demands[i]/s)
 		}
 		return sum > have*(1+1e-9)
 	}
@@ -280,84 +293,84 @@ func commonStretch(wants, fits rates, have float64) float64 {
 	return hi
 }
 
-// factor is by how much the periods of a class are stretched on an endpoint.
+// factor returns the factor by which the periods of a class are lengthened on an endpoint, 1 or more.
 func (p *Plan) factor(c class, e events.Endpoint) float64 {
-	want, got := p.wants[c][e.Index()], p.grants[c][e.Index()]
-	if want <= 0 {
+	demand, got := p.demands[c][e.Index()], p.grants[c][e.Index()]
+	if demand <= 0 {
 		return 1
 	}
 	if got <= 0 {
 		return math.Inf(1)
 	}
-	return max(1, want/got)
+	return max(1, demand/got)
 }
 
-// rate is what a class may spend on an endpoint, in requests a minute.
+// rate returns what a class may spend on an endpoint, in requests a minute.
 func (p *Plan) rate(c class, e events.Endpoint) float64 {
 	return p.grants[c][e.Index()]
 }
 
 // tierRates divides the rate of sweeps among the tiers.
 func (p *Plan) tierRates(e events.Endpoint) []float64 {
-	wants := p.tiers[e.Index()]
+	demands := p.tiers[e.Index()]
 	var sum float64
-	for _, v := range wants {
+	for _, v := range demands {
 		sum += v
 	}
 	rates := make([]float64, len(p.policy.TiersOf(e)))
-	for k, v := range wants {
+	for k, v := range demands {
 		rates[k] = p.rate(classSweep, e) * v / max(sum, 1e-9)
 	}
 	return rates
 }
 
 func perRequest(rate float64) time.Duration {
-	return stretched(time.Minute, 1/rate)
+	return times(time.Minute, 1/rate)
 }
 
-// stretched multiplies a period, at most to a year.
-func stretched(d time.Duration, by float64) time.Duration {
+// times multiplies a period, to at most a year.
+func times(d time.Duration, by float64) time.Duration {
 	const year = 365 * timeline.Day
 	return time.Duration(min(float64(d)*by, float64(year)))
 }
 
-// stretch turns the floors of a unit into the periods that it gets.
-func (p *Plan) stretch(u *Unit, c *Cadence, now time.Time) {
-	looks := classIdle
+// lengthen turns the configured periods of a unit into those that the budget allows.
+func (p *Plan) lengthen(u *Unit, c *Cadence, now time.Time) {
+	polls := classIdle
 	if c.Busy {
-		looks = classBusy
+		polls = classBusy
 	}
-	c.Poll = stretched(c.Poll, p.factor(looks, u.Endpoint))
-	c.Hot = stretched(c.Hot, p.factor(classHot, u.Endpoint))
+	c.Poll = times(c.Poll, p.factor(polls, u.Endpoint))
+	c.Hot = times(c.Hot, p.factor(classHot, u.Endpoint))
 	by := p.factor(classSweep, u.Endpoint)
 	for k, t := range p.policy.TiersOf(u.Endpoint) {
-		c.Sweep[k] = stretched(t.Every, by)
-		// What looks read along is read only as often as there are looks.
+		c.Sweep[k] = times(t.Every, by)
+		// Time that polls read is read only as often as there are polls.
 		c.Sweep[k] = max(c.Sweep[k], c.Poll*3/2)
 	}
-	p.state(u, c, now)
+	p.promise(u, c, now)
 }
 
-// state derives what may be promised from the periods. A period says when work is begun at the latest; until it is done
-// it waits for the request under way, for looks that go first and for the budget, and then takes its time. A tenth is
-// added for errors, retries and wrong estimates.
-func (p *Plan) state(u *Unit, c *Cadence, now time.Time) {
-	turn := p.policy.Latency[u.Endpoint] + stretched(time.Minute, 1/p.policy.PerMinute)
-	wait := time.Duration(p.busy[u.Endpoint.Index()]+2) * turn
-	c.LongestLook = c.Poll + c.Poll/10 + wait
+// promise derives from the periods what the status may state. A period says when work begins at the latest. Before it is done, it waits
+// for the request in flight, for polls that go first and for the budget, and then takes its time. A tenth is added for errors,
+// retries and wrong estimates.
+func (p *Plan) promise(u *Unit, c *Cadence, now time.Time) {
+	request := p.policy.Latency[u.Endpoint] + times(time.Minute, 1/p.policy.PerMinute)
+	wait := time.Duration(p.busy[u.Endpoint.Index()]+2) * request
+	c.LongestPollInterval = c.Poll + c.Poll/10 + wait
 	c.SeenWithin = make([]time.Duration, len(c.Sweep))
 	var seen time.Duration
 	for k, period := range c.Sweep {
 		pass := wait
 		if rate := p.rate(classSweep, u.Endpoint); rate > 0 {
-			pass += stretched(time.Minute, 2*p.passRequests(u, k, now)/rate) // the pass under way, and its own
+			pass += times(time.Minute, 2*p.passRequests(u, k, now)/rate) // the running pass, and its own
 		}
-		seen = max(seen, period+period/10+pass, c.LongestLook)
+		seen = max(seen, period+period/10+pass, c.LongestPollInterval)
 		c.SeenWithin[k] = seen
 	}
 }
 
-// passRequests is how many requests one pass of a sweep takes at most: a window that turns out too full takes three.
+// passRequests returns how many requests one pass of a sweep takes at most: a window that turns out too full takes three.
 func (p *Plan) passRequests(u *Unit, k int, now time.Time) float64 {
 	pg := u.paging()
 	all := p.sweepRequests(u, k, now)
@@ -371,12 +384,12 @@ func (p *Plan) passRequests(u *Unit, k int, now time.Time) float64 {
 	return min(all, most)
 }
 
-// Demand returns what each lane is planned to spend, in requests a minute.
+// Demand returns what each priority class should spend, in requests a minute.
 func (p *Plan) Demand() [PriorityCount]float64 {
 	var out [PriorityCount]float64
 	for c := range classCount {
 		for _, v := range p.grants[c] {
-			out[c.lane()] += v
+			out[c.priority()] += v
 		}
 	}
 	return out

@@ -18,7 +18,7 @@ func TestHistoryUnknownIsReadWithWhatIsLeftOver(t *testing.T) {
 	now := base.Add(10 * timeline.Day)
 	u := &plan.Unit{
 		Endpoint: events.Conversations, Bot: "st-1", Start: base, PollInterval: time.Minute,
-		Read: &timeline.Set{}, Density: &timeline.Density{}, LastLook: now,
+		Read: &timeline.Set{}, Density: &timeline.Density{}, LastPoll: now,
 	}
 	u.Read.Mark(now.Add(-2*timeline.Day), now, now)
 	u.Density.Observe(timeline.Span{From: now.Add(-2 * timeline.Day), To: now}, nil)
@@ -39,7 +39,7 @@ func TestHistoryUnknownIsReadWithWhatIsLeftOver(t *testing.T) {
 			sent++
 		}
 		if w.Priority == plan.PriorityTail {
-			u.LastLook = at
+			u.LastPoll = at
 		}
 		last.Last[w.Kind] = at
 		at = at.Add(100 * time.Millisecond)
@@ -47,7 +47,7 @@ func TestHistoryUnknownIsReadWithWhatIsLeftOver(t *testing.T) {
 	require.Greater(t, sent, 50, "in half a minute of 600 requests a minute")
 }
 
-// Where requests are slow, sweeps can go on for ever, whatever the budget. They must leave gaps and history their turns.
+// Where requests are slow, sweeps can go on for ever, whatever the budget. They must leave time for gaps and history.
 func TestSweepsLeaveGapsAndHistoryTheirTurns(t *testing.T) {
 	for name, gap := range map[string]timeline.Span{
 		"gap":     {From: noon.Add(-20 * time.Hour), To: noon.Add(-12 * time.Hour)},
@@ -64,22 +64,22 @@ func TestSweepsLeaveGapsAndHistoryTheirTurns(t *testing.T) {
 			policy := plan.DefaultPolicy()
 			policy.PerMinute, policy.ConversationTiers = 600, []plan.Tier{{Within: 2 * time.Hour, Every: 2 * time.Minute}, {Within: 7 * timeline.Day, Every: 10 * time.Minute}}
 			policy.Latency = map[events.Endpoint]time.Duration{events.Conversations: latency}
-			var slot plan.InFlight
+			var inFlight plan.InFlight
 			for at := noon; u.Read.Gaps(u.Start, noon) != nil; {
 				require.Less(t, at.Sub(noon), 20*time.Minute)
-				w, wait, ok := plan.Derive(units, at, policy).Next(units, events.Conversations, at, slot)
+				w, wait, ok := plan.Derive(units, at, policy).Next(units, events.Conversations, at, inFlight)
 				if !ok {
 					at = at.Add(wait)
 					continue
 				}
-				slot.Last[w.Kind] = at
-				slot.Active = slices.DeleteFunc(slot.Active, func(a plan.Work) bool { return a.Kind == w.Kind })
+				inFlight.Last[w.Kind] = at
+				inFlight.Active = slices.DeleteFunc(inFlight.Active, func(a plan.Work) bool { return a.Kind == w.Kind })
 				switch w.Requests--; {
 				case w.Priority == plan.PriorityTail:
-					u.LastLook = at
+					u.LastPoll = at
 					u.Read.Mark(w.From, w.To, at)
 				case w.Requests >= 1:
-					slot.Active = append(slot.Active, w)
+					inFlight.Active = append(inFlight.Active, w)
 				default:
 					u.Read.Mark(w.From, w.To, w.Due) // as of when the pass began
 				}

@@ -1,32 +1,47 @@
 // Package plan decides what an account asks next. It knows no clock and does no I/O; only Budget is safe for concurrent use.
 //
-// Requests are scarce, so what is configured are floors and the plan says what can be had. It works in two steps, both pure
-// functions of state, clock and budget.
+// One unit (an endpoint of one bot, or of the account) on its timeline, by the server's clock:
 //
-// Derive (capacity.go) adds up what every unit wants (a unit is one endpoint of one bot), shares the account's budget among
-// six classes of work, and stretches the period of each class until it fits. It is called again every few seconds.
+//	Start            now-7d               now-1d     now-CatchUp   frontier     now
+//	  │                 │                    │            │            │          │
+//	  ├─────────────────┴────────────────────┼────────────┴────────────┼──────────┤
+//	  │ tier 3: every 12h                    │ tier 2: every 1h        │ tier 1   │
+//	  │▒▒▒▒▒▒▒▒▒▒░░░░░░░▒▒▒▒▒▒▒▒▒▒▒▒▒░░░░▒▒▒▒│▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒│··········│
+//	       ▒ read     └ KindBackfill       └ KindGap              ○   ○  └ KindTail, KindProbe
+//	       ░ gap: never read                                      └───┴ KindHot: the hot set
+//	       · the tail: rows that are new
 //
-// Next picks the work for the one request that an endpoint may have in flight, in this order, passing over lanes that the budget
-// does not serve at the moment:
+// A poll reads the tail, from the frontier to now. The frontier is the end of what was read without a gap since CatchUp ago, so that
+// after an outage the newest rows come first and the time before CatchUp becomes a gap. Gaps up to RecentGap old are filled with the
+// priority class of sweeps, older ones with that of backfills. Sweeps read the tiers again (KindSweep); the hot set is read again
+// where polls do not reach it.
 //
-//  1. Looks for new rows, of busy units. Due every poll interval; at once when another endpoint saw activity, when nothing
-//     was looked at yet, and while the unit is behind. A look reads from the end of what is read to now. Where the page has room,
-//     it reaches back over older time that would soon have to be read again: that costs no request, and is
-//     all that a quiet unit ever needs. On `conversations` a look is a count, unless the whole day fits on a page.
-//  2. The hot set: rows that are open or ended a short while ago, by id where the server honours ids, else by the windows
-//     they start in.
-//  3. Looks for new rows, of idle units, evenly spread.
-//  4. Sweeps: older time read again, the earliest deadline first. A deadline is the last read plus the period of
-//     the tier that the time is in. Sweeping begins as late as it can, and as early as it must for all deadlines to be met.
-//  5. Gaps: time never read, back to a day ago.
-//  6. Backfill: older time never read, and ranges asked for.
+// Requests are scarce, so the configured periods are floors, and the plan says which periods the budget allows. It works in two steps,
+// both pure functions of state, clock and budget.
 //
-// From the second on, each has its turn at the rate that it was granted, and only what none of them is due is lent to the first
-// that wants it: sweeps that could go on for ever, as those of a slow endpoint can, do not keep a gap from being filled.
+// Derive (capacity.go) adds up what every unit demands, shares the account's budget among the classes of work, and lengthens the
+// periods of each class until they fit. The caller derives a new plan every few seconds.
 //
-// A look never covers more than CatchUp: after an outage the newest rows come first and the time between becomes a gap.
-// Passes in hand are part of the state: the next step of a pass competes with new work, so that a long pass never holds
-// up a look. Ties go to the unit that comes first.
+// Next picks the work for the one request that an endpoint may have in flight. It tries the classes of work in this order, and skips
+// those whose priority class the budget does not serve now:
+//
+//  1. Polls of busy units. A poll is due every poll interval; at once when another endpoint showed activity, when the unit was never
+//     polled, and while the unit is behind. Where the page has room, the poll begins before the frontier, at the first time that would
+//     be due for a re-read before the next poll: that costs no request, and is all that a quiet unit ever needs. On
+//     `conversations` a poll counts the rows of the day first, unless the whole day fits on a page.
+//  2. The hot set, by id if the server honours ids, otherwise by the windows in which the rows start.
+//  3. Polls of idle units, evenly spread.
+//  4. Sweeps, the earliest deadline first. A deadline is the last read plus the period of the tier. A sweep begins as late as it can,
+//     and as early as it must for all deadlines to be met.
+//  5. Recent gaps.
+//  6. Backfills: older gaps, and spans that somebody asked for.
+//
+// Work of the classes 2, 4, 5 and 6 begins no faster than the rate that Derive granted to the class. If no class has work due at its
+// rate, the first one with work may go ahead: sweeps that could go on for ever, as those of a slow endpoint can, do not keep a
+// gap from being filled.
+//
+// Running passes are part of the state: the next step of a pass competes with new work, so that a long pass never delays a poll. If two
+// units are equally urgent, the first in the list goes first.
 package plan
 
 import (
@@ -38,52 +53,52 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// Unit is one endpoint of one bot, or of the whole account, as the plan sees it. Times are by the server's clock.
+// Unit is what the plan knows of a unit. Times are by the server's clock.
 type Unit struct {
 	Endpoint     events.Endpoint
-	Bot          string // empty where the endpoint runs once for the account
+	Bot          string // empty if the endpoint is read once for the account
 	Start        time.Time
 	PollInterval time.Duration
 	Read         *timeline.Set
 	Density      *timeline.Density
-	LastLook     time.Time       // when the last look was sent; zero for none
-	WokenAt      time.Time       // when another endpoint last saw activity of this bot
-	NotBefore    time.Time       // nothing is asked before, after errors
-	Hot          []HotRef        // rows to read again soon
+	LastPoll     time.Time       // when the last poll was sent; zero for none
+	WokenAt      time.Time       // when another endpoint last showed activity of this bot
+	NotBefore    time.Time       // after a failure: no request before
+	Hot          []HotRef        // the hot set
 	IDsIgnored   bool            // conversations: the server does not honour conversationIds
-	Held         []Held          // time not to be asked for now
-	Backfills    []timeline.Span // what is left to read of the ranges asked for
+	Held         []Held          // spans not to be asked for now
+	Backfills    []timeline.Span // what is left to read of the spans that somebody asked for
 	Zone         time.Duration   // conversations: offset from UTC of the server's calendar days
-	Counts       map[string]int  // conversations: how many rows recent days have, by dayName
+	Counts       map[string]int  // conversations: how many rows recent days have, by timeline.DayName
 	WindowPages  int             // analytics: pages that can be read of one window, once offset is known to count pages
-	Keyset       bool            // analytics: what a full page shows of its window counts, and reading goes on from there
+	Keyset       bool            // analytics: a full page counts as read up to its last row, and reading continues there
 }
 
-// HotRef is a row that is likely to change.
+// HotRef is a row of the hot set.
 type HotRef struct {
 	ID    string
 	Start time.Time
-	Read  time.Time // when it was last read by id; not used where hot rows are read by time
+	Read  time.Time // when it was last read by id; unused if the hot set is read by time
 }
 
-// Held is time that is not asked for until later: a second with more rows than the server gives out, or time that could not be
+// Held is a span that is not asked for before Until: a second with more rows than the server returns, or a span that could not be
 // read. It stays a gap.
 type Held struct {
 	timeline.Span
 	Until time.Time
 }
 
-// Kind says what a Work does.
+// Kind is what a pass does. The table in capacity.go says which class of work it belongs to.
 type Kind uint8
 
 // The kinds of work.
 const (
-	KindTail     Kind = iota // read rows of new time, and of older time as far as the window reaches back
-	KindProbe                // count the rows of a day, then read the new ones
-	KindHot                  // read Refs again, by id on conversations, by the window elsewhere
-	KindSweep                // read a window again
-	KindGap                  // read a window never read, inside the time that should be complete
-	KindBackfill             // read history
+	KindTail     Kind = iota // poll: read the tail, and older time where the page has room
+	KindProbe                // poll on conversations: count the rows of a day, then read the new ones
+	KindHot                  // read Refs again, by id on conversations, otherwise by their window
+	KindSweep                // read time again for late edits
+	KindGap                  // fill a recent gap
+	KindBackfill             // fill an older gap, or read a span that somebody asked for
 	KindCount
 )
 
@@ -91,83 +106,79 @@ func (k Kind) String() string {
 	return [...]string{"tail", "probe", "hot", "sweep", "gap", "backfill"}[k]
 }
 
-// Work is one pass over one window of one unit. On conversations From and To lie within one calendar day of the server, and
-// the whole of that day is meant, except for KindProbe.
+// Work is one pass over one span of one unit. On conversations From and To lie in one calendar day of the server, and the pass reads
+// all of that day, except for KindProbe.
 type Work struct {
 	Priority Priority
 	Kind     Kind
 	Unit     int // index into the units planned for
 	From, To time.Time
 	Refs     []HotRef // KindHot
-	// Sample is the part of the window that Density may learn from: what was not chosen for the rows that are in it.
+	// Sample is the part of the span that Density may learn from. It excludes time that was chosen because of the rows in it.
 	Sample   timeline.Span
-	Requests float64 // how many it is expected to take
-	// Asked is set for a range that somebody asked for: Within is all that is to be seen of it, and Replay says that what it shows
-	// is published again on purpose.
+	Requests float64 // expected
+	// Asked is set for a span that somebody asked for. Then rows outside Within are ignored, and Replay says that the events are
+	// published again on purpose.
 	Asked, Replay bool
 	Within        timeline.Span
-	// Due is when it should begin. For a pass in hand it is the time of its last step.
+	// Due is when the pass should begin. For a running pass it is the time of its last step.
 	Due time.Time
 }
 
 // InFlight is the state of the one request that an endpoint may have in flight.
 type InFlight struct {
-	// Active are the passes begun and not finished, with Due set to the time of their last step: at most one look a unit, and one
-	// of every other kind.
+	// Active are the running passes: at most one poll of each unit, and one pass of every other kind.
 	Active []Work
-	// Wait is how long the budget makes each lane wait. Zero: not at all.
+	// Wait is how long the budget makes each priority class wait; 0 for not at all.
 	Wait [PriorityCount]time.Duration
-	// Last is when the endpoint's last request of each kind was sent. All but looks are paced by it.
+	// Last is when the endpoint's last request of each kind was sent. It paces all kinds but polls.
 	Last [KindCount]time.Time
 }
 
-// candidate is the best that one class of work has to offer.
+// candidate is the most urgent work of one class, and when it is due.
 type candidate struct {
 	work Work
 	due  time.Time
 	ok   bool
 }
 
-// offer keeps the earlier of two candidates, the first of equals.
-func (c *candidate) offer(w Work, due time.Time) {
+// keep replaces the candidate if the work is due earlier.
+func (c *candidate) keep(w Work, due time.Time) {
 	if !c.ok || due.Before(c.due) {
 		*c = candidate{w, due, true}
 	}
 }
 
-// Next returns the most urgent work of one endpoint, or how long to wait for some. The units must be those the plan
-// was derived for; their state may have moved on since.
-func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot InFlight) (w Work, wait time.Duration, ok bool) {
+// Next returns the most urgent work of one endpoint, or how long to wait until there may be some. The units must be those that the
+// plan was derived for; their state may have changed since.
+func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, inFlight InFlight) (w Work, wait time.Duration, ok bool) {
 	wait = maxWait
-	busy, idle := p.looks(units, e, now, slot)
-	for _, stage := range []struct {
-		lane Priority
-		kind Kind
-		best func() candidate
-	}{
-		{PriorityTail, KindTail, func() candidate { return busy }},
-		{PriorityHot, KindHot, func() candidate { return p.hot(units, e, now) }},
-		{PriorityTail, KindTail, func() candidate { return idle }},
-		{PrioritySweep, KindSweep, func() candidate { return p.sweep(units, e, now) }},
-		{PrioritySweep, KindGap, func() candidate { return p.unread(units, e, now, PrioritySweep, KindGap) }},
-		{PriorityBackfill, KindBackfill, func() candidate { return p.backfill(units, e, now) }},
-	} {
-		turn, lent := p.pace(stage.kind, e, slot)
-		if blocked := max(slot.Wait[stage.lane], lent.Sub(now)); blocked > 0 {
+	busy, idle := p.polls(units, e, now, inFlight)
+	best := [classCount]func() candidate{
+		classBusy:     func() candidate { return busy },
+		classHot:      func() candidate { return p.hot(units, e, now) },
+		classIdle:     func() candidate { return idle },
+		classSweep:    func() candidate { return p.sweep(units, e, now) },
+		classGap:      func() candidate { return p.unread(units, e, now, PrioritySweep, KindGap) },
+		classBackfill: func() candidate { return p.backfill(units, e, now) },
+	}
+	for class := range classCount {
+		paced, early := p.pace(class, e, inFlight)
+		if blocked := max(inFlight.Wait[class.priority()], early.Sub(now)); blocked > 0 {
 			wait = min(wait, blocked)
 			continue
 		}
-		c, active := slot.active(stage.kind)
-		if !active {
-			c = stage.best()
+		c, running := inFlight.running(class)
+		if !running {
+			c = best[class]()
 		}
 		switch {
 		case !c.ok:
 		case c.due.After(now):
 			wait = min(wait, c.due.Sub(now))
-		case !turn.After(now):
+		case !paced.After(now):
 			return c.work, 0, true
-		case !ok: // unless something else has its turn
+		case !ok: // unless work of another class is due at its rate
 			w, ok = c.work, true
 		}
 	}
@@ -177,50 +188,50 @@ func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, slot InFlig
 	return Work{}, wait, false
 }
 
-// maxWait bounds how long Next tells to wait when there is nothing to do.
+// maxWait is the longest wait that Next returns.
 const maxWait = time.Minute
 
-// pace returns when work of a kind has its next turn so that it does not spend faster than it was granted, and when it may be
-// done if nothing else has one: older time also takes an even part of what nobody wants, as how much of it there is to read shows
-// only as it is read. Looks keep their own time.
-func (p *Plan) pace(kind Kind, e events.Endpoint, slot InFlight) (turn, lent time.Time) {
-	last := slot.Last[kind]
-	if kind == KindTail || last.IsZero() {
-		return turn, lent
+// pace returns when the next request of a class is due at the rate that was granted to the class, and when it may be sent early, if no
+// other class has work that is due. Gaps, sweeps and backfills may also use an even part of what nobody demands, as how much
+// there is to read shows only as it is read. Polls are not paced.
+func (p *Plan) pace(c class, e events.Endpoint, inFlight InFlight) (paced, early time.Time) {
+	last := inFlight.Last[classes[c].kind]
+	if c.polls() || last.IsZero() {
+		return paced, early
 	}
-	rate := p.rate(kind.class(), e)
+	rate := p.rate(c, e)
 	at := func(rate float64) time.Time { return last.Add(perRequest(max(rate, slowest))) }
-	if kind == KindHot {
+	if c == classHot {
 		return at(rate), at(rate)
 	}
 	return at(rate), at(rate + max(0, p.spare)/float64(len(p.grants[0])))
 }
 
-// active returns the pass in hand of a kind. Looks, of which each unit may have one, are found by looks.
-func (s *InFlight) active(kind Kind) (candidate, bool) {
+// running returns the running pass of a class. Polls are handled in Plan.polls, because each unit may have one.
+func (s *InFlight) running(c class) (candidate, bool) {
 	for _, w := range s.Active {
-		if w.Kind == kind && w.Priority != PriorityTail {
+		if !c.polls() && w.Kind == classes[c].kind && w.Priority != PriorityTail {
 			return candidate{w, w.Due, true}, true
 		}
 	}
 	return candidate{}, false
 }
 
-// catchUpFrom is where a look begins at the earliest: CatchUp ago, or where reading ended before if the rows since then are
-// few.
+// catchUpFrom returns the earliest time at which a poll may begin: CatchUp ago, or where reading ended if few rows are expected since
+// then.
 func (p *Plan) catchUpFrom(u *Unit, now time.Time) time.Time {
 	from := timeline.Later(u.Start, now.Add(-p.policy.CatchUp))
 	if _, ok := u.Read.LastRead(from); ok || !u.Start.Before(from) {
 		return from
 	}
 	last := timeline.Later(u.Read.Bounds().To, timeline.Later(u.Start, now.Add(-u.paging().longest)))
-	if last.Before(from) && u.Density.Rows(timeline.Span{From: last, To: now}) <= u.paging().look {
+	if last.Before(from) && u.Density.Rows(timeline.Span{From: last, To: now}) <= u.paging().poll {
 		return last
 	}
 	return from
 }
 
-// frontier is the end of what is read without a gap since catchUpFrom. Held time counts as read.
+// frontier returns the end of what was read without a gap since catchUpFrom. Held spans count as read.
 func (p *Plan) frontier(u *Unit, now time.Time) time.Time {
 	f := u.Read.ReadThrough(p.catchUpFrom(u, now))
 	for again := true; again; {
@@ -234,25 +245,25 @@ func (p *Plan) frontier(u *Unit, now time.Time) time.Time {
 	return timeline.Earlier(f, now)
 }
 
-// looks returns the most urgent look of the busy units and of the idle ones.
-func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot InFlight) (busy, idle candidate) {
+// polls returns the most urgent poll of the busy units, and of the idle ones.
+func (p *Plan) polls(units []*Unit, e events.Endpoint, now time.Time, inFlight InFlight) (busy, idle candidate) {
 	var lastIdle time.Time
 	for i, u := range units {
 		if u.Endpoint != e {
 			continue
 		}
-		if k := slices.IndexFunc(slot.Active, func(w Work) bool { return w.Priority == PriorityTail && w.Unit == i }); k >= 0 {
-			busy.offer(slot.Active[k], slot.Active[k].Due)
+		if k := slices.IndexFunc(inFlight.Active, func(w Work) bool { return w.Priority == PriorityTail && w.Unit == i }); k >= 0 {
+			busy.keep(inFlight.Active[k], inFlight.Active[k].Due)
 			continue
 		}
 		f := p.frontier(u, now)
 		c := &p.Units[i]
-		due := u.LastLook.Add(c.Poll)
-		urgent := u.LastLook.IsZero() || u.WokenAt.After(u.LastLook) || u.LastLook.Sub(f) > u.PollInterval+timeline.Edge
+		due := u.LastPoll.Add(c.Poll)
+		urgent := u.LastPoll.IsZero() || u.WokenAt.After(u.LastPoll) || u.LastPoll.Sub(f) > u.PollInterval+timeline.Edge
 		if urgent {
-			due = timeline.Earlier(u.LastLook, due)
+			due = timeline.Earlier(u.LastPoll, due)
 		} else if !c.Busy {
-			lastIdle = timeline.Later(lastIdle, u.LastLook)
+			lastIdle = timeline.Later(lastIdle, u.LastPoll)
 		}
 		due = timeline.Later(due, timeline.Later(u.NotBefore, u.Start.Add(time.Second)))
 		to := &busy
@@ -260,23 +271,23 @@ func (p *Plan) looks(units []*Unit, e events.Endpoint, now time.Time, slot InFli
 			to = &idle
 		}
 		if !to.ok || due.Before(to.due) {
-			to.offer(Work{Priority: PriorityTail, Unit: i, From: f, To: now, Due: due}, due)
+			to.keep(Work{Priority: PriorityTail, Unit: i, From: f, To: now, Due: due}, due)
 		}
 	}
-	if rate := p.rate(classIdle, e); idle.ok && rate > 0 { // evenly spread, not in bursts
+	if rate := p.rate(classIdle, e); idle.ok && rate > 0 { // evenly spread
 		idle.due = timeline.Later(idle.due, lastIdle.Add(perRequest(rate)))
 	}
 	for _, c := range []*candidate{&busy, &idle} {
 		if c.ok && c.work.Requests == 0 && !c.due.After(now) {
-			c.work = p.look(units, c.work, now)
+			c.work = p.poll(units, c.work, now)
 		}
 	}
 	return busy, idle
 }
 
-// look gives a look that is due its window: from w.From to w.To, less where that is too much for one pass, more where
-// its page has room.
-func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
+// poll returns a poll that is due with its span: from w.From to w.To, less if that is too much for one pass, more if its page has
+// room.
+func (p *Plan) poll(units []*Unit, w Work, now time.Time) Work {
 	u, pg := units[w.Unit], units[w.Unit].paging()
 	c := &p.Units[w.Unit]
 	if pg.days {
@@ -285,19 +296,19 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 		w.To = timeline.Earlier(dayStart.Add(timeline.Day), now)
 		rows := u.Density.Rows(timeline.Span{From: w.From, To: w.To})
 		w.Requests = 1 + rows/float64(pg.rows)
-		if u.dayRows(dayStart, now) <= pg.fill && p.rides(u, c, timeline.Later(dayStart, u.Start), w.From, now) {
+		if u.dayRows(dayStart, now) <= pg.fill && p.dueBetween(u, c, timeline.Later(dayStart, u.Start), w.From, now) {
 			w.Kind, w.From, w.Requests = KindTail, timeline.Later(dayStart, u.Start), 1
 		}
 		w.Sample = timeline.Span{From: w.From, To: w.To}
 		return w
 	}
 	w.Kind = KindTail
-	if u.Density.Rows(timeline.Span{From: w.From, To: w.To}) > pg.look {
-		w.To = u.Density.Ahead(w.From, w.To, pg.look)
+	if u.Density.Rows(timeline.Span{From: w.From, To: w.To}) > pg.poll {
+		w.To = u.Density.Ahead(w.From, w.To, pg.poll)
 		w.Sample = timeline.Span{From: w.From, To: w.To}
 	} else {
 		back := p.reach(u, now)
-		w.From = p.rideFrom(u, c, back, w.From, now)
+		w.From = p.dueFrom(u, c, back, w.From, now)
 		w.Sample = timeline.Span{From: w.From, To: w.To}
 		w.From = timeline.Earlier(w.From, hotFrom(u, back, w.From))
 	}
@@ -305,7 +316,7 @@ func (p *Plan) look(units []*Unit, w Work, now time.Time) Work {
 	return w
 }
 
-// reach is how far back from now a look may begin so that all its rows fit on one page. It stops at held time.
+// reach returns the earliest time at which a poll may begin so that its rows fit on one page. It does not cross a held span.
 func (p *Plan) reach(u *Unit, now time.Time) time.Time {
 	pg := u.paging()
 	limit := timeline.Later(u.Start, now.Add(-pg.maxRange))
@@ -317,8 +328,8 @@ func (p *Plan) reach(u *Unit, now time.Time) time.Time {
 	return timeline.Earlier(u.Density.Back(now, limit, pg.fill), now)
 }
 
-// hotFrom returns the start of the first hot row since back, or now if there is none. Hot rows are read again with every look
-// that can reach them, as it costs no request.
+// hotFrom returns the start of the first hot row since back, or now if there is none. Every poll that can reach hot rows reads them
+// again, as that costs no request.
 func hotFrom(u *Unit, back, now time.Time) time.Time {
 	for _, r := range u.Hot {
 		if !r.Start.Before(back) {
@@ -328,38 +339,38 @@ func hotFrom(u *Unit, back, now time.Time) time.Time {
 	return now.Truncate(time.Second)
 }
 
-// rideFrom returns the earliest moment from back on that would have to be read again before the next look, or to.
-func (p *Plan) rideFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time {
+// dueFrom returns the earliest time in [back, to) that is due for a re-read before the next poll, or to if there is none.
+func (p *Plan) dueFrom(u *Unit, c *Cadence, back, to, now time.Time) time.Time {
 	next := now.Add(c.Poll)
 	to = to.Truncate(time.Second)
-	for _, z := range p.zones(u, c, now) {
-		zone := timeline.Span{From: timeline.Later(z.From, back), To: timeline.Earlier(z.To, to)}
-		if !zone.From.Before(zone.To) {
+	for _, z := range p.tierSpans(u, c, now) {
+		span := timeline.Span{From: timeline.Later(z.From, back), To: timeline.Earlier(z.To, to)}
+		if !span.From.Before(span.To) {
 			continue
 		}
-		if read, ok := u.Read.OldestRead(zone.From, zone.To); !ok || read.Add(z.period).Before(next) {
-			to = zone.From
+		if read, ok := u.Read.OldestRead(span.From, span.To); !ok || read.Add(z.period).Before(next) {
+			to = span.From
 		}
 	}
 	return to
 }
 
-// rides reports whether any of [from, to) would have to be read again before the next look.
-func (p *Plan) rides(u *Unit, c *Cadence, from, to, now time.Time) bool {
-	return p.rideFrom(u, c, from, to, now).Before(to.Truncate(time.Second))
+// dueBetween reports whether any time in [from, to) is due for a re-read before the next poll.
+func (p *Plan) dueBetween(u *Unit, c *Cadence, from, to, now time.Time) bool {
+	return p.dueFrom(u, c, from, to, now).Before(to.Truncate(time.Second))
 }
 
-// zone is the part of the time that one tier of sweeps is responsible for.
-type zone struct {
+// tierSpan is the time that one tier covers.
+type tierSpan struct {
 	timeline.Span
 	tier   int
 	period time.Duration
 }
 
-// zones returns the tiers of a unit as time, the youngest first. Nothing lies before the unit's start.
-func (p *Plan) zones(u *Unit, c *Cadence, now time.Time) []zone {
+// tierSpans returns the tiers of a unit as spans, the youngest first. None begins before the unit's start.
+func (p *Plan) tierSpans(u *Unit, c *Cadence, now time.Time) []tierSpan {
 	tiers := p.policy.TiersOf(u.Endpoint)
-	out := make([]zone, 0, len(tiers))
+	out := make([]tierSpan, 0, len(tiers))
 	end := now
 	for k, t := range tiers {
 		from := timeline.Later(now.Add(-t.Within), u.Start)
@@ -367,20 +378,20 @@ func (p *Plan) zones(u *Unit, c *Cadence, now time.Time) []zone {
 			from = timeline.Later(u.DayOf(now.Add(-t.Within)), u.Start)
 		}
 		if from.Before(end) {
-			out = append(out, zone{timeline.Span{From: from, To: end}, k, c.Sweep[k]})
+			out = append(out, tierSpan{timeline.Span{From: from, To: end}, k, c.Sweep[k]})
 			end = from
 		}
 	}
 	return out
 }
 
-// dayOf returns the beginning of the server's calendar day that t is in.
+// DayOf returns the beginning of the server's calendar day that t is in.
 func (u *Unit) DayOf(t time.Time) time.Time {
 	return t.Add(u.Zone).Truncate(timeline.Day).Add(-u.Zone)
 }
 
-// dayRows returns the number of rows to be expected of the calendar day that begins at start: those that were counted, where that
-// was done. A day is read whole, whenever in it reading was to begin.
+// dayRows returns how many rows the calendar day that begins at start has: as counted, otherwise as estimated. A day is always read
+// whole, even if the unit starts within it.
 func (u *Unit) dayRows(start, now time.Time) float64 {
 	if n, ok := u.Counts[timeline.DayName(start.Add(u.Zone))]; ok {
 		return float64(n)
@@ -388,18 +399,18 @@ func (u *Unit) dayRows(start, now time.Time) float64 {
 	return u.Density.Rows(timeline.Span{From: start, To: timeline.Earlier(start.Add(timeline.Day), now)})
 }
 
-// task is work with a deadline. Tasks of one group come again with the same period.
+// task is work with a deadline. Tasks of one group recur with the same period.
 type task struct {
 	work     Work
 	deadline time.Time
 	group    int
-	// fresh is until when it is not done again, however behind the group is by the rates of a plan that is not yet up to date.
+	// fresh is the earliest time for the work, however late the group is by the rates of a plan that is not up to date yet.
 	fresh time.Time
 }
 
-// latest picks from tasks the one with the earliest deadline among those that must begin, or says when one must: so late that
-// the tasks of its group, one after the other at the group's own rate, still meet their deadlines. As every group has
-// its rate to itself, the long periods do not have to count how often the short ones will come again before they are due.
+// latest returns the task with the earliest deadline among those that must begin now, or the first that must begin later. A group must
+// begin when its tasks, one after the other at the rate of the group, would otherwise miss a deadline. As each group has its own
+// rate, tasks with long periods need not count how often those with short periods recur first.
 func latest(tasks []task, rates []float64, now time.Time) candidate {
 	slices.SortFunc(tasks, func(a, b task) int {
 		return cmp.Or(a.deadline.Compare(b.deadline), a.work.Unit-b.work.Unit, a.work.From.Compare(b.work.From))
@@ -407,9 +418,9 @@ func latest(tasks []task, rates []float64, now time.Time) candidate {
 	begin := make([]time.Time, len(rates))
 	requests := make([]float64, len(rates))
 	for _, t := range tasks {
-		// A part of the time is kept in hand for what does not go as planned.
+		// A sixth of the time is kept in reserve.
 		slack := t.deadline.Sub(now) * 5 / 6
-		if rate := rates[t.group]; rate > 0 { // else nothing was planned for, and each has but its own deadline
+		if rate := rates[t.group]; rate > 0 { // otherwise nothing was planned, and each task has only its own deadline
 			requests[t.group] += t.work.Requests
 			slack -= time.Duration(requests[t.group] / rate * float64(time.Minute))
 		}
@@ -428,7 +439,7 @@ func latest(tasks []task, rates []float64, now time.Time) candidate {
 	return best
 }
 
-// hot returns the most urgent re-read of hot rows.
+// hot returns the most urgent re-read of the hot set.
 func (p *Plan) hot(units []*Unit, e events.Endpoint, now time.Time) candidate {
 	var tasks []task
 	for i, u := range units {
@@ -444,7 +455,7 @@ func (p *Plan) hot(units []*Unit, e events.Endpoint, now time.Time) candidate {
 	return latest(tasks, []float64{p.rate(classHot, e)}, now)
 }
 
-// hotByID adds the batches of a unit.
+// hotByID adds a request for each group of hot rows of a unit.
 func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 	if u.IDsIgnored {
 		return tasks
@@ -459,7 +470,7 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 	return tasks
 }
 
-// hotEnd is where the hot rows begin that the looks of a unit read along often enough.
+// hotEnd returns the time from which the polls of a unit read the hot rows often enough.
 func (p *Plan) hotEnd(u *Unit, c *Cadence, now time.Time) time.Time {
 	if c.Busy {
 		return timeline.Earlier(p.reach(u, now), p.frontier(u, now))
@@ -467,7 +478,7 @@ func (p *Plan) hotEnd(u *Unit, c *Cadence, now time.Time) time.Time {
 	return p.frontier(u, now)
 }
 
-// hotByTime puts the refs of a unit into windows of a page each. Rows that looks read anyway are left to them.
+// hotByTime adds a window of a page for each group of hot rows of a unit, except for rows that polls read.
 func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 	end := p.hotEnd(u, &p.Units[i], now)
 	for _, refs := range hotWindows(u, end) {
@@ -476,7 +487,7 @@ func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 			Priority: PriorityHot, Kind: KindHot, Unit: i, Refs: refs, Requests: 1,
 			From: from, To: timeline.Earlier(refs[len(refs)-1].Start.Truncate(time.Second).Add(time.Second), end),
 		}
-		deadline := now // a ref that was never read
+		deadline := now // never read
 		if read, ok := u.Read.OldestRead(w.From, w.To); ok {
 			deadline = read.Add(p.Units[i].Hot)
 		}
@@ -496,14 +507,14 @@ func (u *Unit) byStart() []HotRef {
 	return slices.SortedFunc(slices.Values(u.Hot), order)
 }
 
-// startBefore returns how many of refs, which are ordered by it, start before t.
+// startBefore returns how many of refs start before t. They are ordered by start.
 func startBefore(refs []HotRef, t time.Time) int {
 	n, _ := slices.BinarySearchFunc(refs, t, func(r HotRef, t time.Time) int { return r.Start.Compare(t) })
 	return n
 }
 
-// hotBatches divides the hot rows of a unit into batches that one query can ask for by id: rows that started not too far from each
-// other, those read longest ago first.
+// hotBatches divides the hot rows of a unit into groups that one query can ask for by id: rows that started not too far from each
+// other, those that were read longest ago first.
 func hotBatches(u *Unit) (out [][]HotRef) {
 	pg := pagingOf(u.Endpoint)
 	for refs := u.byStart(); len(refs) > 0; {
@@ -517,8 +528,8 @@ func hotBatches(u *Unit) (out [][]HotRef) {
 	return out
 }
 
-// hotWindows groups the hot rows of a unit that start before end by windows whose rows fit on a page, and which one query can ask
-// for: a row that has been open for weeks has a window to itself.
+// hotWindows groups the hot rows of a unit that start before end, by windows whose rows fit on a page and that one query can ask for:
+// a row that has been open for weeks gets a window of its own.
 func hotWindows(u *Unit, end time.Time) (out [][]HotRef) {
 	pg := pagingOf(u.Endpoint)
 	refs := u.byStart()

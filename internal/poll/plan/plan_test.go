@@ -25,7 +25,7 @@ var (
 func readUnit(e events.Endpoint, start time.Time, perDay float64) *plan.Unit {
 	u := &plan.Unit{
 		Endpoint: e, Bot: "st-1", Start: start, PollInterval: 15 * time.Second, Read: &timeline.Set{}, Density: &timeline.Density{},
-		LastLook: noon,
+		LastPoll: noon,
 	}
 	u.Read.Mark(start, noon, noon)
 	var starts []time.Time
@@ -38,15 +38,15 @@ func readUnit(e events.Endpoint, start time.Time, perDay float64) *plan.Unit {
 	return u
 }
 
-func next(units []*plan.Unit, now time.Time, slot plan.InFlight) (plan.Work, time.Duration, bool) {
-	return plan.Derive(units, now, plan.DefaultPolicy()).Next(units, units[0].Endpoint, now, slot)
+func next(units []*plan.Unit, now time.Time, inFlight plan.InFlight) (plan.Work, time.Duration, bool) {
+	return plan.Derive(units, now, plan.DefaultPolicy()).Next(units, units[0].Endpoint, now, inFlight)
 }
 
 func TestNext(t *testing.T) {
 	type state struct {
-		units []*plan.Unit
-		now   time.Time
-		slot  plan.InFlight
+		units    []*plan.Unit
+		now      time.Time
+		inFlight plan.InFlight
 	}
 	week := noon.Add(-7 * timeline.Day)
 	one := func(e events.Endpoint, perDay float64, change func(*plan.Unit)) state {
@@ -57,25 +57,25 @@ func TestNext(t *testing.T) {
 		return state{units: []*plan.Unit{u}, now: noon.Add(20 * time.Second)}
 	}
 	tests := map[string]struct {
-		state state
-		kind  plan.Kind
-		lane  plan.Priority
-		from  time.Time // zero: not checked
-		to    time.Time
-		none  bool
+		state    state
+		kind     plan.Kind
+		priority plan.Priority
+		from     time.Time // zero: not checked
+		to       time.Time
+		none     bool
 	}{
-		"a look is due every poll interval": {
+		"a poll is due every poll interval": {
 			state: one(events.Interactions, 0, nil), kind: plan.KindTail, to: noon.Add(20 * time.Second),
 		},
 		"and not before": {
 			state: state{units: one(events.Interactions, 0, nil).units, now: noon.Add(10 * time.Second)}, none: true,
 		},
-		"a unit never looked at is looked at now": {
+		"a unit never polled is polled now": {
 			state: one(events.Interactions, 0, func(u *plan.Unit) {
 				*u = plan.Unit{Endpoint: u.Endpoint, Start: week, PollInterval: time.Hour, Read: &timeline.Set{}, Density: &timeline.Density{}}
 			}), kind: plan.KindTail, from: noon.Add(20*time.Second - time.Hour),
 		},
-		"a bot that another endpoint saw is looked at now": {
+		"a bot that another endpoint showed active is polled now": {
 			state: one(events.Interactions, 0, func(u *plan.Unit) { u.PollInterval, u.WokenAt = time.Hour, noon.Add(time.Second) }),
 			kind:  plan.KindTail,
 		},
@@ -85,7 +85,7 @@ func TestNext(t *testing.T) {
 				u.Backfills = []timeline.Span{{From: week.Add(-timeline.Day), To: week}}
 			}), none: true,
 		},
-		"a look reaches back over hot rows that fit on its page": {
+		"a poll reaches back over hot rows that fit on its page": {
 			state: one(events.Interactions, 1000, func(u *plan.Unit) {
 				u.Hot = []plan.HotRef{{ID: "a", Start: noon.Add(-time.Hour)}}
 			}), kind: plan.KindTail, from: noon.Add(-time.Hour), to: noon.Add(20 * time.Second),
@@ -95,13 +95,13 @@ func TestNext(t *testing.T) {
 				u.Hot = []plan.HotRef{{ID: "a", Start: noon.Add(-time.Hour)}}
 			}), kind: plan.KindTail, from: noon,
 		},
-		"the hot row that no look reaches is read by its window": {
+		"the hot row that no poll reaches is read by its window": {
 			state: one(events.Interactions, 100_000, func(u *plan.Unit) {
-				u.LastLook = noon.Add(19 * time.Second)
-				u.Read.Mark(noon, u.LastLook, u.LastLook)
+				u.LastPoll = noon.Add(19 * time.Second)
+				u.Read.Mark(noon, u.LastPoll, u.LastPoll)
 				u.Read.Mark(noon.Add(-2*time.Hour), noon.Add(-time.Minute), noon.Add(-time.Hour))
 				u.Hot = []plan.HotRef{{ID: "a", Start: noon.Add(-90 * time.Minute)}}
-			}), kind: plan.KindHot, lane: plan.PriorityHot, from: noon.Add(-90 * time.Minute), to: noon.Add(-90*time.Minute + time.Second),
+			}), kind: plan.KindHot, priority: plan.PriorityHot, from: noon.Add(-90 * time.Minute), to: noon.Add(-90*time.Minute + time.Second),
 		},
 		"conversations are counted": {
 			state: one(events.Conversations, 1000, func(u *plan.Unit) { u.PollInterval = 5 * time.Second }),
@@ -111,7 +111,7 @@ func TestNext(t *testing.T) {
 			state: one(events.Conversations, 1000, func(u *plan.Unit) {
 				u.PollInterval = time.Hour
 				u.Hot = []plan.HotRef{{ID: "a", Start: noon.Add(-time.Hour)}}
-			}), kind: plan.KindHot, lane: plan.PriorityHot,
+			}), kind: plan.KindHot, priority: plan.PriorityHot,
 		},
 		"unless ids are ignored": {
 			state: one(events.Conversations, 1000, func(u *plan.Unit) {
@@ -124,14 +124,14 @@ func TestNext(t *testing.T) {
 				u.PollInterval, u.Read = time.Hour, &timeline.Set{}
 				u.Read.Mark(week, noon.Add(-5*time.Hour), noon)
 				u.Read.Mark(noon.Add(-4*time.Hour), noon, noon)
-			}), kind: plan.KindGap, lane: plan.PrioritySweep, from: noon.Add(-5 * time.Hour), to: noon.Add(-4 * time.Hour),
+			}), kind: plan.KindGap, priority: plan.PrioritySweep, from: noon.Add(-5 * time.Hour), to: noon.Add(-4 * time.Hour),
 		},
 		"an old one is history": {
 			state: one(events.Interactions, 1000, func(u *plan.Unit) {
 				u.PollInterval, u.Read = time.Hour, &timeline.Set{}
 				u.Read.Mark(week, noon.Add(-50*time.Hour), noon)
 				u.Read.Mark(noon.Add(-40*time.Hour), noon, noon)
-			}), kind: plan.KindBackfill, lane: plan.PriorityBackfill, from: noon.Add(-50 * time.Hour), to: noon.Add(-40 * time.Hour),
+			}), kind: plan.KindBackfill, priority: plan.PriorityBackfill, from: noon.Add(-50 * time.Hour), to: noon.Add(-40 * time.Hour),
 		},
 		"held time stays a gap": {
 			state: one(events.Interactions, 10_000, func(u *plan.Unit) {
@@ -144,18 +144,18 @@ func TestNext(t *testing.T) {
 		"a range asked for is read": {
 			state: one(events.Interactions, 1000, func(u *plan.Unit) {
 				u.PollInterval, u.Backfills = time.Hour, []timeline.Span{{From: week.Add(-3 * timeline.Day), To: week.Add(-2 * timeline.Day)}}
-			}), kind: plan.KindBackfill, lane: plan.PriorityBackfill, from: week.Add(-3 * timeline.Day), to: week.Add(-2 * timeline.Day),
+			}), kind: plan.KindBackfill, priority: plan.PriorityBackfill, from: week.Add(-3 * timeline.Day), to: week.Add(-2 * timeline.Day),
 		},
 		"time read long ago is swept": {
 			state: one(events.Interactions, 10_000, func(u *plan.Unit) {
 				u.PollInterval = time.Hour
 				u.Read.Mark(noon.Add(-30*time.Hour), noon.Add(-29*time.Hour), noon.Add(-13*time.Hour-16*time.Hour))
-			}), kind: plan.KindSweep, lane: plan.PrioritySweep, from: noon.Add(-30 * time.Hour),
+			}), kind: plan.KindSweep, priority: plan.PrioritySweep, from: noon.Add(-30 * time.Hour),
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			w, wait, ok := next(tt.state.units, tt.state.now, tt.state.slot)
+			w, wait, ok := next(tt.state.units, tt.state.now, tt.state.inFlight)
 			if tt.none {
 				require.False(t, ok, "%+v", w)
 				require.Positive(t, wait)
@@ -163,14 +163,14 @@ func TestNext(t *testing.T) {
 			}
 			require.True(t, ok)
 			require.Equal(t, tt.kind, w.Kind, "%+v", w)
-			require.Equal(t, tt.lane, w.Priority)
+			require.Equal(t, tt.priority, w.Priority)
 			if !tt.from.IsZero() {
 				require.Equal(t, tt.from, w.From)
 			}
 			if !tt.to.IsZero() {
 				require.Equal(t, tt.to, w.To)
 			}
-			again, _, _ := next(tt.state.units, tt.state.now, tt.state.slot)
+			again, _, _ := next(tt.state.units, tt.state.now, tt.state.inFlight)
 			require.Equal(t, w, again, "the same state gives the same work")
 		})
 	}
@@ -191,24 +191,24 @@ func TestNextAfterAnOutage(t *testing.T) {
 	require.Equal(t, now, w.To)
 }
 
-// A long pass in hand does not hold up a look, and goes on when none is due.
+// A long running pass does not delay a poll, and goes on when none is due.
 func TestNextComesBetweenThePagesOfAPass(t *testing.T) {
 	u := readUnit(events.Interactions, noon.Add(-7*timeline.Day), 10_000)
 	units := []*plan.Unit{u}
 	long := plan.Work{Priority: plan.PriorityBackfill, Kind: plan.KindBackfill, From: noon.Add(-9 * timeline.Day), To: noon.Add(-8 * timeline.Day), Requests: 50, Due: noon}
-	slot := plan.InFlight{Active: []plan.Work{long}}
-	w, _, ok := next(units, noon.Add(time.Second), slot)
+	inFlight := plan.InFlight{Active: []plan.Work{long}}
+	w, _, ok := next(units, noon.Add(time.Second), inFlight)
 	require.True(t, ok)
 	require.Equal(t, long, w)
-	w, _, ok = next(units, noon.Add(16*time.Second), slot)
+	w, _, ok = next(units, noon.Add(16*time.Second), inFlight)
 	require.True(t, ok)
 	require.Equal(t, plan.KindTail, w.Kind)
-	slot.Wait[plan.PriorityTail] = time.Second
-	w, _, ok = next(units, noon.Add(16*time.Second), slot)
-	require.True(t, ok, "a lane without budget is passed over")
+	inFlight.Wait[plan.PriorityTail] = time.Second
+	w, _, ok = next(units, noon.Add(16*time.Second), inFlight)
+	require.True(t, ok, "a priority class without budget is passed over")
 	require.Equal(t, long, w)
-	slot.Wait = [4]time.Duration{time.Second, time.Second, time.Second, time.Second}
-	_, wait, ok := next(units, noon.Add(16*time.Second), slot)
+	inFlight.Wait = [4]time.Duration{time.Second, time.Second, time.Second, time.Second}
+	_, wait, ok := next(units, noon.Add(16*time.Second), inFlight)
 	require.False(t, ok)
 	require.LessOrEqual(t, wait, time.Second)
 }
@@ -228,7 +228,7 @@ func TestPlanOfAnyState(t *testing.T) {
 			u.PollInterval = time.Duration(1+rnd.IntN(100)) * time.Second
 			u.WindowPages = rnd.IntN(12)
 			if rnd.IntN(3) == 0 {
-				u.Read, u.LastLook = &timeline.Set{}, time.Time{}
+				u.Read, u.LastPoll = &timeline.Set{}, time.Time{}
 			}
 			for range rnd.IntN(6) {
 				s := span(20 * timeline.Day)
@@ -255,18 +255,18 @@ func TestPlanOfAnyState(t *testing.T) {
 		}
 		require.LessOrEqual(t, total, policy.PerMinute, "seed %d", seed)
 		for _, e := range events.Endpoints() {
-			var slot plan.InFlight
+			var inFlight plan.InFlight
 			if rnd.IntN(2) == 0 {
-				slot.Wait[rnd.IntN(4)] = time.Duration(rnd.IntN(3)) * time.Second
+				inFlight.Wait[rnd.IntN(4)] = time.Duration(rnd.IntN(3)) * time.Second
 			}
-			w, wait, ok := p.Next(units, e, now, slot)
+			w, wait, ok := p.Next(units, e, now, inFlight)
 			if !ok {
 				require.True(t, wait > 0 && wait <= time.Minute, "seed %d: wait %v", seed, wait)
 				continue
 			}
 			u := units[w.Unit]
 			require.Equal(t, e, u.Endpoint)
-			require.Zero(t, slot.Wait[w.Priority])
+			require.Zero(t, inFlight.Wait[w.Priority])
 			require.Positive(t, w.Requests)
 			if w.Kind == plan.KindHot && e == events.Conversations {
 				require.LessOrEqual(t, len(w.Refs), 20)
@@ -285,7 +285,7 @@ func TestPlanOfAnyState(t *testing.T) {
 }
 
 // A day in which reading began a moment ago is as long to read as it was counted, not as the rows of that moment let expect: or the
-// sweeps of all endpoints would be stretched for pages that are not there.
+// sweeps of all endpoints would be lengthened for pages that are not there.
 func TestPlanOfADayThatWasCounted(t *testing.T) {
 	policy := plan.DefaultPolicy()
 	u := readUnit(events.Conversations, noon.Add(-3*time.Minute), 500_000)
@@ -316,22 +316,22 @@ func TestPlanReadsHotRowsAgain(t *testing.T) {
 		units := []*plan.Unit{u}
 		p := plan.Derive(units, noon, plan.DefaultPolicy())
 		read := map[string]time.Time{}
-		within := p.Units[0].Hot + p.Units[0].LongestLook + 3*time.Minute
-		slot := plan.InFlight{}
-		for lane := range slot.Wait {
-			if lane := plan.Priority(lane); lane != plan.PriorityTail && lane != plan.PriorityHot {
-				slot.Wait[lane] = time.Hour
+		within := p.Units[0].Hot + p.Units[0].LongestPollInterval + 3*time.Minute
+		inFlight := plan.InFlight{}
+		for priority := range inFlight.Wait {
+			if priority := plan.Priority(priority); priority != plan.PriorityTail && priority != plan.PriorityHot {
+				inFlight.Wait[priority] = time.Hour
 			}
 		}
 		for now := noon.Add(time.Second); now.Before(noon.Add(within)); {
-			w, wait, ok := p.Next(units, e, now, slot)
+			w, wait, ok := p.Next(units, e, now, inFlight)
 			if !ok {
 				now = now.Add(wait)
 				continue
 			}
-			slot.Last[w.Kind] = now
+			inFlight.Last[w.Kind] = now
 			if w.Priority == plan.PriorityTail {
-				u.LastLook = now
+				u.LastPoll = now
 			}
 			for i := range u.Hot {
 				r := &u.Hot[i]

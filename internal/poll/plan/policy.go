@@ -8,31 +8,31 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// Tier says that time up to Within old is to be read again at least every Every, budget permitting.
+// Tier says that time up to Within old is read again at least every Every, if the budget allows.
 type Tier struct {
 	Within, Every time.Duration
 }
 
-// Policy is what the plan strives for. Periods are floors: none is undercut, and all are stretched where the budget demands it.
+// Policy is what was configured. Periods are floors: the plan undercuts none, and lengthens them if the budget is too small.
 type Policy struct {
 	// PerMinute is the account's request budget.
 	PerMinute float64
 	// Latency is how long a request takes, as measured.
 	Latency map[events.Endpoint]time.Duration
-	// Tiers are the sweeps of the endpoints that read by the second, the youngest time first. ConversationTiers are
-	// those of `conversations`, which can only be read by the day.
+	// Tiers are the tiers of the endpoints that can be read by the second, the youngest time first. ConversationTiers are those of
+	// `conversations`, which can only be read by the day.
 	Tiers, ConversationTiers []Tier
-	// HotEvery is how often hot rows are read again where looks do not reach them.
+	// HotEvery is how often hot rows are read again where polls do not reach them.
 	HotEvery time.Duration
-	// CatchUp is how far back a look for new rows begins at the earliest.
+	// CatchUp is how far back a poll begins at the earliest.
 	CatchUp time.Duration
-	// RecentGap is how old a gap may be and still be filled in the lane of sweeps. Older gaps are history.
+	// RecentGap is how old a gap may be to be filled with the priority class of sweeps. Older gaps are filled with that of backfills.
 	RecentGap time.Duration
 	// BusyRate is the rate, in rows a second, from which on a unit is busy.
 	BusyRate float64
 }
 
-// DefaultPolicy returns the policy that holds where nothing else is configured.
+// DefaultPolicy returns the policy for what is not configured.
 func DefaultPolicy() Policy {
 	return Policy{
 		PerMinute:         60,
@@ -62,30 +62,29 @@ func (p *Policy) TiersOf(e events.Endpoint) []Tier {
 	return p.Tiers
 }
 
-// paging is what an endpoint's pages mean for the size of windows.
+// paging is how large the windows of an endpoint are, by what its pages hold.
 type paging struct {
 	rows int     // on a full page
-	fill float64 // rows to aim at where a window must fit on one page
-	// Rows to aim at in a window, for a look, a sweep, and a read of history: the shorter a pass, the less does one unit
-	// hold up another.
-	look, chunk, window float64
+	fill float64 // rows to aim at if a window must fit on one page
+	// Rows to aim at in a window of a poll, of a sweep, and of a gap or backfill: the shorter a pass, the less one unit delays another.
+	poll, chunk, window float64
 	// perRequest is how many rows a request brings in such windows.
 	perRequest float64
 	// longest is the longest time that one query is to ask for, and maxRange the longest window: a day where only whole days
 	// can be read. Rows that started within idRange of each other can be asked for by id in one query.
 	longest, maxRange, idRange time.Duration
-	days                       bool // reads whole days only
+	days                       bool // only whole days can be read
 }
 
 const (
 	// rangeMargin is how far windows stay below the longest range of the endpoint: passes widen them to whole seconds, and more.
 	rangeMargin = time.Minute
-	// A window that must fit on one page is aimed at so many rows that too full a page, which costs a request, is as rare as
-	// makes the fewest requests. For arrivals by chance the optimum is flat between 80 and 86 of 100.
+	// onePage is how many rows to aim at for the fewest requests if a window must fit on one page: a page that is too full costs a
+	// request. For random arrivals the optimum is flat between 80 and 86 of 100.
 	onePage = 83
 )
 
-// pagings is what follows for each endpoint from what it takes.
+// pagings is the paging of each endpoint before anything was learned about it.
 var pagings = func() (out events.PerEndpoint[paging]) {
 	for _, e := range events.Endpoints() {
 		out[e.Index()] = newPaging(&e.Spec().Takes)
@@ -99,21 +98,21 @@ func newPaging(takes *events.Takes) paging {
 	rows := float64(takes.Limit)
 	switch {
 	case takes.Days:
-		pg.fill, pg.look, pg.perRequest, pg.maxRange = 0.7*rows, rows, rows, timeline.Day
+		pg.fill, pg.poll, pg.perRequest, pg.maxRange = 0.7*rows, rows, rows, timeline.Day
 		pg.idRange = takes.Range - 3*timeline.Day // of the calendar days that rows start on, in any zone
 	case takes.MaxOffset == 0: // pages overlap by a row, and the last one should not be begun for a few rows
 		pg.fill, pg.perRequest = 0.78*rows, 0.91*rows
-		pg.look, pg.chunk, pg.window = 5*pg.perRequest, 5*pg.perRequest, 50*(rows-2)
+		pg.poll, pg.chunk, pg.window = 5*pg.perRequest, 5*pg.perRequest, 50*(rows-2)
 	default: // what one query can show is capped: a window must fit on one page
 		pg.fill, pg.perRequest = 0.76*rows, onePage
-		pg.look, pg.chunk, pg.window = onePage, onePage, onePage
+		pg.poll, pg.chunk, pg.window = onePage, onePage, onePage
 	}
 	return pg
 }
 
 func pagingOf(e events.Endpoint) *paging { return &pagings[e.Index()] }
 
-// paging is that of the endpoint, and of what was learned about it.
+// paging returns the paging of the endpoint, with what was learned about it.
 func (u *Unit) paging() paging {
 	pg := *pagingOf(u.Endpoint)
 	if n := float64(min(u.WindowPages, maxWindowPages)); u.Endpoint.PerAccount() && n > 2 {
@@ -123,14 +122,14 @@ func (u *Unit) paging() paging {
 		pg.perRequest = 85
 	}
 	if u.Keyset {
-		pg.look, pg.chunk, pg.window, pg.perRequest = timeline.KeysetRows, 3*timeline.KeysetRows, 8*timeline.KeysetRows, 85
+		pg.poll, pg.chunk, pg.window, pg.perRequest = timeline.KeysetRows, 3*timeline.KeysetRows, 8*timeline.KeysetRows, 85
 	}
 	return pg
 }
 
 const maxWindowPages = 10
 
-// requests is what reading a window with so many rows is expected to cost.
+// requests returns how many requests a window with so many rows is expected to take.
 func (pg paging) requests(rows float64) float64 {
 	if pg.perRequest == onePage {
 		return max(1, rows/onePage)

@@ -1,14 +1,14 @@
 package plan
 
-// Priority is a class of work for which a share of the request budget is guaranteed. The order is that of urgency.
+// Priority is a priority class: a kind of work with a guaranteed share of the request budget. The most urgent class comes first.
 type Priority uint8
 
 // The priority classes.
 const (
-	PriorityTail     Priority = iota // rows that are new
-	PriorityHot                      // conversations that are open or ended a short while ago
+	PriorityTail     Priority = iota // polls: rows that are new
+	PriorityHot                      // rows that are open or ended a short while ago
 	PrioritySweep                    // older time read again for late edits, and gaps
-	PriorityBackfill                 // history never read
+	PriorityBackfill                 // older gaps, and spans that somebody asked for
 	PriorityCount
 )
 
@@ -25,5 +25,5 @@ var priorities = [PriorityCount]struct {
 
 func (p Priority) String() string { return priorities[p].name }
 
-// Share returns the part of the budget that the class is guaranteed, as far as it has a use for it.
+// Share returns the part of the budget that is guaranteed to the class as far as it demands it, from 0 to 1.
 func (p Priority) Share() float64 { return priorities[p].share }

@@ -26,7 +26,7 @@ type simulation struct {
 	units  []*simUnit
 	plan   *plan.Plan
 	now    time.Time
-	slots  map[events.Endpoint]*simSlot
+	loops  map[events.Endpoint]*simLoop
 
 	sent     []time.Time // arrivals at the server, ascending
 	requests map[plan.Kind]map[events.Endpoint]int
@@ -40,10 +40,10 @@ type simUnit struct {
 	handle time.Duration
 	hot    []plan.HotRef // ordered by start
 	late   time.Duration // the furthest that read_through fell behind
-	pause  time.Duration // the longest time between two looks
+	pause  time.Duration // the longest time between two polls
 }
 
-type simSlot struct {
+type simLoop struct {
 	wake   time.Time
 	active []*simPass
 	busy   *simPass // the one whose request is under way
@@ -54,7 +54,7 @@ type simSlot struct {
 type simPass struct {
 	work    plan.Work
 	windows []timeline.Span // still to read, the next one last
-	pages   int             // of the window in hand
+	pages   int             // of the running window
 	readAt  time.Time
 	read    []timeline.Span
 }
@@ -64,7 +64,7 @@ const simEdge = 2 * time.Second
 func newSimulation(t *testing.T, seed uint64, now time.Time) *simulation {
 	return &simulation{
 		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), policy: plan.DefaultPolicy(), budget: plan.NewBudget(60), now: now,
-		slots: map[events.Endpoint]*simSlot{}, requests: map[plan.Kind]map[events.Endpoint]int{},
+		loops: map[events.Endpoint]*simLoop{}, requests: map[plan.Kind]map[events.Endpoint]int{},
 	}
 }
 
@@ -84,8 +84,8 @@ func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, pe
 		u.rows = timelinetest.Arrivals(s.rnd, start, end.Sub(start), perDay, timelinetest.Flat)
 	}
 	s.units = append(s.units, u)
-	if s.slots[e] == nil {
-		s.slots[e] = &simSlot{wake: s.now}
+	if s.loops[e] == nil {
+		s.loops[e] = &simLoop{wake: s.now}
 	}
 	return u
 }
@@ -110,8 +110,8 @@ func (s *simulation) run(end time.Time, step time.Duration, every func()) {
 		if s.now.Sub(derived) >= 10*time.Second {
 			units, derived = s.planUnits(), s.now
 			s.plan = plan.Derive(units, s.now, s.policy)
-			for lane, v := range s.plan.Demand() {
-				s.budget.SetDemand(plan.Priority(lane), v)
+			for priority, v := range s.plan.Demand() {
+				s.budget.SetDemand(plan.Priority(priority), v)
 			}
 		}
 		if every != nil && s.now.Sub(stepped) >= step {
@@ -119,35 +119,35 @@ func (s *simulation) run(end time.Time, step time.Duration, every func()) {
 			stepped = s.now
 		}
 		for _, e := range events.Endpoints() {
-			slot := s.slots[e]
-			if slot == nil || slot.wake.After(s.now) {
+			loop := s.loops[e]
+			if loop == nil || loop.wake.After(s.now) {
 				continue
 			}
-			if slot.busy != nil {
-				slot.taken.Done(s.now)
-				s.arrived(e, slot)
+			if loop.busy != nil {
+				loop.taken.Done(s.now)
+				s.arrived(e, loop)
 			}
-			s.next(units, e, slot)
+			s.next(units, e, loop)
 		}
 		next := end
-		for _, slot := range s.slots {
-			next = timeline.Earlier(next, slot.wake)
+		for _, loop := range s.loops {
+			next = timeline.Earlier(next, loop.wake)
 		}
 		s.now = next
 	}
 }
 
 // next begins the next request of an endpoint, or sleeps.
-func (s *simulation) next(units []*plan.Unit, e events.Endpoint, slot *simSlot) {
-	state := plan.InFlight{Last: slot.last}
-	for _, p := range slot.active {
+func (s *simulation) next(units []*plan.Unit, e events.Endpoint, loop *simLoop) {
+	state := plan.InFlight{Last: loop.last}
+	for _, p := range loop.active {
 		state.Active = append(state.Active, p.work)
 	}
 	for {
 		w, wait, ok := s.plan.Next(units, e, s.now, state)
 		if !ok {
 			require.Positive(s.t, wait)
-			slot.wake = s.now.Add(wait)
+			loop.wake = s.now.Add(wait)
 			return
 		}
 		taken, wait, ok := s.budget.TryTake(s.now, w.Priority)
@@ -155,26 +155,26 @@ func (s *simulation) next(units []*plan.Unit, e events.Endpoint, slot *simSlot) 
 			state.Wait[w.Priority] = max(wait, time.Millisecond)
 			continue
 		}
-		slot.taken, slot.busy = taken, s.resume(slot, w)
-		slot.last[w.Kind] = s.now
+		loop.taken, loop.busy = taken, s.resume(loop, w)
+		loop.last[w.Kind] = s.now
 		break
 	}
 	latency := time.Duration(300+s.rnd.IntN(700)) * time.Millisecond
 	if e == events.Conversations {
 		latency = time.Duration(4000+s.rnd.IntN(2000)) * time.Millisecond
 	}
-	slot.wake = s.now.Add(latency)
+	loop.wake = s.now.Add(latency)
 	s.sent = append(s.sent, s.now.Add(time.Duration(s.rnd.Int64N(int64(latency)))))
-	kind := slot.busy.work.Kind
+	kind := loop.busy.work.Kind
 	if s.requests[kind] == nil {
 		s.requests[kind] = map[events.Endpoint]int{}
 	}
 	s.requests[kind][e]++
 }
 
-// resume returns the pass in hand for a piece of work, or begins it.
-func (s *simulation) resume(slot *simSlot, w plan.Work) *simPass {
-	for _, p := range slot.active {
+// resume returns the running pass for a piece of work, or begins it.
+func (s *simulation) resume(loop *simLoop, w plan.Work) *simPass {
+	for _, p := range loop.active {
 		if p.work.Kind == w.Kind && (w.Priority != plan.PriorityTail || p.work.Unit == w.Unit) {
 			p.work.Due = s.now
 			return p
@@ -191,21 +191,21 @@ func (s *simulation) resume(slot *simSlot, w plan.Work) *simPass {
 		s.observe(u, w)
 	}
 	if w.Priority == plan.PriorityTail {
-		if !u.LastLook.IsZero() {
-			u.pause = max(u.pause, s.now.Sub(u.LastLook))
+		if !u.LastPoll.IsZero() {
+			u.pause = max(u.pause, s.now.Sub(u.LastPoll))
 		}
-		u.LastLook = s.now
+		u.LastPoll = s.now
 	}
 	p := &simPass{work: w, windows: []timeline.Span{{From: w.From, To: w.To}}}
 	p.work.Due = s.now
-	slot.active = append(slot.active, p)
+	loop.active = append(loop.active, p)
 	return p
 }
 
 // arrived is one page that came back.
-func (s *simulation) arrived(e events.Endpoint, slot *simSlot) {
-	p := slot.busy
-	slot.busy = nil
+func (s *simulation) arrived(e events.Endpoint, loop *simLoop) {
+	p := loop.busy
+	loop.busy = nil
 	u := s.units[p.work.Unit]
 	sent := p.work.Due
 	if p.readAt.IsZero() {
@@ -218,7 +218,7 @@ func (s *simulation) arrived(e events.Endpoint, slot *simSlot) {
 	} else if !s.windowPage(u, p) {
 		return
 	}
-	slot.active = slices.DeleteFunc(slot.active, func(x *simPass) bool { return x == p })
+	loop.active = slices.DeleteFunc(loop.active, func(x *simPass) bool { return x == p })
 	if p.work.Priority == plan.PriorityTail {
 		u.late = max(u.late, s.now.Sub(s.readThrough(u)))
 	}
@@ -345,9 +345,9 @@ func (s *simulation) wake(p *simPass) {
 			continue
 		}
 		for _, span := range p.read {
-			if rows := timelinetest.Within(u.rows, timeline.Span{From: span.From, To: timeline.Earlier(span.To, p.readAt)}); len(rows) > 0 && rows[len(rows)-1].After(u.LastLook) {
+			if rows := timelinetest.Within(u.rows, timeline.Span{From: span.From, To: timeline.Earlier(span.To, p.readAt)}); len(rows) > 0 && rows[len(rows)-1].After(u.LastPoll) {
 				u.WokenAt = s.now
-				s.slots[u.Endpoint].wake = timeline.Earlier(s.slots[u.Endpoint].wake, timeline.Later(s.now, s.free(u.Endpoint)))
+				s.loops[u.Endpoint].wake = timeline.Earlier(s.loops[u.Endpoint].wake, timeline.Later(s.now, s.free(u.Endpoint)))
 			}
 		}
 	}
@@ -355,8 +355,8 @@ func (s *simulation) wake(p *simPass) {
 
 // free is when an endpoint's request under way, if any, comes back.
 func (s *simulation) free(e events.Endpoint) time.Time {
-	if slot := s.slots[e]; slot.busy != nil {
-		return slot.wake
+	if loop := s.loops[e]; loop.busy != nil {
+		return loop.wake
 	}
 	return s.now
 }
@@ -405,7 +405,7 @@ func TestSimulationTenThousandADay(t *testing.T) {
 			span := timeline.Span{From: d, To: timeline.Earlier(d.Add(time.Hour), now)}
 			u.Density.Observe(span, timelinetest.Within(u.rows, span))
 		}
-		u.LastLook = now
+		u.LastPoll = now
 	}
 	worst := map[events.Endpoint][]float64{}
 	s.run(end, time.Minute, func() {
@@ -429,19 +429,19 @@ func TestSimulationTenThousandADay(t *testing.T) {
 	s.logRequests(length)
 	for i, u := range s.units {
 		c := s.plan.Units[i]
-		t.Logf("%-20s poll %v, behind %v, looks apart %v (stated %v), hot %v (%d)", u.Endpoint, c.Poll, u.late, u.pause, c.LongestLook, c.Hot, len(u.Hot))
-		t.Logf("   sweep %v, stated %v, worst of stated %.2f, stretches %d", c.Sweep, c.SeenWithin, worst[u.Endpoint], u.Read.Len())
+		t.Logf("%-20s poll %v, behind %v, polls apart %v (stated %v), hot %v (%d)", u.Endpoint, c.Poll, u.late, u.pause, c.LongestPollInterval, c.Hot, len(u.Hot))
+		t.Logf("   sweep %v, stated %v, worst of stated %.2f, spans %d", c.Sweep, c.SeenWithin, worst[u.Endpoint], u.Read.Len())
 		for k, w := range worst[u.Endpoint] {
 			require.LessOrEqual(t, w, 1.0, "%s tier %d: an edit was seen later than stated", u.Endpoint, k)
 		}
-		require.LessOrEqual(t, u.pause, c.LongestLook)
+		require.LessOrEqual(t, u.pause, c.LongestPollInterval)
 		if u.Endpoint == events.Interactions {
 			require.LessOrEqual(t, u.late, 2*u.PollInterval)
 		}
 	}
 }
 
-// 200 bots in one account, five of them busy: the busy ones stay within two poll intervals, the idle ones are looked at with
+// 200 bots in one account, five of them busy: the busy ones stay within two poll intervals, the idle ones are polled with
 // what is left over and never further apart than stated, and one that wakes up is found through the account-wide endpoint.
 func TestSimulationTwoHundredBots(t *testing.T) {
 	testsize.Slow(t)
@@ -475,7 +475,7 @@ func TestSimulationTwoHundredBots(t *testing.T) {
 	stated := make([]time.Duration, len(s.units))
 	state := func() {
 		for i, c := range s.plan.Units {
-			stated[i] = max(stated[i], c.LongestLook)
+			stated[i] = max(stated[i], c.LongestPollInterval)
 		}
 	}
 	s.run(settled, 10*time.Second, state)

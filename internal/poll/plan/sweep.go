@@ -8,7 +8,7 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// sweep returns the chunk of read time whose deadline is the earliest.
+// sweep returns the sweep with the earliest deadline.
 func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate {
 	var tasks []task
 	for i, u := range units {
@@ -18,7 +18,7 @@ func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate 
 		if pagingOf(e).days {
 			tasks = p.sweepDays(tasks, i, u, now)
 		} else {
-			tasks = p.sweepStretches(tasks, i, u, now)
+			tasks = p.sweepSpans(tasks, i, u, now)
 		}
 	}
 	c := latest(tasks, p.tierRates(e), now)
@@ -28,11 +28,11 @@ func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate 
 	return c
 }
 
-// sweepStretches adds what was read of one unit, by tier and last read. Time that looks read along is left to them.
-func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []task {
+// sweepSpans adds what was read of one unit, by tier and last read, except for time that polls read.
+func (p *Plan) sweepSpans(tasks []task, i int, u *Unit, now time.Time) []task {
 	end := timeline.Earlier(p.frontier(u, now), p.reach(u, now))
 	pg := u.paging()
-	for _, z := range p.zones(u, &p.Units[i], now) {
+	for _, z := range p.tierSpans(u, &p.Units[i], now) {
 		for _, s := range u.Read.ReadSpans(z.From, timeline.Earlier(z.To, end)) {
 			w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
 			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
@@ -42,8 +42,8 @@ func (p *Plan) sweepStretches(tasks []task, i int, u *Unit, now time.Time) []tas
 	return tasks
 }
 
-// widen makes of one stretch a chunk worth its requests. It always fills a page with the stretches that follow, which costs
-// nothing and keeps them from falling to pieces; and it takes in more of them as long as they will be due before long.
+// widen extends one span to a chunk that is worth its requests. It always fills a page with the spans that follow, which costs nothing and
+// keeps them from being fragmented. It adds more of them as long as they will be due soon.
 func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
 	u := units[w.Unit]
 	pg := u.paging()
@@ -67,7 +67,7 @@ func (p *Plan) widen(units []*Unit, w Work, tasks []task, now time.Time) Work {
 // periodAt returns the period of the tier that t is in.
 func (p *Plan) periodAt(u *Unit, i int, t, now time.Time) time.Duration {
 	var period time.Duration
-	for _, z := range p.zones(u, &p.Units[i], now) {
+	for _, z := range p.tierSpans(u, &p.Units[i], now) {
 		period = z.period
 		if !t.Before(z.From) {
 			break
@@ -79,12 +79,12 @@ func (p *Plan) periodAt(u *Unit, i int, t, now time.Time) time.Duration {
 // sweepDays adds the calendar days of one unit.
 func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 	end, pg := p.frontier(u, now), u.paging()
-	for _, z := range p.zones(u, &p.Units[i], now) {
+	for _, z := range p.tierSpans(u, &p.Units[i], now) {
 		for d := u.DayOf(z.From); d.Before(z.To); d = d.Add(timeline.Day) {
 			span := timeline.Span{From: timeline.Later(d, u.Start), To: timeline.Earlier(d.Add(timeline.Day), end)}
 			rows := u.dayRows(d, now)
 			if span.To.Equal(end) && rows <= pg.fill {
-				continue // looks read all of today
+				continue // polls read all of today
 			}
 			parts := u.Read.ReadSpans(span.From, span.To)
 			if len(parts) == 0 {
@@ -102,7 +102,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 	return tasks
 }
 
-// backfill returns the next window of history: first what should have been read, then what was asked for.
+// backfill returns the next window of the older gaps, or if there are none, of the spans that somebody asked for.
 func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candidate {
 	if c := p.unread(units, e, now, PriorityBackfill, KindBackfill); c.ok {
 		return c
@@ -120,33 +120,32 @@ func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candida
 	return candidate{}
 }
 
-// unread returns the first window of the oldest gap that a lane is responsible for: recent gaps are filled before history.
-func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, lane Priority, kind Kind) candidate {
+// unread returns the first window of the oldest gap that a priority class fills.
+func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, priority Priority, kind Kind) candidate {
 	best, unit := timeline.Span{}, -1
 	for i, u := range units {
 		if u.Endpoint != e || u.NotBefore.After(now) {
 			continue
 		}
-		if gaps := p.Gaps(u, now, lane); len(gaps) > 0 && (unit < 0 || gaps[0].From.Before(best.From)) {
+		if gaps := p.Gaps(u, now, priority); len(gaps) > 0 && (unit < 0 || gaps[0].From.Before(best.From)) {
 			best, unit = gaps[0], i
 		}
 	}
 	if unit < 0 {
 		return candidate{}
 	}
-	return candidate{p.window(units, unit, best, lane, kind, now), now, true}
+	return candidate{p.window(units, unit, best, priority, kind, now), now, true}
 }
 
-// Gaps returns the time never read that a lane is responsible for. Time that looks still reach is not a gap, nor is
-// time that is held.
-func (p *Plan) Gaps(u *Unit, now time.Time, lane Priority) []timeline.Span {
+// Gaps returns the gaps of a unit that a priority class fills. Time that polls still reach is not a gap, nor is a held span.
+func (p *Plan) Gaps(u *Unit, now time.Time, priority Priority) []timeline.Span {
 	from, to := u.Start, p.catchUpFrom(u, now)
 	recent := now.Add(-p.policy.RecentGap)
-	if u.paging().days { // a day is read as a whole, by one lane
+	if u.paging().days { // a day is read whole, by one priority class
 		recent = u.DayOf(recent)
 	}
 	recent = timeline.Earlier(timeline.Later(recent, from), to)
-	if lane == PrioritySweep {
+	if priority == PrioritySweep {
 		from = recent
 	} else {
 		to = recent
@@ -157,7 +156,7 @@ func (p *Plan) Gaps(u *Unit, now time.Time, lane Priority) []timeline.Span {
 	return u.unheld(u.Read.Gaps(from, to), now)
 }
 
-// unheld takes held time out of spans.
+// unheld takes held spans out of spans.
 func (u *Unit) unheld(spans []timeline.Span, now time.Time) (out []timeline.Span) {
 	for _, g := range spans {
 		for _, h := range u.Held {
@@ -175,11 +174,11 @@ func (u *Unit) unheld(spans []timeline.Span, now time.Time) (out []timeline.Span
 	return out
 }
 
-// window returns the first pass over a span to be read.
-func (p *Plan) window(units []*Unit, i int, span timeline.Span, lane Priority, kind Kind, now time.Time) Work {
+// window returns the first pass over a span.
+func (p *Plan) window(units []*Unit, i int, span timeline.Span, priority Priority, kind Kind, now time.Time) Work {
 	u := units[i]
 	pg := u.paging()
-	w := Work{Priority: lane, Kind: kind, Unit: i, From: span.From, Due: now}
+	w := Work{Priority: priority, Kind: kind, Unit: i, From: span.From, Due: now}
 	if pg.days {
 		d := u.DayOf(span.From)
 		w.To = timeline.Earlier(d.Add(timeline.Day), span.To)

@@ -184,7 +184,7 @@ func TestAccountWithWrongClocks(t *testing.T) {
 				r.latency = usual
 				from := r.sim.Now()
 				r.start()
-				r.runFor(time.Hour, time.Minute, nil)
+				r.runFor(testsize.Pick(40*time.Minute, time.Hour), time.Minute, nil)
 				r.compare(koresim.Scope{From: from.Add(time.Second), Settled: r.sim.Now().Add(-20 * time.Minute)})
 				s, _ := r.account.Status()
 				for _, e := range s.Endpoints {

@@ -549,10 +549,10 @@ func TestAccountReadsEveryProfile(t *testing.T) {
 		t.Run(profile.Name, func(t *testing.T) {
 			t.Parallel()
 			inBubble(t, func(t *testing.T) {
-				span := testsize.Pick(time.Hour, 6*time.Hour)
+				span := testsize.Pick(20*time.Minute, 6*time.Hour)
 				world := koresim.Config{
 					Seed: 5, Start: now.Add(-2 * time.Hour), End: now.Add(span), Bots: 2, SegmentsPerDay: 1000, Profile: profile,
-					RequestsPerMinute: 240, Faults: koresim.Faults{Rate: 0.05, Seed: 3}, EmailOpen: time.Hour,
+					RequestsPerMinute: 240, Faults: koresim.Faults{Rate: testsize.Pick(0.15, 0.05), Seed: 3}, EmailOpen: time.Hour,
 				}
 				r := newRig(t, world, func(o *poll.Options) { o.Policy.Tiers, o.Policy.ConversationTiers = quickTiers, quickTiers })
 				r.latency = usual

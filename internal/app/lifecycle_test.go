@@ -43,7 +43,7 @@ var quiet = Options{Log: slog.New(slog.DiscardHandler)}
 // attached waits until the account is read.
 func (a *App) attached(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(a.Status().Accounts[0].Endpoints) > 0 }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(a.Status().Accounts[0].Endpoints) > 0 }, 5*time.Minute, 5*time.Millisecond)
 }
 
 // Stopped, a process leaves nothing open: the next one has the same file and the same address. To stop it again does nothing.
@@ -142,7 +142,7 @@ func TestContextCancelled(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
 		if !before {
-			require.Eventually(t, func() bool { return a.Status().Delivery.LastError != nil }, 10*time.Second, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return a.Status().Delivery.LastError != nil }, 5*time.Minute, 5*time.Millisecond)
 			require.ErrorContains(t, a.ready(), "the schema registry or Kafka is not ready: ")
 		}
 		cancel()

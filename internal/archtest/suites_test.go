@@ -120,6 +120,28 @@ func TestEverySkipIsAccountedFor(t *testing.T) {
 	}
 }
 
+// What a test waits for may take its time: others run on the machine. An end is put to it only so that somebody looks.
+func TestNothingIsExpectedSoon(t *testing.T) {
+	eachTestFile(t, func(_ string, file *ast.File, fset *token.FileSet) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || !calls(call, "require", "Eventually") && !calls(call, "assert", "Eventually") {
+				return true
+			}
+			minutes := false
+			ast.Inspect(call.Args[2], func(n ast.Node) bool {
+				s, ok := n.(*ast.SelectorExpr)
+				minutes = minutes || ok && (s.Sel.Name == "Minute" || s.Sel.Name == "Hour")
+				return true
+			})
+			if !minutes {
+				t.Errorf("%s waits for less than minutes: a busy machine takes longer", fset.Position(n.Pos()))
+			}
+			return true
+		})
+	})
+}
+
 func marksSlow(s ast.Stmt) bool {
 	e, ok := s.(*ast.ExprStmt)
 	if !ok {

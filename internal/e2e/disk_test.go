@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 // The disk is lost. In transactions the checkpoint topic has all of it, and nothing comes twice.
 func TestSmallDiskLost(t *testing.T) {
 	t.Parallel()
-	run := testDiskLost(t, "", func(c *consumer, live *centre) { c.settle(t, live) })
+	run := testDiskLost(t, "", func(_ *inProcess, c *consumer, live *centre) { c.settle(t, live) })
 	require.NotContains(t, run.tail(1000), "reading goes on from the last watermark")
 }
 
@@ -32,12 +31,7 @@ func TestSmallDiskDamagedInUse(t *testing.T) {
 	run := s.startInProcess(t)
 	eventually(t, waitLimit, func() error { return anyEvent(c) })
 	require.NoError(t, os.Truncate(filepath.Join(s.dir, "poller.db"), int64(2*os.Getpagesize())))
-	eventually(t, waitLimit, func() error {
-		if !strings.Contains(run.tail(1000), "has been set aside") {
-			return errNotYet
-		}
-		return nil
-	})
+	run.awaitLog(t, "has been set aside")
 	c.settle(t, live)
 	run.stop(t)
 	live.checkRequests(t)
@@ -47,12 +41,14 @@ func TestSmallDiskDamagedInUse(t *testing.T) {
 // from the last watermark, and things that happened while nobody read are there.
 func TestSmallCheckpointLost(t *testing.T) {
 	t.Parallel()
-	run := testDiskLost(t, "at-least-once", func(c *consumer, live *centre) { c.awaitAll(t, live) })
-	require.Contains(t, run.tail(1000), "reading goes on from the last watermark")
+	testDiskLost(t, "at-least-once", func(run *inProcess, c *consumer, live *centre) {
+		run.awaitLog(t, "reading goes on from the last watermark")
+		c.awaitAll(t, live)
+	})
 }
 
 // testDiskLost removes the file between two runs, and ends the second when the topics hold what they should.
-func testDiskLost(t *testing.T, delivery string, settle func(*consumer, *centre)) *inProcess {
+func testDiskLost(t *testing.T, delivery string, settle func(*inProcess, *consumer, *centre)) *inProcess {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
 		Seed: 22, Start: now.Add(-10 * time.Minute), End: now.Add(8 * time.Second), SegmentsPerDay: 20_000, Pace: koresim.Burst,
@@ -77,7 +73,7 @@ func testDiskLost(t *testing.T, delivery string, settle func(*consumer, *centre)
 	require.NoError(t, os.Remove(filepath.Join(s.dir, "poller.db")))
 
 	run = s.startInProcess(t)
-	settle(c, live)
+	settle(run, c, live)
 	run.stop(t)
 	return run
 }

@@ -97,8 +97,9 @@ func (s *setup) kafka() string {
 
 // logs keeps what a poller says.
 type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu   sync.Mutex
+	buf  bytes.Buffer
+	done chan struct{} // closed when the poller has ended
 }
 
 func (l *logs) Write(b []byte) (int, error) {
@@ -144,6 +145,22 @@ func (l *logs) contains(text string) bool {
 	return strings.Contains(l.buf.String(), text)
 }
 
+// awaitLog waits for a line of the log of a poller that runs.
+func (l *logs) awaitLog(t *testing.T, text string) {
+	t.Helper()
+	eventually(t, waitLimit, func() error {
+		if l.contains(text) {
+			return nil
+		}
+		select {
+		case <-l.done:
+			require.FailNow(t, "the poller has ended", l.tail(20))
+		default:
+		}
+		return fmt.Errorf("it has not said %s yet", text)
+	})
+}
+
 func (l *logs) tail(n int) string {
 	var out []string
 	for _, e := range l.entries() {
@@ -160,7 +177,6 @@ type inProcess struct {
 	logs
 	app    *app.App
 	cancel context.CancelFunc
-	done   chan struct{}
 	err    error
 }
 
@@ -173,7 +189,7 @@ func (s *setup) startInProcessWith(t *testing.T, o app.Options) *inProcess {
 	t.Helper()
 	cfg, _, err := app.Parse(app.LoadOptions{Path: "e2e.yaml"}, []byte(s.yaml()))
 	require.NoError(t, err)
-	p := &inProcess{done: make(chan struct{})}
+	p := &inProcess{logs: logs{done: make(chan struct{})}}
 	log := slog.New(slog.NewJSONHandler(&p.logs, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	o.Version, o.Config, o.Log = "e2e", s.config(), log
 	p.app, err = app.New(cfg, o)
@@ -242,16 +258,15 @@ func stateAt(addr string) string {
 // process is the real binary.
 type process struct {
 	logs
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error
+	cmd *exec.Cmd
+	err error
 }
 
 // startProcess starts the real binary, with more in its environment.
 func (s *setup) startProcess(t *testing.T, binary string, environ ...string) *process {
 	t.Helper()
 	require.NoError(t, os.WriteFile(s.config(), []byte(s.yaml()), 0o600))
-	p := &process{cmd: exec.Command(binary, "run", "--config", s.config()), done: make(chan struct{})}
+	p := &process{cmd: exec.Command(binary, "run", "--config", s.config()), logs: logs{done: make(chan struct{})}}
 	p.cmd.Stderr = &p.logs
 	p.cmd.Env = noSettings()
 	p.cmd.Env = append(p.cmd.Env, environ...)

@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"fmt"
 	"log/slog"
 	"net"
 	"syscall"
@@ -105,8 +104,8 @@ func TestSmallSwitchToTransactions(t *testing.T) {
 	require.NoError(t, anyEvent(c))
 	s.delivery = ""
 	run := s.startInProcess(t)
+	run.awaitLog(t, "is published again")
 	repeats := c.settleAfterKills(t, kafka.AtLeastOnce, live, 1)
-	require.True(t, run.contains("is published again"))
 	run.stop(t)
 	t.Logf("%d records repeated", repeats)
 
@@ -115,20 +114,4 @@ func TestSmallSwitchToTransactions(t *testing.T) {
 	require.NoError(t, err)
 	_, err = app.New(cfg, app.Options{Log: slog.New(slog.DiscardHandler)})
 	require.ErrorContains(t, err, "name a new checkpoint.path", "the way back would repeat what the file does not know")
-}
-
-// awaitLog waits for a line of the log.
-func (p *process) awaitLog(t *testing.T, text string) {
-	t.Helper()
-	eventually(t, waitLimit, func() error {
-		if p.contains(text) {
-			return nil
-		}
-		select {
-		case <-p.done:
-			require.FailNow(t, "the poller has ended", p.tail(20))
-		default:
-		}
-		return fmt.Errorf("it has not said %s yet", text)
-	})
 }

@@ -123,7 +123,7 @@ func TestSASL(t *testing.T) {
 			c := configFor(cluster)
 			c.SASL = tt.sasl
 			require.Empty(t, c.Validate())
-			err := kafka.Reach(t.Context(), c, quiet, 2*time.Second)
+			err := kafka.Reach(t.Context(), c, quiet, time.Minute)
 			if tt.ok {
 				require.NoError(t, err)
 				return
@@ -189,7 +189,7 @@ func TestTLS(t *testing.T) {
 				c.Brokers = tt.cluster.ListenAddrs()
 			}
 			c.TLS = tt.tls
-			err := kafka.Reach(t.Context(), c, quiet, 20*time.Second)
+			err := kafka.Reach(t.Context(), c, quiet, time.Minute)
 			if tt.want == "" {
 				require.NoError(t, err)
 				return

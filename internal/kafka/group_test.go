@@ -105,14 +105,14 @@ func TestGroup(t *testing.T) {
 		return m, a
 	}
 	first, one := join()
-	require.Eventually(t, func() bool { return one.count() == 64 && first.Alive() }, 2*time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return one.count() == 64 && first.Alive() }, 5*time.Minute, 10*time.Millisecond)
 	second, two := join()
-	require.Eventually(t, func() bool { return one.odd() == 16 && two.odd() == 16 && second.Alive() }, 2*time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return one.odd() == 16 && two.odd() == 16 && second.Alive() }, 5*time.Minute, 10*time.Millisecond)
 	owners, err := second.Owners(t.Context())
 	require.NoError(t, err)
 	require.Len(t, owners, 64)
 	require.NoError(t, first.Leave(t.Context()))
-	require.Eventually(t, func() bool { return two.count() == 64 }, 2*time.Minute, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return two.count() == 64 }, 5*time.Minute, 10*time.Millisecond)
 	require.NoError(t, second.Leave(t.Context()))
 	require.Zero(t, one.count()+two.count())
 }

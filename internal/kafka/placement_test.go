@@ -100,7 +100,7 @@ func TestPartitionsAdded(t *testing.T) {
 			}
 			raise(topic)
 			before := asked.n.Load()
-			require.Eventually(t, func() bool { return asked.n.Load() > before+3 }, time.Minute, 10*time.Millisecond, "every client notices")
+			require.Eventually(t, func() bool { return asked.n.Load() > before+3 }, 5*time.Minute, 10*time.Millisecond, "every client notices")
 			deliver(f, "raised")
 			placedOver(f, "raised", 3)
 			problems := f.Check(t.Context())

@@ -34,14 +34,14 @@ type Options struct {
 	// Config is the path that --config named, for the commands that people are told to run.
 	Config string
 	Log    *slog.Logger
-	// Transport replaces the way to the API, KafkaClient is added to the client's options: for tests and the demo.
+	// Transport replaces the transport to the API, and KafkaClient is added to the client's options: for tests and the demo.
 	Transport   http.RoundTripper
 	KafkaClient []kgo.Opt
-	// Abort ends when what is in hand must be given up at once, without the drain time. Nil: never.
+	// Abort ends when the batch in progress must be abandoned at once, without the drain time. Nil: never.
 	Abort context.Context
 }
 
-// App is one running poller: a checkpoint file, a way to Kafka, and one poll.Account for each account that is read here. It is used
+// App is one running poller: a checkpoint file, a publisher, and one poll.Account for each account that is read here. It is used
 // once: New, then Run or Close.
 type App struct {
 	// Set by New, and not changed afterwards.
@@ -52,7 +52,7 @@ type App struct {
 	observe *observer
 	started time.Time
 	file    *owner.File // open from New until Run or Close returns
-	http    *HTTPServer // bound as long as the file is open; nil: none is configured
+	http    *HTTPServer // bound as long as the file is open; nil if none is configured
 	readers []*reader   // one for each configured account, in that order; the list never changes
 
 	// closing has what is open: New adds to it, then the goroutine of Run that reads, then Run or Close runs it, each when the one before
@@ -67,7 +67,7 @@ type App struct {
 	publisher *kafka.Publisher
 	// instance owns the accounts in transactions. It is nil until there is a publisher, and with delivery at-least-once.
 	instance *owner.Instance
-	// trouble is why there is no publisher yet, or why this instance has no part in the group; nil for nothing.
+	// trouble is why there is no publisher yet, or why this instance is not in the group; nil if all is well.
 	trouble *status.Error
 }
 
@@ -80,7 +80,7 @@ type reader struct {
 const (
 	// closeTimeout bounds the closing of each thing that has nothing to finish.
 	closeTimeout = 5 * time.Second
-	// syncTimeout bounds the closing of the file, which waits for the disk to have all that was written without a sync.
+	// syncTimeout bounds the closing of the file, which first syncs to disk what was written without a sync.
 	syncTimeout = time.Minute
 )
 
@@ -117,7 +117,7 @@ func New(cfg *Config, o Options) (_ *App, err error) {
 	return a, nil
 }
 
-// instanceName tells the processes of a group apart, for people.
+// instanceName returns the name that tells this process from the others of its group.
 func instanceName(cfg *Config) string {
 	host, err := os.Hostname()
 	if err != nil {
@@ -141,8 +141,8 @@ func (a *App) Addr() string {
 	return a.http.Addr().String()
 }
 
-// Run reads and publishes until ctx ends, then delivers what is in hand, for at most the drain time, and closes everything that was
-// opened, the last first. It returns nil if it was asked to stop and could.
+// Run reads and publishes until ctx ends, then finishes the batch in progress, for at most the drain time, and closes everything that it
+// opened, the last first. It returns nil after a stop that succeeded.
 func (a *App) Run(ctx context.Context) (err error) {
 	if a.closing.closed {
 		return errors.New("this poller was closed, and cannot be run again")
@@ -211,7 +211,7 @@ func (a *App) readOwned(ctx context.Context, publisher *kafka.Publisher) error {
 	return instance.Run(ctx)
 }
 
-// readAll reads all accounts without transactions, as the one instance that there is.
+// readAll reads all accounts without transactions, as the only instance.
 func (a *App) readAll(ctx context.Context, publisher *kafka.Publisher) error {
 	store := a.file.Store()
 	with := owner.AccountDeps{Store: store, Delivery: publisher.AtLeastOnce}
@@ -233,7 +233,7 @@ func (a *App) readAll(ctx context.Context, publisher *kafka.Publisher) error {
 	return g.Wait()
 }
 
-// open brings Kafka and the registry up, and waits for them if they are merely not there. It returns nil and no error if
+// open connects to Kafka and the registry, and waits for them while they are merely away. It returns nil and no error if
 // ctx ended first.
 func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 	for failures := 0; ; failures++ {
@@ -263,7 +263,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 	}
 }
 
-// inTrouble notes once more that nothing can be read, and why; nil: that is over.
+// inTrouble records why nothing can be read, or with nil that the trouble is over.
 func (a *App) inTrouble(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -331,14 +331,14 @@ func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDe
 	return account.Run, nil
 }
 
-// detach forgets what read an account, which has ended.
+// detach drops the reader of an account after it has ended.
 func (a *App) detach(r *reader) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r.account = nil
 }
 
-// client is the way to the API of one account.
+// client returns the API client of one account.
 func (a *App) client(c *Account) (*kore.Client, error) {
 	options := []kore.Option{kore.WithObserver(a.observe.attempt(c.Name))}
 	if a.o.Transport != nil {
@@ -350,7 +350,7 @@ func (a *App) client(c *Account) (*kore.Client, error) {
 // watermarkReader returns the last watermarks on Kafka.
 type watermarkReader func() (map[string]*events.Watermark, error)
 
-// lastWatermarks reads them when it is first asked for them, and only then.
+// lastWatermarks reads the watermarks on its first call only.
 func lastWatermarks(ctx context.Context, publisher *kafka.Publisher) watermarkReader {
 	return sync.OnceValues(func() (map[string]*events.Watermark, error) { return publisher.LastWatermarks(ctx) })
 }
@@ -381,7 +381,7 @@ func checkStart(c *Account, recorded bool, topics *kafka.Topics, now time.Time) 
 	return topics.CheckRetention(start, now)
 }
 
-// accountOptions turns what is configured of an account into what poll wants to know, less its collaborators.
+// accountOptions turns the configuration of an account into options of poll, without its collaborators.
 func accountOptions(cfg *Config, c *Account) poll.Options {
 	o := poll.Options{
 		Name: c.Name, AccountID: c.AccountID, RequestsPerMinute: c.RequestsPerMinute, Start: c.Start.At,
@@ -421,10 +421,10 @@ func wholeDays(tiers []plan.Tier) []plan.Tier {
 	return out
 }
 
-// expireEvery is how often what is too old is forgotten.
+// expireEvery is how often entities past retention are deleted.
 const expireEvery = time.Hour
 
-// expire deletes from the store what was last seen too long ago, until ctx ends. In transactions each account expires by itself.
+// expire deletes entities past retention from the store, until ctx ends. With transactions each account does so by itself.
 func (a *App) expire(ctx context.Context, store *checkpoint.Store) error {
 	ticker := time.NewTicker(expireEvery)
 	defer ticker.Stop()
@@ -457,10 +457,10 @@ func (a *App) healthy() error {
 	return nil
 }
 
-// ready returns nil if this instance does what a roll-out may wait for: Kafka and the registry have answered, it is known which
-// accounts it is to read, which may be none in a group, and of each of those every endpoint has been asked, and one at least has
-// answered, since the account was last assigned to it. So it is not ready with a wrong secret, nor while an account's checkpoint is
-// refused, and an instance that takes an account over from another is not ready until it reads that too.
+// ready returns nil if a roll-out may go on: Kafka and the registry have answered, the instance knows which accounts it is to read
+// (in a group possibly none), and since each of these was last assigned to it every endpoint has been asked and at least one has
+// answered. So an instance is not ready with a wrong secret, nor while the checkpoint of an account is refused, and one that takes an
+// account over is not ready until it reads it.
 func (a *App) ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -487,7 +487,7 @@ func (a *App) ready() error {
 	return nil
 }
 
-// notRead says why an account is not read that is to be.
+// notRead returns why an account that should be read is not.
 func notRead(name string, o *status.Owner) error {
 	switch {
 	case o == nil:

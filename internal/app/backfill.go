@@ -32,11 +32,11 @@ type BackfillOptions struct {
 var ErrJobRefused = errors.New("refused")
 
 const (
-	// nobodyAfter is how long a job may lie there before it is said that nobody takes it.
+	// nobodyAfter is how long a job may wait before the command says that no instance takes it.
 	nobodyAfter = 15 * time.Second
 	// plainEvery is how often progress is printed where there is no terminal.
 	plainEvery = 10 * time.Second
-	// forgetJobs is when finished jobs are taken off the topic.
+	// forgetJobs is the age at which finished jobs are deleted from the topic.
 	forgetJobs = 90 * 24 * time.Hour
 )
 
@@ -70,7 +70,7 @@ func Backfill(ctx context.Context, c *Config, out Output, o BackfillOptions) err
 	return follow(ctx, control, job.ID, newProgressView(out.Err))
 }
 
-// newJob makes a job of the flags. What the configuration already tells to be wrong is not asked of anybody.
+// newJob makes a job of the flags. It refuses what the configuration already shows to be wrong.
 func newJob(c *Config, o *BackfillOptions, now time.Time) (*poll.Job, error) {
 	i := slices.IndexFunc(c.Accounts, func(a Account) bool { return a.Name == o.Account })
 	if i < 0 {
@@ -132,7 +132,7 @@ func parseTime(flag, text string) (time.Time, error) {
 			return t.UTC().Truncate(time.Second), nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%s %q is no time; want one like 2026-11-01T00:00:00Z, or a day like 2026-11-01", flag, text)
+	return time.Time{}, fmt.Errorf("%s %q is not a time; want one like 2026-11-01T00:00:00Z, or a day like 2026-11-01", flag, text)
 }
 
 // follow shows the progress of a job until it is finished.
@@ -175,7 +175,7 @@ func follow(ctx context.Context, control *kafka.Control, id string, view *progre
 	return nil
 }
 
-// cleanUp takes jobs off the topic that were finished long ago. It is no harm if it fails.
+// cleanUp deletes jobs that were finished long ago from the topic. Its failure does no harm.
 func cleanUp(ctx context.Context, control *kafka.Control, known *jobs, now time.Time) {
 	var old []kafka.Record
 	for id, e := range known.all {
@@ -219,7 +219,7 @@ func (v *progressView) show(p *poll.JobProgress) {
 	fmt.Fprintf(v.w, "%s: %.0f %%, %s, %s\n", p.State, 100*p.Fraction, plural(int(p.Requests), "request"), plural(int(p.Events), "event"))
 }
 
-// nobody says that the job was not taken so far.
+// nobody says that no instance has taken the job yet.
 func (v *progressView) nobody() {
 	fmt.Fprintln(v.w, "no poller has taken it so far; it stays on the topic of jobs until one that reads the account runs")
 }

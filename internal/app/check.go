@@ -5,7 +5,7 @@ import (
 	"io"
 )
 
-// Check prints what a configuration that Load has accepted comes to, secrets hidden.
+// Check prints a configuration that Load has accepted as it is in force, secrets hidden.
 func Check(c *Config, out io.Writer) error {
 	bots := 0
 	for _, a := range c.Accounts {

@@ -30,7 +30,7 @@ type CheckpointOptions struct {
 	Rewind  time.Duration // of adopt
 }
 
-// bench is what a command needs to work on the checkpoints of accounts: Kafka, and a store that is thrown away.
+// bench is what a command needs to work on the checkpoints of accounts: Kafka, and a temporary store.
 type bench struct {
 	cfg       *Config
 	publisher *kafka.Publisher
@@ -81,7 +81,7 @@ func (o *CheckpointOptions) chosen(c *Config) (map[int32][]*Account, error) {
 	return chosen, nil
 }
 
-// byPartition returns the accounts that are wanted by their partition of the checkpoint topic.
+// byPartition groups accounts by their partition of the checkpoint topic.
 func byPartition(c *Config, wanted func(*Account) bool) map[int32][]*Account {
 	out := map[int32][]*Account{}
 	for i := range c.Accounts {
@@ -138,8 +138,8 @@ func (b *bench) look(ctx context.Context, partition int32, account string) (*hol
 	return h, err
 }
 
-// write takes a partition over for a moment, checks that nobody has written of the account since it was looked at, and publishes
-// records of the checkpoint in one transaction.
+// write takes a partition over, checks that no record of the account was written since it was read, and publishes records of the
+// checkpoint in one transaction.
 func (b *bench) write(ctx context.Context, partition int32, account string, h *holds, batches ...*kafka.Batch) error {
 	shard, err := b.publisher.TakeOver(ctx, partition)
 	if err != nil {
@@ -167,7 +167,7 @@ func (b *bench) write(ctx context.Context, partition int32, account string, h *h
 	return b.publisher.Witness().Saw(ctx, partition, shard.End+1)
 }
 
-// CheckpointRecover has accounts whose checkpoint is lost go on from their last watermarks.
+// CheckpointRecover makes accounts whose checkpoint is lost continue from their last watermarks.
 func CheckpointRecover(ctx context.Context, c *Config, out Output, o CheckpointOptions) error {
 	chosen, err := o.chosen(c)
 	if err != nil {
@@ -204,8 +204,8 @@ func CheckpointRecover(ctx context.Context, c *Config, out Output, o CheckpointO
 	return nil
 }
 
-// undisturbed does something again if the poller takes the partition back meanwhile, which the poller leaves alone for a while once it
-// has seen that it still cannot read from it. What Kafka answers to the one that was disturbed is no proof that it was.
+// undisturbed retries if a running poller takes the partition back in between. That poller then pauses, because it still cannot read
+// from the partition, which gives the retry its chance. Kafka's answer does not prove that the poller was the cause.
 func undisturbed(ctx context.Context, do func() error) (err error) {
 	const attempts, apart = 5, 3 * time.Second
 	for attempt := range attempts {
@@ -221,7 +221,7 @@ func undisturbed(ctx context.Context, do func() error) (err error) {
 	return err
 }
 
-// recover writes the checkpoint of one account anew.
+// recover writes a new checkpoint for one account.
 func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost bool, resume resume) error {
 	h, err := b.look(ctx, partition, a.AccountID)
 	if err != nil {
@@ -274,14 +274,14 @@ func tombstones(keys [][]byte) (out []kafka.Record) {
 	return out
 }
 
-// account is one that is not run: it works out progress.
+// account returns an account that is not run: it computes progress.
 func (b *bench) account(a *Account, resume resume) (*poll.Account, error) {
 	o := accountOptions(b.cfg, a)
 	o.API, o.Store, o.Resume, o.Log = offline{}, b.store, resume, slog.New(slog.DiscardHandler)
 	return poll.NewAccount(o)
 }
 
-// offline is the API of an account that is not run.
+// offline is the API of such an account.
 type offline struct{}
 
 var errOffline = errors.New("this command does not ask the API")
@@ -290,8 +290,8 @@ func (offline) Fetch(context.Context, kore.Query) (*kore.Response, error) { retu
 func (offline) Skew() (time.Duration, bool)                               { return 0, false }
 func (offline) Now() time.Time                                            { return time.Now() }
 
-// CheckpointAdopt has accounts go on from a checkpoint that was written for another cluster: one that was mirrored, or that got a
-// new id. Their last time is read again, as the events of it may not have come along.
+// CheckpointAdopt makes accounts continue from a checkpoint that was written for another cluster: one that was mirrored, or that got a
+// new id. It reads the last hours again, as their events may not have been mirrored.
 func CheckpointAdopt(ctx context.Context, c *Config, out Output, o CheckpointOptions) error {
 	chosen, err := o.chosen(c)
 	if err != nil {

@@ -23,12 +23,11 @@ type Output struct {
 type RunOptions struct {
 	Version string
 	Config  string // the path that --config named, for the commands that people are told to run
-	// Hurry ends when a second signal asks to stop without finishing. Nil means never.
+	// Hurry ends when a second signal asks to stop without draining. Nil means never.
 	Hurry <-chan struct{}
 }
 
-// Run is the service: it returns nil when ctx ends and everything that was begun is finished, or given up after
-// shutdown.drain.
+// Run is the service. When ctx ends it finishes what was begun, for at most shutdown.drain, and returns nil.
 func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 	sizeHeap(memoryMax)
 	hurry, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -89,7 +89,7 @@ func (e *Endpoints) Of(name events.Endpoint) *Endpoint {
 	return events.ForEach(&e.Interactions, &e.Conversations, &e.InteractionDetails, &e.CallDetails)[name.Index()]
 }
 
-// endpointDefaults holds what each endpoint is read with where the configuration says nothing. The timeout is in the table of
+// endpointDefaults holds the defaults of each endpoint. The timeout is in the table of
 // endpoints.
 var endpointDefaults = events.ForEach(
 	Endpoint{Enabled: true, PollInterval: 15 * time.Second},
@@ -104,7 +104,7 @@ type Sweep struct {
 	Every  time.Duration `yaml:"every"`
 }
 
-// Checkpoint says where is remembered what was read and published.
+// Checkpoint says where the checkpoint file is.
 type Checkpoint struct {
 	Path string `yaml:"path"`
 }
@@ -157,7 +157,7 @@ type Shutdown struct {
 	Drain time.Duration `yaml:"drain"`
 }
 
-// SetDefaults fills in what holds where the configuration says nothing.
+// SetDefaults fills in the defaults.
 func (c *Config) SetDefaults() {
 	*c = Config{
 		Checkpoint: Checkpoint{Path: "./poller.db"},
@@ -185,7 +185,7 @@ func (a *Account) SetDefaults() {
 	}
 }
 
-// defaultSweeps are those that the plan's own tests are made with.
+// defaultSweeps are the sweeps that the plan's own tests use.
 func defaultSweeps() []Sweep {
 	var out []Sweep
 	for _, t := range plan.DefaultPolicy().Tiers {
@@ -227,8 +227,8 @@ type LoadOptions struct {
 	SkipFiles bool
 }
 
-// Load reads, checks and returns a configuration. The error is a *conf.Error if there is something to correct; it then
-// holds everything that is. Warnings are no reason to refuse a configuration, and are returned with or without error.
+// Load reads, checks and returns a configuration. Its error is a *conf.Error with every problem if there is something to correct.
+// Warnings do not refuse a configuration; Load returns them with or without an error.
 func Load(o LoadOptions) (*Config, []conf.Problem, error) {
 	var src []byte
 	if o.Path != "" {
@@ -239,7 +239,7 @@ func Load(o LoadOptions) (*Config, []conf.Problem, error) {
 		case err != nil:
 			return nil, nil, &UsageError{fmt.Errorf("read configuration: %w", err)}
 		case info.IsDir() || info.Size() > maxConfig:
-			return nil, nil, &UsageError{fmt.Errorf("read configuration: %s is no file of at most %d bytes", o.Path, maxConfig)}
+			return nil, nil, &UsageError{fmt.Errorf("read configuration: %s is not a file of at most %d bytes", o.Path, maxConfig)}
 		}
 		if src, err = os.ReadFile(o.Path); err != nil {
 			return nil, nil, &UsageError{fmt.Errorf("read configuration: %w", err)}

@@ -60,7 +60,7 @@ func (c *Credentials) check(doc *conf.Doc, at string, skip bool) {
 	}
 }
 
-// validate adds everything that is wrong with what could be read. It does no I/O.
+// validate reports every problem of the values that could be decoded. It does no I/O.
 func (c *Config) validate(doc *conf.Doc) {
 	if len(c.Accounts) == 0 {
 		doc.Add("accounts", "is empty; want at least one account with name, account_id, auth and bots")

@@ -37,7 +37,7 @@ func readPage(resp *http.Response, max int64) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// readError reads as much of an error's body as is worth reading. A body that breaks off is as good.
+// readError reads as much of an error's body as is worth reading. A body that was cut short serves as well.
 func readError(resp *http.Response) []byte {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err == nil {
@@ -49,7 +49,7 @@ func readError(resp *http.Response) []byte {
 // tokenLike is anything that begins like a JWT's header, cut short or not.
 var tokenLike = regexp.MustCompile(`eyJ[A-Za-z0-9_.=-]{8,}`)
 
-// line makes one short printable line of what others sent.
+// line turns text that others sent into one short printable line.
 func line(text string) string {
 	if len(text) > 4*maxErrorBody {
 		text = text[:4*maxErrorBody]

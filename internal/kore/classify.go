@@ -91,7 +91,7 @@ func classifyFinding(e events.Endpoint, a answer, f payload.Finding) *Error {
 	}
 
 	switch {
-	// First of all: whatever else an answer says, one that asks for peace gets it.
+	// A request to wait comes first, whatever else the answer says.
 	case code == http.StatusTooManyRequests, strings.Contains(strings.ToLower(f.Detail), "rate limit"):
 		return wait(ReasonRateLimited)
 	case code/100 == 5 && a.header.Get("Retry-After") != "":

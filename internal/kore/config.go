@@ -36,7 +36,7 @@ type Config struct {
 	// MaxBody bounds the size of an answer after decompression. 0 means DefaultMaxBody.
 	MaxBody int64
 
-	// UserAgent tells the operators of the API who asks. Empty means agentassist-poller.
+	// UserAgent tells the operators of the API which program asks. Empty means agentassist-poller.
 	UserAgent string
 }
 

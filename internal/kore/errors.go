@@ -41,7 +41,7 @@ const (
 	ReasonShape     Reason = "shape"     // Shape: JSON of another shape
 )
 
-// Error is what came of an attempt that brought no page. It contains neither token nor secret, also where the server
+// Error is what came of an attempt that brought no page. It contains neither token nor secret, even if the server
 // repeated them. errors.Is and errors.As find the transport's error, if there was one; there is no Unwrap, because that
 // error's own text may quote what the server sent.
 type Error struct {

@@ -1,8 +1,8 @@
 // Package kore asks the four endpoints of the API for pages.
 //
-// A Client makes exactly one attempt per Fetch, with a token of its own, and says of a failure what to do about it. When
-// to ask, how often, and for what is for others to decide: there are no retries here, no budget, and nothing of a page's
-// content is understood.
+// A Client makes exactly one attempt per Fetch, with a token of its own, and classifies its failures by what
+// to do about them. The caller decides what to ask, when and how often: this package has no retries and no budget, and does not
+// understand a page's content.
 package kore
 
 import (
@@ -39,8 +39,8 @@ type Response struct {
 	refused func(payload.Finding) *Error
 }
 
-// Refused returns the error that Fetch would have returned if the API had said no more than that it refuses: for a refusal that
-// stands beside data, and shows only when the page is read.
+// Refused returns the error that Fetch would have returned had the answer held nothing but the refusal. It serves refusals that
+// accompany data and show only when the page is read.
 func (r *Response) Refused(code int, message string) error {
 	f := payload.Finding{Fault: payload.Refused, Detail: message, Code: code}
 	if r.refused == nil { // it did not come from a Client
@@ -62,7 +62,7 @@ type Attempt struct {
 // Option changes how a Client is made.
 type Option func(*Client)
 
-// WithTransport replaces the transport. Whoever gives one sees to what NewTransport promises.
+// WithTransport replaces the transport. It must keep what NewTransport promises.
 func WithTransport(t http.RoundTripper) Option { return func(c *Client) { c.transport = t } }
 
 // WithObserver has f called after every attempt, before Fetch returns, by several goroutines at once.

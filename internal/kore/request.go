@@ -146,7 +146,7 @@ func (q Query) page() string {
 //
 // The transport repeats a request by itself when a kept-alive connection turns out dead, and the token with it, which
 // the server takes for a replay; it would also spend the budget twice. It only does so if it can send the body again: a
-// body without GetBody forbids it. A GET gets an empty one, of which nothing shows on the wire.
+// body without GetBody forbids it. A GET gets an empty one, which does not appear on the wire.
 func (c *Client) newRequest(ctx context.Context, q Query, r route, token string) (*http.Request, error) {
 	var payload []byte
 	if r.body != nil {

@@ -12,7 +12,7 @@ import (
 // NewTransport returns the transport that a Client makes for itself: HTTP/1.1, TLS 1.2 or newer, the proxy of the
 // environment. Only the time until a connection stands is bounded here; the rest is the attempt's timeout.
 //
-// HTTP/2 has nothing to give where at most one request per endpoint is on its way, and it repeats requests on its own.
+// HTTP/2 gains nothing where few requests are in flight, and it repeats requests by itself.
 func NewTransport() *http.Transport {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
@@ -20,7 +20,7 @@ func NewTransport() *http.Transport {
 		Proxy: withoutURL(http.ProxyFromEnvironment),
 		DialContext: (&net.Dialer{
 			Timeout: 10 * time.Second,
-			// A page may be minutes in the making: find out meanwhile if the other side is gone.
+			// The server may take minutes over a page: find out meanwhile whether it is still there.
 			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 10 * time.Second, Count: 4},
 		}).DialContext,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},

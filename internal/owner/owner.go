@@ -78,11 +78,11 @@ type Instance struct {
 	mu sync.Mutex
 	// assignments has one for each account, in their order. The list itself never changes.
 	assignments []*assignment
-	// joined is set for good by the first assignment of the group, be it of nothing.
+	// joined is set for good by the first assignment of the group, even an empty one.
 	joined bool
 	// settled is set for good once it is known which accounts this instance is to read: at once without a group; in a group, once
 	// every account was assigned to some member after this instance had joined. An instance that joins others is assigned nothing at
-	// first, until they have given something back.
+	// first, until the others give something back.
 	settled bool
 
 	// look has watch ask the group at once who reads what.
@@ -98,8 +98,8 @@ func New(o Options) *Instance {
 	return i
 }
 
-// Run reads the accounts of all partitions that are this instance's, until ctx ends. By then every account is detached. What is
-// wrong with one partition is logged, shown in the status and tried again, and stops no other. Run returns an error that wraps
+// Run reads the accounts of all partitions that this instance owns, until ctx ends and every account is detached. A failure of one
+// partition is logged, shown in the status and retried, and does not stop the others. Run returns an error that wraps
 // ErrFenced if it has no group and another instance has taken over.
 func (i *Instance) Run(ctx context.Context) error {
 	if err := i.o.File.match(i.o.Publisher.Topics); err != nil {
@@ -111,7 +111,7 @@ func (i *Instance) Run(ctx context.Context) error {
 	return i.ownAll(ctx)
 }
 
-// ownAll reads every partition with accounts, as the one instance that there is.
+// ownAll reads every partition with accounts, as the only instance.
 func (i *Instance) ownAll(ctx context.Context) error {
 	i.mu.Lock()
 	i.settled = true

@@ -16,9 +16,9 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// A partition is a partition of the checkpoint topic that is this instance's, without a group for as long as the instance runs, else
-// until the group gives it to another. Only the goroutine of run calls its methods, except that other partitions ask their lead for its
-// successor.
+// A partition is a partition of the checkpoint topic that this instance owns: without a group for as long as the instance runs, else
+// until the group assigns it to another. Only the goroutine of run calls its methods, except that other partitions ask their lead for
+// its successor.
 type partition struct {
 	in          *Instance
 	number      int32
@@ -41,9 +41,9 @@ const (
 	goodTerm = time.Minute
 	// maxTermPause is the longest wait between two attempts at taking over.
 	maxTermPause = 30 * time.Second
-	// commandPause leaves a command that mends the checkpoint the time that it needs.
+	// commandPause gives a command that repairs the checkpoint the time that it needs.
 	commandPause = 10 * time.Second
-	// closeTimeout bounds what Kafka is told at the end of a term.
+	// closeTimeout bounds the requests to Kafka at the end of a term.
 	closeTimeout = time.Second
 )
 
@@ -84,8 +84,8 @@ const (
 //	         │  replaced   │  run returns ErrFenced
 //	         └─────────────┘
 //
-// The states are those of the accounts: beside accounts that are read, others of the same partition may be refused. They are looked at
-// again when the partition is taken over the next time, which the command that mends them brings about.
+// The states are those of the accounts: some accounts of a partition may be refused while others are read. The refused ones are checked
+// again at the next takeover of the partition, which the command that repairs them causes.
 func (p *partition) run(ctx context.Context) error {
 	defer p.giveBack()
 	for failures := 0; ; failures++ {

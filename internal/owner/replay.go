@@ -11,7 +11,7 @@ import (
 	"agentassist-poller/internal/kafka"
 )
 
-// replayed is what came of bringing the file up to date.
+// replayed is the result of a replay.
 type replayed struct {
 	records int // that were read
 	// incomplete has the accounts of which the topic does not hold all, with what is missing. The file holds nothing of them.
@@ -83,8 +83,8 @@ func (p *partition) replayFrom(ctx context.Context, store *checkpoint.Store, sha
 	return r.Finish(map[string][]byte{nextName(p.number): encodeOffset(shard.End + 1), startName(p.number): encodeOffset(shard.Start)})
 }
 
-// dropRecorded deletes from the file the accounts that the topic has too, and more completely: the file was then written before the
-// partition was first taken over here. Other accounts keep what they have, from reading without transactions.
+// dropRecorded deletes local state of accounts that the topic also has, and more completely: the file was written before this instance
+// first took the partition over. Other accounts keep what they have, from reading without transactions.
 func (p *partition) dropRecorded(ctx context.Context, store *checkpoint.Store, shard *kafka.Shard) error {
 	recorded := map[string]bool{}
 	err := shard.Replay(ctx, shard.Start, func(key, value []byte, _ int64) error {

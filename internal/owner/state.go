@@ -17,15 +17,15 @@ const (
 	Unassigned State = iota
 	// Waiting for a sign that the group counts on this instance.
 	Waiting
-	// TakingOver: Kafka is asked to fence the owner before and to end its transaction.
+	// TakingOver: Kafka fences the previous owner and ends its transaction.
 	TakingOver
-	// Replaying: the file is brought up to date with the topic.
+	// Replaying: the topic is replayed into the file.
 	Replaying
 	// Checking: what was replayed is checked, and accounts that pass are attached.
 	Checking
 	// Reading.
 	Reading
-	// Refused: the checkpoint of the account must not be used, and a person is told which command to run.
+	// Refused: the checkpoint of the account must not be used; the status names the command that repairs it.
 	Refused
 	// Failed: the partition could not be taken over, or was lost; it is taken over again soon.
 	Failed

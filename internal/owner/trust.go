@@ -14,7 +14,7 @@ import (
 )
 
 // A CheckpointError says why an account is not read: its checkpoint is not what it must be, and a person has to say how to go on. To
-// begin again without a word would lose or repeat what nobody notices.
+// start from scratch silently would lose or repeat events unnoticed.
 type CheckpointError struct {
 	Account string
 	What    error
@@ -33,7 +33,7 @@ const (
 	commandAdopt   = "adopt --rewind 24h"
 )
 
-// untrusted returns the error for an account whose checkpoint must not be used, with the command that mends it.
+// untrusted returns the error for an account whose checkpoint must not be used, with the command that repairs it.
 func (p *partition) untrusted(a *assignment, what error, command string) error {
 	return &CheckpointError{
 		Account: a.Name, What: what,

@@ -207,7 +207,7 @@ func number(s string) int {
 
 var titleTag = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
 
-// title is what an HTML page calls itself.
+// title returns the title of an HTML page.
 func title(page []byte) string {
 	if m := titleTag.FindSubmatch(page[:min(len(page), maxDetail)]); m != nil {
 		return string(m[1])

@@ -54,7 +54,7 @@ func FromFile(path string) (Secret, error) {
 	return New(string(data)), nil
 }
 
-// Reveal returns the text itself. Whoever calls it sees to it that the text goes no further.
+// Reveal returns the text itself. The caller must not let the text go any further.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""

@@ -59,7 +59,8 @@ type App struct {
 	// has ended.
 	closing teardown
 
-	jobs jobs // what the topic of jobs says; guards itself
+	jobs     jobs     // what the topic of jobs says; guards itself
+	problems problems // with Kafka, the registry and the group; guards itself
 
 	// mu guards what follows, and what the readers hold. No call to the API or to Kafka is made while it is held.
 	mu sync.Mutex
@@ -177,7 +178,8 @@ func (a *App) read(ctx context.Context) error {
 	following, stop := context.WithCancel(ctx)
 	var followed sync.WaitGroup
 	followed.Go(func() { a.followJobs(following, publisher.Control()) })
-	a.closing.add("topic of jobs", closeTimeout, func(context.Context) error {
+	followed.Go(func() { a.checkKafka(following, publisher) })
+	a.closing.add("topic of jobs and checks of Kafka", closeTimeout, func(context.Context) error {
 		stop()
 		followed.Wait()
 		return nil
@@ -517,6 +519,7 @@ func (a *App) Status() status.Status {
 			LastError: a.trouble,
 		},
 		Checkpoint: status.Checkpoint{State: status.OK, Path: a.cfg.Checkpoint.Path},
+		Problems:   a.problems.list(),
 	}
 	if a.trouble != nil {
 		s.Delivery.State = status.Failing

@@ -32,6 +32,7 @@ var (
 	budgetUsed         = gauge("budget_requests", "Requests in the last minute, by priority class.", "account", "priority_class")
 	budgetLimit        = gauge("budget_limit", "Requests allowed in any minute.", "account")
 	clockSkew          = gauge("clock_skew_seconds", "Our clock less the API's.", "account")
+	problemCount       = gauge("problems", "Problems with topics, rights, the schema registry or the group, which stop no account by themselves.")
 	deliveryUp         = gauge("delivery_up", "1 while events are delivered, 0 while delivery fails.")
 	checkpointUp       = gauge("checkpoint_up", "1 while the checkpoint is written, 0 while that fails.")
 	checkpointBytes    = gauge("checkpoint_bytes", "Size of the checkpoint file.")
@@ -47,6 +48,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	s := g.status()
+	send(problemCount, float64(len(s.Problems)))
 	send(deliveryUp, up(s.Delivery.State))
 	send(checkpointUp, up(s.Checkpoint.State))
 	send(checkpointBytes, float64(s.Checkpoint.Bytes))

@@ -78,6 +78,9 @@ func troubles(s status.Status) []trouble {
 	}
 	add("Kafka", s.Delivery.State, s.Delivery.LastError)
 	add("Checkpoint", s.Checkpoint.State, s.Checkpoint.LastError)
+	for i := range s.Problems {
+		add("Topics, rights, registry, group", status.Failing, &s.Problems[i])
+	}
 	for _, a := range s.Accounts {
 		if a.Owner != nil {
 			add(a.Name, a.Owner.State, a.Owner.LastError)

@@ -189,6 +189,10 @@ func exampleStatus() status.Status {
 			Published: 1234567, DeadLetters: 3, LastAck: before(1200 * time.Millisecond),
 		},
 		Checkpoint: status.Checkpoint{State: status.OK, Path: "/var/lib/poller/poller.db", Bytes: 48 << 20, Entities: 987654},
+		Problems: []status.Error{{
+			Text:  "topic agentassist.search has cleanup.policy=compact; want delete: compaction would keep only the last record of each key; set cleanup.policy=delete on it",
+			Class: status.ClassPermanent, Since: *before(4 * time.Minute), Count: 9,
+		}},
 		Accounts: []status.Account{{
 			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa",
 			Owner: &status.Owner{State: status.OK, Step: "reading", Partition: 17, Instance: "poller-0", Mine: true},

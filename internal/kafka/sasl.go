@@ -262,7 +262,7 @@ type LoginError struct {
 }
 
 func (e *LoginError) Error() string {
-	return fmt.Sprintf("log in to Kafka: %v; refused %d times since %s", e.Err, e.Count, e.Since.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("log in to Kafka: %v; refused since %s, tried again at least once a minute", e.Err, e.Since.UTC().Format(time.RFC3339))
 }
 
 func (e *LoginError) Unwrap() error { return e.Err }

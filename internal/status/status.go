@@ -30,10 +30,12 @@ type Status struct {
 	Version    string     `json:"version"`
 	Now        time.Time  `json:"now"`
 	Started    time.Time  `json:"started"`
-	State      State      `json:"state"` // the worst of all endpoints, the delivery and the checkpoint
+	State      State      `json:"state"` // the worst of all endpoints, the delivery and the checkpoint; failing while there are problems
 	Delivery   Delivery   `json:"delivery"`
 	Checkpoint Checkpoint `json:"checkpoint"`
-	Accounts   []Account  `json:"accounts"`
+	// Problems are what is wrong with topics, rights, the schema registry or the group, and stops no account by itself.
+	Problems []Error   `json:"problems"`
+	Accounts []Account `json:"accounts"`
 }
 
 // Account is one configured account: one budget, one clock, some endpoints.
@@ -190,6 +192,9 @@ func (s *Status) Worst() State {
 	}
 	add(s.Delivery.State)
 	add(s.Checkpoint.State)
+	if len(s.Problems) > 0 {
+		add(Failing)
+	}
 	for _, a := range s.Accounts {
 		if a.Owner != nil {
 			add(a.Owner.State)

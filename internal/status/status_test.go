@@ -28,6 +28,7 @@ func TestWorst(t *testing.T) {
 		{"waiting is not red", status.Status{Accounts: []status.Account{account(status.OK, status.Waiting)}}, status.Waiting},
 		{"one failing", status.Status{Accounts: []status.Account{account(status.OK), account(status.Failing, status.Waiting)}}, status.Failing},
 		{"delivery", status.Status{Delivery: status.Delivery{State: status.Failing}, Accounts: []status.Account{account(status.OK)}}, status.Failing},
+		{"problem", status.Status{Problems: []status.Error{{Text: "a topic was deleted"}}}, status.Failing},
 		{"checkpoint", status.Status{Checkpoint: status.Checkpoint{State: status.Failing}}, status.Failing},
 	}
 	for _, test := range tests {

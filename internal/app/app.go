@@ -205,6 +205,7 @@ func (a *App) readOwned(ctx context.Context, publisher *kafka.Publisher) error {
 		},
 		Detach:       func(account owner.Account) { a.detach(byName[account.Name]) },
 		GroupTrouble: a.inTrouble,
+		Problems:     func(source string, found []error) { a.problems.set(a.log, source, found, time.Now()) },
 		Config:       a.o.Config, Instance: a.o.Instance, Version: a.o.Version, Log: a.log,
 	})
 	a.mu.Lock()

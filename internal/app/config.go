@@ -259,6 +259,9 @@ func Parse(o LoadOptions, src []byte) (*Config, []conf.Problem, error) {
 	doc := conf.Decode(conf.Options{Name: name, YAML: src, Environ: o.Environ, Prefix: EnvPrefix}, &c)
 	c.fitSweeps(doc)
 	c.Kafka.Topics.PartitionsChosen = doc.Has("kafka.topics.partitions")
+	if !doc.Has("kafka.group") {
+		c.Kafka.Group = kafka.DefaultGroup(c.Kafka.TopicPrefix)
+	}
 	c.checkFiles(doc, o.SkipFiles)
 	c.validate(doc)
 	if err := doc.Err(); err != nil {

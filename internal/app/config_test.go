@@ -174,6 +174,21 @@ func TestBotsWithTheirOwnCredentials(t *testing.T) {
 	require.Equal(t, "testdata/secret", creds.ClientSecretFile)
 }
 
+// Two installations with topics of their own have groups of their own, unless somebody says otherwise.
+func TestGroupFollowsFromTheTopics(t *testing.T) {
+	for kafka, want := range map[string]string{
+		"":                                     "agentassist-poller",
+		", topic_prefix: emea.assist":          "emea.assist-poller",
+		", topic_prefix: emea, group: pollers": "pollers",
+		`, topic_prefix: emea, group: ""`:      "",
+		", topic_prefix: emea, delivery: at-least-once": "emea-poller",
+	} {
+		c, warnings := parse(t, strings.Replace(good, `brokers: ["localhost:9092"]`, `brokers: ["localhost:9092"]`+kafka, 1))
+		require.Empty(t, warnings)
+		require.Equal(t, want, c.Kafka.Group, kafka)
+	}
+}
+
 func TestSweepsFitIntoMemory(t *testing.T) {
 	c, warnings := parse(t, good+"retention: 10d\n")
 	require.Empty(t, warnings)

@@ -1,11 +1,18 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"agentassist-poller/internal/events"
 )
@@ -26,8 +33,36 @@ func (p *Publisher) Check(ctx context.Context) []error {
 		}
 		return []error{&UnreachableError{Brokers: p.options.Config.Brokers, Err: p.connect.reason(err)}}
 	}
+	problems = append(problems, groupRights(asking, p.client, p.options.Config.groups())...)
 	if p.registry != nil {
 		problems = append(problems, p.checkSchemas(ctx)...)
+	}
+	return problems
+}
+
+// groups returns the groups that must be used with this configuration.
+func (c *Config) groups() (groups []string) {
+	if c.Delivery != ExactlyOnce {
+		return nil
+	}
+	if c.Group != "" {
+		groups = append(groups, c.Group)
+	}
+	return append(groups, c.WitnessGroup())
+}
+
+// groupRights returns a *GroupError for each of the groups that may not be used. What Kafka does not say is no problem yet.
+func groupRights(ctx context.Context, client *kgo.Client, groups []string) (problems []error) {
+	for _, name := range groups {
+		described, err := kadm.NewClient(client).DescribeGroups(ctx, name)
+		group := described[name]
+		allowed := group.AuthorizedOperations
+		switch err = cmp.Or(err, group.Err); {
+		case errors.Is(err, kerr.GroupAuthorizationFailed):
+			problems = append(problems, &GroupError{name, kerr.GroupAuthorizationFailed})
+		case err == nil && len(allowed) > 0 && !slices.Contains(allowed, kmsg.ACLOperationRead) && !slices.Contains(allowed, kmsg.ACLOperationAll):
+			problems = append(problems, &GroupError{Group: name})
+		}
 	}
 	return problems
 }

@@ -111,7 +111,7 @@ func (c *Config) SetDefaults() {
 	*c = Config{
 		TopicPrefix:     "agentassist",
 		Delivery:        ExactlyOnce,
-		Group:           "agentassist-poller",
+		Group:           DefaultGroup("agentassist"),
 		ClientID:        "agentassist-poller",
 		Compression:     "snappy",
 		Linger:          5 * time.Millisecond,
@@ -122,6 +122,10 @@ func (c *Config) SetDefaults() {
 		Timestamp:       TimestampEvent,
 	}
 }
+
+// DefaultGroup returns the group of an installation that does not name one. It follows from the topics, as two installations that share
+// a group would take each other's partitions away.
+func DefaultGroup(topicPrefix string) string { return topicPrefix + "-poller" }
 
 // TransactionalID is the id of the producer that owns a partition of the checkpoint topic.
 func (c *Config) TransactionalID(partition int32) string {

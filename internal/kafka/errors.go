@@ -60,7 +60,8 @@ func classify(err error) Class {
 var fatal = map[*kerr.Error]string{
 	kerr.TopicAuthorizationFailed:           "grant the poller's user Describe, DescribeConfigs and Write on the topic",
 	kerr.ClusterAuthorizationFailed:         "grant the poller's user IdempotentWrite on the cluster, and Create to let it make topics",
-	kerr.GroupAuthorizationFailed:           "grant the poller's user Read on the group of kafka.group",
+	kerr.GroupAuthorizationFailed:           "grant the poller's user Read on the group",
+	kerr.InconsistentGroupProtocol:          "another program uses this group; name one of its own in kafka.group",
 	kerr.TransactionalIDAuthorizationFailed: "grant the poller's user Describe and Write on the transactional ids of kafka.group",
 	kerr.SaslAuthenticationFailed:           "check kafka.sasl: mechanism, user name and password",
 	kerr.UnsupportedSaslMechanism:           "the broker does not offer this kafka.sasl.mechanism; use one that it does",
@@ -99,6 +100,33 @@ func hintFor(err error) string {
 		return fatal[code]
 	}
 	return ""
+}
+
+// GroupError says that a group may not be used.
+type GroupError struct {
+	Group string
+	Err   error // nil if Kafka lists the operations that are allowed, and Read is not among them
+}
+
+func (e *GroupError) Error() string {
+	text := fmt.Sprintf("group %s may not be used: Read is not allowed", e.Group)
+	if e.Err != nil {
+		text += fmt.Sprintf(" (%v)", e.Err)
+	}
+	return text + "; grant the poller's user Read on it"
+}
+
+func (e *GroupError) Unwrap() error { return e.Err }
+
+// Retryable is false: somebody has to grant it.
+func (e *GroupError) Retryable() bool { return false }
+
+// groupError says what was attempted with a group when a request failed.
+func groupError(op, group string, err error) error {
+	if errors.Is(err, kerr.GroupAuthorizationFailed) {
+		return &GroupError{group, err}
+	}
+	return &requestError{op + " of group " + group, err}
 }
 
 // Retryable tells whether waiting may help against an error, and whether the error says anything about that.

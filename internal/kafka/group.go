@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,11 +19,11 @@ const (
 	// apart, as Kafka's own clients have them.
 	sessionTimeout    = 9 * time.Second
 	heartbeatInterval = 3 * time.Second
-	// describeTimeout bounds the question who owns what.
+	// describeTimeout bounds one request for a description of a group.
 	describeTimeout = 5 * time.Second
 )
 
-// A Member is this process in the group that shares out the partitions of the checkpoint topic.
+// A Member is this process in the group that divides the partitions of the checkpoint topic.
 type Member struct {
 	client *kgo.Client
 	pulse  pulse
@@ -31,7 +33,7 @@ type Member struct {
 	cancel context.CancelFunc
 }
 
-// Assignment is told which partitions are this member's. Its methods are called one at a time.
+// An Assignment receives the partitions of a member. Its methods are called one at a time.
 type Assignment interface {
 	// Assigned names partitions that are this member's from now on, in addition to those that it has. It is called after every
 	// rebalance, with none if there are no new ones.
@@ -42,15 +44,15 @@ type Assignment interface {
 	Trouble(err error)
 }
 
-// Join joins the group. It returns at once: what is assigned is told to to. The members share the accounts out evenly; accounts
-// says how many belong to a partition.
-func (p *Publisher) Join(to Assignment, accounts func(partition int32) int) (*Member, error) {
+// Join joins the group and returns at once. Assignments are reported to a. The members divide the accounts evenly among themselves;
+// accounts are those that this instance is configured with, their names by id.
+func (p *Publisher) Join(a Assignment, accounts map[string]string) (*Member, error) {
 	c := p.options.Config
 	m := &Member{topic: p.Topics.Checkpoint(), group: c.Group, done: make(chan struct{})}
-	assigned := func(_ context.Context, _ *kgo.Client, topics map[string][]int32) { to.Assigned(m, topics[m.topic]) }
+	assigned := func(_ context.Context, _ *kgo.Client, topics map[string][]int32) { a.Assigned(m, topics[m.topic]) }
 	revoked := func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
 		if partitions := topics[m.topic]; len(partitions) > 0 {
-			to.Revoked(partitions)
+			a.Revoked(partitions)
 		}
 	}
 	client, err := p.connect.client(nil,
@@ -68,20 +70,20 @@ func (p *Publisher) Join(to Assignment, accounts func(partition int32) int) (*Me
 	m.cancel = cancel
 	go func() {
 		defer close(m.done)
-		m.listen(ctx, to)
+		m.listen(ctx, a)
 	}()
 	return m, nil
 }
 
-// listen passes on what goes wrong in the group.
-func (m *Member) listen(ctx context.Context, to Assignment) {
+// listen reports what goes wrong in the group, until ctx ends.
+func (m *Member) listen(ctx context.Context, a Assignment) {
 	for {
 		fetches := m.client.PollFetches(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		for _, e := range fetches.Errors() {
-			to.Trouble(&requestError{fmt.Sprintf("share accounts in group %s", m.group), e.Err})
+			a.Trouble(groupError("share accounts", m.group, e.Err))
 		}
 	}
 }
@@ -90,8 +92,20 @@ func (m *Member) listen(ctx context.Context, to Assignment) {
 // timeout. When it has not, the partitions may be another's.
 func (m *Member) Alive() bool { return m.pulse.alive(time.Now()) }
 
-// Owners returns the instance that each partition is assigned to.
-func (m *Member) Owners(ctx context.Context) (map[int32]string, error) {
+// A Sharing is how the partitions are divided, as the group says it.
+type Sharing struct {
+	// Owners has the instance that each partition is assigned to.
+	Owners map[int32]string
+	// Stable is false while the group divides them anew: then nothing is known of problems.
+	Stable bool
+	// Unread are the accounts that no instance reads, by id.
+	Unread map[string]*UnreadError
+	// Foreign is not nil if another installation uses the group.
+	Foreign *ForeignError
+}
+
+// Sharing asks the group how the partitions are divided.
+func (m *Member) Sharing(ctx context.Context) (*Sharing, error) {
 	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
 	defer cancel()
 	groups, err := kadm.NewClient(m.client).DescribeGroups(ctx, m.group)
@@ -99,25 +113,90 @@ func (m *Member) Owners(ctx context.Context) (map[int32]string, error) {
 		err = groups[m.group].Err
 	}
 	if err != nil {
-		return nil, &requestError{"describe group " + m.group, err}
+		return nil, groupError("share accounts", m.group, err)
 	}
-	owners := map[int32]string{}
-	for _, member := range groups[m.group].Members {
+	return m.sharing(groups[m.group]), nil
+}
+
+func (m *Member) sharing(group kadm.DescribedGroup) *Sharing {
+	s := &Sharing{Owners: map[int32]string{}, Stable: group.State == "Stable", Unread: map[string]*UnreadError{}}
+	known := map[string]map[string]string{} // by instance; nil for one that does not tell
+	for _, member := range group.Members {
+		if meta, ok := member.Join.AsConsumer(); ok {
+			if !slices.Contains(meta.Topics, m.topic) {
+				s.Foreign = &ForeignError{Group: m.group, Instance: member.ClientID, Topics: meta.Topics, Topic: m.topic}
+				continue
+			}
+			known[member.ClientID] = decodeAccounts(meta.UserData)
+		}
 		assigned, _ := member.Assigned.AsConsumer()
 		if assigned == nil {
 			continue
 		}
 		for _, topic := range assigned.Topics {
 			for _, partition := range topic.Partitions {
-				owners[partition] = member.ClientID
+				s.Owners[partition] = member.ClientID
 			}
 		}
 	}
-	return owners, nil
+	if !s.Stable || s.Foreign != nil {
+		return s
+	}
+	for instance, accounts := range known {
+		for id, name := range accounts {
+			partition := CheckpointPartition(id)
+			owner := s.Owners[partition]
+			if knows, member := known[owner]; member && knows == nil {
+				continue // it does not tell
+			} else if _, has := knows[id]; has {
+				continue
+			}
+			if s.Unread[id] == nil {
+				s.Unread[id] = &UnreadError{Account: name, Group: m.group, Partition: partition, Owner: owner}
+			}
+			s.Unread[id].With = append(s.Unread[id].With, instance)
+		}
+	}
+	for _, e := range s.Unread {
+		slices.Sort(e.With)
+	}
+	return s
 }
 
-// Leave hands the partitions to the others and waits until that is known to the group, but no longer than ctx. All that belongs
-// to them must have ended.
+// UnreadError says that no instance of a group reads an account, because not all have it in their configuration.
+type UnreadError struct {
+	Account   string // its name
+	Group     string
+	Partition int32
+	Owner     string   // the instance that the partition is assigned to
+	With      []string // the instances that have the account
+}
+
+func (e *UnreadError) Error() string {
+	return fmt.Sprintf("account %s is read by nobody: group %s has assigned its partition %d to %s, which does not have the account in its "+
+		"configuration; %s does; give all instances of the group the same accounts", e.Account, e.Group, e.Partition, e.Owner, strings.Join(e.With, ", "))
+}
+
+// Retryable is false: somebody has to change a configuration.
+func (e *UnreadError) Retryable() bool { return false }
+
+// ForeignError says that another installation uses the group. Only one of the two is assigned anything.
+type ForeignError struct {
+	Group    string
+	Instance string   // of the other installation
+	Topics   []string // its checkpoint topic
+	Topic    string   // ours
+}
+
+func (e *ForeignError) Error() string {
+	return fmt.Sprintf("group %s is used by two installations: %s reads topic %s, and this one %s; only one of them is assigned accounts; "+
+		"give each a kafka.group of its own", e.Group, e.Instance, strings.Join(e.Topics, ", "), e.Topic)
+}
+
+// Retryable is false: somebody has to change a configuration.
+func (e *ForeignError) Retryable() bool { return false }
+
+// Leave gives the partitions back and waits until the group knows it, but no longer than ctx. Reading of all of them must have ended.
 func (m *Member) Leave(ctx context.Context) error {
 	m.cancel()
 	<-m.done
@@ -129,7 +208,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	return nil
 }
 
-// pulse knows when the group last heard from the member: the time when the last request was sent that was answered.
+// A pulse knows when the group last heard from the member: when the member sent the last request that was answered.
 type pulse struct {
 	mu   sync.Mutex
 	last time.Time
@@ -164,8 +243,8 @@ func (p *pulse) alive(now time.Time) bool {
 	return silence(p.last, now) < sessionTimeout
 }
 
-// silence is the time since, by the clock that goes on while a process is stopped and by the one that goes on while the machine
-// is; the longer of both.
+// silence returns how long ago since was: by the monotonic clock or by the wall clock, whichever says more. The first may stop with
+// the machine, the second may be set back.
 func silence(since, now time.Time) time.Duration {
 	return max(now.Sub(since), now.Round(0).Sub(since.Round(0)))
 }

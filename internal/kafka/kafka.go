@@ -8,6 +8,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -74,6 +75,9 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 	if len(topics.Created) > 0 {
 		o.Log.Info("created topics", "topics", topics.Created)
 	}
+	if err := openGroups(ctx, client, o.Config.groups()); err != nil {
+		return nil, err
+	}
 	var registry *Registry
 	if o.Registry.URL != "" {
 		if registry, err = NewRegistry(o.Registry, o.Log); err != nil {
@@ -98,6 +102,13 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 		p.AtLeastOnce = NewAtLeastOnce(client, p.encoder, o.Config, p.metrics)
 	}
 	return p, nil
+}
+
+// openGroups returns an error that names every group that may not be used.
+func openGroups(ctx context.Context, client *kgo.Client, groups []string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return errors.Join(groupRights(ctx, client, groups)...)
 }
 
 // Close waits for what is on its way, but no longer than ctx, and closes the client. Shards are closed by themselves.

@@ -37,6 +37,7 @@ func TestReal(t *testing.T) {
 	t.Run("topics that do not fit", r.wrongTopics)
 	t.Run("permissions", r.permissions)
 	t.Run("wrong password", r.wrongPassword)
+	t.Run("partitions added", r.partitionsAdded)
 	t.Run("retention", r.retention)
 	t.Run("refused records", r.refused)
 	t.Run("incompatible schema", r.incompatible)
@@ -127,7 +128,6 @@ func (r *real) wrongTopics(t *testing.T) {
 	for _, want := range []string{
 		"event topics have different numbers of partitions",
 		"search has cleanup.policy=compact; want delete",
-		"watermark has 2 partitions; want 1",
 		"watermark has cleanup.policy=delete; want compact",
 		"feedback-negative does not exist",
 	} {
@@ -193,14 +193,17 @@ func (r *real) permissionsOf(t *testing.T, delivery string) {
 	if delivery == kafka.ExactlyOnce {
 		ids := kadm.NewACLs().TransactionalIDs(c.Group+".").ResourcePatternType(kmsg.ACLResourcePatternTypePrefixed).
 			Operations(kmsg.ACLOperationDescribe, kmsg.ACLOperationWrite)
-		group := kadm.NewACLs().Groups(c.Group).ResourcePatternType(kmsg.ACLResourcePatternTypeLiteral).Operations(kmsg.ACLOperationRead)
+		group := func(name string) *kadm.ACLBuilder {
+			return kadm.NewACLs().Groups(name).ResourcePatternType(kmsg.ACLResourcePatternTypeLiteral).Operations(kmsg.ACLOperationRead)
+		}
 		steps = append(steps, []struct {
 			want string
 			acl  *kadm.ACLBuilder
 		}{
 			{"topic " + names.Checkpoint() + " may not be used: Read is not allowed", read(names.Checkpoint())},
+			{"group " + c.Group + " may not be used: Read is not allowed", group(c.Group)},
+			{"group " + c.WitnessGroup() + " may not be used: Read is not allowed", group(c.WitnessGroup())},
 			{"grant the poller's user Describe and Write on the transactional ids of kafka.group", ids},
-			{"grant the poller's user Read on the group of kafka.group", group},
 		}...)
 	}
 	for _, step := range steps {
@@ -213,11 +216,52 @@ func (r *real) permissionsOf(t *testing.T, delivery string) {
 	require.NoError(t, err)
 	want := 0
 	if delivery == kafka.ExactlyOnce {
-		f.takeOver(t)
+		shard := f.takeOver(t)
+		require.NoError(t, f.Witness().Saw(t.Context(), shardPartition, shard.End+1))
 		want = 1
 	}
 	require.Len(t, marks, want)
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(3)}))
+	require.Empty(t, f.Check(t.Context()))
+	if delivery == kafka.ExactlyOnce {
+		taken, err := admin.DeleteACLs(t.Context(), kadm.NewACLs().Groups(c.WitnessGroup()).ResourcePatternType(kmsg.ACLResourcePatternTypeLiteral).
+			Operations(kmsg.ACLOperationRead).Allow("User:poller").AllowHosts())
+		require.NoError(t, err)
+		require.NotEmpty(t, taken)
+		eventually(t, "group "+c.WitnessGroup()+" may not be used: Read is not allowed", func() error { return errors.Join(f.Check(t.Context())...) })
+	}
+}
+
+// Somebody adds partitions, and later does so for all event topics: keys stay, and the next start says how to take the new number.
+func (r *real) partitionsAdded(t *testing.T) {
+	c := r.config(t)
+	f := r.open(t, c)
+	deliver := func(f *fixture) {
+		require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(60), Feeds: []kafka.Feed{newFeed()}}))
+	}
+	search := f.Topics.Event(events.TypeSearch)
+	deliver(f)
+	require.Empty(t, f.Check(t.Context()))
+	raise := func(topics ...string) {
+		raised, err := r.admin(t).UpdatePartitions(t.Context(), 6, topics...)
+		require.NoError(t, err)
+		require.NoError(t, raised.Error())
+	}
+	raise(search)
+	eventually(t, "6 in "+search+"; keys are placed over the first 3 of each", func() error { return errors.Join(f.Check(t.Context())...) })
+	f = r.open(t, c)
+	deliver(f)
+	raise(f.Topics.Event(events.TypeFeedback), f.Topics.Negative())
+	eventually(t, "event topics have 6 partitions; keys are placed over the first 3 of each", func() error { return errors.Join(f.Check(t.Context())...) })
+	f = r.open(t, c)
+	deliver(f)
+	for _, record := range f.read(t, search) {
+		require.EqualValues(t, kafka.PartitionOf(record.Key, 3), record.Partition)
+	}
+	c.Topics.Partitions, c.Topics.PartitionsChosen = 6, true
+	f = r.open(t, c)
+	require.Equal(t, 6, f.Topics.Partitions(search))
+	require.Empty(t, f.Check(t.Context()))
 }
 
 // begin does what a start does, up to a first transaction.
@@ -245,7 +289,7 @@ func (r *real) begin(t *testing.T, c kafka.Config) error {
 		return err
 	}
 	joining := make(joining, 100)
-	member, err := p.Join(joining, func(int32) int { return 1 })
+	member, err := p.Join(joining, map[string]string{"acc1": "retail-us"})
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (w *Witness) Saw(ctx context.Context, partition int32, offset int64) error 
 	offsets.Add(kadm.Offset{Topic: w.topics.Checkpoint(), Partition: partition, At: offset, LeaderEpoch: -1, Metadata: string(metadata)})
 	committed, err := w.admin.CommitOffsets(ctx, w.group, offsets)
 	if err = errors.Join(err, committed.Error()); err != nil {
-		return &requestError{fmt.Sprintf("commit an offset of group %s", w.group), err}
+		return groupError("commit an offset", w.group, err)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func (w *Witness) Check(ctx context.Context, partition int32, end int64) error {
 		return nil
 	}
 	if err != nil {
-		return &requestError{fmt.Sprintf("look up the offsets of group %s", w.group), err}
+		return groupError("look up the offsets", w.group, err)
 	}
 	seen, ok := committed.Lookup(w.topics.Checkpoint(), partition)
 	if !ok || seen.At < 0 {

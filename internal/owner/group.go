@@ -2,6 +2,8 @@ package owner
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +22,11 @@ const (
 // share reads the accounts of the partitions that the group assigns to this instance, until ctx ends.
 func (i *Instance) share(ctx context.Context) error {
 	m := &membership{in: i, ctx: ctx, stop: map[int32]func(){}}
-	byPartition := i.byPartition()
-	member, err := i.o.Publisher.Join(m, func(partition int32) int { return len(byPartition[partition]) })
+	accounts := map[string]string{}
+	for _, a := range i.o.Accounts {
+		accounts[a.ID] = a.Name
+	}
+	member, err := i.o.Publisher.Join(m, accounts)
 	if err != nil {
 		return err
 	}
@@ -137,7 +142,7 @@ func (i *Instance) watch(ctx context.Context, member *kafka.Member) {
 		i.mu.Lock()
 		settled := i.joined // before the group is asked
 		i.mu.Unlock()
-		readers, err := member.Owners(ctx)
+		sharing, err := member.Sharing(ctx)
 		if err != nil {
 			i.o.Log.Debug("look up who reads what", "err", err)
 			continue
@@ -145,12 +150,29 @@ func (i *Instance) watch(ctx context.Context, member *kafka.Member) {
 		if member.Alive() {
 			i.o.GroupTrouble(nil)
 		}
+		if sharing.Stable {
+			i.o.Problems("group", problemsOf(sharing))
+		}
 		i.mu.Lock()
 		for _, a := range i.assignments {
-			a.readBy = readers[a.partition]
+			a.readBy = sharing.Owners[a.partition]
+			if sharing.Stable {
+				a.noteUnread(sharing)
+			}
 			settled = settled && a.readBy != ""
 		}
 		i.settled = i.settled || settled
 		i.mu.Unlock()
 	}
+}
+
+// problemsOf returns what is wrong with how the group divides the accounts: those of all instances, which each of them shows.
+func problemsOf(sharing *kafka.Sharing) (problems []error) {
+	if sharing.Foreign != nil {
+		problems = append(problems, sharing.Foreign)
+	}
+	for _, id := range slices.Sorted(maps.Keys(sharing.Unread)) {
+		problems = append(problems, sharing.Unread[id])
+	}
+	return problems
 }

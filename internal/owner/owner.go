@@ -63,6 +63,9 @@ type Options struct {
 	Detach func(a Account)
 	// GroupTrouble is told why this instance has no part in the group, and nil once it has again.
 	GroupTrouble func(err error)
+	// Problems is told what is wrong and stops no account of this instance by itself, by who looks for it: always all of it, and
+	// nothing once it is over.
+	Problems func(source string, found []error)
 	// Config is the path that --config named. It is quoted in the commands that people are told to run.
 	Config string
 	// Instance and Version are for people who read log and status.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,8 +16,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/events"
@@ -28,6 +31,7 @@ import (
 // A fixture is a Kafka in memory, in simulated time, and instances that share it.
 type fixture struct {
 	*testing.T
+	cluster *kfake.Cluster
 	network kfake.VirtualNetwork
 	away    atomic.Bool // nobody answers who is called from now on
 	config  kafka.Config
@@ -41,6 +45,7 @@ func inBubble(t *testing.T, test func(f *fixture)) {
 		cluster, err := kfake.NewCluster(kfake.Ports(9092), kfake.ListenFn(f.network.Listen))
 		require.NoError(f, err)
 		t.Cleanup(cluster.Close)
+		f.cluster = cluster
 		f.config.Brokers, f.config.Topics.Partitions, f.config.Group = cluster.ListenAddrs(), 1, ""
 		test(f)
 	})
@@ -76,12 +81,29 @@ type instance struct {
 	attached map[string]int // how often, by account
 	with     map[string]AccountDeps
 	fail     map[string]chan error
+	wrong    map[string][]string // problems, by who found them
+}
+
+func (i *instance) noteProblems(source string, found []error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.wrong, source)
+	for _, err := range found {
+		i.wrong[source] = append(i.wrong[source], err.Error())
+	}
+}
+
+// problems returns what a source has found.
+func (i *instance) problems(source string) []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Clone(i.wrong[source])
 }
 
 // newInstance makes an instance that is not run yet.
 func (f *fixture) newInstance(name string, accounts ...Account) *instance {
 	f.Helper()
-	i := &instance{fixture: f, attached: map[string]int{}, with: map[string]AccountDeps{}, fail: map[string]chan error{}}
+	i := &instance{fixture: f, attached: map[string]int{}, with: map[string]AccountDeps{}, fail: map[string]chan error{}, wrong: map[string][]string{}}
 	file, err := OpenFile(filepath.Join(f.TempDir(), "poller.db"), kafka.ExactlyOnce, slog.New(slog.DiscardHandler))
 	require.NoError(f, err)
 	f.Cleanup(func() { require.NoError(f, file.Close()) })
@@ -89,7 +111,7 @@ func (f *fixture) newInstance(name string, accounts ...Account) *instance {
 		i.fail[a.Name] = make(chan error)
 	}
 	i.o = Options{
-		Publisher: f.publisher(name, ""), File: file, Group: f.config.Group != "", Accounts: accounts, GroupTrouble: func(error) {},
+		Publisher: f.publisher(name, ""), File: file, Group: f.config.Group != "", Accounts: accounts, GroupTrouble: func(error) {}, Problems: i.noteProblems,
 		Config: "my pollers/eu.yaml", Instance: name, Log: slog.New(slog.DiscardHandler),
 		Attach: func(a Account, with AccountDeps) (func(context.Context) error, error) {
 			i.mu.Lock()
@@ -515,5 +537,79 @@ func TestShares(t *testing.T) {
 		require.NoError(f, two.stop())
 		require.NoError(f, three.stop())
 		one.until(Reading, "a", "b")
+	})
+}
+
+// In the middle of a roll-out, instances have different accounts. Each account is read by one that has it; one whose partition is read by an
+// instance that does not have it is red in every instance, within seconds, and no longer once all have the same.
+func TestInstancesWithDifferentAccounts(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		f.config.Group = "pollers"
+		a, b, c := on(3, "a"), on(5, "b"), on(5, "c")
+		one := f.start("one", a, b)
+		one.until(Reading, "a", "b")
+		two := f.start("two", a, c)
+		time.Sleep(time.Minute)
+		var with, without *instance // partition 5
+		read, unread := "b", "c"
+		if with, without = one, two; two.step("c") == Reading.String() {
+			with, without, read, unread = two, one, "c", "b"
+		}
+		with.until(Reading, read)
+		text := "account " + unread + " is read by nobody: group pollers has assigned its partition 5 to " + with.o.Instance +
+			", which does not have the account in its configuration; " + without.o.Instance + " does; give all instances of the group the same accounts"
+		for _, i := range []*instance{one, two} {
+			require.Equal(f, []string{text}, i.problems("group"))
+		}
+		s := without.Status(unread)
+		require.Equal(f, status.Failing, s.State)
+		require.Equal(f, text, s.LastError.Text)
+		require.Equal(f, status.ClassPermanent, s.LastError.Class)
+
+		require.NoError(f, one.stop())
+		require.NoError(f, two.stop())
+		one, two = f.start("one", a, b, c), f.start("two", a, b, c)
+		time.Sleep(time.Minute)
+		for _, i := range []*instance{one, two} {
+			require.Empty(f, i.problems("group"))
+			for _, name := range []string{"a", "b", "c"} {
+				require.Equal(f, status.OK, i.Status(name).State)
+			}
+		}
+	})
+}
+
+// An installation that shares its group with another is told so, whichever of the two is assigned something.
+func TestInstallationsThatShareAGroup(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		f.config.Group = "pollers"
+		one := f.start("one", on(3, "a"))
+		one.until(Reading, "a")
+		f.config.TopicPrefix = "other"
+		two := f.start("two", on(3, "b"))
+		time.Sleep(time.Minute)
+		require.Len(f, one.problems("group"), 1)
+		require.Contains(f, one.problems("group")[0], "two reads topic other.checkpoint, and this one agentassist.checkpoint")
+		require.Len(f, two.problems("group"), 1)
+		require.Contains(f, two.problems("group")[0], "give each a kafka.group of its own")
+		require.NoError(f, one.stop())
+		two.until(Reading, "b")
+		time.Sleep(time.Minute)
+		require.Empty(f, two.problems("group"))
+	})
+}
+
+// While the witness cannot be told how far a partition has come, nobody would notice that it is lost: that is a problem.
+func TestWitnessThatCannotBeTold(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		denied := f.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.GroupAuthorizationFailed, Count: -1})
+		one := f.start("one", on(3, "a"))
+		one.until(Reading, "a")
+		require.Equal(f, []string{"a loss of partition 3 of the checkpoint would not be noticed: group agentassist.checkpoint may not be used: " +
+			"Read is not allowed (GROUP_AUTHORIZATION_FAILED: Not authorized to access group: Group authorization failed.); grant the poller's user Read on it"},
+			one.problems("witness of partition 3"))
+		denied.Remove()
+		time.Sleep(2 * witnessEvery)
+		require.Empty(f, one.problems("witness of partition 3"))
 	})
 }

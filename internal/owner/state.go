@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/status"
 )
 
@@ -68,9 +69,22 @@ type assignment struct {
 	trouble *status.Error
 	began   time.Time     // when Reading was entered last
 	lasted  time.Duration // how long the account had been read when trouble came last
-	// readBy is the instance that the group says reads the account, as of the last time that it was asked; empty for nobody. It
+	// readBy is the instance that the partition is assigned to, as of the last time that the group was asked; empty for nobody. It
 	// counts while Unassigned.
 	readBy string
+	// unread says why no instance reads the account although the partition is assigned; nil if that is not so. It counts while
+	// Unassigned.
+	unread *status.Error
+}
+
+// noteUnread notes whether some instance reads the account. The caller holds Instance.mu.
+func (a *assignment) noteUnread(sharing *kafka.Sharing) {
+	err := sharing.Unread[a.ID]
+	if err == nil {
+		a.unread = nil
+		return
+	}
+	a.unread = status.Error{Text: err.Error(), Class: status.ClassPermanent, Since: time.Now().UTC(), Count: 1}.After(a.unread)
 }
 
 // status describes the assignment. The caller holds Instance.mu.
@@ -79,6 +93,8 @@ func (a *assignment) status(instance string) *status.Owner {
 		State: status.Waiting, Step: a.state.String(), Partition: a.partition, Instance: instance, Mine: a.state != Unassigned, LastError: a.trouble,
 	}
 	switch {
+	case a.state == Unassigned && a.unread != nil:
+		s.State, s.LastError = status.Failing, a.unread
 	case a.state == Unassigned:
 		if s.Instance = a.readBy; s.Instance != "" {
 			s.State = status.OK
@@ -128,6 +144,6 @@ func (a *assignment) enter(s State) {
 	case Reading:
 		a.began = time.Now()
 	case Unassigned:
-		a.trouble, a.readBy = nil, "" // until the group is asked
+		a.trouble, a.unread, a.readBy = nil, nil, "" // until the group is asked
 	}
 }

@@ -110,16 +110,38 @@ func (p *partition) checkWitness(ctx context.Context, shard *kafka.Shard) (lost 
 	if err == nil {
 		err = witness.Saw(ctx, p.number, shard.End+1)
 	}
-	if err != nil && ctx.Err() == nil {
-		p.in.o.Log.Warn("whether the checkpoint is whole is not witnessed", "partition", p.number, "err", err)
-	}
+	p.reportWitness(ctx, err)
 	return nil
 }
+
+// reportWitness says whether the witness could be asked and told.
+func (p *partition) reportWitness(ctx context.Context, err error) {
+	var found []error
+	if err != nil {
+		found = []error{&WitnessError{Partition: p.number, Err: err}}
+	}
+	if ctx.Err() == nil {
+		p.in.o.Problems(fmt.Sprintf("witness of partition %d", p.number), found)
+	}
+}
+
+// A WitnessError says that nobody would notice if the checkpoint of a partition were lost.
+type WitnessError struct {
+	Partition int32
+	Err       error
+}
+
+func (e *WitnessError) Error() string {
+	return fmt.Sprintf("a loss of partition %d of the checkpoint would not be noticed: %v", e.Partition, e.Err)
+}
+
+func (e *WitnessError) Unwrap() error { return e.Err }
 
 // keepWitness tells the witness every witnessEvery how far the partition has come, until ctx ends.
 func (p *partition) keepWitness(ctx context.Context, store *checkpoint.Store) {
 	tick := time.NewTicker(witnessEvery)
 	defer tick.Stop()
+	defer p.in.o.Problems(fmt.Sprintf("witness of partition %d", p.number), nil)
 	witness := p.in.o.Publisher.Witness()
 	for {
 		select {
@@ -131,9 +153,7 @@ func (p *partition) keepWitness(ctx context.Context, store *checkpoint.Store) {
 		if next, ok := decodeOffset(record); err == nil && ok {
 			err = witness.Saw(ctx, p.number, next)
 		}
-		if err != nil && ctx.Err() == nil {
-			p.in.o.Log.Debug("the witness of the checkpoint could not be told", "partition", p.number, "err", err)
-		}
+		p.reportWitness(ctx, err)
 	}
 }
 

@@ -98,7 +98,7 @@ type holds struct {
 	keys   [][]byte // in the order of the topic, each once
 	whole  error    // what is missing, nil for nothing
 	exists bool
-	info   kafka.CheckpointPartitionInfo
+	info   kafka.PartitionInfo
 }
 
 // look replays an account into the store, and notes all keys that the topic has of it.
@@ -164,7 +164,7 @@ func (b *bench) write(ctx context.Context, partition int32, account string, h *h
 		return fmt.Errorf("write to partition %d of %s: %w; nothing is half done: run the command again, with the poller stopped if it stays so",
 			partition, b.publisher.Topics.Checkpoint(), err)
 	}
-	return b.publisher.Witness().Saw(ctx, partition, shard.End+1)
+	return b.publisher.Witness().Note(ctx, partition, shard.End+1)
 }
 
 // CheckpointRecover makes accounts whose checkpoint is lost continue from their last watermarks.

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// metadataMinAge is how often the client may ask again who leads a partition. It governs how fast we recover: with
-	// the library's 5 s, two dropped connections cost 10 s until the ack; with this, half a second.
+	// metadataMinAge is how soon the client may ask again which broker leads a partition. It decides how fast the client recovers:
+	// with the library's 5 s, two dropped connections cost 10 s until the acknowledgement; with this, half a second.
 	metadataMinAge = 250 * time.Millisecond
 
 	dialTimeout = 5 * time.Second
 
-	// batchOverhead is more than a record batch and a record add to key, value and headers.
+	// batchOverhead is more bytes than a record batch and a record add to key, value and headers.
 	batchOverhead = 512
 
-	// maxBuffered is out of the way on purpose: Produce blocks when it is reached, and what waits here is already
-	// bounded by the batches that callers hold.
+	// maxBuffered is meant never to be reached, because Produce would block then. The batches that callers hold bound the records that
+	// wait in the client.
 	maxBuffered = 1 << 20
 )
 
@@ -34,10 +34,10 @@ func BuildOpts(c Config) []kgo.Opt {
 		kgo.ClientID(c.ClientID),
 		kgo.MetadataMinAge(metadataMinAge),
 
-		// An ack means that every in-sync replica has the record, and the broker drops what a retry repeats.
-		// Idempotence is on unless switched off. A record is tried for as long as it takes: giving one up whose fate is
-		// unknown is how duplicates are made, and the client would judge its age by its timestamp, which is the event's.
-		// How long a caller waits for it is the delivery's business.
+		// An acknowledgement means that every in-sync replica has the record, and the broker drops copies that a retry sends:
+		// idempotence is the client's default. The client never gives a record up: to send a record again whose outcome is unknown
+		// makes duplicates, and the client would judge its age by its timestamp, which is the event's. The delivery decides how
+		// long a caller waits.
 		kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.MaxBufferedRecords(maxBuffered),
 
@@ -71,7 +71,7 @@ func (c *connector) reach(ctx context.Context, client *kgo.Client, within time.D
 	return &UnreachableError{Brokers: c.config.Brokers, Err: c.reason(err)}
 }
 
-// UnreachableError is returned when no broker answers.
+// An UnreachableError says that no broker answers, and why.
 type UnreachableError struct {
 	Brokers []string
 	Err     error
@@ -90,7 +90,7 @@ func (e *UnreachableError) Error() string {
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// Retryable reports whether waiting may help: a broker may come back, a wrong password does not get right.
+// Retryable reports whether waiting may help: a broker may come back, and a wrong password stays wrong.
 func (e *UnreachableError) Retryable() bool { return classify(e.Err) == Retry }
 
 func codec(name string) kgo.CompressionCodec {

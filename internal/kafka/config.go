@@ -36,20 +36,20 @@ type Config struct {
 	TLS  TLSConfig  `yaml:"tls"`
 	SASL SASLConfig `yaml:"sasl"`
 
-	// Compression of what is produced. Every Kafka client in use reads snappy, and it costs this one the least: in our
-	// measurements zstd took four times the CPU, lz4 about twice.
+	// Compression of produced records. Every Kafka client in use reads snappy, and it costs this one the least: in our measurements
+	// zstd took four times the CPU, lz4 about twice.
 	Compression string `yaml:"compression"`
 	// Linger is how long a record waits for others to share its batch.
 	Linger time.Duration `yaml:"linger"`
-	// DeliveryTimeout is how long one attempt at delivering a batch may take before it is reported as failed. What was
-	// sent but not answered by then is still waited for by the next attempt, so nothing is sent twice.
+	// DeliveryTimeout is how long one attempt at delivering a batch may take before it is reported as failed. The next attempt still
+	// waits for records that were sent and not acknowledged by then, so nothing is sent twice.
 	DeliveryTimeout time.Duration `yaml:"delivery_timeout"`
 	// MaxRecordBytes bounds the record of an event, uncompressed. What is larger goes to the dead letters.
 	MaxRecordBytes int `yaml:"max_record_bytes"`
 
 	Topics TopicsConfig `yaml:"topics"`
 
-	// Headers switches the CloudEvents headers of events.
+	// Headers enables the CloudEvents headers of events.
 	Headers bool `yaml:"headers"`
 	// DataSchema, if set, is the address under which consumers find schemas; it adds the header ce_dataschema.
 	DataSchema string `yaml:"dataschema"`
@@ -59,7 +59,7 @@ type Config struct {
 	Latest []string `yaml:"latest"`
 }
 
-// TopicsConfig says how topics are made.
+// TopicsConfig says how topics are created.
 type TopicsConfig struct {
 	Create bool `yaml:"create"`
 	// Partitions of each event topic. All have the same number, so that streams join. Topics that exist keep the number that they
@@ -74,15 +74,15 @@ type TopicsConfig struct {
 	Overrides map[string]TopicOverride `yaml:"overrides"`
 }
 
-// TopicOverride is what one topic has of its own when it is created. The number of partitions is not among it: event
-// topics must agree, and the others have a fixed number.
+// A TopicOverride says how the creation of one topic differs. The number of partitions cannot differ: event topics must have the same
+// number, and the other topics have a fixed one.
 type TopicOverride struct {
 	ReplicationFactor int16             `yaml:"replication_factor"`
 	Retention         time.Duration     `yaml:"retention"`
 	Config            map[string]string `yaml:"config"`
 }
 
-// SASLConfig says how the client proves who it is. An empty mechanism means not at all.
+// SASLConfig says how the client authenticates. With an empty mechanism it does not.
 type SASLConfig struct {
 	Mechanism    string        `yaml:"mechanism"`
 	Username     string        `yaml:"username"`
@@ -106,7 +106,7 @@ const (
 	saslOAuthBearer = "OAUTHBEARER"
 )
 
-// SetDefaults fills in what holds where the configuration says nothing.
+// SetDefaults sets the values that hold where the configuration has none.
 func (c *Config) SetDefaults() {
 	*c = Config{
 		TopicPrefix:     "agentassist",
@@ -127,7 +127,7 @@ func (c *Config) SetDefaults() {
 // a group would take each other's partitions away.
 func DefaultGroup(topicPrefix string) string { return topicPrefix + "-poller" }
 
-// TransactionalID is the id of the producer that owns a partition of the checkpoint topic.
+// TransactionalID returns the transactional id of the owner of a partition of the checkpoint topic.
 func (c *Config) TransactionalID(partition int32) string {
 	name := c.Group
 	if name == "" {
@@ -136,7 +136,7 @@ func (c *Config) TransactionalID(partition int32) string {
 	return fmt.Sprintf("%s.%d", name, partition)
 }
 
-// DefaultConfig returns a configuration with every default filled in.
+// DefaultConfig returns a configuration that has every default.
 func DefaultConfig() Config {
 	var c Config
 	c.SetDefaults()
@@ -169,7 +169,7 @@ const minRecordBytes = 16 << 10
 // Kafka allows 249 characters; the longest of our suffixes must fit.
 const maxPrefix = 249 - len(".suggestion-shown-latest")
 
-// Validate returns everything that is wrong, in the order of the section. It reads no file and dials nobody.
+// Validate returns everything that is wrong, in the order of the section. It does no I/O.
 func (c *Config) Validate() []Problem {
 	var p problems
 	if len(c.Brokers) == 0 {

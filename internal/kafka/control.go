@@ -9,22 +9,22 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Control is the topic of jobs: what is asked of the owners of accounts, and what they say became of it. It is compacted, so
-// that the last word on each job stays.
+// Control is the topic of jobs: the requests to the owners of accounts, and the progress that the owners report. It is compacted, so
+// that the last record of each job stays.
 type Control struct {
 	Topics  *Topics
 	connect *connector
 	client  *kgo.Client
 }
 
-// controlTimeout bounds the writing of a record, and the looking up of where the topic ends.
+// controlTimeout bounds the writing of a record, and the look-up of the end of the topic.
 const controlTimeout = 30 * time.Second
 
 // Control returns the topic of jobs. It must not be used once the publisher is closed.
 func (p *Publisher) Control() *Control { return &Control{p.Topics, p.connect, p.client} }
 
-// OpenControl brings up no more than a command needs that asks for something: topics made or verified, no schemas. The caller
-// closes it.
+// OpenControl opens the topic of jobs for a command: topics are created or checked, and no schemas are asked for. The caller closes
+// the Control.
 func OpenControl(ctx context.Context, o Options) (*Control, error) {
 	connect, err := newConnector(o.Config, o.Log, o.Client...)
 	if err != nil {
@@ -42,10 +42,10 @@ func OpenControl(ctx context.Context, o Options) (*Control, error) {
 	return &Control{topics, connect, client}, nil
 }
 
-// Close ends what OpenControl began.
+// Close closes the client of a Control that OpenControl returned.
 func (c *Control) Close() { c.client.Close() }
 
-// Write writes a record, and returns once Kafka has it. A nil value is a tombstone.
+// Write writes records one after the other, and returns once Kafka has acknowledged all. A nil value is a tombstone.
 func (c *Control) Write(ctx context.Context, records ...Record) error {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
@@ -58,8 +58,8 @@ func (c *Control) Write(ctx context.Context, records ...Record) error {
 	return nil
 }
 
-// Tail tells of every record, from the first that the topic still has, as they come, until ctx ends, which is no error.
-// CaughtUp is called once, when all that was there at the beginning has been told. Both are called one at a time.
+// Tail calls each for every record from the start of the topic on, as they come, and returns nil when ctx ends. It calls caughtUp once,
+// after the last record that was there when Tail began. It makes one call at a time.
 func (c *Control) Tail(ctx context.Context, each func(key, value []byte), caughtUp func()) error {
 	topic := c.Topics.Control()
 	end, err := c.end(ctx)
@@ -78,7 +78,7 @@ func (c *Control) Tail(ctx context.Context, each func(key, value []byte), caught
 		}
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {
-			return nil // it was told to end
+			return nil // asked to stop
 		}
 		if err := fetches.Err(); err != nil {
 			return &requestError{"read " + topic, err}
@@ -92,7 +92,7 @@ func (c *Control) Tail(ctx context.Context, each func(key, value []byte), caught
 	}
 }
 
-// end is the offset after the last record that is decided.
+// end returns the offset after the last record that is committed or aborted.
 func (c *Control) end(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()

@@ -18,7 +18,7 @@ func RawHash(raw []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// deadLetter adds a dead letter. Its raw bytes are given whole; they are cut here.
+// deadLetter adds a dead letter. The caller gives all raw bytes; deadLetter shortens them.
 func (w *writer) deadLetter(d *events.DeadLetter) {
 	w.out.add(w.Encoder.deadLetter(*d, w.room(w.dead)))
 }

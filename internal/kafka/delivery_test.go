@@ -190,7 +190,7 @@ func TestRefusedWatermark(t *testing.T) {
 // whether to try again, or in a dead letter. In no case is anything lost or written twice.
 func TestEveryProduceError(t *testing.T) {
 	fatal := map[*kerr.Error]bool{
-		kerr.TopicAuthorizationFailed: true, kerr.ClusterAuthorizationFailed: true, kerr.GroupAuthorizationFailed: true,
+		kerr.TopicAuthorizationFailed: true, kerr.ClusterAuthorizationFailed: true, kerr.GroupAuthorizationFailed: true, kerr.InconsistentGroupProtocol: true,
 		kerr.TransactionalIDAuthorizationFailed: true, kerr.SaslAuthenticationFailed: true, kerr.UnsupportedSaslMechanism: true,
 		kerr.IllegalSaslState: true, kerr.SecurityDisabled: true, kerr.InvalidTopicException: true, kerr.InvalidRequiredAcks: true,
 		kerr.PolicyViolation: true, kerr.UnsupportedVersion: true, kerr.UnsupportedForMessageFormat: true,

@@ -19,18 +19,18 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// A Topic is one topic as the cluster has it.
+// A Topic describes one topic of the cluster.
 type Topic struct {
 	Name       string
 	ID         [16]byte // a topic that is deleted and made anew has another
 	Partitions int
 	Compacted  bool
 	Deleted    bool // by age
-	// Retention is how old a record may get. Negative means for ever.
+	// Retention is how old a record may get. Negative: any age.
 	Retention time.Duration
 	// Before and After bound a record's timestamp relative to the broker's clock.
 	Before, After time.Duration
-	// LogAppendTime: the broker replaces timestamps by its own clock.
+	// LogAppendTime: the broker replaces timestamps by the time of its own clock.
 	LogAppendTime   bool
 	MaxMessageBytes int
 }
@@ -39,7 +39,7 @@ type Topic struct {
 type Topics struct {
 	Names
 	Created []string
-	// Cluster and CheckpointID tell whether a checkpoint was written for these topics, and not for others of their names.
+	// Cluster and CheckpointID identify the cluster and the checkpoint topic: another topic may have had the same name.
 	Cluster, CheckpointID string
 	byName                map[string]Topic
 	specs                 []topicSpec
@@ -166,21 +166,21 @@ func (t *Topics) eventCounts() map[int][]string {
 }
 
 const (
-	// reachTimeout bounds how long a start may wait for any broker at all.
+	// reachTimeout is how long a start waits for the answer of any broker.
 	reachTimeout = 15 * time.Second
-	// A new topic is known to the broker that made it first, and to the others a moment later.
+	// visibleTimeout is how long a start waits until the brokers know a topic that one of them has created, which takes a moment.
 	visibleTimeout = 15 * time.Second
 	visiblePoll    = 100 * time.Millisecond
 )
 
-// metadata is what a cluster says of itself and of topics.
+// metadata describes a cluster and some topics.
 type metadata struct {
 	cluster string
 	brokers int
 	topics  map[string]described
 }
 
-// described is what metadata says of one topic.
+// described is the part of the metadata that is about one topic.
 type described struct {
 	id         [16]byte
 	err        error
@@ -188,7 +188,7 @@ type described struct {
 	allowed    []kadm.ACLOperation // empty where the broker does not say
 }
 
-// allows reports whether an operation is allowed, as far as the broker says.
+// allows reports whether an operation is allowed. It is, if the broker does not say.
 func (d described) allows(op kmsg.ACLOperation) bool {
 	return len(d.allowed) == 0 || slices.Contains(d.allowed, op) || slices.Contains(d.allowed, kmsg.ACLOperationAll)
 }
@@ -197,8 +197,8 @@ func (d described) missing() bool {
 	return errors.Is(d.err, kerr.UnknownTopicOrPartition)
 }
 
-// describe asks for metadata in a request of its own: what the client has cached does not say what is allowed, and the
-// broker must not create what we ask about.
+// describe asks for metadata in a request of its own: the metadata that the client caches does not say which operations are allowed, and
+// the broker must not create topics that it is asked about.
 func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (*metadata, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.AllowAutoTopicCreation = false
@@ -230,7 +230,7 @@ func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (*meta
 	return found, nil
 }
 
-// describeCreated waits until the topics just made are known to the broker that answers.
+// describeCreated waits until the broker that answers knows the topics that were just created.
 func describeCreated(ctx context.Context, client *kgo.Client, specs, created []topicSpec) (*metadata, error) {
 	ctx, cancel := context.WithTimeout(ctx, visibleTimeout)
 	defer cancel()
@@ -262,8 +262,8 @@ func (t *Topics) missing(found *metadata) []topicSpec {
 	return missing
 }
 
-// sharedCount is the number of partitions for event topics: that of those there are, if they agree, so that one added
-// later joins with them; else the configured one.
+// sharedCount returns the number of partitions for event topics that are to be created: that of an event topic that exists, so that
+// they join with it, or else the configured number.
 func (t *Topics) sharedCount(found *metadata, c Config) int32 {
 	for _, s := range t.specs {
 		if n := found.topics[s.name].partitions; n > 0 && s.kind.shared() {
@@ -273,7 +273,7 @@ func (t *Topics) sharedCount(found *metadata, c Config) int32 {
 	return c.Topics.Partitions
 }
 
-// create makes topics and returns the names of those that another instance has not made meanwhile.
+// create creates topics and returns the names of those that no other instance has created meanwhile.
 func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared int32, brokers int) (made []string, err error) {
 	req := kmsg.NewPtrCreateTopicsRequest()
 	req.TimeoutMillis = 30_000
@@ -325,7 +325,7 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 	return made, failed.orNil()
 }
 
-// check looks at what metadata says: is it there, may we write, do the numbers of partitions fit.
+// check checks the metadata: do the topics exist, may they be used, and do they have enough partitions.
 func (t *Topics) check(found *metadata) []error {
 	var problems []error
 	for _, s := range t.specs {
@@ -427,7 +427,7 @@ func (t *Topic) set(key, value string) {
 	}
 }
 
-// parseMillis returns a negative duration for no limit, which Kafka writes as -1 or as a number beyond a duration.
+// parseMillis returns a negative duration for no limit, which Kafka writes as -1 or as a number that exceeds a duration.
 func parseMillis(s string) time.Duration {
 	ms, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || ms < 0 || ms > int64(1<<63-1)/int64(time.Millisecond) {
@@ -465,7 +465,7 @@ func checkConfig(s topicSpec, topic Topic, c Config) []error {
 	return problems
 }
 
-// describe says in words what the topic should be.
+// describe says in words what the topic should be like.
 func (s topicSpec) describe() string {
 	n := fmt.Sprintf("%d partitions", s.partitions)
 	if s.partitions == 1 {

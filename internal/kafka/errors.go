@@ -14,11 +14,11 @@ type Class int
 
 // Classes of errors.
 const (
-	// Retry: trying again later may help. Everything that is not known better is of this class.
+	// Retry: trying again later may help. Errors that no other class is known for have this one.
 	Retry Class = iota
-	// Fatal: nothing helps but a person: a permission, a topic, a password.
+	// Fatal: a person has to change something: a permission, a topic, a password.
 	Fatal
-	// Refused: the broker does not take this record, and never will. Others it may.
+	// Refused: the broker will never accept this record. It may accept others.
 	Refused
 )
 
@@ -32,7 +32,7 @@ func (c Class) String() string {
 	return "retry"
 }
 
-// classify is the one place that knows what Kafka's errors mean to us. The client has by then retried what it can.
+// classify is the one place that knows what Kafka's errors mean to the poller. The client has retried by then what it can.
 func classify(err error) Class {
 	if _, refused := errors.AsType[*LoginError](err); refused {
 		return Fatal
@@ -51,12 +51,12 @@ func classify(err error) Class {
 	if _, ok := fatal[code]; ok {
 		return Fatal
 	}
-	// Among these are all that the broker calls retriable, the ones about producer ids, after which the client begins
-	// anew by itself, and UNKNOWN_SERVER_ERROR, which says nothing about the next attempt.
+	// Among these are all errors that Kafka calls retriable, those about producer ids, after which the client gets another id by
+	// itself, and UNKNOWN_SERVER_ERROR, which says nothing about the next attempt.
 	return Retry
 }
 
-// fatal holds the errors that a person must see to, with what to do.
+// fatal holds the errors that only a person can remove, with what to do.
 var fatal = map[*kerr.Error]string{
 	kerr.TopicAuthorizationFailed:           "grant the poller's user Describe, DescribeConfigs and Write on the topic",
 	kerr.ClusterAuthorizationFailed:         "grant the poller's user IdempotentWrite on the cluster, and Create to let it make topics",
@@ -82,7 +82,7 @@ var fatal = map[*kerr.Error]string{
 	kerr.ProducerFenced:                     "another instance has taken over",
 }
 
-// hintFor says what to do about an error, or nothing if it is not known.
+// hintFor returns what to do about an error, or "" if that is not known.
 func hintFor(err error) string {
 	if refused, ok := errors.AsType[*LoginError](err); ok {
 		return refused.Hint
@@ -129,7 +129,7 @@ func groupError(op, group string, err error) error {
 	return &requestError{op + " of group " + group, err}
 }
 
-// Retryable tells whether waiting may help against an error, and whether the error says anything about that.
+// Retryable reports whether waiting may help against an error, and whether the error says anything about that.
 func Retryable(err error) (may, known bool) {
 	e, known := errors.AsType[interface {
 		error

@@ -1,9 +1,11 @@
 // Package kafka brings events to Kafka: client options, topics, the schema registry, the wire form of records, and the
-// delivery of batches. It does not decide what is published, nor does it know the checkpoint: a batch carries the
-// function that records it.
+// delivery of batches. It does not decide what is published, and it does not know what the records of a checkpoint say: a batch
+// carries what is to be recorded with it.
 //
-// Where to look: delivery.go says what callers may rely on; atleastonce.go and exactlyonce.go are the order in which it is
-// kept; takeover.go is how a process comes to write in transactions; errors.go says which of Kafka's errors may pass.
+// Where to look: delivery.go says what callers may rely on; atleastonce.go and exactlyonce.go keep that, by the order of their steps.
+// takeover.go, group.go and witness.go are about owning a partition of the checkpoint topic. connect.go makes clients, with tls.go and
+// sasl.go. ensure.go makes and checks topics at start, placement.go decides over how many partitions keys are placed, check.go
+// compares all that with what is there later. errors.go says which of Kafka's errors may pass.
 package kafka
 
 import (
@@ -24,20 +26,20 @@ type Options struct {
 	// Types are the event types that are switched on.
 	Types []events.Type
 	Log   *slog.Logger
-	// Instance names the process in what people read.
+	// Instance names the process for people.
 	Instance string
-	// Command is set where a person's command takes partitions over for a moment, and not a poller that is to stay.
+	// Command names the command if a person's command takes partitions over for a moment. It is empty for poller run.
 	Command string
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
-	// Client options that come last, for tests.
+	// Client are options that win over all others, for tests.
 	Client []kgo.Opt
 }
 
-// A Publisher is all that is needed to publish: topics made or verified, schemas known.
+// A Publisher has what publishing needs: a client, topics that exist and fit, and the ids of schemas.
 type Publisher struct {
 	Topics *Topics
-	// AtLeastOnce is ready if that is the delivery that is configured. Else partitions are to be taken over.
+	// AtLeastOnce is nil unless the configured delivery is at-least-once. In transactions, TakeOver returns a delivery.
 	AtLeastOnce Delivery
 
 	connect  *connector
@@ -49,8 +51,8 @@ type Publisher struct {
 	options  Options
 }
 
-// Open brings a publisher up. It talks to Kafka and to the schema registry, and gives up on either after a bounded time.
-// Its errors say what is wrong and what to do; errors.As finds whether waiting may help, by a method Retryable.
+// Open returns a publisher. It asks Kafka and the schema registry, and waits for either for a bounded time. Its errors say what is wrong
+// and what to do, and have a method Retryable that says whether waiting may help.
 func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 	connect, err := newConnector(o.Config, o.Log, o.Client...)
 	if err != nil {
@@ -111,7 +113,7 @@ func openGroups(ctx context.Context, client *kgo.Client, groups []string) error 
 	return errors.Join(groupRights(ctx, client, groups)...)
 }
 
-// Close waits for what is on its way, but no longer than ctx, and closes the client. Shards are closed by themselves.
+// Close waits for records on their way, but no longer than ctx, and closes the client. The caller closes Shards itself.
 func (p *Publisher) Close(ctx context.Context) error {
 	if p.AtLeastOnce != nil {
 		return p.AtLeastOnce.Close(ctx)

@@ -217,7 +217,7 @@ func (r *real) permissionsOf(t *testing.T, delivery string) {
 	want := 0
 	if delivery == kafka.ExactlyOnce {
 		shard := f.takeOver(t)
-		require.NoError(t, f.Witness().Saw(t.Context(), shardPartition, shard.End+1))
+		require.NoError(t, f.Witness().Note(t.Context(), shardPartition, shard.End+1))
 		want = 1
 	}
 	require.Len(t, marks, want)

@@ -14,8 +14,8 @@ import (
 	"agentassist-poller/internal/secret"
 )
 
-// RegistryConfig is the section schema_registry of the configuration. Without a URL there is no registry, and values
-// are in Avro's single-object encoding.
+// RegistryConfig is the section schema_registry of the configuration. Without a URL there is no registry, and values are in Avro's
+// single-object encoding.
 type RegistryConfig struct {
 	URL string `yaml:"url"`
 	// Register allows to register at start what is missing. Otherwise schemas are only looked up.
@@ -36,7 +36,7 @@ type RegistryConfig struct {
 // keepCompatibility leaves a subject's compatibility as it is.
 const keepCompatibility = "keep"
 
-// SetDefaults fills in what holds where the configuration says nothing.
+// SetDefaults sets the values that hold where the configuration has none.
 func (c *RegistryConfig) SetDefaults() {
 	*c = RegistryConfig{
 		Register: true, Compatibility: "FULL_TRANSITIVE",
@@ -44,14 +44,14 @@ func (c *RegistryConfig) SetDefaults() {
 	}
 }
 
-// DefaultRegistryConfig returns a configuration with every default filled in.
+// DefaultRegistryConfig returns a configuration that has every default.
 func DefaultRegistryConfig() RegistryConfig {
 	var c RegistryConfig
 	c.SetDefaults()
 	return c
 }
 
-// Validate returns everything that is wrong, in the order of the section. It reads no file and dials nobody.
+// Validate returns everything that is wrong, in the order of the section. It does no I/O.
 func (c *RegistryConfig) Validate() []Problem {
 	var p problems
 	if c.URL == "" {
@@ -276,7 +276,7 @@ const (
 	maxPause   = 5 * time.Second
 )
 
-// persist calls do until it succeeds, fails for good, or has failed for too long: the client makes one attempt only.
+// persist calls do until it succeeds, fails permanently, or has failed for RetryFor: the client makes only one attempt.
 func (r *Registry) persist(ctx context.Context, subject string, do func(context.Context) error) error {
 	deadline := time.Now().Add(r.config.RetryFor)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
@@ -293,7 +293,7 @@ func (r *Registry) persist(ctx context.Context, subject string, do func(context.
 	}
 }
 
-// passing reports whether an error may go away by itself: the registry is overloaded, starting, or not there.
+// passing reports whether an error may pass by itself: the registry is overloaded, starting, or away.
 func passing(err error) bool {
 	resp, ok := errors.AsType[*sr.ResponseError](err)
 	if !ok { // no answer at all
@@ -307,7 +307,7 @@ func isStatus(err error, status int) bool {
 	return ok && resp.StatusCode == status
 }
 
-// RegistryError is returned when a schema has no id.
+// A RegistryError says why a schema has no id, or not the one that it had.
 type RegistryError struct {
 	URL     string
 	Subject string
@@ -322,7 +322,7 @@ func (e *RegistryError) Error() string {
 
 func (e *RegistryError) Unwrap() error { return e.Err }
 
-// Retryable reports whether the registry may answer otherwise later.
+// Retryable reports whether waiting may help.
 func (e *RegistryError) Retryable() bool { return e.passing }
 
 // explain says what to change: the right or the setting by its name.

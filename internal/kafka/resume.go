@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -10,11 +11,11 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// resumeTimeout bounds the reading of the watermark topic, which holds a few records for each endpoint once it is compacted.
+// resumeTimeout bounds the reading of the watermark topic. Kafka compacts it to a few records for each unit.
 const resumeTimeout = time.Minute
 
-// LastWatermarks returns the last watermark of every endpoint that ever had one, by WatermarkKey. They say where reading
-// goes on when the checkpoint is lost.
+// LastWatermarks returns the last watermark of every unit that is read, by WatermarkKey. They say where reading continues when the
+// checkpoint is lost.
 func (p *Publisher) LastWatermarks(ctx context.Context) (map[string]*events.Watermark, error) {
 	ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
 	defer cancel()
@@ -29,18 +30,35 @@ func (p *Publisher) LastWatermarks(ctx context.Context) (map[string]*events.Wate
 		case w != nil:
 			last[string(r.Key)] = w
 		case r.Value == nil:
-			delete(last, string(r.Key)) // it is not read any more
+			delete(last, string(r.Key)) // the unit is not read any more
 		}
 	})
 	return last, err
 }
 
-// watermarkOf decodes a record, whichever framing it has. It returns nil for what is none: a control record, a tombstone,
-// or a watermark of a release that wrote another schema, which the caller does without.
+// watermarkOf decodes a record in either framing. It returns nil if the record is not a watermark: a control record, a tombstone, or a
+// watermark that another release wrote with another schema.
 func watermarkOf(r *kgo.Record) *events.Watermark {
 	w := new(events.Watermark)
 	if r.Attrs.IsControl() || w.DecodeAvro(body(r.Value)) != nil {
 		return nil
 	}
 	return w
+}
+
+// EventEnds returns the end offset of every partition of the event topics. All events published so far lie before.
+func (p *Publisher) EventEnds(ctx context.Context) (Offsets, error) {
+	var names []string
+	for _, s := range p.Topics.specs {
+		if s.kind == kindEvents {
+			names = append(names, s.name)
+		}
+	}
+	ends, err := kadm.NewClient(p.client).ListEndOffsets(ctx, names...)
+	if err = errors.Join(err, ends.Error()); err != nil {
+		return nil, &requestError{"look up the ends of the event topics", err}
+	}
+	out := Offsets{}
+	ends.Each(func(o kadm.ListedOffset) { out.Raise(o.Topic, o.Partition, o.Offset) })
+	return out, nil
 }

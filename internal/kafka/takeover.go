@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	// takeOverTimeout bounds the steps of a takeover that wait for Kafka: it must have let go of the owner before.
+	// takeOverTimeout bounds the steps of a takeover that wait for Kafka, which first has to end the transaction of the owner before.
 	takeOverTimeout = 30 * time.Second
-	// replayFetch is how much of the checkpoint is asked for at once.
+	// replayFetch bounds the answer to one request for records of the checkpoint, in bytes.
 	replayFetch = 8 << 20
-	// ownerKey is the key of the record that an owner begins with.
+	// ownerKey is the key of the record that an owner writes first.
 	ownerKey = "owner"
 )
 
@@ -30,22 +30,22 @@ const (
 type Shard struct {
 	Delivery
 	Partition int32
-	// Start and End bound what the partition held when it was taken over.
+	// Start is the first offset that the partition held when it was taken over, End the offset of the record that this owner wrote first.
 	Start, End int64
 
 	publisher *Publisher
 	confirmed *atomic.Pointer[time.Time]
 }
 
-// OwnedFor is how long an owner may go on as if it were one after Kafka has shown it that it is.
+// OwnedFor is how long after its last proof of ownership an owner may still act as one.
 const OwnedFor = transactionTimeout
 
-// Owned reports whether Kafka has shown within OwnedFor that nobody else had taken the partition over. If not, a transaction
-// that succeeds shows it. Time when the process or the machine stood still counts.
+// Owned reports whether a transaction has proved within the last OwnedFor that nobody else had taken the partition over. If not, the
+// next transaction that succeeds proves it. Time during which the process or the machine was suspended counts.
 func (s *Shard) Owned() bool { return silence(*s.confirmed.Load(), time.Now()) < OwnedFor }
 
-// TakeOver makes this process the owner of a partition. Whoever was it before can publish nothing more; what that owner left
-// unfinished is aborted. Its errors say whether waiting may help, by a method Retryable.
+// TakeOver makes this process the owner of a partition. The owner before can publish nothing more, and Kafka aborts its unfinished
+// transaction. TakeOver blocks for at most half a minute. Its errors have a method Retryable that says whether waiting may help.
 func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, err error) {
 	ctx, cancel := context.WithTimeout(ctx, takeOverTimeout)
 	defer cancel()
@@ -86,15 +86,15 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	}, nil
 }
 
-// An Owner is who has taken a partition over, as its record says.
+// An Owner is the process that has taken a partition over, as it says in its record.
 type Owner struct {
 	Instance string    `json:"instance"`
-	Command  string    `json:"command,omitempty"` // of a person, which is done in a moment; empty if it is poller run
+	Command  string    `json:"command,omitempty"` // that a person runs, which ends in a moment; empty for poller run
 	Since    time.Time `json:"since"`
 }
 
-// sign writes who owns the partition now, in a transaction of its own, and returns its offset. All that comes before it is
-// decided, so that it is where a replay ends; and what an owner must be able to do has been done once.
+// sign writes the owner's record in a transaction of its own, and returns its offset. Everything before it is committed or aborted,
+// so a replay can stop there, and it proves that this owner can produce.
 func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int32) (int64, error) {
 	value, err := json.Marshal(Owner{Instance: p.options.Instance, Command: p.options.Command, Since: time.Now().UTC()})
 	if err != nil {
@@ -115,7 +115,7 @@ func (p *Publisher) sign(ctx context.Context, client *kgo.Client, partition int3
 	return record.Offset, nil
 }
 
-// signed tells whether the partition holds an owner's record from an offset on.
+// signed reports whether the partition holds an owner's record at or after an offset.
 func (p *Publisher) signed(ctx context.Context, partition int32, from int64) (signed bool, err error) {
 	topic := p.Topics.Checkpoint()
 	end, err := offsetOf(ctx, kadm.NewClient(p.client).ListCommittedOffsets, topic, partition)
@@ -128,8 +128,8 @@ func (p *Publisher) signed(ctx context.Context, partition int32, from int64) (si
 	return signed, err
 }
 
-// Replay reads the partition from an offset up to where it was taken over, in order. Next is the offset after the record. It returns a
-// *LostError if the record that this owner began with is not there.
+// Replay calls each for every record from an offset up to where the partition was taken over, in order; next is the offset after the
+// record. It returns a *LostError if the record of this owner is not there.
 func (s *Shard) Replay(ctx context.Context, from int64, each func(key, value []byte, next int64) error) error {
 	var failed error
 	signed := false
@@ -155,14 +155,14 @@ func (s *Shard) Replay(ctx context.Context, from int64, each func(key, value []b
 	return nil
 }
 
-// partitionRange is what to read: records from one offset to before another.
+// A partitionRange is the records of a partition with offsets in [from, to).
 type partitionRange struct {
 	topic     string
 	partition int32
 	from, to  int64
 }
 
-// offsetOf looks up an offset of one partition, by one of kadm's ways to list them.
+// offsetOf returns an offset of one partition; list is the method of kadm that says which.
 func offsetOf(ctx context.Context, list func(context.Context, ...string) (kadm.ListedOffsets, error), topic string, partition int32) (int64, error) {
 	listed, err := list(ctx, topic)
 	if err == nil {
@@ -172,8 +172,8 @@ func offsetOf(ctx context.Context, list func(context.Context, ...string) (kadm.L
 	return offset.Offset, err
 }
 
-// newReader returns a client that reads the committed records of one partition. Control records are kept, as the last offset may
-// be that of one.
+// newReader returns a client that reads the committed records of one partition, and its control records, because the last offset may
+// belong to one.
 func newReader(connect *connector, topic string, partition int32, from kgo.Offset, more ...kgo.Opt) (*kgo.Client, error) {
 	return connect.client(nil, slices.Concat([]kgo.Opt{
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: from}}),
@@ -181,7 +181,7 @@ func newReader(connect *connector, topic string, partition int32, from kgo.Offse
 	}, more)...)
 }
 
-// readTo reads the committed records of a range. A record right before its end must exist.
+// readTo reads the committed records of a range. The record at r.to-1 must exist, or readTo does not return before ctx ends.
 func readTo(ctx context.Context, connect *connector, r partitionRange, each func(*kgo.Record)) error {
 	client, err := newReader(connect, r.topic, r.partition, kgo.NewOffset().At(r.from),
 		kgo.FetchMaxBytes(replayFetch), kgo.FetchMaxPartitionBytes(replayFetch))

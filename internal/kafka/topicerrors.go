@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// TopicsError holds everything that is wrong with the topics.
+// A TopicsError holds everything that is wrong with the topics.
 type TopicsError struct{ Problems []error }
 
 func (e *TopicsError) Error() string { return errors.Join(e.Problems...).Error() }
 
 func (e *TopicsError) Unwrap() []error { return e.Problems }
 
-// Retryable reports whether waiting may help: only if that goes for every problem.
+// Retryable reports whether waiting may help against every problem.
 func (e *TopicsError) Retryable() bool {
 	return !slices.ContainsFunc(e.Problems, func(err error) bool {
 		r, ok := errors.AsType[interface {
@@ -33,7 +33,7 @@ func (e *TopicsError) orNil() error {
 	return e
 }
 
-// requestError is a request to the cluster that failed as a whole.
+// A requestError says which request to the cluster failed as a whole.
 type requestError struct {
 	op  string
 	err error
@@ -50,14 +50,14 @@ func (e *requestError) Error() string {
 func (e *requestError) Unwrap() error   { return e.err }
 func (e *requestError) Retryable() bool { return classify(e.err) == Retry }
 
-// TopicError says what is wrong with one topic and what to do about it.
+// A TopicError says what is wrong with one topic and what to do about it.
 type TopicError struct {
 	Topic string
 	Text  string
 	Hint  string
 	// Denied is the operation that an ACL is missing for, as Kafka's tools spell it; empty for other problems.
 	Denied string
-	Err    error // what Kafka answered; nil if the topic is there and not as it should be
+	Err    error // Kafka's answer; nil if the topic exists and is not as it should be
 }
 
 func (e *TopicError) Error() string {
@@ -73,7 +73,7 @@ func (e *TopicError) Error() string {
 
 func (e *TopicError) Unwrap() error { return e.Err }
 
-// Retryable is true where the cluster was only not ready to answer. Else somebody has to change the topic.
+// Retryable reports whether the cluster was merely not ready to answer. Otherwise somebody has to change the topic.
 func (e *TopicError) Retryable() bool { return e.Err != nil && classify(e.Err) == Retry }
 
 func denied(topic string, err error, operation string) *TopicError {
@@ -84,7 +84,7 @@ func denied(topic string, err error, operation string) *TopicError {
 	}
 }
 
-// RetentionError is returned when records would be gone, or refused, as soon as they are written.
+// A RetentionError says that Kafka would delete or refuse records as soon as they are written.
 type RetentionError struct {
 	Topic   string
 	Setting string // retention.ms or message.timestamp.before.max.ms
@@ -100,12 +100,12 @@ func (e *RetentionError) Error() string {
 		e.Earliest.UTC().Format(time.RFC3339), e.Setting)
 }
 
-// Retryable is false: it is for a person to choose.
+// Retryable returns false: a person has to choose.
 func (e *RetentionError) Retryable() bool { return false }
 
-// CheckRetention returns a *RetentionError if events as old as oldest would vanish: Kafka judges the age of a record by
-// its timestamp, and a segment that is too old goes at the next look, acknowledged or not. Call it before the first
-// read and before every backfill.
+// CheckRetention returns a *RetentionError if Kafka would delete or refuse events as old as oldest: it judges the age of a record by its
+// timestamp, and deletes a segment that is too old at its next check, although it has acknowledged the records. Call CheckRetention
+// before the first read and before every backfill.
 func (t *Topics) CheckRetention(oldest, now time.Time) error {
 	if t.timestamps == TimestampObserved {
 		return nil
@@ -132,7 +132,7 @@ func (t *Topics) CheckRetention(oldest, now time.Time) error {
 	return nil
 }
 
-// roundUp leaves a person an hour to type it in.
+// roundUp returns a time that a person can still type in: it is at least one hour after t.
 func roundUp(t time.Time) time.Time { return t.Add(2 * time.Hour).Truncate(time.Hour) }
 
 func days(d time.Duration) string {

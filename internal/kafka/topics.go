@@ -23,7 +23,7 @@ const (
 	suffixLatest     = "-latest"
 )
 
-// checkpointPartitions is part of the format: an account's partition follows from it.
+// checkpointPartitions is part of the format: the partition of an account follows from it.
 const checkpointPartitions = 64
 
 // CheckpointPartition returns the partition of the checkpoint topic that an account belongs to.
@@ -34,7 +34,7 @@ func CheckpointPartition(account string) int32 {
 // minMessageBytes is about Kafka's own default.
 const minMessageBytes = 1 << 20
 
-// maxBatch is how large a batch of records for a topic may get.
+// maxBatch returns how large a batch of records for a topic may get, in bytes.
 func (c *Config) maxBatch(topic string) int {
 	switch names := NewNames(c.TopicPrefix); topic {
 	case names.Checkpoint():
@@ -70,7 +70,7 @@ func suffixes() []string {
 	return all
 }
 
-// Names turns event types into topics.
+// Names are the names of topics under a prefix.
 type Names struct{ prefix string }
 
 // NewNames returns the names under a prefix.
@@ -99,26 +99,26 @@ func (n Names) Control() string { return n.of(suffixControl) }
 
 func (n Names) of(suffix string) string { return n.prefix + "." + suffix }
 
-// kind of topic: what must hold for it.
+// A kind of topic decides on its cleanup policy and its partitions.
 type kind int
 
 const (
-	kindEvents  kind = iota // deleted by age, as many partitions as all of its kind
-	kindLatest              // compacted, as many partitions
-	kindLog                 // deleted by age, one partition when we make it
-	kindState               // compacted, one partition, for its order
-	kindSharded             // compacted, a fixed number of partitions
+	kindEvents  kind = iota // deleted by age; as many partitions as all event topics
+	kindLatest              // compacted; as many partitions as all event topics
+	kindLog                 // deleted by age; one partition when the poller creates it
+	kindState               // compacted; records in one partition, so that they are in order
+	kindSharded             // compacted; records in a fixed number of partitions
 )
 
 func (k kind) compacted() bool { return k == kindLatest || k == kindState || k == kindSharded }
 
-// shared reports whether the topic has as many partitions as every other that is keyed like it.
+// shared reports whether the topic is keyed like events and must have as many partitions as all such topics.
 func (k kind) shared() bool { return k == kindEvents || k == kindLatest }
 
-// reread reports whether we read the topic ourselves, to know where we were.
+// reread reports whether the poller reads the topic itself.
 func (k kind) reread() bool { return k == kindState || k == kindSharded }
 
-// topicSpec is what a topic should be.
+// A topicSpec says what a topic should be like.
 type topicSpec struct {
 	suffix     string
 	name       string
@@ -128,8 +128,7 @@ type topicSpec struct {
 	config     map[string]string
 }
 
-// specs returns the topics that a configuration needs for the event types that are switched on, in the order of the
-// documentation.
+// specs returns the topics that a configuration needs for the enabled event types, in the order of the documentation.
 func specs(c Config, types []events.Type) []topicSpec {
 	var all []topicSpec
 	add := func(suffix string, k kind, partitions int32) {

@@ -12,14 +12,14 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// Schemas say how the values of each topic begin: with the id that the registry gave the schema, or with its fingerprint.
+// Schemas say what the values of each topic begin with: the id of the schema in the registry, or its fingerprint.
 type Schemas struct {
 	prefix map[string][]byte // by topic
-	ref    map[string]string // by topic: where its schema is found, relative to the configured address
-	ids    map[string]int    // by topic: in the registry; empty without one
+	ref    map[string]string // by topic: the address of its schema, relative to the configured one
+	ids    map[string]int    // by topic: the id in the registry; empty without one
 }
 
-// ResolveSchemas asks the registry for the ids of all topics. A nil registry means single-object encoding.
+// ResolveSchemas asks the registry for the schema ids of all topics. Without a registry, values are in single-object encoding.
 func ResolveSchemas(ctx context.Context, r *Registry, t *Topics) (*Schemas, error) {
 	s := &Schemas{prefix: map[string][]byte{}, ref: map[string]string{}, ids: map[string]int{}}
 	for _, spec := range t.specs {
@@ -54,14 +54,14 @@ type Encoder struct {
 	marks    *topicCodec
 }
 
-// route is where events of a type go.
+// A route says to which topics events of a type go.
 type route struct {
 	main     *topicCodec
 	negative *topicCodec // feedback only
 	latest   *topicCodec // nil unless configured
 }
 
-// topicCodec is what all records of a topic have in common.
+// A topicCodec holds what all records of a topic have in common.
 type topicCodec struct {
 	topic   string
 	prefix  []byte
@@ -103,7 +103,7 @@ func newEncoder(c Config, t *Topics, s *Schemas, l *limits) *Encoder {
 	return e
 }
 
-// batch encodes everything but the watermarks, whose offsets are not known yet. It cannot fail: what cannot be encoded
+// batch encodes everything but the watermarks, whose offsets are not known yet. It cannot fail: an event that cannot be encoded
 // becomes a dead letter.
 func (e *Encoder) batch(b *Batch) *outbox {
 	if b.Again != nil {
@@ -125,7 +125,7 @@ func (e *Encoder) batch(b *Batch) *outbox {
 	return w.out
 }
 
-// writer encodes one batch.
+// A writer encodes one batch.
 type writer struct {
 	*Encoder
 	out     *outbox
@@ -157,7 +157,7 @@ func (w *writer) tooLarge(size int, to *topicCodec) string {
 	return fmt.Sprintf("a record of %d bytes is larger than kafka.max_record_bytes %d", size, room)
 }
 
-// event adds the records of one event: its own, and the copies.
+// event adds the record of an event, and its copies on other topics.
 func (w *writer) event(o *Outgoing) {
 	r := w.types[o.Event.EventType()]
 	switch {
@@ -244,7 +244,7 @@ func (w *writer) withPrefix(value []byte, from, to *topicCodec) []byte {
 	return out
 }
 
-// body returns a value without what names its schema, nil if it is too short to have one.
+// body returns a value without the prefix that names its schema, nil if it is too short to have one.
 func body(value []byte) []byte {
 	const confluent, singleObject = 5, 10
 	skip := confluent
@@ -270,7 +270,7 @@ func (e *Encoder) watermark(m *events.Watermark) (*letter, error) {
 	return l, nil
 }
 
-// WatermarkKey is the key of a watermark's record: source, bot and endpoint, with - for a whole account.
+// WatermarkKey returns the key of a watermark's record: source, bot and endpoint, with - in place of the bot for a whole account.
 func WatermarkKey(m *events.Watermark) string {
 	bot := "-"
 	if m.BotID != nil {
@@ -279,7 +279,7 @@ func WatermarkKey(m *events.Watermark) string {
 	return m.Source + "/" + bot + "/" + m.Endpoint
 }
 
-// sizeOf is no less than what a record takes in a batch before compression.
+// sizeOf returns an upper bound of the bytes that a record takes in a batch before compression.
 func sizeOf(r *kgo.Record) int {
 	const record, header = 64, 10
 	n := record + len(r.Key) + len(r.Value)
@@ -289,7 +289,7 @@ func sizeOf(r *kgo.Record) int {
 	return n
 }
 
-// valueType names the schema of a topic's values; empty for topics that are not Avro.
+// valueType returns the type whose schema the topic's values have; empty for topics that are not Avro.
 func (s topicSpec) valueType() events.Type {
 	switch s.suffix {
 	case suffixNegative:
@@ -307,7 +307,7 @@ func (s topicSpec) valueType() events.Type {
 	return events.Type(s.suffix)
 }
 
-// arena holds the bytes of one batch in a few pieces. What it has given out stays where it is.
+// An arena holds the bytes of one batch in a few pieces. Bytes that it has returned are never moved.
 type arena struct {
 	free []byte // empty, with room
 	next int    // size of the next piece
@@ -315,7 +315,7 @@ type arena struct {
 
 func newArena(events int) arena { return arena{next: min(max(events<<10, 4<<10), 256<<10)} }
 
-// encode lets fn append to an empty slice and keeps what it returns.
+// encode has fn append to an empty slice, and keeps the bytes that fn returns.
 func (a *arena) encode(fn func(dst []byte) ([]byte, error)) ([]byte, error) {
 	if cap(a.free) < a.next/8 {
 		a.free = make([]byte, 0, a.next)

@@ -11,20 +11,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 )
 
-// A Witness remembers how far the partitions of the checkpoint topic had come, outside of that topic: as offsets committed by a
-// group, with the topic's id. A checkpoint that ends before what its witness saw, or that is another topic of that name, is not the
-// one that was written.
+// A Witness remembers outside of the checkpoint topic how far its partitions had come: as offsets that a group has committed, with the
+// id of the topic. If a partition ends before the offset that its witness holds, or the topic has another id, records of the checkpoint
+// are lost.
 //
-// The group has no members, so that offsets can be committed for it by whoever owns a partition, with or without a group that shares
-// the partitions out. Kafka keeps such offsets for a week after the last one (offsets.retention.minutes), so that they are
-// committed now and then.
+// The group has no members, so that every owner of a partition can commit offsets for it, with or without a group that divides the
+// partitions. Kafka keeps such offsets for a week after the last commit (offsets.retention.minutes), so owners commit now and then.
 type Witness struct {
 	admin  *kadm.Client
 	topics *Topics
 	group  string
 }
 
-// witnessTimeout bounds each of its requests.
+// witnessTimeout bounds each request of a witness.
 const witnessTimeout = 10 * time.Second
 
 // WitnessGroup is the group that holds the witness's offsets.
@@ -36,7 +35,7 @@ func (c *Config) WitnessGroup() string {
 	return name + ".checkpoint"
 }
 
-// Witness returns that of the publisher's checkpoint topic. It must not be used once the publisher is closed.
+// Witness returns the witness of the checkpoint topic. It must not be used after the publisher is closed.
 func (p *Publisher) Witness() *Witness {
 	return &Witness{kadm.NewClient(p.client), p.Topics, p.options.Config.WitnessGroup()}
 }
@@ -47,8 +46,8 @@ type testimony struct {
 	Cluster string `json:"cluster"`
 }
 
-// Saw notes that the partition has come to an offset: that after a record that is committed.
-func (w *Witness) Saw(ctx context.Context, partition int32, offset int64) error {
+// Note tells the witness how far the partition has come: to the offset after a committed record.
+func (w *Witness) Note(ctx context.Context, partition int32, offset int64) error {
 	ctx, cancel := context.WithTimeout(ctx, witnessTimeout)
 	defer cancel()
 	metadata, err := json.Marshal(testimony{w.topics.CheckpointID, w.topics.Cluster})
@@ -64,7 +63,7 @@ func (w *Witness) Saw(ctx context.Context, partition int32, offset int64) error 
 	return nil
 }
 
-// Check returns a *LostRecordsError if the partition, which ends at end, is not what the witness saw.
+// Check returns a *LostRecordsError if the partition, which ends at the offset end, does not hold what the witness was told.
 func (w *Witness) Check(ctx context.Context, partition int32, end int64) error {
 	ctx, cancel := context.WithTimeout(ctx, witnessTimeout)
 	defer cancel()
@@ -84,7 +83,7 @@ func (w *Witness) Check(ctx context.Context, partition int32, end int64) error {
 	}
 	var said testimony
 	if json.Unmarshal([]byte(seen.Metadata), &said) != nil || said.Cluster != w.topics.Cluster {
-		return nil // somebody else's, or of a mirror
+		return nil // committed by another program, or copied by a mirror
 	}
 	lost := &LostRecordsError{Topic: w.topics.Checkpoint(), Partition: partition, Seen: seen.At, End: end}
 	if lost.Recreated = said.Topic != w.topics.CheckpointID; lost.Recreated || seen.At > end {
@@ -97,8 +96,8 @@ func (w *Witness) Check(ctx context.Context, partition int32, end int64) error {
 type LostRecordsError struct {
 	Topic     string
 	Partition int32
-	Recreated bool  // the topic was deleted and made anew
-	Seen, End int64 // where it had come to, and where it ends
+	Recreated bool  // the topic was deleted and created again
+	Seen, End int64 // how far it had come, and where it ends now
 }
 
 func (e *LostRecordsError) Error() string {
@@ -108,5 +107,5 @@ func (e *LostRecordsError) Error() string {
 	return fmt.Sprintf("partition %d of %s ends at offset %d and had come to %d: records of it are lost", e.Partition, e.Topic, e.End, e.Seen)
 }
 
-// Retryable is false: a person has to say how to go on.
+// Retryable returns false: a person has to decide how to go on.
 func (e *LostRecordsError) Retryable() bool { return false }

@@ -17,7 +17,7 @@ func TestWitness(t *testing.T) {
 	shard := f.takeOver(t)
 	w := f.Witness()
 	require.NoError(t, w.Check(t.Context(), shardPartition, 0), "nothing was ever said")
-	require.NoError(t, w.Saw(t.Context(), shardPartition, shard.End+1))
+	require.NoError(t, w.Note(t.Context(), shardPartition, shard.End+1))
 	require.NoError(t, w.Check(t.Context(), shardPartition, shard.End+1))
 	require.NoError(t, w.Check(t.Context(), shardPartition+1, 0), "nor of another partition")
 

@@ -381,7 +381,7 @@ func TestRefusesAndGoesOnAfterTheCommand(t *testing.T) {
 			f.commit(p, a, "elsewhere", nil)
 		}, "its checkpoint was written for Kafka cluster elsewhere, and this is cluster ", "adopt --rewind 24h", true},
 		"cut off": {func(f *fixture, p *kafka.Publisher, _ Account) {
-			require.NoError(f, p.Witness().Saw(f.Context(), 3, 1000))
+			require.NoError(f, p.Witness().Note(f.Context(), 3, 1000))
 		}, "and had come to 1000: records of it are lost", "recover", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -410,7 +410,7 @@ func TestRefusesAndGoesOnAfterTheCommand(t *testing.T) {
 				require.Equal(f, status.Failing, i.Status("bad").State, "on and on")
 
 				f.commit(f.publisher("person", "checkpoint"), bad, damaging.Topics.Cluster, nil)
-				require.NoError(f, damaging.Witness().Saw(f.Context(), 3, 1))
+				require.NoError(f, damaging.Witness().Note(f.Context(), 3, 1))
 				if test.other { // its next batch finds out
 					i.fail["good one"] <- &kafka.LostError{Partition: 3, Fenced: true, Err: errors.New("producer fenced")}
 				}

@@ -108,7 +108,7 @@ func (p *partition) checkWitness(ctx context.Context, shard *kafka.Shard) (lost 
 		return lost
 	}
 	if err == nil {
-		err = witness.Saw(ctx, p.number, shard.End+1)
+		err = witness.Note(ctx, p.number, shard.End+1)
 	}
 	p.reportWitness(ctx, err)
 	return nil
@@ -151,7 +151,7 @@ func (p *partition) keepWitness(ctx context.Context, store *checkpoint.Store) {
 		}
 		record, err := store.Identity(nextName(p.number))
 		if next, ok := decodeOffset(record); err == nil && ok {
-			err = witness.Saw(ctx, p.number, next)
+			err = witness.Note(ctx, p.number, next)
 		}
 		p.reportWitness(ctx, err)
 	}

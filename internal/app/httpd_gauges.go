@@ -31,6 +31,7 @@ var (
 	sweepAge           = gauge("sweep_age_seconds", "Since the last read of the time in the tier that was read longest ago.", append(perEndpoint, "within")...)
 	budgetUsed         = gauge("budget_requests", "Requests in the last minute, by priority class.", "account", "priority_class")
 	budgetLimit        = gauge("budget_limit", "Requests allowed in any minute.", "account")
+	blockedFor         = gauge("blocked_seconds", "How much longer no request is sent, because the API asked to wait; 0 while it does not.", "account")
 	clockSkew          = gauge("clock_skew_seconds", "Our clock less the API's.", "account")
 	problemCount       = gauge("problems", "Problems with topics, rights, the schema registry or the group, which stop no account by themselves.")
 	deliveryUp         = gauge("delivery_up", "1 while events are delivered, 0 while delivery fails.")
@@ -63,6 +64,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		for _, class := range a.Budget.PriorityClasses {
 			send(budgetUsed, float64(class.Used), a.Name, class.Name)
 		}
+		blocked := 0.0
+		if until := a.Budget.BlockedUntil; until != nil {
+			blocked = max(until.Sub(s.Now).Seconds(), 0)
+		}
+		send(blockedFor, blocked, a.Name)
 		if a.ClockSkew != nil {
 			send(clockSkew, seconds(*a.ClockSkew), a.Name)
 		}

@@ -37,6 +37,7 @@ var (
 const (
 	defaultWait = time.Minute // what a 429 without Retry-After asks for: the limit's own window
 	minWait     = time.Second // what one with a Retry-After of now or before does
+	maxWait     = time.Hour   // what is honoured of a longer one: the API counts by the minute and by the hour
 
 	codeInvalidSDK = 4002 // "Invalid SDK credentials"
 )
@@ -86,7 +87,8 @@ func classifyFinding(e events.Endpoint, a answer, f payload.Finding) *Error {
 	fail := func(c status.Class, r Reason, hint string) *Error { return a.fail(e, f, c, r, hint) }
 	wait := func(r Reason) *Error {
 		v := fail(status.ClassWait, r, "")
-		v.RetryAfter = retryAfter(a.header.Get("Retry-After"), a.now)
+		v.Asked = retryAfter(a.header.Get("Retry-After"), a.now)
+		v.RetryAfter = min(v.Asked, maxWait)
 		return v
 	}
 
@@ -209,8 +211,7 @@ func redirectTarget(location string) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
-// retryAfter is how long a Retry-After asks to wait, in either of its forms, counted from now on the server's clock. It is
-// honoured in full, however long.
+// retryAfter is how long a Retry-After asks to wait, in either of its forms, counted from now on the server's clock.
 func retryAfter(value string, now time.Time) time.Duration {
 	const longest = time.Duration(1<<63 - 1)
 	value = strings.TrimSpace(value)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -109,7 +108,7 @@ func TestClassify(t *testing.T) {
 		{name: "rate limit, zero", status: 429, header: []string{"Retry-After", "0"},
 			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Second, "", ""}},
 		{name: "rate limit, for ever", status: 429, header: []string{"Retry-After", "99999999999999999999"},
-			want: want{status.ClassWait, kore.ReasonRateLimited, 0, math.MaxInt64, "", ""}},
+			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Hour, "", ""}},
 		{name: "rate limit, HTML", status: 429, body: htmlPage,
 			want: want{status.ClassWait, kore.ReasonRateLimited, 0, time.Minute, "Sign in to the proxy", "HTML"}},
 		{name: "rate limit, status 200", status: 200, body: `{"errors":[{"msg":"slow down","code":429}]}`,
@@ -237,6 +236,9 @@ func TestErrorReads(t *testing.T) {
 		},
 		`fetch interactions: rate-limited (status 429); wait 1m30s`: func(*http.Request) (*http.Response, error) {
 			return reply(429, "", "Retry-After", "90"), nil
+		},
+		`fetch interactions: rate-limited (status 429); wait 1h0m0s, though the server asked for 277777h46m39s`: func(*http.Request) (*http.Response, error) {
+			return reply(429, "", "Retry-After", "999999999"), nil
 		},
 		`fetch interactions: connection: connection reset by peer`: func(*http.Request) (*http.Response, error) {
 			return nil, errors.New("connection reset by peer")

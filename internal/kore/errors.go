@@ -50,7 +50,8 @@ type Error struct {
 	Reason     Reason
 	Status     int           // 0 if no answer came
 	Code       int           // the number in the API's own error body, 0 for none
-	RetryAfter time.Duration // how long to wait from now; ClassWait only
+	RetryAfter time.Duration // how long to wait from now, an hour at most; ClassWait only
+	Asked      time.Duration // how long the server asked to wait: RetryAfter, or longer; ClassWait only
 	Message    string        // what the server or the network said, cut to a line
 	Hint       string        // what to change, empty if there is nothing to do but wait
 
@@ -71,6 +72,9 @@ func (e *Error) Error() string {
 	}
 	if e.Class == status.ClassWait {
 		fmt.Fprintf(&b, "; wait %v", e.RetryAfter)
+		if e.Asked > e.RetryAfter {
+			fmt.Fprintf(&b, ", though the server asked for %v", e.Asked)
+		}
 	}
 	if e.Hint != "" {
 		fmt.Fprintf(&b, "; %s", e.Hint)
@@ -99,6 +103,9 @@ func (e *Error) LogValue() slog.Value {
 	}
 	if e.Class == status.ClassWait {
 		attrs = append(attrs, slog.Duration("retry_after", e.RetryAfter))
+		if e.Asked > e.RetryAfter {
+			attrs = append(attrs, slog.Duration("asked", e.Asked))
+		}
 	}
 	if e.Message != "" {
 		attrs = append(attrs, slog.String("message", e.Message))

@@ -155,6 +155,7 @@ type Account struct {
 	bounds     *pass.Bounds
 	unsure     int // pages in a row that came while the server's clock was not known
 	delivered  Delivered
+	askedUntil time.Time // how long the API asked not to be asked, where that is longer than is honoured
 	unreadable int64     // stored entities that could not be read
 	attempt    time.Time // when the attempt at a delivery began that is under way; zero while there is none
 	jobs       accountJobs

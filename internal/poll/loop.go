@@ -237,7 +237,7 @@ func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 	if err != nil {
 		var ke *kore.Error
 		if errors.As(err, &ke) && ke.Class == status.ClassWait {
-			a.budget.Pause(now.Add(ke.RetryAfter))
+			a.blocked(now, ke)
 		}
 		return nil, err
 	}
@@ -247,6 +247,18 @@ func (a *Account) fetch(ctx context.Context, r *request) (*pass.Page, error) {
 		pg.ShownAt = timeline.Later(pg.ShownAt, resp.ServerTime.Add(time.Second).UTC())
 	}
 	return pg, nil
+}
+
+// blocked stops all requests of the account for as long as is honoured of what the API asked for.
+func (a *Account) blocked(now time.Time, e *kore.Error) {
+	a.budget.Pause(now.Add(e.RetryAfter))
+	if e.Asked <= e.RetryAfter {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.askedUntil = timeline.Later(a.askedUntil, now.Add(e.Asked))
+	a.log.Warn("the API asked for a longer wait than is honoured; the account is asked for again before", "asked", e.Asked, "honoured", e.RetryAfter)
 }
 
 // decode reads the page of an answer. A refusal beside data is as much an error of the API as one without.

@@ -91,6 +91,9 @@ func (a *Account) Status() (status.Account, Delivered) {
 	}
 	if until := a.budget.PausedUntil(); until.After(time.Now()) {
 		s.Budget.BlockedUntil = &until
+		if asked := a.askedUntil; asked.After(until) {
+			s.Budget.AskedUntil = &asked
+		}
 	}
 	for i, u := range a.units {
 		var c *plan.Cadence

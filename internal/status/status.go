@@ -83,8 +83,10 @@ type Budget struct {
 	Limit           int             `json:"limit"` // in any 60 seconds
 	Used            int             `json:"used"`
 	PriorityClasses []PriorityClass `json:"priority_classes"`
-	// BlockedUntil is when the API said it may be asked again (429); null if it did not.
+	// BlockedUntil is when requests are sent again, because the API asked to wait (429); null if it did not. An hour is honoured at most.
 	BlockedUntil *time.Time `json:"blocked_until"`
+	// AskedUntil is how long the API asked to wait, if that is longer than BlockedUntil.
+	AskedUntil *time.Time `json:"asked_until,omitempty"`
 }
 
 // PriorityClass is a kind of work with a guaranteed share of the budget: tail, hot, sweep or backfill.

@@ -152,5 +152,6 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 	return e
 }
 
-// redAfter is how many failures in a row make an endpoint red, by class. Failures that are expected to pass are given time to.
-var redAfter = map[status.Class]int{status.ClassRetry: 5, status.ClassPermanent: 1, status.ClassShape: 1}
+// redAfter is how many failures in a row make an endpoint red, by class. Failures that are expected to pass are given
+// time to, and what is permanent comes again.
+var redAfter = map[status.Class]int{status.ClassRetry: 5, status.ClassPermanent: 2, status.ClassShape: 2}

@@ -381,7 +381,12 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 		passing = u.alike <= 2
 		retry = min(2*time.Second<<min(2*(u.alike-1), 10), 5*time.Minute)
 	default:
-		retry = min(30*time.Second<<min(u.alike-1, 4), 5*time.Minute)
+		// One refusal among good answers is some gateway's: what is permanent comes again.
+		if passing = u.alike == 1; passing {
+			retry = 2 * time.Second
+			break
+		}
+		retry = min(30*time.Second<<min(u.alike-2, 4), 5*time.Minute)
 		if ke != nil && ke.Reason == kore.ReasonCredentials {
 			retry = min(retry, time.Minute) // a secret that is rotated is right from one moment to the next
 		}

@@ -31,9 +31,9 @@ func TestFailuresAreRetriedByClass(t *testing.T) {
 		{"connection", &kore.Error{Class: status.ClassRetry}, []attempt{{time.Second, true}, {2 * time.Second, true}, {4 * time.Second, true}}},
 		{"unknown", errors.New("?"), []attempt{{time.Second, true}}},
 		{"rate limit", &kore.Error{Class: status.ClassWait, RetryAfter: 7 * time.Second}, []attempt{{7 * time.Second, true}, {7 * time.Second, true}}},
-		{"scope", &kore.Error{Class: status.ClassPermanent, Reason: kore.ReasonScope}, []attempt{{30 * time.Second, false}, {time.Minute, false}, {2 * time.Minute, false}}},
+		{"scope", &kore.Error{Class: status.ClassPermanent, Reason: kore.ReasonScope}, []attempt{{2 * time.Second, true}, {30 * time.Second, false}, {time.Minute, false}, {2 * time.Minute, false}}},
 		{"secret", &kore.Error{Class: status.ClassPermanent, Reason: kore.ReasonCredentials}, []attempt{
-			{30 * time.Second, false}, {time.Minute, false}, {time.Minute, false}, {time.Minute, false},
+			{2 * time.Second, true}, {30 * time.Second, false}, {time.Minute, false}, {time.Minute, false}, {time.Minute, false},
 		}},
 		{"HTML", &kore.Error{Class: status.ClassShape}, []attempt{
 			{2 * time.Second, true}, {8 * time.Second, true}, {32 * time.Second, false}, {128 * time.Second, false}, {5 * time.Minute, false},

@@ -16,6 +16,7 @@ import (
 
 	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/payload"
 )
 
 // Scope is what the reader of a page knows and the page does not say.
@@ -90,7 +91,7 @@ const maxBroken = 20
 //
 // What is made of a body is bounded: by package bound, in the number of records, of elements and of levels.
 func Decode(s Scope, body []byte) (*Page, error) {
-	body = bytes.TrimPrefix(body, []byte("\ufeff"))
+	body = payload.Trim(body)
 	var broken []Dead
 	whole := body // as it came
 	for {
@@ -181,7 +182,7 @@ func (d *decoder) envelope() error {
 		return d.err
 	case refusal != nil:
 		return refusal
-	case !hasRecords:
+	case !hasRecords && d.page.NumResults != 0 && d.page.Total != 0: // a count of none needs no list
 		return errNoRecords
 	case isNull && d.page.NumResults > 0:
 		return fmt.Errorf("%w: it announces %d", errRecordsMissing, d.page.NumResults)

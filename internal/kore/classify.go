@@ -39,6 +39,8 @@ const (
 	minWait     = time.Second // what one with a Retry-After of now or before does
 	maxWait     = time.Hour   // what is honoured of a longer one: the API counts by the minute and by the hour
 
+	proxyLogin = "the proxy of HTTPS_PROXY wants credentials"
+
 	codeInvalidSDK = 4002 // "Invalid SDK credentials"
 )
 
@@ -54,7 +56,8 @@ func classify(e events.Endpoint, a answer) *Error {
 	if encoding != "" && !strings.EqualFold(encoding, "identity") {
 		f := payload.Finding{Detail: "Content-Encoding: " + encoding}
 		if a.status/100 == 2 {
-			return a.fail(e, f, status.ClassShape, ReasonEncoding, "something on the way changes the Content-Encoding, which was not asked for")
+			return a.fail(e, f, status.ClassShape, ReasonEncoding, "the answer is compressed in a way that was not asked for: have the "+
+				"proxy, gateway or CDN on the way leave Accept-Encoding and Content-Encoding as they are, or switch its compression off")
 		}
 		return classifyFinding(e, a, f)
 	}
@@ -114,7 +117,7 @@ func classifyFinding(e events.Endpoint, a answer, f payload.Finding) *Error {
 	case code == http.StatusNotFound:
 		return fail(status.ClassPermanent, ReasonNotFound, idsHint(e)+", and that base_url is their environment")
 	case code == http.StatusProxyAuthRequired:
-		return fail(status.ClassPermanent, ReasonRejected, "the proxy of HTTPS_PROXY wants credentials")
+		return fail(status.ClassPermanent, ReasonRejected, proxyLogin)
 
 	case code/100 == 3:
 		v := fail(status.ClassPermanent, ReasonRedirect, "set base_url to the address that answers by itself: "+
@@ -155,6 +158,19 @@ func classifyTransport(e events.Endpoint, a answer) *Error {
 	switch err := a.err; {
 	case errors.Is(err, errTooLarge):
 		return fail(status.ClassShape, ReasonTooLarge, fmt.Sprintf("raise max_body, now %d bytes", a.maxBody))
+
+	case is[*tunnelError](err):
+		refusal, _ := errors.AsType[*tunnelError](err)
+		switch {
+		case refusal.status == http.StatusProxyAuthRequired:
+			return fail(status.ClassPermanent, ReasonRejected, proxyLogin)
+		case refusal.status/100 == 4:
+			return fail(status.ClassPermanent, ReasonRejected, "have the proxy of HTTPS_PROXY let this machine connect to the host and port of base_url")
+		}
+		return fail(status.ClassRetry, ReasonConnection, "the proxy of HTTPS_PROXY does not reach base_url: check the proxy")
+
+	case strings.Contains(err.Error(), "no application protocol"), strings.Contains(err.Error(), `malformed HTTP response "\x00\x00`):
+		return fail(status.ClassPermanent, ReasonConnection, "HTTP/2 is all that base_url speaks, or a proxy before it: have it speak HTTP/1.1 too")
 
 	case is[*net.DNSError](err):
 		return fail(status.ClassRetry, ReasonDNS, "check the host of base_url, and name resolution here")

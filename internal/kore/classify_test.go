@@ -132,7 +132,6 @@ func TestClassify(t *testing.T) {
 		{name: "server error, status 200", status: 200, body: `{"errors":[{"msg":"odd","code":500}]}`,
 			want: want{status.ClassRetry, kore.ReasonServer, 500, 0, "odd", ""}},
 		{name: "empty", status: 200, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", "cuts answers short"}},
-		{name: "no content", status: 204, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body is empty", "cuts answers short"}},
 		{name: "cut short", status: 200, body: `{"data":[{"a":`, want: want{status.ClassRetry, kore.ReasonConnection, 0, 0, "the body ends in the middle", "cuts answers short"}},
 
 		// Unreadable

@@ -130,6 +130,20 @@ func TestOnlyTheServersClockCounts(t *testing.T) {
 	}
 }
 
+// A cache that asks the API before it answers says Age: 0, and the Date is the API's.
+func TestCacheThatRevalidates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, config(), kore.WithTransport(&server{status: 200, body: emptyPage, header: []string{"Age", "0"}, skew: time.Hour}))
+		for range 2 {
+			_, err := c.Fetch(t.Context(), query())
+			require.NoError(t, err)
+		}
+		skew, known := c.Skew()
+		require.True(t, known)
+		require.InDelta(t, time.Hour, skew, float64(time.Second))
+	})
+}
+
 // Our clock is wrong by more than a token lives. The first attempt tells, the second passes.
 func TestTokensFollowTheServersClock(t *testing.T) {
 	for _, skew := range []time.Duration{-3 * time.Hour, -10 * time.Minute, 0, 10 * time.Minute, 3 * time.Hour} {

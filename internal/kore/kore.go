@@ -192,7 +192,11 @@ func (c *Client) attempt(req *http.Request, believed time.Duration) (*Response, 
 	a := answer{status: resp.StatusCode, header: resp.Header}
 	answered := r.Received
 	if resp.StatusCode/100 == 2 {
+		inflate(resp)
 		a.body, a.err = readPage(resp, c.cfg.MaxBody)
+		if resp.StatusCode == http.StatusNoContent && len(a.body) == 0 {
+			a.body = []byte(noRows)
+		}
 	} else {
 		a.body = readError(resp)
 	}
@@ -213,10 +217,16 @@ func (c *Client) attempt(req *http.Request, believed time.Duration) (*Response, 
 // speaksForTheServer reports whether an answer's Date can be taken for the API's clock. Proxies and caches have their own.
 func (a *answer) speaksForTheServer() bool {
 	switch {
-	case a.header.Get("Age") != "", a.status/100 == 3, a.status/100 == 5, a.status == http.StatusProxyAuthRequired:
+	case !fresh(a.header.Get("Age")), a.status/100 == 3, a.status/100 == 5, a.status == http.StatusProxyAuthRequired:
 		return false
 	}
 	return payload.Judge(a.header.Get("Content-Type"), a.body).Fault != payload.HTML
+}
+
+// fresh reports whether an answer with such an Age comes from the API: a cache that asks the API first says 0, or nothing.
+func fresh(age string) bool {
+	age = strings.TrimSpace(age)
+	return strings.Trim(age, "0") == ""
 }
 
 func unsent(q Query, err error) *Error {

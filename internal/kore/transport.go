@@ -1,8 +1,10 @@
 package kore
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,6 +25,12 @@ func NewTransport() *http.Transport {
 			// The server may take minutes over a page: find out meanwhile whether it is still there.
 			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 10 * time.Second, Count: 4},
 		}).DialContext,
+		OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode/100 != 2 {
+				return &tunnelError{resp.StatusCode}
+			}
+			return nil
+		},
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: 10 * time.Second,
 		Protocols:           &protocols,
@@ -31,6 +39,13 @@ func NewTransport() *http.Transport {
 		IdleConnTimeout:        50 * time.Second,
 		MaxResponseHeaderBytes: 256 << 10,
 	}
+}
+
+// A tunnelError is the answer of a proxy that does not connect to the server.
+type tunnelError struct{ status int }
+
+func (e *tunnelError) Error() string {
+	return fmt.Sprintf("the proxy answers CONNECT with %d %s", e.status, http.StatusText(e.status))
 }
 
 // withoutURL keeps a proxy's URL, which may hold a password, out of the error that says it is wrong.

@@ -63,16 +63,32 @@ type Finding struct {
 // maxDetail is how much of a body is quoted.
 const maxDetail = 64 << 10
 
+// Trim returns a body without what some gateways put around it: a byte order mark, white space, and comments of HTML at the end.
+func Trim(body []byte) []byte {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	for bytes.HasSuffix(body, []byte("-->")) {
+		start := bytes.LastIndex(body, []byte("<!--"))
+		if start <= 0 {
+			break
+		}
+		body = bytes.TrimSpace(body[:start])
+	}
+	return body
+}
+
 // Judge looks at the body of an answer. The content type may be empty. It is cheap for a page: only a body that begins unlike one
 // is parsed.
 func Judge(contentType string, body []byte) Finding {
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	body = Trim(body)
 	if len(body) == 0 {
 		return Finding{Fault: Truncated, Detail: "the body is empty"}
 	}
 	isHTML := strings.HasPrefix(strings.ToLower(contentType), "text/html")
 	switch first, last := body[0], body[len(body)-1]; {
 	case first == '{' && last != '}', first == '[' && last != ']':
+		if end := bytes.LastIndexAny(body, "}]") + 1; end > 0 && json.Valid(body[:end]) {
+			return Finding{Fault: NotJSON, Detail: "after the JSON comes " + strconv.Quote(string(body[end:min(len(body), end+maxDetail)]))}
+		}
 		return Finding{Fault: Truncated, Detail: "the body ends in the middle"}
 	case first == '{' && beginsLikePage(body):
 		return Finding{}

@@ -40,11 +40,14 @@ func TestAccountSaysWhatIsWrongWithAnswers(t *testing.T) {
 		"broken JSON":              {200, "application/json", `{"numResults":0,"data":[],,}`, status.ClassShape, "not JSON"},
 		"text":                     {200, "text/plain", "upstream connect error", status.ClassShape, "not JSON"},
 		"nothing":                  {200, "application/json", "", status.ClassRetry, "cuts answers short"},
-		"no content":               {204, "", "", status.ClassRetry, "cuts answers short"},
+		"no content":               {204, "", "", "", ""},
 		"a refusal":                {200, "application/json", `{"errors":[{"msg":"no","code":403}]}`, status.ClassPermanent, "AgentAssist Analytics"},
 		"a refusal beside data":    {200, "application/json", `{"data":[],"errors":[{"msg":"no","code":403}]}`, status.ClassPermanent, "AgentAssist Analytics"},
 		"a rate limit beside data": {200, "application/json", `{"data":null,"errors":[{"msg":"slow down","code":429}]}`, status.ClassWait, ""},
 		"an empty page":            {200, "application/json", `{"numResults":0,"hasMore":false,"data":[]}`, "", ""},
+		"a count without a list":   {200, "application/json", `{"numResults":0,"hasMore":false}`, "", ""},
+		"a page with a comment":    {200, "application/json", `{"numResults":0,"hasMore":false,"data":[]}` + "\n<!-- edge-7 -->\n", "", ""},
+		"a page with a remark":     {200, "application/json", `{"numResults":0,"hasMore":false,"data":[]} bye`, status.ClassShape, "not JSON"},
 		"null for the list":        {200, "application/json", `{"numResults":0,"hasMore":false,"data":null}`, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -74,4 +77,25 @@ func TestAccountSaysWhatIsWrongWithAnswers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An API that asks for a wait of years is asked again within the hour, and the status has both.
+func TestAccountHonoursAWaitForAnHour(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, koresim.Config{Seed: 1, Start: now.Add(-time.Hour)}, func(o *poll.Options) {
+			o.Endpoints = map[events.Endpoint]poll.EndpointOptions{events.Interactions: {PollInterval: 15 * time.Second}}
+			o.Bots = o.Bots[:1]
+		})
+		r.transport = answers(func(*http.Request) (int, http.Header, string) {
+			return http.StatusTooManyRequests, http.Header{"Retry-After": {"999999999"}}, ""
+		})
+		r.start()
+		var last status.Budget
+		r.runFor(2*time.Minute, time.Second, func(s status.Account) { last = s.Budget })
+		require.NotNil(t, last.BlockedUntil)
+		require.WithinDuration(t, time.Now().Add(time.Hour), *last.BlockedUntil, 3*time.Minute)
+		require.NotNil(t, last.AskedUntil)
+		require.Greater(t, time.Until(*last.AskedUntil), 30*365*24*time.Hour)
+	})
 }

@@ -8,14 +8,14 @@ KILLS        ?= 1000
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test seeds demo full kafka-test lint tidy generate chart fuzz bench microbench prove ci clean
+.PHONY: build test seeds demo full kafka-test vet lint tidy generate chart fuzz bench microbench prove ci fuzz-briefly demo-briefly clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
-	go build -trimpath -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
+	go build $(if $(RELEASE),-trimpath) -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
 
 # Processors are scarcer than memory where these run. Up to 3 GiB live at once in kafka-test.
-test seeds full kafka-test lint fuzz: export GOGC := 400
-test seeds full kafka-test lint fuzz: export GOMEMLIMIT := 8GiB
+test seeds full kafka-test lint fuzz fuzz-briefly: export GOGC := 400
+test seeds full kafka-test lint fuzz fuzz-briefly: export GOMEMLIMIT := 8GiB
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
 	go test $(RACE) -short -timeout 20m ./...
@@ -26,7 +26,7 @@ test: ## what Go alone can show, with the race detector; what is random or large
 
 seeds: ## full size where that takes a minute: 10,000 seeds of page shifts, splits, intervals and plans among it
 	.ci/test -timeout 20m $$(git grep -lE 'testing\.Short\(\)|testsize\.Pick\(' -- '*_test.go' ':!internal/poll/*' | xargs -n1 dirname | sort -u | sed 's|^|./|')
-	.ci/test -timeout 20m ./internal/poll/... -run 'Pass|Tail|AgainstModel|^TestPlan'
+	.ci/test -timeout 20m $$(.ci/slow -skip) ./internal/poll/...
 
 full: ## the same at full size, without the race detector; says what was skipped
 	.ci/test -timeout 20m ./...
@@ -36,6 +36,9 @@ demo: build ## see it at work
 
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
 	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
+vet: ## what the Go team considers wrong
+	go vet ./...
 
 lint: $(LINT)
 	$(LINT) run ./...
@@ -67,8 +70,13 @@ microbench: ## every benchmark of a part briefly, with ratios to baselines; docs
 prove: ## KILLS kills of the poller at every step of its delivery, on Apache Kafka, and what a reader has seen of them
 	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 12h -run '^TestKafkaKilled$$/^exactly-once$$' ./internal/e2e -kills $(KILLS)
 
-ci: build tidy lint generate test seeds kafka-test chart ## all of it but make full, make bench and make prove, which take longer
-	$(MAKE) fuzz FUZZTIME=1000x # a number of inputs, not a time: the same everywhere
+ci: ## all of it but make full, make bench and make prove, which take longer; what fails fast comes first
+	.ci/stages build vet lint tidy generate test seeds chart kafka-test fuzz-briefly demo-briefly
+
+fuzz-briefly: # a number of inputs, not a time: the same everywhere
+	.ci/fuzz 1000x
+
+demo-briefly: build
 	bin/poller demo --duration 20s --json
 
 clean:

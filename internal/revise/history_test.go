@@ -5,11 +5,13 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/revise"
 )
@@ -59,7 +61,15 @@ func (x *thing) read(v view) {
 	}
 }
 
-func pick(r *rand.Rand) string { return []string{"", "a", "b", "c"}[r.IntN(4)] }
+// pick returns what a field may say. At times it is so long that what is stored of the thing takes several parts.
+func pick(r *rand.Rand) string {
+	if r.IntN(300) == 0 {
+		return string(rune('d'+r.IntN(2))) + long
+	}
+	return []string{"", "a", "b", "c"}[r.IntN(4)]
+}
+
+var long = strings.Repeat("long ", bound.Entity/6)
 
 // newThings returns things of each kind: feedback that turns; playbook steps that two segments show, the newer of which
 // counts; summaries that two endpoints show, each knowing a part.

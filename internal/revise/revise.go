@@ -41,11 +41,15 @@ type Input struct {
 	KeepSights bool
 	// Replay marks everything as published again on purpose. Such events are never late.
 	Replay bool
+	// TooLarge returns why an event is too large to be published, empty if it is not. It is asked about events of some size only. Nil:
+	// none is.
+	TooLarge func(o Outgoing) string
 }
 
 // Result is what to do about a page: publish the events in their order, and once that is done commit the rest.
 type Result struct {
 	Events  []Outgoing
+	Refused []Refused // events that are too large, for the dead letters
 	Puts    []checkpoint.Entry
 	Touched []uint32 // days of all that was known and seen
 
@@ -55,6 +59,15 @@ type Result struct {
 	// an old entity may be among Events as revision 1. Damage says what is wrong with the first of them.
 	Unreadable int
 	Damage     error
+
+	// Of each event, each refused one and each put, the entity by its place on the page, and of events how large they are, about.
+	eventOf, refusedOf, putOf, sizes []int
+}
+
+// Refused is an event that is too large to be published. It is not a revision: the next one that is published has its number.
+type Refused struct {
+	Outgoing
+	Reason string
 }
 
 // Outgoing is an event to publish.
@@ -85,9 +98,12 @@ func Decide(in Input, store Store) (*Result, error) {
 		}
 		d.see(d.entities[s.Event.Head().EntityID], s)
 	}
-	for _, id := range d.order {
+	for i, id := range d.order {
 		if e := d.entities[id]; e.changed {
-			d.Puts = append(d.Puts, checkpoint.Entry{Key: e.place, Value: e.encode()})
+			d.Puts = appendEntries(d.Puts, e.place, e.encode())
+		}
+		for len(d.putOf) < len(d.Puts) {
+			d.putOf = append(d.putOf, i)
 		}
 	}
 	d.Touched = slices.Sorted(maps.Keys(d.touched))
@@ -107,6 +123,7 @@ type decision struct {
 type entity struct {
 	state
 	place   checkpoint.Key // where it is remembered
+	number  int            // on the page
 	changed bool
 }
 
@@ -127,7 +144,7 @@ func (d *decision) recall(store Store) error {
 		if len(all) == cap(all) {
 			all = make([]entity, 0, 16)
 		}
-		all = append(all, entity{place: checkpoint.KeyAt(s.Anchor, s.Shared, h)})
+		all = append(all, entity{place: checkpoint.KeyAt(s.Anchor, s.Shared, h), number: len(d.order)})
 		e := &all[len(all)-1]
 		d.entities[id] = e
 		d.order = append(d.order, id)
@@ -148,6 +165,9 @@ func (d *decision) recall(store Store) error {
 	}
 	found := make([]checkpoint.Found, len(probes))
 	if err := store.Lookup(probes, found); err != nil {
+		return err
+	}
+	if err := joinParts(store, found); err != nil {
 		return err
 	}
 	for i, f := range found {
@@ -186,19 +206,59 @@ func hashOf(id string) (h checkpoint.Hash, err error) {
 	return h, nil
 }
 
-// publish makes event the next revision of the entity.
-func (d *decision) publish(e *entity, s *events.Sighting, event events.Event) {
+// publish makes event the next revision of the entity. It reports false if the event is too large.
+func (d *decision) publish(e *entity, s *events.Sighting, event events.Event) bool {
+	o := d.revisionOf(e, s, event)
+	if d.refuses(e, o) {
+		return false
+	}
 	e.revision++
-	e.changed = true
-	e.everNegative = e.everNegative || events.Negative(event)
+	e.changed, e.everNegative = true, o.Negative
+	d.Events = append(d.Events, o)
+	d.eventOf, d.sizes = append(d.eventOf, e.number), append(d.sizes, len(d.content)+headerSize(event.Head()))
+	return true
+}
+
+// revisionOf returns event as the next revision of the entity, and leaves its content in d.content.
+func (d *decision) revisionOf(e *entity, s *events.Sighting, event events.Event) Outgoing {
 	key := e.key
 	if key == "" {
 		key = events.Key(event.Head())
 	}
-	d.fill(event.Head(), e.revision, s)
+	d.fill(event.Head(), e.revision+1, s)
 	d.content = event.AppendContent(d.content[:0], recipe())
-	event.Head().EventID = events.EventID(event.Head().EntityID, e.revision, d.content)
-	d.Events = append(d.Events, Outgoing{Event: event, Key: key, Negative: e.everNegative})
+	event.Head().EventID = events.EventID(event.Head().EntityID, e.revision+1, d.content)
+	return Outgoing{Event: event, Key: key, Negative: e.everNegative || events.Negative(event)}
+}
+
+// certainlySmall is a size of content with which no event is too large, whatever stands beside the content.
+const certainlySmall = 4 << 10
+
+// refuses notes an event of the entity that is too large, and reports whether it is. d.content holds its content.
+func (d *decision) refuses(e *entity, o Outgoing) bool {
+	if d.TooLarge == nil || len(d.content) <= certainlySmall {
+		return false
+	}
+	reason := d.TooLarge(o)
+	if reason == "" {
+		return false
+	}
+	e.changed = true
+	d.Refused = append(d.Refused, Refused{o, reason})
+	d.refusedOf = append(d.refusedOf, e.number)
+	return true
+}
+
+// headerSize is about what the header of an event takes, encoded.
+func headerSize(h *events.Header) int {
+	const fixed = 200
+	size := fixed + len(h.Source) + len(h.AccountID)
+	for _, text := range []*string{h.BotID, h.ConversationID, h.SessionID, h.SegmentID, h.Channel} {
+		if text != nil {
+			size += len(*text)
+		}
+	}
+	return size
 }
 
 // fill writes into the header what the poller, not upstream, says of an event.

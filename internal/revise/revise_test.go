@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 	"agentassist-poller/internal/events"
@@ -58,6 +59,7 @@ func (d *desk) read(sightings ...events.Sighting) *revise.Result {
 	require.NoError(d.t, err)
 	for _, put := range result.Puts {
 		d.memory[put.Key] = put.Value
+		require.LessOrEqual(d.t, len(put.Value), bound.Entity)
 	}
 	for _, o := range result.Events {
 		id := o.Event.Head().EntityID

@@ -56,14 +56,19 @@ func (d *decision) seeShared(e *entity, s *events.Sighting) {
 	before := e.find(s.Endpoint)
 	if before != nil && before.hash == events.ContentHash(s.Event, before.recipe) {
 		d.Unchanged++
-		if before.recipe != recipe() {
+		if before.recipe != recipe() && !before.huge {
 			// The endpoint says what it said before. What this build reads in it beyond that is no news.
-			e.settle(d.merge(e, s))
+			e.settleAgain(d.merge(e, s))
 		}
 		return
 	}
 	if before == nil && len(e.sights) > 0 {
 		d.MergeHits++
+	}
+	if d.tooLargeAlone(e, s) {
+		// It is no part of what the entity is: what the other endpoint says stays as it is.
+		d.keep(e, s, sight{endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), huge: true})
+		return
 	}
 	merged := d.merge(e, s)
 	if e.revision == 0 {
@@ -72,22 +77,57 @@ func (d *decision) seeShared(e *entity, s *events.Sighting) {
 	d.compare(e, s, merged)
 }
 
+// tooLargeAlone reports whether a sight is too large to be published by itself, and notes it if so.
+func (d *decision) tooLargeAlone(e *entity, s *events.Sighting) bool {
+	if d.TooLarge == nil {
+		return false
+	}
+	if d.content = s.Event.AppendContent(d.content[:0], recipe()); len(d.content) <= certainlySmall {
+		return false
+	}
+	alone := events.Merge(s.Event, s.Endpoint, s.Event, s.Endpoint) // a copy, as its header is filled in
+	return d.refuses(e, d.revisionOf(e, s, alone))
+}
+
 // compare publishes the event if it is news.
 func (d *decision) compare(e *entity, s *events.Sighting, event events.Event) {
-	if e.revision > 0 && e.hash == events.ContentHash(event, e.recipe) {
+	switch {
+	case e.published().is(event):
 		d.Unchanged++
-		if e.recipe != recipe() {
-			e.settle(event)
+		if e.recipe != recipe() || e.refused != (content{}) {
+			e.settle(contentOf(event))
+		}
+		return
+	case e.refused.is(event):
+		d.Unchanged++
+		if e.refused.recipe != recipe() {
+			e.refuse(contentOf(event))
 		}
 		return
 	}
-	e.settle(event)
-	d.publish(e, s, event)
+	now := contentOf(event) // before its header is filled in
+	if d.publish(e, s, event) {
+		e.settle(now)
+	} else {
+		e.refuse(now)
+	}
 }
 
-// settle remembers the event as the present content of the entity.
-func (e *entity) settle(event events.Event) {
-	e.recipe, e.hash, e.changed = recipe(), events.ContentHash(event, recipe()), true
+// settle remembers what was published last.
+func (e *entity) settle(c content) {
+	e.recipe, e.hash, e.refused, e.changed = c.recipe, c.hash, content{}, true
+}
+
+// refuse remembers what was too large to be published, so that it is refused once. What was published last stays.
+func (e *entity) refuse(c content) { e.refused, e.changed = c, true }
+
+// settleAgain remembers under the recipe of this build what is remembered under an earlier one.
+func (e *entity) settleAgain(event events.Event) {
+	if e.refused != (content{}) {
+		e.refuse(contentOf(event))
+	} else {
+		e.settle(contentOf(event))
+	}
 }
 
 // rememberKey stores the Kafka key of a first version where later ones might have another: they may gain a conversation,
@@ -100,15 +140,10 @@ func (e *entity) rememberKey(first events.Event, shared bool) {
 
 // merge keeps the sight, and returns what all endpoints together say.
 func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
-	for range e.keep(sight{
-		endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), body: encodeSight(s.Event),
-	}) {
-		d.unreadable(s.Event.Head().EntityID, errState)
-	}
-	e.changed = true
+	d.keep(e, s, sight{endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), body: encodeSight(s.Event)})
 	merged := s.Event
 	for _, other := range e.sights {
-		if other.endpoint == s.Endpoint {
+		if other.endpoint == s.Endpoint || other.huge {
 			continue
 		}
 		if seen := d.recallSight(s, other); seen != nil {
@@ -116,6 +151,14 @@ func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
 		}
 	}
 	return merged
+}
+
+// keep remembers what an endpoint says of the entity.
+func (d *decision) keep(e *entity, s *events.Sighting, seen sight) {
+	for range e.keep(seen) {
+		d.unreadable(s.Event.Head().EntityID, errState)
+	}
+	e.changed = true
 }
 
 // recallSight returns what was seen of the entity that s is of, or of one that it replaces.
@@ -148,6 +191,9 @@ func (d *decision) lastOf(old *entity, s *events.Sighting) events.Event {
 		d.unreadable(s.Supersedes, errState)
 	}
 	for _, seen := range old.sights {
+		if seen.huge {
+			continue
+		}
 		switch event := d.recallSight(s, seen); {
 		case event == nil:
 		case last == nil:

@@ -14,9 +14,10 @@ import (
 // state is what is remembered of one entity: what was published last, and what the rules need to decide about the next
 // sight. The usual one takes 11 bytes, and there are millions.
 type state struct {
-	revision     int64 // 0: never published
-	recipe       int   // what hash is made under
-	hash         hash  // content of the last revision
+	revision     int64   // 0: never published
+	recipe       int     // what hash is made under
+	hash         hash    // content of the last revision
+	refused      content // what was too large to be published since then; zero for nothing
 	rank         int64
 	parent       [4]byte // of the sight that the rank is of, hashed
 	key          string  // Kafka key of the first version, where it does not follow from the conversation
@@ -27,6 +28,27 @@ type state struct {
 
 type hash [8]byte
 
+// content is a version of an entity, as it is remembered.
+type content struct {
+	recipe int // that hash is made under; 0 for nothing
+	hash   hash
+}
+
+func contentOf(e events.Event) content { return content{recipe(), events.ContentHash(e, recipe())} }
+
+// is reports whether an event is that version.
+func (c content) is(e events.Event) bool {
+	return c.recipe > 0 && c.hash == events.ContentHash(e, c.recipe)
+}
+
+// published returns the version that was published last; zero for none.
+func (s *state) published() content {
+	if s.revision == 0 {
+		return content{}
+	}
+	return content{s.recipe, s.hash}
+}
+
 // sight is an entity as one endpoint last showed it. It has a recipe of its own, because after an upgrade the endpoints
 // come round to the entity one after the other.
 type sight struct {
@@ -35,6 +57,7 @@ type sight struct {
 	hash     hash
 	body     []byte // see encodeSight
 	differs  bool   // the body is only what differs from that of the first sight, as it is stored
+	huge     bool   // it is too large to be published by itself, and there is no body
 }
 
 // find returns the sight of an endpoint, nil if there is none.
@@ -83,6 +106,8 @@ func (s *state) unfold() (lost int) {
 // The first byte of a stored state: the version in the upper bits, flags below.
 const (
 	stateVersion = 2
+	// refusedVersion is that of a state with something that was too large to be published: it stands behind the hash.
+	refusedVersion = 3
 
 	flagNegative   = 1 << 0
 	flagSuperseded = 1 << 1
@@ -93,6 +118,7 @@ const (
 	versionShift = 5
 
 	flagDiffers = 1 << 7 // beside the code of a sight's endpoint
+	flagHuge    = 1 << 6 // beside it as well
 )
 
 // endpointCodes are the endpoints by the code that stands for them in what is stored. A new one comes last: the order must never
@@ -105,6 +131,9 @@ func endpointCode(e events.Endpoint) int { return slices.Index(endpointCodes[:],
 
 func (s *state) encode() []byte {
 	first := byte(stateVersion << versionShift)
+	if s.refused != (content{}) {
+		first = refusedVersion << versionShift
+	}
 	set := func(flag byte, on bool) {
 		if on {
 			first |= flag
@@ -118,6 +147,9 @@ func (s *state) encode() []byte {
 	dst := binary.AppendUvarint([]byte{first}, uint64(s.revision))
 	dst = binary.AppendUvarint(dst, uint64(s.recipe))
 	dst = append(dst, s.hash[:]...)
+	if s.refused != (content{}) {
+		dst = append(binary.AppendUvarint(dst, uint64(s.refused.recipe)), s.refused.hash[:]...)
+	}
 	if s.rank != 0 {
 		dst = append(binary.AppendVarint(dst, s.rank), s.parent[:]...)
 	}
@@ -134,6 +166,9 @@ func (s *state) encode() []byte {
 		code := byte(endpointCode(seen.endpoint))
 		if seen.differs {
 			code |= flagDiffers
+		}
+		if seen.huge {
+			code |= flagHuge
 		}
 		dst = append(dst, code)
 		dst = binary.AppendUvarint(dst, uint64(seen.recipe))
@@ -157,8 +192,9 @@ var errState = errors.New("not a state of an entity")
 func decodeState(b []byte) (*state, error) {
 	r := newReader(b)
 	first := r.Byte()
-	if first>>versionShift != stateVersion {
-		return nil, fmt.Errorf("%w: version %d", errState, first>>versionShift)
+	version := first >> versionShift
+	if version != stateVersion && version != refusedVersion {
+		return nil, fmt.Errorf("%w: version %d", errState, version)
 	}
 	s := &state{
 		everNegative: first&flagNegative != 0,
@@ -167,7 +203,10 @@ func decodeState(b []byte) (*state, error) {
 		recipe:       int(r.number()),
 		hash:         r.hash(),
 	}
-	r.require(s.revision >= 1, "revision 0")
+	if version == refusedVersion {
+		s.refused = content{int(r.number()), r.hash()}
+		r.require(s.refused.recipe > 0, "nothing that was refused")
+	}
 	if first&flagRank != 0 {
 		s.rank = r.Varint()
 		r.Fill(s.parent[:])
@@ -184,17 +223,21 @@ func decodeState(b []byte) (*state, error) {
 		previous := -1
 		for ; n > 0 && r.Err() == nil; n-- {
 			first := r.Byte()
-			code, differs := int(first&^flagDiffers), first&flagDiffers != 0
+			code, differs, huge := int(first&^(flagDiffers|flagHuge)), first&flagDiffers != 0, first&flagHuge != 0
 			r.require(code > previous && code < len(endpointCodes) && (!differs || previous >= 0), "a sight of an endpoint that cannot follow")
 			if r.Err() != nil {
 				break
 			}
 			previous = code
-			s.sights = append(s.sights, sight{
-				endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.Bytes(), differs: differs,
-			})
+			seen := sight{
+				endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.Bytes(), differs: differs, huge: huge,
+			}
+			r.require(!huge || !differs && len(seen.body) == 0, "a body of what is too large")
+			s.sights = append(s.sights, seen)
 		}
 	}
+	unpublished := version == refusedVersion || slices.ContainsFunc(s.sights, func(seen sight) bool { return seen.huge })
+	r.require(s.revision >= 1 || unpublished, "revision 0")
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %d bytes: %w", errState, len(b), err)
 	}

@@ -34,8 +34,8 @@ func TestUpgradeThatReadsMoreFields(t *testing.T) {
 
 	unread := sighting(events.Conversations, &text, nil).Event
 	older := state{revision: 1, recipe: 1, hash: events.ContentHash(unread, 1), key: "seg"}
-	older.keep(sight{events.Interactions, 1, events.ContentHash(interactions().Event, 1), encodeSight(interactions().Event), false})
-	older.keep(sight{events.Conversations, 1, events.ContentHash(conversations().Event, 1), encodeSight(unread), false})
+	older.keep(sight{events.Interactions, 1, events.ContentHash(interactions().Event, 1), encodeSight(interactions().Event), false, false})
+	older.keep(sight{events.Conversations, 1, events.ContentHash(conversations().Event, 1), encodeSight(unread), false, false})
 
 	for name, order := range map[string][]func() events.Sighting{
 		"the endpoint with the field first": {conversations, interactions},

@@ -1,0 +1,201 @@
+package revise_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/revise"
+)
+
+// tooLarge refuses events with more content than a megabyte, as a delivery does.
+func tooLarge(o revise.Outgoing) string {
+	if n := len(o.Event.AppendContent(nil, events.Recipe())); n > 1<<20 {
+		return fmt.Sprintf("a record of %d bytes", n)
+	}
+	return ""
+}
+
+func text(c string, n int) *string { return str(strings.Repeat(c, n)) }
+
+// refusedOnce reads what is too large once, and then no more.
+func (d *desk) refusedOnce(sightings ...events.Sighting) {
+	d.t.Helper()
+	result := d.quiet(sightings...)
+	require.Len(d.t, result.Refused, 1)
+	require.Contains(d.t, result.Refused[0].Reason, "a record of 1")
+	require.NotEmpty(d.t, result.Refused[0].Event.Head().EntityID)
+}
+
+// silent reads what is no news at all.
+func (d *desk) silent(sightings ...events.Sighting) {
+	d.t.Helper()
+	result := d.quiet(sightings...)
+	require.Empty(d.t, result.Refused)
+	require.Empty(d.t, result.Puts)
+}
+
+// An event that is too large is refused once, and is no revision: what is published before and after it has numbers in a row, and what
+// was published last is no news when it comes back.
+func TestTooLargeIsNoRevision(t *testing.T) {
+	feedback := func(comment *string) events.Sighting {
+		s := thumb("1", "NEGATIVE")
+		s.Event.(*events.Feedback).Comment = comment
+		return s
+	}
+	d := newDesk(t)
+	d.in.TooLarge = tooLarge
+	huge := text("x", 1_500_000)
+	d.refusedOnce(feedback(huge))
+	d.silent(feedback(huge))
+	require.EqualValues(t, 1, d.one(feedback(str("a"))).Event.Head().Revision)
+	d.silent(feedback(str("a")))
+	d.refusedOnce(feedback(huge))
+	d.silent(feedback(huge))
+	d.quiet(feedback(str("a"))) // what was published last
+	d.silent(feedback(str("a")))
+	d.refusedOnce(feedback(text("y", 1_500_000)))
+	require.EqualValues(t, 2, d.one(feedback(str("b"))).Event.Head().Revision)
+	d.silent(feedback(str("b")))
+}
+
+// What one endpoint says that is too large by itself does not keep back what the other says, whichever is read first. Both together
+// can be too large as well.
+func TestTooLargeFromOneEndpoint(t *testing.T) {
+	huge := text("x", 1_500_000)
+	for name, order := range map[string][]events.Endpoint{
+		"the large one first": {events.Interactions, events.Conversations}, "the large one last": {events.Conversations, events.Interactions},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t)
+			d.in.TooLarge, d.in.KeepSights = tooLarge, true
+			read := map[events.Endpoint]func(){
+				events.Interactions:  func() { d.refusedOnce(summary(events.Interactions, "1", huge, nil)) },
+				events.Conversations: func() { d.one(summary(events.Conversations, "1", str("short"), nil)) },
+			}
+			for _, e := range order {
+				read[e]()
+			}
+			for range 2 {
+				d.silent(summary(events.Interactions, "1", huge, nil))
+				d.silent(summary(events.Conversations, "1", str("short"), nil))
+			}
+			o := d.one(summary(events.Conversations, "1", str("short"), str("edited")))
+			require.EqualValues(t, 2, o.Event.Head().Revision)
+			require.Equal(t, "short", *o.Event.(*events.Summary).Summary)
+			o = d.one(summary(events.Interactions, "1", str("no longer"), nil))
+			require.EqualValues(t, 3, o.Event.Head().Revision)
+		})
+	}
+	t.Run("together", func(t *testing.T) {
+		d := newDesk(t)
+		d.in.TooLarge, d.in.KeepSights = tooLarge, true
+		d.one(summary(events.Interactions, "1", text("x", 700_000), nil))
+		d.refusedOnce(summary(events.Conversations, "1", nil, text("y", 700_000)))
+		for range 2 {
+			d.silent(summary(events.Interactions, "1", text("x", 700_000), nil))
+			d.silent(summary(events.Conversations, "1", nil, text("y", 700_000)))
+		}
+		o := d.one(summary(events.Conversations, "1", nil, text("z", 7_000)))
+		require.EqualValues(t, 2, o.Event.Head().Revision)
+		require.Len(t, *o.Event.(*events.Summary).Summary, 700_000, "what the other endpoint said is whole")
+	})
+}
+
+// What is stored in parts of which one is gone, or is that of another time, counts as what cannot be read.
+func TestPartsThatAreMissing(t *testing.T) {
+	d := newDesk(t)
+	d.in.KeepSights = true
+	d.one(summary(events.Interactions, "1", text("x", 700_000), nil))
+	before := maps.Clone(d.memory)
+	require.Len(t, d.memory, 1+4)
+	d.one(summary(events.Interactions, "1", text("y", 700_000), nil))
+	require.Len(t, d.memory, 1+4+4, "parts of the one are never taken for those of the other")
+	for key, value := range d.memory {
+		if _, old := before[key]; len(value) < 100 || old {
+			continue
+		}
+		delete(d.memory, key)
+		result := d.read(summary(events.Interactions, "1", text("y", 700_000), nil))
+		require.Equal(t, 1, result.Unreadable)
+		require.Len(t, result.Events, 1)
+		return
+	}
+}
+
+// Parts of a page are published and committed one after the other: whichever is the last that was, the page read again brings the rest,
+// and nothing twice.
+func TestDividedPages(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		page := func() []events.Sighting {
+			var all []events.Sighting
+			for i := range 30 {
+				r := rand.New(rand.NewPCG(seed, uint64(i%25)))
+				s := thumb(fmt.Sprint(i%25), "NEGATIVE") // some of them twice
+				s.Event.(*events.Feedback).Comment = text(string(rune('a'+r.IntN(3))), r.IntN(20_000))
+				if r.IntN(5) == 0 {
+					s = summary(events.Interactions, fmt.Sprint(i%25), text("x", r.IntN(300_000)), nil)
+				}
+				if r.IntN(10) == 0 {
+					s = summary(events.Interactions, fmt.Sprint(i%25), text("x", 1_500_000), nil)
+				}
+				all = append(all, s)
+			}
+			return all
+		}
+		whole := newDesk(t)
+		whole.in.TooLarge, whole.in.KeepSights = tooLarge, true
+		want := whole.read(page()...)
+		require.Len(t, want.Divide(1<<30), 1)
+
+		d := newDesk(t)
+		d.in = whole.in
+		d.in.ShownAt = noon
+		var published []string
+		refused := 0
+		for done := false; !done; {
+			d.in.ShownAt, d.in.Sightings = d.in.ShownAt.Add(time.Minute), page()
+			result, err := revise.Decide(d.in, d.memory)
+			require.NoError(t, err)
+			parts := result.Divide(50_000)
+			cut := r.IntN(len(parts) + 1) // where it is killed
+			for _, p := range parts[:cut] {
+				for _, o := range p.Events {
+					published = append(published, o.Event.Head().EntityID)
+				}
+				refused += len(p.Refused)
+				for _, put := range p.Puts {
+					d.memory[put.Key] = put.Value
+				}
+			}
+			done = cut == len(parts)
+		}
+		var all []string
+		for _, o := range want.Events {
+			all = append(all, o.Event.Head().EntityID)
+		}
+		slices.Sort(published)
+		slices.Sort(all)
+		require.Equal(t, all, published, "seed %d", seed)
+		require.Equal(t, len(want.Refused), refused, "seed %d", seed)
+		require.Equal(t, sizes(whole.memory), sizes(d.memory), "seed %d", seed)
+	}
+}
+
+// sizes are those of what is remembered: the times differ.
+func sizes(m memory) map[checkpoint.Key]int {
+	out := map[checkpoint.Key]int{}
+	for key, value := range m {
+		out[key] = len(value)
+	}
+	return out
+}

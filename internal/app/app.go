@@ -312,6 +312,7 @@ func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDe
 		return nil, fmt.Errorf("account %s: %w", r.Name, err)
 	}
 	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, with.Store, with.Delivery, a.observe, a.o.Abort
+	o.TooLarge = publisher.TooLarge
 	if with.Journal != nil {
 		o.Journal = with.Journal
 	}

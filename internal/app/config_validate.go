@@ -161,6 +161,9 @@ func (a *Account) validateBots(doc *conf.Doc, at string) {
 		case !strings.HasPrefix(b.BotID, "st-"):
 			doc.Warn(at+".bot_id", "%q does not begin with st- as ids of bots do", b.BotID)
 		}
+		if len(b.Name) > bound.ConfiguredID {
+			doc.Add(at+".name", "has %d characters; want at most %d", len(b.Name), bound.ConfiguredID)
+		}
 		for j, other := range a.Bots[:i] {
 			if b.BotID != "" && b.BotID == other.BotID {
 				doc.Add(at+".bot_id", "is bots[%d] too; list each bot once", j)

@@ -56,6 +56,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/owner", "internal/kafka", "takes partitions over, alone or as a member of a group"},
 	{"internal/owner", "internal/status", "says who reads what"},
 
+	{"internal/poll", "internal/bound", "bounds batches"},
 	{"internal/poll", "internal/checkpoint", "says what to remember of a page"},
 	{"internal/poll", "internal/events", "publishes them"},
 	{"internal/poll", "internal/extract", "reads pages as rows"},
@@ -89,6 +90,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/poll/timeline", "internal/binform", "writes and reads the forms of its values"},
 	{"internal/revise", "internal/binform", "writes and reads what is stored of entities"},
 
+	{"internal/revise", "internal/bound", "bounds what is stored of an entity"},
 	{"internal/revise", "internal/events", "compares and merges them"},
 	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
 	{"internal/journal", "internal/bound", "bounds records"},

@@ -42,6 +42,13 @@ const (
 	Offsets = 512 << 10
 	// Job bounds a record of a job, and of its progress.
 	Job = 256 << 10
+	// ReadSpans bounds the spans of time that a unit has read, and so the gaps between them: progress holds the spans, a watermark the
+	// gaps. A unit has a few, and one for each second that holds more rows than the API gives out.
+	ReadSpans = 4000
+	// Capped bounds the spans of which progress says that they hold more than the API gives out.
+	Capped = 500
+	// OpenJobs bounds the jobs that a unit has under way, JobSpans the pieces of what one of them asks for.
+	OpenJobs, JobSpans = 16, 96
 )
 
 // Answers.

@@ -12,6 +12,9 @@ import (
 	"agentassist-poller/internal/events"
 )
 
+// StagePublish is the stage of dead letters of what Kafka does not take.
+const StagePublish = "publish"
+
 // RawHash returns the hash of a dead letter's raw bytes, all of them, as raw_hash has it.
 func RawHash(raw []byte) string {
 	sum := sha256.Sum256(raw)
@@ -75,11 +78,18 @@ const leastText = 64
 // undeliverable makes a dead letter of an event. Raw is its record's value, nil if there is none: then the event is quoted
 // as JSON.
 func (w *writer) undeliverable(o *Outgoing, stage, reason string, raw []byte) {
-	if raw == nil {
-		raw, _ = json.Marshal(o.Event)
+	d := DeadLetterOf(*o, stage, reason)
+	if raw != nil {
+		d = letterOf(o, stage, reason, raw)
 	}
-	d := letterOf(o, stage, reason, raw)
 	w.deadLetter(&d)
+}
+
+// DeadLetterOf makes a dead letter of an event that is not to be published. It quotes the event as JSON, without what differs each time
+// that it is read.
+func DeadLetterOf(o Outgoing, stage, reason string) events.DeadLetter {
+	raw, _ := json.Marshal(o.Event) // else nothing is quoted
+	return letterOf(&o, stage, reason, raw)
 }
 
 func letterOf(o *Outgoing, stage, reason string, raw []byte) events.DeadLetter {
@@ -102,7 +112,7 @@ func (e *Encoder) instead(l *letter) *letter {
 		if taken := e.limits.taken(l.record.Topic); taken > 0 {
 			reason += fmt.Sprintf("; the record has %d bytes, and %s of the topic is %d", l.size, maxMessageBytes, taken)
 		}
-		return e.deadLetter(letterOf(l.event, "publish", reason, l.record.Value), most)
+		return e.deadLetter(letterOf(l.event, StagePublish, reason, l.record.Value), most)
 	case l.dead != nil && len(l.dead.Raw) > 0:
 		if most >= l.size { // so that its size is not known to be what is wrong
 			most = l.size / 4

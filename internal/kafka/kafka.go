@@ -113,6 +113,9 @@ func openGroups(ctx context.Context, client *kgo.Client, groups []string) error 
 	return errors.Join(groupRights(ctx, client, groups)...)
 }
 
+// TooLarge returns why an event is too large to be published, empty if it is not.
+func (p *Publisher) TooLarge(o Outgoing) string { return p.encoder.TooLarge(o) }
+
 // Close waits for records on their way, but no longer than ctx, and closes the client. The caller closes Shards itself.
 func (p *Publisher) Close(ctx context.Context) error {
 	if p.AtLeastOnce != nil {

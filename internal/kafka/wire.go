@@ -188,7 +188,7 @@ func (w *writer) event(o *Outgoing) {
 	}
 	l.size = sizeOf(&l.record)
 	if reason := w.tooLarge(l.size, r.main); reason != "" {
-		w.undeliverable(o, "publish", reason, body)
+		w.undeliverable(o, StagePublish, reason, body)
 		return
 	}
 	w.out.add(l)
@@ -200,8 +200,18 @@ func (w *writer) event(o *Outgoing) {
 		refused = cmp.Or(refused, w.addCopy(w.latest(l, r), r.latest))
 	}
 	if refused != "" {
-		w.undeliverable(o, "publish", refused, body)
+		w.undeliverable(o, StagePublish, refused, body)
 	}
+}
+
+// TooLarge returns why an event is too large to be published, empty if it is not.
+func (e *Encoder) TooLarge(o Outgoing) string {
+	w := &writer{Encoder: e, out: &outbox{}, arena: newArena(1), letters: make([]letter, 1), rooms: map[*topicCodec]int{}}
+	w.event(&o)
+	if dead := w.out.letters[0].dead; dead != nil && dead.Stage == StagePublish {
+		return dead.Reason
+	}
+	return ""
 }
 
 // copy returns the same record for another topic.

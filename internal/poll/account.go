@@ -128,6 +128,8 @@ type Options struct {
 	Journal  Journal // nil: what is recorded is recorded in Store only
 	Lease    Lease   // nil: no other process reads the account
 	Delivery kafka.Delivery
+	// TooLarge returns why the delivery cannot publish an event, empty if it can. Nil: it can publish all.
+	TooLarge func(o kafka.Outgoing) string
 	Observer Observer
 	Log      *slog.Logger
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/poll/timeline"
 )
@@ -68,8 +69,6 @@ type JobUnit struct {
 
 const (
 	jobVersion = 1
-	// maxJobBytes bounds a record of a job, and of its progress.
-	maxJobBytes = 256 << 10
 	// maxJobRange bounds what may be asked for at once.
 	maxJobRange = 366 * timeline.Day
 	maxJobBots  = 1000
@@ -97,15 +96,23 @@ func (j *Job) Encode() (key, value []byte, err error) {
 	return []byte(jobPrefix + j.ID), value, err
 }
 
-// Encode returns the progress as a record of the topic of jobs.
+// Encode returns the progress as a record of the topic of jobs. What it says of units is left out from the end where it would be too
+// much; the sums stay.
 func (p *JobProgress) Encode() (key, value []byte, err error) {
-	value, err = encodeVersioned(p)
-	return []byte(jobProgressPrefix + p.ID), value, err
+	said := *p
+	said.Reason = bound.Cut(said.Reason, bound.Reason)
+	for {
+		value, err = encodeVersioned(&said)
+		if err == nil || len(said.Units) == 0 {
+			return []byte(jobProgressPrefix + p.ID), value, err
+		}
+		said.Units = said.Units[:len(said.Units)/2]
+	}
 }
 
 func encodeVersioned[T any](body T) ([]byte, error) {
 	value, err := json.Marshal(versioned[T]{jobVersion, body})
-	if err == nil && len(value) > maxJobBytes {
+	if err == nil && len(value) > bound.Job {
 		err = fmt.Errorf("a record of %d bytes is too large", len(value))
 	}
 	if err != nil {
@@ -156,8 +163,8 @@ func DecodeJobRecord(key, value []byte) (r JobRecord, err error) {
 }
 
 func decodeVersioned[T any](value []byte) (*T, error) {
-	if len(value) > maxJobBytes {
-		return nil, fmt.Errorf("it has %d bytes; want at most %d", len(value), maxJobBytes)
+	if len(value) > bound.Job {
+		return nil, fmt.Errorf("it has %d bytes; want at most %d", len(value), bound.Job)
 	}
 	var v struct {
 		Version int             `json:"version"`

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
@@ -135,6 +136,12 @@ func (a *Account) take(job *Job) (units []*unit, reason string) {
 			continue
 		}
 		j := &unitJob{ID: job.ID, From: job.From, To: job.To, Left: u.spansOf(job.From, job.To, reach)}
+		if n := u.openJobs(); n >= bound.OpenJobs {
+			return nil, fmt.Sprintf("%s has %d jobs under way; ask again once some are done", u, n)
+		}
+		if n := len(j.Left); n > bound.JobSpans {
+			return nil, fmt.Sprintf("%s has read that time in %d pieces, and at most %d can be asked for at once; ask for less time", u, n, bound.JobSpans)
+		}
 		for _, s := range j.Left {
 			if s.Replay && !job.Republish {
 				forgotten = append(forgotten, fmt.Sprintf("%s from %s to %s", u, s.From.Format(time.RFC3339), s.To.Format(time.RFC3339)))
@@ -259,13 +266,18 @@ func (u *unit) job(id string) *unitJob {
 	return nil
 }
 
-func (u *unit) addJob(j *unitJob) {
-	finished := 0
-	for _, old := range u.state.Jobs {
-		if !old.Finished.IsZero() {
-			finished++
+// openJobs counts the jobs of the unit that are not finished.
+func (u *unit) openJobs() (n int) {
+	for _, j := range u.state.Jobs {
+		if j.Finished.IsZero() {
+			n++
 		}
 	}
+	return n
+}
+
+func (u *unit) addJob(j *unitJob) {
+	finished := len(u.state.Jobs) - u.openJobs()
 	u.state.Jobs = slices.DeleteFunc(u.state.Jobs, func(old *unitJob) bool { // the oldest come first
 		if old.Finished.IsZero() || finished < maxFinished {
 			return false

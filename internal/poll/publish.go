@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
@@ -19,9 +20,9 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// publish hands what a step brought to the delivery, together with what is recorded with it: one batch a page. The
-// order is fixed: look up what is known, publish what is new, and only then count anything as read. A watermark is published with
-// the batch that ends a pass.
+// publish hands what a step brought to the delivery, together with what is recorded with it: one batch a page, or several if the page is
+// large. The order is fixed: look up what is known, publish what is new, and only then count anything as read. A watermark is published
+// with the batch that ends a pass.
 //
 // One batch at a time is decided and delivered, so that two endpoints never call the same entity new at the same time, and so
 // that no requests are spent, while Kafka is away, on pages that could not be published.
@@ -31,15 +32,24 @@ func (a *Account) publish(ctx context.Context, r *activePass, pg *pass.Page, end
 		return nil
 	}
 	defer unlock()
-	batch, decided, err := a.prepare(ctx, r, pg, end)
+	parts := []pagePart{{}}
+	if pg != nil {
+		var err error
+		if parts, err = a.divide(r, pg); err != nil {
+			return err
+		}
+	}
+	for ; len(parts) > 1; parts = parts[1:] {
+		if err := a.deliverPage(ctx, r.unit, pg, a.partly(r.unit, &parts[0])); err != nil {
+			return err
+		}
+	}
+	batch, err := a.prepare(ctx, r, &parts[0], end)
 	if err != nil {
 		return err
 	}
-	if err := a.deliver(ctx, batch); err != nil {
+	if err := a.deliverPage(ctx, r.unit, pg, batch); err != nil {
 		return err
-	}
-	if pg != nil {
-		a.count(r.unit, pg, batch, decided)
 	}
 	if u := r.unit; end == nil || !u.Endpoint.PerAccount() || u.Bot != "" || u.state.Scoped != pass.ScopeBot {
 		return nil
@@ -66,8 +76,62 @@ func (a *Account) lockPublishing(ctx context.Context) (unlock func()) {
 	return func() { <-a.publishing }
 }
 
-// prepare applies a step to what is known and makes the batch for it.
-func (a *Account) prepare(ctx context.Context, r *activePass, pg *pass.Page, end *pass.Outcome) (*kafka.Batch, *revise.Result, error) {
+// pagePart is what is delivered as one of a page.
+type pagePart struct {
+	events  []kafka.Outgoing
+	dead    []events.DeadLetter
+	changes checkpoint.Changes // entities, dead letters and days
+	before  int                // events of the parts before
+}
+
+// divide decides what a page brings, and divides it into parts of bounded size: at least one.
+func (a *Account) divide(r *activePass, pg *pass.Page) ([]pagePart, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	u := r.unit
+	r.unsure = r.unsure || pg.Unsure
+	a.seen(u, r, pg)
+	decided, err := a.decide(u, r, pg)
+	if err != nil {
+		return nil, err
+	}
+	a.countDecided(u, pg, decided)
+	parts, err := a.deadLetters(u, pg)
+	if err != nil {
+		return nil, err
+	}
+	before := 0
+	for i, part := range decided.Divide(bound.Batch) {
+		if i > 0 || len(parts) == 0 { // the first goes with the last of the dead letters
+			parts = append(parts, pagePart{})
+		}
+		p := &parts[len(parts)-1]
+		p.events, p.before, p.changes.Puts = a.outgoing(u, part.Events, pg.ReadAt), before, part.Puts
+		for _, refused := range part.Refused {
+			p.dead = append(p.dead, kafka.DeadLetterOf(kafka.Outgoing(refused.Outgoing), kafka.StagePublish, refused.Reason))
+		}
+		before += len(part.Events)
+	}
+	last := &parts[len(parts)-1].changes
+	last.Touched = append(last.Touched, decided.Touched...)
+	return parts, nil
+}
+
+// partly makes the batch of a part of a page that is not the last.
+func (a *Account) partly(u *unit, part *pagePart) *kafka.Batch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	record := a.newRecording(u)
+	record.changes.Puts, record.changes.Dead, record.changes.Touched = part.changes.Puts, part.changes.Dead, part.changes.Touched
+	record.feed, record.partly = u, true
+	u.unmarked += len(part.events)
+	return &kafka.Batch{
+		Account: a.cfg.Name, Recording: record, Events: part.events, Dead: part.dead, Feeds: []kafka.Feed{u.feed(nil)},
+	}
+}
+
+// prepare applies a step to what is known and makes the last batch for it.
+func (a *Account) prepare(ctx context.Context, r *activePass, part *pagePart, end *pass.Outcome) (*kafka.Batch, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := r.unit
@@ -75,21 +139,9 @@ func (a *Account) prepare(ctx context.Context, r *activePass, pg *pass.Page, end
 	r.work.Due = a.api.Now()
 
 	record := a.newRecording()
-	batch := &kafka.Batch{Account: a.cfg.Name, Recording: record}
-	var decided *revise.Result
+	record.changes.Puts, record.changes.Dead, record.changes.Touched = part.changes.Puts, part.changes.Dead, part.changes.Touched
+	batch := &kafka.Batch{Account: a.cfg.Name, Recording: record, Events: part.events, Dead: part.dead}
 	var err error
-	if pg != nil {
-		r.unsure = r.unsure || pg.Unsure
-		a.seen(u, r, pg)
-		if decided, err = a.decide(u, r, pg); err != nil {
-			return nil, nil, err
-		}
-		batch.Events = a.outgoing(u, decided.Events, pg.ReadAt)
-		record.changes.Puts, record.changes.Touched = decided.Puts, decided.Touched
-		if batch.Dead, err = a.deadLetters(u, pg, &record.changes); err != nil {
-			return nil, nil, err
-		}
-	}
 	if end != nil {
 		a.loops[u.Endpoint].finish(r)
 		if r.unsure {
@@ -98,8 +150,8 @@ func (a *Account) prepare(ctx context.Context, r *activePass, pg *pass.Page, end
 		u.conclude(r.work, end, r.starts)
 	}
 	u.unmarked += len(batch.Events)
-	if batch.Control, err = a.jobSteps(r, len(batch.Events), end != nil); err != nil {
-		return nil, nil, err
+	if batch.Control, err = a.jobSteps(r, part.before+len(batch.Events), end != nil); err != nil {
+		return nil, err
 	}
 	var mark *events.Watermark
 	if now := a.api.Now(); end != nil && (u.unmarked > 0 || now.Sub(u.lastWatermark) >= watermarkEvery) {
@@ -111,7 +163,16 @@ func (a *Account) prepare(ctx context.Context, r *activePass, pg *pass.Page, end
 	if end != nil || len(batch.Events) > 0 { // events: their offsets would be forgotten if the pass is never ended
 		record.feed, record.moved = u, []*unit{u}
 	}
-	return batch, decided, nil
+	return batch, nil
+}
+
+// deliverPage delivers a batch of a page, and counts it.
+func (a *Account) deliverPage(ctx context.Context, u *unit, pg *pass.Page, batch *kafka.Batch) error {
+	err := a.deliver(ctx, batch)
+	if err == nil && pg != nil {
+		a.countDelivered(u, pg, batch)
+	}
+	return err
 }
 
 // seen notes what a page shows about the server and about which rows will change. It drops the observations in rows that were not asked
@@ -181,7 +242,16 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Anchor) },
 		Replay:     r.work.Replay,
 		KeepSights: a.bothRead(u.Endpoint),
+		TooLarge:   a.tooLarge(),
 	}, lookup{a.cfg.Store, a.cfg.AccountID})
+}
+
+// tooLarge returns how the delivery says that an event is too large, nil if it does not.
+func (a *Account) tooLarge() func(revise.Outgoing) string {
+	if a.cfg.TooLarge == nil {
+		return nil
+	}
+	return func(o revise.Outgoing) string { return a.cfg.TooLarge(kafka.Outgoing(o)) }
 }
 
 // outgoing returns the events that were decided on, and notes what they say of the unit and of others.
@@ -216,9 +286,9 @@ func (a *Account) bothRead(e events.Endpoint) bool {
 	return ok
 }
 
-// deadLetters returns the records of a page that could not be read and are not on the dead-letter topic yet, and adds to the changes
-// which those are.
-func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Changes) ([]events.DeadLetter, error) {
+// deadLetters returns the records of a page that could not be read and are not on the dead-letter topic yet, in as many parts as they
+// need: none if there are none.
+func (a *Account) deadLetters(u *unit, pg *pass.Page) ([]pagePart, error) {
 	if len(pg.Dead) == 0 {
 		return nil, nil
 	}
@@ -237,24 +307,27 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page, changes *checkpoint.Change
 		return nil, err
 	}
 	today := uint32(pg.ReadAt.Unix() / int64(timeline.Day/time.Second))
-	var letters []events.DeadLetter
+	parts, size := make([]pagePart, 1), 0
 	for i, dead := range pg.Dead {
 		if known, ok := seen[hashes[i]]; ok {
-			changes.Touched = append(changes.Touched, known)
+			parts[0].changes.Touched = append(parts[0].changes.Touched, known)
 			continue
 		}
 		seen[hashes[i]] = today
-		changes.Dead = append(changes.Dead, checkpoint.DeadLetter{Day: today, Hash: hashes[i]})
-		letter := events.DeadLetter{
+		if size += min(len(dead.Raw), bound.DeadRaw); size > bound.Batch {
+			parts, size = append(parts, pagePart{}), min(len(dead.Raw), bound.DeadRaw)
+		}
+		p := &parts[len(parts)-1]
+		p.changes.Dead = append(p.changes.Dead, checkpoint.DeadLetter{Day: today, Hash: hashes[i]})
+		p.dead = append(p.dead, events.DeadLetter{
 			Stage: dead.Stage, Reason: dead.Reason, Endpoint: string(u.Endpoint), Source: a.cfg.Name, AccountID: a.cfg.AccountID,
 			ConversationID: orNil(dead.ConversationID), SessionID: orNil(dead.SessionID), SegmentID: orNil(dead.SegmentID),
 			BotID: orNil(u.Bot), Raw: dead.Raw, RawHash: names[i], ObservedTime: pg.ReadAt,
-		}
-		letters = append(letters, letter)
+		})
 		a.log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
 			"stage", dead.Stage, "reason", dead.Reason, "raw_hash", names[i])
 	}
-	return letters, nil
+	return parts, nil
 }
 
 func orNil(s string) *string {
@@ -348,13 +421,25 @@ func (a *Account) draining(ctx context.Context) (context.Context, context.Cancel
 	}
 }
 
-// count notes what was published, for status and metrics.
-func (a *Account) count(u *unit, pg *pass.Page, batch *kafka.Batch, decided *revise.Result) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// countDecided notes what a page shows, for status and metrics. The caller holds mu.
+func (a *Account) countDecided(u *unit, pg *pass.Page, decided *revise.Result) {
 	a.cfg.Observer.Page(a.cfg.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)
 	a.cfg.Observer.Entities(a.cfg.Name, u.Endpoint, decided.Unchanged, decided.MergeHits, decided.Unreadable)
 	a.unreadableEntities(u, decided)
+	for i, refused := range decided.Refused {
+		level := slog.LevelDebug
+		if i == 0 {
+			level = slog.LevelWarn
+		}
+		a.log.Log(context.Background(), level, "an event is too large to be published; it is on the dead-letter topic", "endpoint", u.Endpoint,
+			"bot", u.botName, "type", refused.Event.EventType(), "entity", refused.Event.Head().EntityID, "reason", refused.Reason)
+	}
+}
+
+// countDelivered notes what of a page was published.
+func (a *Account) countDelivered(u *unit, pg *pass.Page, batch *kafka.Batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	types := map[events.Type]int{}
 	for _, o := range batch.Events {
 		types[o.Event.EventType()]++
@@ -408,10 +493,15 @@ func (a *Account) announce(ctx context.Context) error {
 		return err
 	}
 	a.mu.Lock()
-	batch := &kafka.Batch{Account: a.cfg.Name, Recording: a.newRecording(a.units...)}
-	for _, u := range a.units {
-		batch.Feeds = append(batch.Feeds, u.feed(a.watermark(u)))
-		delete(recorded, u.progressName())
+	batch := &kafka.Batch{}
+	batches := []*kafka.Batch{}
+	for units := range slices.Chunk(a.units, announcedAtOnce) {
+		batch = &kafka.Batch{Account: a.cfg.Name, Recording: a.newRecording(units...)}
+		for _, u := range units {
+			batch.Feeds = append(batch.Feeds, u.feed(a.watermark(u)))
+			delete(recorded, u.progressName())
+		}
+		batches = append(batches, batch)
 	}
 	a.mu.Unlock()
 	for name := range recorded {
@@ -419,8 +509,16 @@ func (a *Account) announce(ctx context.Context) error {
 			batch.Ended = append(batch.Ended, key)
 		}
 	}
-	return a.deliver(ctx, batch)
+	for _, b := range batches {
+		if err := a.deliver(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// announcedAtOnce is how many units are announced in one batch: the progress of each can be as large as a record may get.
+const announcedAtOnce = 100
 
 // expireEvery is how often entities past their retention are deleted.
 const expireEvery = time.Hour

@@ -28,6 +28,9 @@ type recording struct {
 	changes checkpoint.Changes
 	moved   []*unit // whose progress is recorded
 	feed    *unit   // whose offsets the events of the batch move; nil for none
+	// partly is set for a batch that is followed by others of the same page: of the progress only the offsets are recorded, and the
+	// rest stays as it was. What was learned from the page and what was read by it count once all of it is published.
+	partly bool
 }
 
 // newRecording returns what is recorded with a batch that moves units.
@@ -62,7 +65,11 @@ func (r *recording) Prepare(after kafka.Offsets) error {
 		r.feed.state.Offsets = after
 	}
 	for _, u := range r.moved {
-		if err := u.addRecord(r.changes.Progress); err != nil {
+		add := u.addRecord
+		if r.partly {
+			add = u.addOffsets
+		}
+		if err := add(r.changes.Progress); err != nil {
 			return err
 		}
 	}

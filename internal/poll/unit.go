@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
@@ -42,6 +44,7 @@ type unit struct {
 	scopeTry int
 	zone     *pass.Bounds // of interactions; shared by all bots
 	state    *progress
+	recorded []byte // the progress as it was recorded last; nil if it was not since the start
 	late     *timeline.Lateness
 	hot      map[string]*hotRow
 	past     *timeline.Set // what was read before Start
@@ -278,7 +281,7 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	u.cappedForJobs(w, end.Capped)
 	for _, span := range end.Capped {
 		u.Held = append(u.Held, plan.Held{Span: span, Until: end.ReadAt.Add(capRetry)})
-		u.state.Capped = append(u.state.Capped, span)
+		u.noteCapped(span)
 	}
 	for _, id := range end.IDs {
 		if h := u.hot[id]; h != nil {
@@ -299,7 +302,23 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	}
 	if !end.ReadAt.IsZero() {
 		u.Read.Coalesce(maxSpans, end.ReadAt)
+		u.Read.Limit(bound.ReadSpans)
 	}
+}
+
+// noteCapped notes a span that holds more rows than the endpoint gives out. Spans that touch become one, and of too many the oldest go.
+func (u *unit) noteCapped(span timeline.Span) {
+	capped := append(u.state.Capped, span)
+	slices.SortFunc(capped, func(a, b timeline.Span) int { return a.From.Compare(b.From) })
+	out := capped[:1]
+	for _, s := range capped[1:] {
+		if last := &out[len(out)-1]; !s.From.After(last.To) {
+			last.To = timeline.Later(last.To, s.To)
+		} else {
+			out = append(out, s)
+		}
+	}
+	u.state.Capped = out[max(0, len(out)-bound.Capped):]
 }
 
 // forget states that what was read before reach is no longer remembered. Time before reach that was read is not read again, because its
@@ -316,6 +335,7 @@ func (u *unit) forget(reach time.Time) {
 		u.past.Mark(s.From, s.To, s.ReadAt)
 	}
 	u.past.Coalesce(maxPast, reach)
+	u.past.Limit(bound.ReadSpans)
 	u.state.Start = u.Start
 	u.Read.Drop(u.Start)
 }
@@ -343,13 +363,49 @@ func (u *unit) addRecord(records map[string][]byte) (err error) {
 	}
 	p.Density = u.Density.AppendBinary(nil)
 	p.Lateness = u.late.AppendBinary(nil)
-	p.Open = p.Open[:0]
+	p.Open = u.open()
+	u.recorded, err = p.encode()
+	records[u.progressName()] = u.recorded
+	return err
+}
+
+// open returns the rows that are open, as far as a record has room for them: those that began first, which hold back what can be
+// declared complete.
+func (u *unit) open() []openParent {
+	const beside = 64 // an id, in JSON
+	var open []openParent
+	size := 0
 	for id, h := range u.hot {
 		if h.open {
-			p.Open = append(p.Open, openParent{id, h.start})
+			open = append(open, openParent{id, h.start})
+			size += beside + len(strconv.Quote(id))
 		}
 	}
-	records[u.progressName()], err = p.encode()
+	if size <= bound.OpenRows {
+		return open
+	}
+	slices.SortFunc(open, func(a, b openParent) int { return a.Start.Compare(b.Start) })
+	size = 0
+	for i, row := range open {
+		if size += beside + 6*len(row.ID); size > bound.OpenRows { // a character takes six in JSON at the most
+			return open[:i]
+		}
+	}
+	return open
+}
+
+// addOffsets adds the unit's progress as it was recorded last, but for its offsets.
+func (u *unit) addOffsets(records map[string][]byte) error {
+	if u.recorded == nil {
+		return u.addRecord(records)
+	}
+	p, err := decodeProgress(u.recorded)
+	if err != nil {
+		return err
+	}
+	p.Offsets = u.state.Offsets
+	u.recorded, err = p.encode()
+	records[u.progressName()] = u.recorded
 	return err
 }
 

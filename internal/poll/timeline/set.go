@@ -216,6 +216,35 @@ func (s *Set) Coalesce(limit int, now time.Time) {
 	}
 }
 
+// Limit gives up the shortest spans until at most limit are left: they are gaps again. It is for sets that Coalesce leaves too large.
+func (s *Set) Limit(limit int) {
+	if len(s.parts) <= limit {
+		return
+	}
+	lengths := make([]int64, len(s.parts))
+	for i, p := range s.parts {
+		lengths[i] = p.to - p.from
+	}
+	slices.Sort(lengths)
+	shortest := lengths[len(lengths)-limit]
+	equal := 0 // how many of the shortest that stay are to go all the same
+	for _, n := range lengths[len(lengths)-limit:] {
+		if n == shortest {
+			equal++
+		}
+	}
+	s.parts = slices.DeleteFunc(s.parts, func(p part) bool {
+		switch n := p.to - p.from; {
+		case n > shortest:
+			return false
+		case n < shortest || equal == 0:
+			return true
+		}
+		equal--
+		return false
+	})
+}
+
 // The form of a Set:
 //
 //	+---------+-------+------+--------+------+----

@@ -126,7 +126,7 @@ func TestJobRecords(t *testing.T) {
 		"no account":     {"backfill/a", `{"version":1,"body":{"id":"a"}}`, "it names no account"},
 		"no range":       {"backfill/a", `{"version":1,"body":{"id":"a","account":"x"}}`, "want an end after the beginning"},
 		"years":          {"backfill/a", `{"version":1,"body":{"id":"a","account":"x","from":"2020-01-01T00:00:00Z","to":"2026-01-01T00:00:00Z"}}`, "want at most 366 days at once"},
-		"wrong endpoint": {"backfill/a", `{"version":1,"body":{"id":"a","account":"x","from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z","endpoints":["chats"]}}`, `"chats" is no endpoint`},
+		"wrong endpoint": {"backfill/a", `{"version":1,"body":{"id":"a","account":"x","from":"2026-01-01T00:00:00Z","to":"2026-01-02T00:00:00Z","endpoints":["chats"]}}`, `"chats" is not an endpoint`},
 		"another's word": {"progress/a", `{"version":1,"body":{"id":"b"}}`, "the key of another job"},
 	} {
 		t.Run(name, func(t *testing.T) {

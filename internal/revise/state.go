@@ -103,11 +103,11 @@ func (s *state) unfold() (lost int) {
 	return lost
 }
 
-// The first byte of a stored state: the version in the upper bits, flags below.
+// The first byte of a stored state: the version in the upper bits, flags below. Version 3 has a second byte, with more flags, and is
+// written only where one of them is set, so that everything else can be read by a build that knows only version 2.
 const (
-	stateVersion = 2
-	// refusedVersion is that of a state with something that was too large to be published: it stands behind the hash.
-	refusedVersion = 3
+	stateVersion     = 2
+	stateVersionMore = 3
 
 	flagNegative   = 1 << 0
 	flagSuperseded = 1 << 1
@@ -116,6 +116,9 @@ const (
 	flagSights     = 1 << 4
 
 	versionShift = 5
+
+	flagRefused = 1 << 0 // in the second byte: what was too large to be published stands behind the hash
+	flagsMore   = flagRefused
 
 	flagDiffers = 1 << 7 // beside the code of a sight's endpoint
 	flagHuge    = 1 << 6 // beside it as well
@@ -130,21 +133,23 @@ var endpointCodes = events.PerEndpoint[events.Endpoint]([...]events.Endpoint{
 func endpointCode(e events.Endpoint) int { return slices.Index(endpointCodes[:], e) }
 
 func (s *state) encode() []byte {
-	first := byte(stateVersion << versionShift)
-	if s.refused != (content{}) {
-		first = refusedVersion << versionShift
-	}
-	set := func(flag byte, on bool) {
+	var first, more byte
+	set := func(flags *byte, flag byte, on bool) {
 		if on {
-			first |= flag
+			*flags |= flag
 		}
 	}
-	set(flagNegative, s.everNegative)
-	set(flagSuperseded, s.superseded)
-	set(flagRank, s.rank != 0)
-	set(flagKey, s.key != "")
-	set(flagSights, len(s.sights) > 0)
-	dst := binary.AppendUvarint([]byte{first}, uint64(s.revision))
+	set(&first, flagNegative, s.everNegative)
+	set(&first, flagSuperseded, s.superseded)
+	set(&first, flagRank, s.rank != 0)
+	set(&first, flagKey, s.key != "")
+	set(&first, flagSights, len(s.sights) > 0)
+	set(&more, flagRefused, s.refused != (content{}))
+	dst := []byte{stateVersion<<versionShift | first}
+	if more != 0 {
+		dst = []byte{stateVersionMore<<versionShift | first, more}
+	}
+	dst = binary.AppendUvarint(dst, uint64(s.revision))
 	dst = binary.AppendUvarint(dst, uint64(s.recipe))
 	dst = append(dst, s.hash[:]...)
 	if s.refused != (content{}) {
@@ -192,8 +197,13 @@ var errState = errors.New("not a state of an entity")
 func decodeState(b []byte) (*state, error) {
 	r := newReader(b)
 	first := r.Byte()
-	version := first >> versionShift
-	if version != stateVersion && version != refusedVersion {
+	var more byte
+	switch version := first >> versionShift; version {
+	case stateVersion:
+	case stateVersionMore:
+		more = r.Byte()
+		r.require(more != 0 && more&^flagsMore == 0, "flags that are not known")
+	default:
 		return nil, fmt.Errorf("%w: version %d", errState, version)
 	}
 	s := &state{
@@ -203,7 +213,7 @@ func decodeState(b []byte) (*state, error) {
 		recipe:       int(r.number()),
 		hash:         r.hash(),
 	}
-	if version == refusedVersion {
+	if more&flagRefused != 0 {
 		s.refused = content{int(r.number()), r.hash()}
 		r.require(s.refused.recipe > 0, "nothing that was refused")
 	}
@@ -236,7 +246,7 @@ func decodeState(b []byte) (*state, error) {
 			s.sights = append(s.sights, seen)
 		}
 	}
-	unpublished := version == refusedVersion || slices.ContainsFunc(s.sights, func(seen sight) bool { return seen.huge })
+	unpublished := s.refused != (content{}) || slices.ContainsFunc(s.sights, func(seen sight) bool { return seen.huge })
 	r.require(s.revision >= 1 || unpublished, "revision 0")
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %d bytes: %w", errState, len(b), err)

@@ -243,7 +243,7 @@ func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 		// A failed attempt leaves nothing behind in the metrics.
 		reg := prometheus.NewRegistry()
 		publisher, err := kafka.Open(ctx, kafka.Options{
-			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.cfg.Events.Types(), Log: a.log, Metrics: reg, Client: a.o.KafkaClient,
+			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.cfg.Events.Types(), Log: a.log, Metrics: reg, Waiting: a.inTrouble, Client: a.o.KafkaClient,
 		})
 		if err == nil {
 			if err := a.metrics.Register(reg); err != nil {
@@ -274,7 +274,11 @@ func (a *App) inTrouble(err error) {
 		a.trouble = nil
 		return
 	}
-	a.trouble = status.Error{Text: err.Error(), Class: status.ClassRetry, Since: time.Now(), Count: 1}.After(a.trouble)
+	trouble := status.Error{Text: err.Error(), Class: status.ClassRetry, Since: time.Now(), Count: 1}
+	if may, known := kafka.Retryable(err); known && !may {
+		trouble.Class = status.ClassPermanent
+	}
+	a.trouble = trouble.After(a.trouble)
 }
 
 // pause waits for d. It returns false if ctx ended first.

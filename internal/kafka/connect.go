@@ -27,9 +27,10 @@ type connector struct {
 	limits *limits
 	extra  []kgo.Opt
 
-	mu     sync.Mutex
-	failed error                // of the last attempt to connect; nil if it succeeded
-	logged map[string]time.Time // when a message of the client was logged last
+	mu      sync.Mutex
+	failed  error                // of the last attempt to connect; nil if it succeeded
+	waiting func(error)          // is told of every attempt that fails; nil for nobody
+	logged  map[string]time.Time // when a message of the client was logged last
 }
 
 // newConnector returns a connector that has not dialled anybody yet. It reads certificate and password files, so that one that
@@ -118,11 +119,22 @@ type handshakeError struct{ err error }
 func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
 func (e *handshakeError) Unwrap() error { return e.err }
 
+// report has waiting told of every attempt to connect that fails; nil ends that.
+func (c *connector) report(waiting func(error)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = waiting
+}
+
 // OnBrokerConnect implements kgo.HookBrokerConnect.
 func (c *connector) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.failed = err
+	waiting := c.waiting
+	c.mu.Unlock()
+	if err != nil && waiting != nil {
+		waiting(&UnreachableError{Brokers: c.config.Brokers, Err: c.reason(err)})
+	}
 }
 
 // reason returns why a request failed: the refusal of the login or the failure of the last connection, if there was one, says more

@@ -32,6 +32,8 @@ type Options struct {
 	Command string
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
+	// Waiting, if it is set, is told what Open is still waiting for. Several goroutines may call it at once.
+	Waiting func(err error)
 	// Client are options that win over all others, for tests.
 	Client []kgo.Opt
 }
@@ -58,6 +60,8 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 	if err != nil {
 		return nil, err
 	}
+	connect.report(o.Waiting)
+	defer connect.report(nil)
 	client, err := connect.client(o.Metrics)
 	if err != nil {
 		return nil, err
@@ -85,6 +89,7 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 		if registry, err = NewRegistry(o.Registry, o.Log); err != nil {
 			return nil, err
 		}
+		registry.waiting = o.Waiting
 	}
 	schemas, err := ResolveSchemas(ctx, registry, topics)
 	if err != nil {

@@ -87,6 +87,8 @@ type Registry struct {
 	config RegistryConfig
 	client *sr.Client
 	log    *slog.Logger
+	// waiting is told of every attempt that failed and is made again; nil for nobody.
+	waiting func(error)
 }
 
 // NewRegistry returns a registry that has not been asked yet. It reads certificate and password files, so that one that cannot be
@@ -283,6 +285,9 @@ func (r *Registry) persist(ctx context.Context, subject string, do func(context.
 		err := do(ctx)
 		if err == nil || !passing(err) || ctx.Err() != nil || time.Now().Add(pause).After(deadline) {
 			return err
+		}
+		if r.waiting != nil {
+			r.waiting(r.explain(subject, err))
 		}
 		r.log.Warn("schema registry does not answer, trying again", "subject", subject, "retry_in", pause, "err", err)
 		select {

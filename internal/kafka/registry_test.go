@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -281,6 +282,42 @@ func TestRegistryIsAskedAgain(t *testing.T) {
 			require.NoError(t, err)
 		})
 	}
+}
+
+// While a start waits for a registry or a broker, it says from the first attempt on what it waits for.
+func TestOpenSaysWhatItWaitsFor(t *testing.T) {
+	fake := srfake.New()
+	defer fake.Close()
+	away := true
+	fake.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		if away {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "not yet")
+		}
+		return away
+	})
+	rc := kafka.DefaultRegistryConfig()
+	rc.URL = fake.URL()
+	var mu sync.Mutex
+	var heard []string
+	o := kafka.Options{Config: configFor(newCluster(t)), Registry: rc, Types: types, Log: quiet, Waiting: func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		heard = append(heard, err.Error())
+		away = len(heard) < 3
+	}}
+	p, err := kafka.Open(t.Context(), o)
+	require.NoError(t, err)
+	require.NoError(t, p.Close(t.Context()))
+	require.Len(t, heard, 3)
+	require.Contains(t, heard[0], "subject agentassist.search-value: not yet; check schema_registry.url and that the registry runs")
+
+	heard = nil
+	o.Config.Brokers = []string{"127.0.0.1:1"}
+	_, err = kafka.Open(t.Context(), o)
+	require.Error(t, err)
+	require.NotEmpty(t, heard)
+	require.Contains(t, heard[0], "reach Kafka at 127.0.0.1:1: unable to dial")
 }
 
 func TestRegistryRefuses(t *testing.T) {

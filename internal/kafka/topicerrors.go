@@ -119,21 +119,27 @@ func (t *Topics) CheckRetention(oldest, now time.Time) error {
 		if topic.Retention >= 0 && oldest.Before(now.Add(-topic.Retention)) {
 			return &RetentionError{
 				Topic: s.name, Setting: "retention.ms", Keeps: topic.Retention, Oldest: oldest,
-				Earliest: roundUp(now.Add(-topic.Retention)),
+				Earliest: earliest(now, topic.Retention),
 			}
 		}
 		if topic.Before >= 0 && oldest.Before(now.Add(-topic.Before)) {
 			return &RetentionError{
 				Topic: s.name, Setting: "message.timestamp.before.max.ms", Keeps: topic.Before, Oldest: oldest,
-				Earliest: roundUp(now.Add(-topic.Before)),
+				Earliest: earliest(now, topic.Before),
 			}
 		}
 	}
 	return nil
 }
 
-// roundUp returns a time that a person can still type in: it is at least one hour after t.
-func roundUp(t time.Time) time.Time { return t.Add(2 * time.Hour).Truncate(time.Hour) }
+// earliest returns a start for a topic that keeps records for so long. It leaves a person time to type it in, and lies in the past.
+func earliest(now time.Time, keeps time.Duration) time.Time {
+	margin, unit := 2*time.Hour, time.Hour
+	if keeps < 2*margin {
+		margin, unit = keeps/2, time.Minute
+	}
+	return now.Add(margin - keeps).Truncate(unit)
+}
 
 func days(d time.Duration) string {
 	if d >= 48*time.Hour {

@@ -247,7 +247,7 @@ func TestCheckRetention(t *testing.T) {
 		},
 		"refused": {
 			map[string]string{"retention.ms": "-1", "message.timestamp.before.max.ms": "3600000"}, nil, now.Add(-2 * time.Hour),
-			"its message.timestamp.before.max.ms is 1h0m0s; start at",
+			"its message.timestamp.before.max.ms is 1h0m0s; start at 2026-11-21T12:00:00Z or later",
 		},
 		"time of reading": {nil, func(c *kafka.Config) { c.Timestamp = kafka.TimestampObserved }, now.Add(-4000 * day), ""},
 		"broker's own time": {

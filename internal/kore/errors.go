@@ -55,8 +55,13 @@ type Error struct {
 	Message    string        // what the server or the network said, cut to a line
 	Hint       string        // what to change, empty if there is nothing to do but wait
 
-	cause error
+	cause   error
+	renewed func() bool // nil unless a secret in a file was refused
 }
+
+// Renewed reports whether the file of a secret that was refused holds another one by now: then there is no reason to wait. It reads the
+// file.
+func (e *Error) Renewed() bool { return e.renewed != nil && e.renewed() }
 
 func (e *Error) Error() string {
 	var b strings.Builder

@@ -168,15 +168,20 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 // refused adds to a refusal of a token what is known of the secret that it was signed with. A file may have been replaced meanwhile:
 // then the next token is signed with its new content.
 func refused(failure *Error, source secret.Source, signedWith secret.Secret) {
-	if now, err := source.Read(); err == nil && now.Reveal() != signedWith.Reveal() {
+	failure.Hint = "check auth.client_id and auth.client_secret, that base_url is their environment, and that the JWT app signs with HS256"
+	if source.File == "" {
+		return
+	}
+	failure.renewed = func() bool {
+		now, err := source.Read()
+		return err == nil && now.Reveal() != signedWith.Reveal()
+	}
+	if failure.Renewed() {
 		failure.Class = status.ClassRetry
 		failure.Hint = fmt.Sprintf("the content of %s (auth.client_secret_file) has changed since the token was signed; the next one is signed with it", source.File)
 		return
 	}
-	failure.Hint = "check auth.client_id and auth.client_secret, that base_url is their environment, and that the JWT app signs with HS256"
-	if source.File != "" {
-		failure.Hint += "; " + source.Advice("auth.client_secret")
-	}
+	failure.Hint += "; " + source.Advice("auth.client_secret")
 }
 
 // attempt sends the request once and reads what comes. The transport is used without an http.Client, which would follow

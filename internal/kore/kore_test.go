@@ -214,9 +214,12 @@ func TestSecretIsRotated(t *testing.T) {
 	failure := fetch()
 	require.Equal(t, status.ClassPermanent, failure.Class)
 	require.Contains(t, failure.Hint, "check the content of "+cfg.ClientSecretFile+" (auth.client_secret_file), which has not changed since ")
+	require.False(t, failure.Renewed())
 
 	onTheWay = func() { write("new") }
+	before := failure
 	failure = fetch()
+	require.True(t, before.Renewed(), "there is no reason to wait any longer")
 	require.Equal(t, status.ClassRetry, failure.Class)
 	require.Equal(t, kore.ReasonCredentials, failure.Reason)
 	require.Contains(t, failure.Hint, "has changed since the token was signed; the next one is signed with it")

@@ -58,6 +58,8 @@ const (
 	replanEvery = 5 * time.Second
 	// leaseWait is when to ask again whether requests may be sent.
 	leaseWait = time.Second
+	// secretWait is when to look again whether a secret that the API has refused was replaced.
+	secretWait = time.Second
 )
 
 // work serves the one request that an endpoint may have in flight.
@@ -116,6 +118,7 @@ func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
 	now := a.api.Now()
 	a.setBack(now)
 	a.replan(now)
+	refused := a.retryRenewed(e)
 	units := a.planUnits()
 	l := a.loops[e]
 	inFlight := plan.InFlight{Last: l.last}
@@ -125,6 +128,9 @@ func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
 	for {
 		w, wait, ok := a.plan.Next(units, e, now, inFlight)
 		if !ok {
+			if refused {
+				wait = min(wait, secretWait)
+			}
 			return nil, max(wait, time.Millisecond)
 		}
 		permit, wait, ok := a.budget.TryTake(time.Now(), w.Priority)
@@ -136,6 +142,21 @@ func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
 		r := a.resume(l, w, now)
 		return &request{r, r.pass.Query(), permit}, 0
 	}
+}
+
+// retryRenewed lets the units of an endpoint be read at once whose secret was refused and has been replaced. It reports whether there are
+// units whose refused secret has not been replaced yet. The caller holds mu.
+func (a *Account) retryRenewed(e events.Endpoint) (refused bool) {
+	for _, u := range a.units {
+		switch {
+		case u.Endpoint != e || u.refused == nil:
+		case u.refused.Renewed():
+			u.refused, u.NotBefore, u.Held = nil, time.Time{}, nil
+		default:
+			refused = true
+		}
+	}
+	return refused
 }
 
 // setBack moves times that are ahead of the clock back to it. The clock is set back when the server's turns out to be behind the

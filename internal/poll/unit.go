@@ -55,7 +55,8 @@ type unit struct {
 	failures            int // in a row
 	alike               int // of them, of the class of the last one in a row
 	lastError           *status.Error
-	answered            bool // since the account was made
+	refused             *kore.Error // the last failure, if the credentials were refused
+	answered            bool        // since the account was made
 	longestPollInterval time.Duration
 	rows                int64
 	published           map[string]int64
@@ -422,6 +423,10 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	case errors.Is(err, pass.ErrStuck):
 		class = status.ClassShape
 	}
+	u.refused = nil
+	if ke != nil && ke.Reason == kore.ReasonCredentials {
+		u.refused = ke
+	}
 	u.failures++
 	if u.alike++; u.lastError != nil && u.lastError.Class != class {
 		u.alike = 1 // a strange page after ten lost connections is still the first
@@ -443,8 +448,8 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 			break
 		}
 		retry = min(30*time.Second<<min(u.alike-2, 4), 5*time.Minute)
-		if ke != nil && ke.Reason == kore.ReasonCredentials {
-			retry = min(retry, time.Minute) // a secret that is rotated is right from one moment to the next
+		if u.refused != nil {
+			retry = min(retry, time.Minute) // the other side may turn back to the secret that was refused
 		}
 	}
 	news = u.lastError == nil || u.lastError.Text != err.Error()
@@ -471,7 +476,7 @@ func (u *unit) worked() *status.Error {
 	u.answered = true
 	over := u.lastError
 	if over != nil {
-		u.failures, u.alike, u.lastError, u.NotBefore = 0, 0, nil, time.Time{}
+		u.failures, u.alike, u.lastError, u.refused, u.NotBefore = 0, 0, nil, nil, time.Time{}
 	}
 	return over
 }

@@ -110,7 +110,7 @@ func FuzzReader(f *testing.F) {
 		for _, piece := range order {
 			failed, before := r.Err() != nil, r.Len()
 			var wrote []byte
-			zero := true
+			var zero bool
 			switch piece % 8 {
 			case 0:
 				v := r.Byte()

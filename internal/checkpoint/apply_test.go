@@ -124,11 +124,11 @@ func TestForget(t *testing.T) {
 		forget func(s *checkpointtest.Store) error
 		left   map[uint32]int
 	}{
-		"a day":             {func(s *checkpointtest.Store) error { return s.Forget(account, []uint32{before, 7}) }, map[uint32]int{today: 2}},
-		"an unknown day":    {func(s *checkpointtest.Store) error { return s.Forget(account, []uint32{7}) }, map[uint32]int{today: 2, before: 2}},
-		"an unknown account":{func(s *checkpointtest.Store) error { return s.Forget("nobody", []uint32{today}) }, map[uint32]int{today: 2, before: 2}},
-		"the account":       {func(s *checkpointtest.Store) error { return s.Drop(account) }, map[uint32]int{}},
-		"drop unknown":      {func(s *checkpointtest.Store) error { return s.Drop("nobody") }, map[uint32]int{today: 2, before: 2}},
+		"a day":              {func(s *checkpointtest.Store) error { return s.Forget(account, []uint32{before, 7}) }, map[uint32]int{today: 2}},
+		"an unknown day":     {func(s *checkpointtest.Store) error { return s.Forget(account, []uint32{7}) }, map[uint32]int{today: 2, before: 2}},
+		"an unknown account": {func(s *checkpointtest.Store) error { return s.Forget("nobody", []uint32{today}) }, map[uint32]int{today: 2, before: 2}},
+		"the account":        {func(s *checkpointtest.Store) error { return s.Drop(account) }, map[uint32]int{}},
+		"drop unknown":       {func(s *checkpointtest.Store) error { return s.Drop("nobody") }, map[uint32]int{today: 2, before: 2}},
 		"a day by a step": {func(s *checkpointtest.Store) error {
 			return apply(s, checkpoint.Step{Day: today, Forget: checkpoint.ForgetDay})
 		}, map[uint32]int{before: 2}},

@@ -126,15 +126,15 @@ func TestSharedEntityIsFoundAroundItsDay(t *testing.T) {
 		slack uint32
 		found bool
 	}{
-		"the same day":                   {0, 0, true},
-		"another minute":                 {11 * time.Hour, 0, true},
-		"a day later":                    {day, 1, true},
-		"a day earlier":                  {-day, 1, true},
-		"a day away without slack":       {day, 0, false},
-		"as far as the slack":            {-7 * day, 7, true},
-		"farther than the slack":         {8 * day, 7, false},
+		"the same day":                  {0, 0, true},
+		"another minute":                {11 * time.Hour, 0, true},
+		"a day later":                   {day, 1, true},
+		"a day earlier":                 {-day, 1, true},
+		"a day away without slack":      {day, 0, false},
+		"as far as the slack":           {-7 * day, 7, true},
+		"farther than the slack":        {8 * day, 7, false},
 		"a day where nothing is stored": {400 * day, 500, true},
-		"a day before the first":         {-400 * day, 500, true},
+		"a day before the first":        {-400 * day, 500, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := lookup(t, s, c.slack, shared(noon.Add(c.hint), 1))[0]

@@ -18,7 +18,7 @@ type shown struct {
 type used struct {
 	event    *events.SuggestionUsed
 	feedback *events.Feedback
-	depth    int     // of the object that the feedback was found in
+	depth    int      // of the object that the feedback was found in
 	unknown  []nested // objects in the target whose names say nothing: one of them may be the target itself
 }
 

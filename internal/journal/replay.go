@@ -43,8 +43,8 @@ func (e *IncompleteError) Error() string {
 // replayed is an account during a replay.
 type replayed struct {
 	*draft
-	found    *manifest            // the last manifest that was read
-	first    uint64               // deltas [first, next) were read in order, or are in the store
+	found    *manifest // the last manifest that was read
+	first    uint64    // deltas [first, next) were read in order, or are in the store
 	next     uint64
 	missing  map[slotOfDay]uint32 // how many parts are still to come
 	steps    []checkpoint.Step    // gathered, not yet in the store

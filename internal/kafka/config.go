@@ -272,14 +272,6 @@ func oneSecret(p *problems, path string, s secret.Secret, file string, needed bo
 	}
 }
 
-// reveal reads the secret from wherever it was configured.
-func reveal(s secret.Secret, file string) (secret.Secret, error) {
-	if file == "" {
-		return s, nil
-	}
-	return secret.FromFile(file)
-}
-
 func joinTypes(types []events.Type) string {
 	names := make([]string, len(types))
 	for i, t := range types {

@@ -157,7 +157,7 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 		return failure
 	}
 	if failure := classify(q.Endpoint, a); failure != nil {
-		complete(failure)
+		failure = complete(failure)
 		seen.Outcome, seen.Reason = string(failure.Class), failure.Reason
 		return nil, failure
 	}

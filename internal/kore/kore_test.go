@@ -196,7 +196,8 @@ func TestSecretIsRotated(t *testing.T) {
 	valid, onTheWay := "old", func() {}
 	c := newClient(t, cfg, kore.WithTransport(transport(func(r *http.Request) (*http.Response, error) {
 		onTheWay()
-		if _, err := jwt.Parse(r.Header.Get("auth"), func(*jwt.Token) (any, error) { return []byte(valid), nil }); err != nil {
+		token, _ := jwt.Parse(r.Header.Get("auth"), func(*jwt.Token) (any, error) { return []byte(valid), nil })
+		if token == nil || !token.Valid {
 			return reply(401, `{"errors":[{"msg":"error verifying the jwt: invalid signature","code":401}]}`), nil
 		}
 		return reply(200, emptyPage), nil

@@ -52,7 +52,10 @@ func TestProxyRefusesToConnect(t *testing.T) {
 		defer transport.CloseIdleConnections()
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://api.example/", nil)
 		require.NoError(t, err)
-		_, err = transport.RoundTrip(req)
+		resp, err := transport.RoundTrip(req)
+		if err == nil {
+			resp.Body.Close()
+		}
 		require.Error(t, err)
 		failure := classify(events.Interactions, answer{err: err})
 		require.Equal(t, want.class, failure.Class, err)
@@ -77,7 +80,10 @@ func TestServerOfHTTP2(t *testing.T) {
 	}()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listener.Addr().String(), nil)
 	require.NoError(t, err)
-	_, err = NewTransport().RoundTrip(req)
+	resp, err := NewTransport().RoundTrip(req)
+	if err == nil {
+		resp.Body.Close()
+	}
 	require.Error(t, err)
 	require.Contains(t, classify(events.Interactions, answer{err: err}).Hint, "HTTP/1.1", err)
 }

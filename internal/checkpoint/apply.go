@@ -40,6 +40,7 @@ const (
 // Apply applies the steps and the progress of each account, in order, and the identity records, all in one transaction. Applying the same
 // again changes nothing.
 func (s *Store) Apply(recorded []Recorded, identity map[string][]byte) error {
+	defer s.absent.forget()
 	return s.update("apply records", func(tx *bolt.Tx) error {
 		for _, r := range recorded {
 			acc, err := createAccount(tx, r.Account)

@@ -121,6 +121,7 @@ type Store struct {
 	file   *os.File
 	broken atomic.Bool // bbolt met damage; what it holds in memory cannot be trusted any more
 	closed atomic.Bool
+	absent absence
 }
 
 // Open opens the file at path, or creates it and the directories that are missing. It holds the file's lock until Close. Open checks

@@ -20,6 +20,9 @@ func (s *Store) Due(account string, before time.Time) ([]Expired, error) {
 
 // Forget forgets the days of the account, whenever they were last touched. It ignores days that the store does not have.
 func (s *Store) Forget(account string, days []uint32) error {
+	if len(days) > 0 {
+		defer s.absent.forget()
+	}
 	return s.update("forget days", func(tx *bolt.Tx) error {
 		acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))
 		if acc == nil {
@@ -53,6 +56,7 @@ func (s *Store) Accounts() (accounts []string, err error) {
 
 // Drop deletes everything of the account: its days and its progress.
 func (s *Store) Drop(account string) error {
+	defer s.absent.forget()
 	return s.update("drop account", func(tx *bolt.Tx) error {
 		accounts := tx.Bucket(bucketAccounts)
 		if accounts.Bucket([]byte(account)) == nil {

@@ -45,6 +45,7 @@ func (s *Store) Expire(before time.Time) ([]Expired, error) {
 			return gone, err
 		}
 		if dropped {
+			s.absent.forget()
 			gone = append(gone, e)
 		}
 	}

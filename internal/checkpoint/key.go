@@ -12,12 +12,12 @@ import (
 type Hash [12]byte
 
 // Key says where an entity is stored. It starts with time because inserts then touch the same few pages of the file: with 10 million
-// entities that is 26 times faster than a key that starts with a hash. The anchor of an entity must not change, otherwise a later
-// observation would not find it.
+// entities that is 26 times faster than a key that starts with a hash. An entity keeps its key: where its anchor moves, the caller has to
+// find it by a Shared key with Slack, or by the key of what it belongs to.
 type Key struct {
 	Day    uint32 // days since 1970-01-01 of the entity's anchor
 	Minute uint16 // minute of that day; not used when Shared
-	Shared bool   // endpoints that may disagree about the anchor show the entity
+	Shared bool   // the entity can be found under days other than that of its anchor
 	Hash   Hash
 }
 

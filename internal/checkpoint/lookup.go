@@ -15,7 +15,12 @@ import (
 type Probe struct {
 	Key   Key
 	Slack uint32
+	// Earlier is where an earlier build may have stored the entity, which is looked at before other days; the zero value for nowhere.
+	Earlier Key
 }
+
+// Anywhere is the Slack of an entity that may be stored under any day.
+const Anywhere = math.MaxUint32
 
 // Found answers a Probe. Key is the key under which the entity is stored; use it for later changes.
 type Found struct {
@@ -30,6 +35,7 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 		return fmt.Errorf("look up %d entities: there is room for %d answers", len(probes), len(out))
 	}
 	clear(out)
+	generation := s.absent.begin()
 	return s.view("look up entities", func(tx *bolt.Tx) error {
 		days := readDays(tx, account)
 		if days.root == nil {
@@ -39,11 +45,22 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 		for i, probe := range probes {
 			if value := days.get(probe.Key.Day, probe.Key.stored()); value != nil {
 				out[i] = Found{Known: true, Key: probe.Key, Value: value}
+			} else if value := days.earlier(probe.Earlier); value != nil {
+				out[i] = Found{Known: true, Key: probe.Earlier, Value: value}
 			} else if probe.Key.Shared && probe.Slack > 0 {
 				elsewhere = append(elsewhere, i)
 			}
 		}
-		days.findNearby(probes, elsewhere, out)
+		days.findElsewhere(probes, elsewhere, out, func(day uint32) (*dayFilter, func()) {
+			bucket := days.root.Bucket(dayName(day))
+			f := s.absent.of(account, day, unpackDayInfo(bucket.Sequence()).entities)
+			return f, func() {
+				if f.due() {
+					f.fill(bucket)
+				}
+				s.absent.finish(generation, account, day, f)
+			}
+		})
 		size := 0
 		for i := range out {
 			if !out[i].Known {
@@ -128,27 +145,46 @@ func (d *daysReader) get(day uint32, key storedKey) []byte {
 	return nil
 }
 
-// findNearby looks for probes under other days than their own. A new entity is under none of them, and a page may have hundreds of new
-// entities. Therefore each day is searched once, in the order of its keys, while its pages are cached.
-func (d *daysReader) findNearby(probes []Probe, which []int, out []Found) {
+// earlier returns what is stored under the key of an earlier build, nil for nothing.
+func (d *daysReader) earlier(key Key) []byte {
+	if key == (Key{}) {
+		return nil
+	}
+	return d.get(key.Day, key.stored())
+}
+
+// findElsewhere looks for probes under other days than their own. A new entity is under none of them, and a page may have hundreds of
+// new entities. Therefore each day is searched once, in the order of its keys, while its pages are cached. filter returns what is known
+// of a day, and what to call when the day was searched.
+func (d *daysReader) findElsewhere(probes []Probe, which []int, out []Found, filter func(day uint32) (*dayFilter, func())) {
+	if len(which) == 0 {
+		return
+	}
 	slices.SortFunc(which, func(a, b int) int { return bytes.Compare(probes[a].Key.Hash[:], probes[b].Key.Hash[:]) })
 	distance := func(day uint32, p Probe) uint32 { return max(day, p.Key.Day) - min(day, p.Key.Day) }
 	first, last := uint32(math.MaxUint32), uint32(0)
 	for _, i := range which {
-		first = min(first, probes[i].Key.Day-min(probes[i].Slack, probes[i].Key.Day))
-		last = max(last, probes[i].Key.Day+probes[i].Slack)
+		p := probes[i]
+		first = min(first, p.Key.Day-min(p.Slack, p.Key.Day))
+		last = max(last, p.Key.Day+min(p.Slack, math.MaxUint32-p.Key.Day))
 	}
-	for day := max(first, d.first); day <= min(last, d.last); day++ {
+	days := d.root.Cursor()
+	for name, _ := days.Seek(dayName(first)); name != nil && bytes.Compare(name, dayName(last)) <= 0; name, _ = days.Next() {
+		day := binary.BigEndian.Uint32(name)
+		known, searched := filter(day)
 		for _, i := range which {
-			p := probes[i]
-			if away := distance(day, p); away == 0 || away > p.Slack || out[i].Known && away > distance(out[i].Key.Day, p) {
+			p := &probes[i]
+			if away := distance(day, *p); away == 0 || away > p.Slack || out[i].Known && away > distance(out[i].Key.Day, *p) || known.lacks(&p.Key.Hash) {
 				continue
 			}
 			if value := d.get(day, p.Key.stored()); value != nil {
 				out[i] = Found{Known: true, Key: p.Key, Value: value}
 				out[i].Key.Day = day
+			} else {
+				known.missed()
 			}
 		}
+		searched()
 	}
 }
 

@@ -4,7 +4,10 @@
 // from them (go generate). The package knows nothing of HTTP, Kafka or the checkpoint.
 package events
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Agent is who served. It is the same record in every schema.
 type Agent struct {
@@ -64,12 +67,18 @@ type Event interface {
 type Sighting struct {
 	Event    Event
 	Endpoint Endpoint
-	// Anchor is immutable for the entity, as far as this endpoint can tell: the parent's start. It leads the key under
-	// which the entity is remembered.
+	// Row is the time by which the endpoint selects the record.
+	Row time.Time
+	// Anchor leads the key under which the entity is remembered when it is new. Upstream may correct the time that it is, so that
+	// it only says where to look first, unless the anchor follows from an id.
 	Anchor time.Time
-	// Shared entities are seen through more than one endpoint, whose anchors may differ by up to Slack.
+	// Shared entities are found wherever they are remembered within Slack of Anchor: several records, of one or more endpoints,
+	// show them, or their own time may move.
 	Shared bool
 	Slack  time.Duration
+	// Home is the entity beside which this one is remembered: the one that its identity follows from, for example its segment.
+	// An entity that is its own Home has others beside it. Empty where the anchor decides.
+	Home string
 	// Rank orders sights of a thing that several parents carry (runs that span segments): a sight of lower rank
 	// than one already seen changes nothing. 0 where there is only one parent.
 	Rank int64
@@ -77,3 +86,6 @@ type Sighting struct {
 	// a conversation. Empty for none.
 	Supersedes string
 }
+
+// Anywhere is the Slack of an entity of which no time is certain.
+const Anywhere time.Duration = math.MaxInt64

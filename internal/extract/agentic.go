@@ -139,23 +139,28 @@ func (d *decoder) sightAgentic(a agentic, parent string, at moment) {
 	if e.RequestedAt != nil {
 		anchor = *e.RequestedAt
 	}
-	seen := func(s *events.Sighting) {
-		if e.RequestID != nil {
-			shared(s, anchor, slackAgentic)
+	id := d.entity(events.TypeAgenticRequest, parts...)
+	// Without an id a request of a segment is remembered with the segment, as all of it is.
+	own := e.RequestID != nil || d.home == ""
+	belongs := func(seen *events.Sighting) {
+		if own {
+			beside(seen, id, anchor)
 		}
 	}
-	id := d.entity(events.TypeAgenticRequest, parts...)
-	seen(d.sight(e, id, at))
+	if seen := d.sight(e, id, at); own {
+		d.findable(seen, false)
+		seen.Anchor = anchor
+	}
 	if a.search != nil {
-		d.sight(a.search, d.entity(events.TypeSearch, parts...), at)
+		d.findable(d.sight(a.search, d.entity(events.TypeSearch, parts...), at), false)
 	}
 	if u := a.used; u != nil {
 		u.TargetType, u.Via, u.RequestID, u.ParentEntityID = "Agentic", "AGENTIC", e.RequestID, d.texts.put(id)
-		seen(d.sight(u, d.entity(events.TypeSuggestionUsed, id, "agentic"), at))
+		belongs(d.sight(u, d.entity(events.TypeSuggestionUsed, id, "agentic"), at))
 	}
 	if f := a.feedback; f != nil {
 		f.TargetType, f.RequestID, f.MessageID = "Agentic", e.RequestID, e.MessageID
-		seen(d.sightFeedback(f, id, at))
+		belongs(d.sightFeedback(f, id, at))
 	}
 }
 

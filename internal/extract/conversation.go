@@ -48,7 +48,7 @@ func (d *decoder) conversation() {
 	if bot == "" {
 		bot = or(c.botID)
 	}
-	d.begin(bot, at, events.Header{ConversationID: c.convID, SessionID: c.sessionID, Channel: c.experience})
+	d.begin(bot, at, or(c.id), events.Header{ConversationID: c.convID, SessionID: c.sessionID, Channel: c.experience})
 	d.sightConversation(&c)
 	d.add(Row{
 		ID:             *key,
@@ -307,7 +307,7 @@ func (d *decoder) sightConversation(c *conversation) {
 		if f.Agent != nil {
 			agent = or(first(f.Agent.AgentID, f.Agent.Name))
 		}
-		d.sight(f, d.entity(events.TypeFeedback, "widget", parent, agent), moment{})
+		d.findable(d.sight(f, d.entity(events.TypeFeedback, "widget", parent, agent), moment{}), false)
 	}
 }
 
@@ -323,9 +323,9 @@ func (d *decoder) sightMessage(m rated[*events.Message], parent string) {
 	}
 	at := moment{}.or(e.MessageTime, "messages[].timestampValue").or(e.CreatedOn, "messages[].createdOn").orOf(d.at)
 	id := d.entity(events.TypeMessage, parts...)
-	d.sight(e, id, at)
+	d.findable(d.sight(e, id, at), false)
 	if f := m.feedback; f != nil {
 		f.TargetType, f.MessageID = "Message", e.MessageID
-		d.sightFeedback(f, id, at)
+		beside(d.sightFeedback(f, id, at), id, d.anchor)
 	}
 }

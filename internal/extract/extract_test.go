@@ -79,6 +79,7 @@ type sighting struct {
 	Type       events.Type  `json:"type"`
 	Anchor     string       `json:"anchor"`
 	Shared     string       `json:"shared_within,omitempty"`
+	Home       string       `json:"home,omitempty"`
 	Rank       int64        `json:"rank,omitempty"`
 	Supersedes string       `json:"supersedes,omitempty"`
 	Event      events.Event `json:"event"`
@@ -95,9 +96,12 @@ func render(t *testing.T, page *extract.Page) []byte {
 		row.Sightings = nil
 		require.NoError(t, enc.Encode(row))
 		for _, s := range sightings {
-			g := sighting{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
+			g := sighting{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Home: s.Home, Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
 			if s.Shared {
 				g.Shared = s.Slack.String()
+				if s.Slack == events.Anywhere {
+					g.Shared = "anywhere"
+				}
 			}
 			require.NoError(t, enc.Encode(g))
 		}

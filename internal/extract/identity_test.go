@@ -107,7 +107,7 @@ func TestSharedByInteractionsAndConversations(t *testing.T) {
 	kinds := func(page *extract.Page) map[string]events.Sighting {
 		m := map[string]events.Sighting{}
 		for _, s := range page.Rows[0].Sightings {
-			if s.Shared {
+			if kind := s.Event.EventType(); s.Shared && kind != events.TypeSearch && kind != events.TypeSegment {
 				m[s.Event.Head().EntityID] = s
 			}
 		}
@@ -138,7 +138,13 @@ func TestSharedByAnalytics(t *testing.T) {
 		for _, s := range row.Sightings {
 			require.True(t, s.Shared)
 			require.Equal(t, row.Start, s.Anchor)
-			require.Equal(t, 24*time.Hour, s.Slack)
+			if s.Event.EventType() == events.TypeConversation {
+				require.Equal(t, events.Anywhere, s.Slack)
+				require.Empty(t, s.Home)
+			} else {
+				require.Equal(t, 24*time.Hour, s.Slack)
+				require.Equal(t, row.Sightings[0].Event.Head().EntityID, s.Home)
+			}
 		}
 	}
 }
@@ -193,6 +199,29 @@ func TestRunsThatSpanSegments(t *testing.T) {
 		require.Equal(t, older[i].Anchor, newer[i].Anchor)
 		require.Greater(t, newer[i].Rank, older[i].Rank)
 		require.Equal(t, events.ContentHash(older[i].Event, 1), events.ContentHash(newer[i].Event, 1))
+	}
+}
+
+// An id of an object tells when it was made, which no correction changes.
+func TestAnchorOfAnObject(t *testing.T) {
+	made := time.Date(2026, 2, 25, 9, 0, 12, 0, time.UTC)
+	for id, want := range map[string]time.Time{
+		fmt.Sprintf("%08x%016d", made.Unix(), 1): made,
+		fmt.Sprintf("%08X%016d", made.Unix(), 1): made,
+		"s-1":                                    {},
+		"000000000000000000000001":               {},
+		"699ebd7c000000000000000g":               {},
+	} {
+		page := decode(t, events.CallDetails, `{"data":[{"sessionId":"`+id+`","sessionStartTime":"2026-02-26 09:00:00"}]}`)
+		seen := page.Rows[0].Sightings[0]
+		if want.IsZero() {
+			require.Equal(t, page.Rows[0].Start, seen.Anchor, id)
+			require.Equal(t, events.Anywhere, seen.Slack, id)
+		} else {
+			require.Equal(t, want, seen.Anchor, id)
+			require.Equal(t, 24*time.Hour, seen.Slack, id)
+		}
+		require.Equal(t, page.Rows[0].Start, seen.Row)
 	}
 }
 

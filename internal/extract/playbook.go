@@ -171,10 +171,13 @@ func (d *decoder) sightPlaybook(p playbook) {
 		run = []string{"playbook", or(first(d.head.ConversationID, d.head.SegmentID)), or(p.run.PlaybookID), stamp(p.run.OpenedAt)}
 	}
 	at := moment{}.or(p.run.OpenedAt, "playbookRuntimeData[].openedAt").orOf(d.at)
+	id := d.entity(events.TypePlaybookStep, run...)
+	d.spanning(d.sight(p.run, id, at), p.run.OpenedAt)
+	d.out[len(d.out)-1].Home = id
 	add := func(e *events.PlaybookStep, at moment, parts ...string) {
-		d.spanning(d.sight(e, d.entity(events.TypePlaybookStep, append(run[:len(run):len(run)], parts...)...), at), p.run.OpenedAt)
+		seen := d.sight(e, d.entity(events.TypePlaybookStep, append(run[:len(run):len(run)], parts...)...), at)
+		seen.Rank, seen.Anchor, seen.Home = d.rank, timeOr(p.run.OpenedAt, d.anchor), id
 	}
-	add(p.run, at)
 	for _, e := range p.parts {
 		stage := ordinalOr(e.StageID, e.StageOrdinal)
 		if e.Scope == "STAGE" {
@@ -196,15 +199,19 @@ func ordinalOr(id *string, ordinal *int64) string {
 	return "#" + strconv.FormatInt(or(ordinal), 10)
 }
 
-// spanning marks a thing that several segments of a conversation may show: what the newest says counts. It is remembered
-// by a time of its own, which all of them agree on.
-func (d *decoder) spanning(s *events.Sighting, own *time.Time) {
-	s.Rank = d.rank
-	if own != nil {
-		s.Anchor = *own
-	} else {
-		shared(s, d.anchor, slackRun)
+// spanning marks a thing that several segments of a conversation may show: what the newest says counts. It has a time of its own,
+// which all of them agree on.
+func (d *decoder) spanning(seen *events.Sighting, own *time.Time) {
+	d.findable(seen, false)
+	seen.Rank, seen.Anchor = d.rank, timeOr(own, d.anchor)
+}
+
+// timeOr returns the time, or another if it is not known.
+func timeOr(t *time.Time, other time.Time) time.Time {
+	if t != nil {
+		return *t
 	}
+	return other
 }
 
 func (d *decoder) coaching() *events.CoachingTriggered {
@@ -279,5 +286,7 @@ func (d *decoder) sightCoaching(e *events.CoachingTriggered) {
 		parts = []string{or(d.head.SegmentID), or(e.RuleID), or(e.MessageID), stamp(e.TriggeredAt)}
 	}
 	at := moment{}.or(e.TriggeredAt, "coachingRuntimeData[].triggeredAt").orOf(d.at)
-	d.spanning(d.sight(e, d.entity(events.TypeCoachingTriggered, parts...), at), e.TriggeredAt)
+	if seen := d.sight(e, d.entity(events.TypeCoachingTriggered, parts...), at); e.CoachingID != nil {
+		d.spanning(seen, e.TriggeredAt)
+	}
 }

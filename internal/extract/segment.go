@@ -58,7 +58,7 @@ func (d *decoder) segment() {
 		d.dead(stageMap, "there is no time in the record", ids)
 		return
 	}
-	d.begin(d.scope.BotID, at, events.Header{
+	d.begin(d.scope.BotID, at, "", events.Header{
 		ConversationID: s.conversationID,
 		SessionID:      s.sessionID,
 		SegmentID:      s.segmentID,
@@ -261,7 +261,9 @@ func (d *decoder) links(add func(url *string, at *time.Time)) {
 func (d *decoder) sightSegment(s *segment) {
 	id := d.entity(events.TypeSegment, *s.segmentID)
 	d.countPhrases(s)
-	d.sight(s.event, id, moment{})
+	d.findable(d.sight(s.event, id, moment{}), false)
+	d.out[len(d.out)-1].Home = id
+	d.home = id
 	for _, a := range inOrder(s.actions, func(a action) *time.Time {
 		if a.search == nil {
 			return nil

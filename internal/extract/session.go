@@ -52,7 +52,7 @@ func (d *decoder) session() {
 	if bot == "" {
 		bot = d.scope.BotID
 	}
-	d.begin(bot, at, events.Header{ConversationID: s.conversationID, SessionID: s.sessionID, Channel: s.channel})
+	d.begin(bot, at, or(s.sessionID), events.Header{ConversationID: s.conversationID, SessionID: s.sessionID, Channel: s.channel})
 	s.settle()
 	d.sightSession(&s)
 	d.add(Row{
@@ -339,13 +339,13 @@ func (d *decoder) sightSession(s *session) {
 		id = d.entity(events.TypeConversation, *s.sessionID, *s.conversationID)
 	}
 	seen := d.sight(e, id, moment{})
-	shared(seen, d.anchor, slackSession)
+	d.findable(seen, d.fixed)
 	if !e.BotOnly {
 		seen.Supersedes = botOnly
 	}
 	if f := d.csat(s); f != nil {
 		seen := d.sightFeedback(f, id, moment{})
-		shared(seen, d.anchor, slackSession)
+		beside(seen, id, d.anchor)
 		if !e.BotOnly {
 			seen.Supersedes = events.EntityID(d.scope.AccountID, d.bot, events.TypeFeedback, botOnly, f.GivenBy)
 		}
@@ -376,5 +376,5 @@ func (d *decoder) sightEngagement(p *engagement, conversation string) {
 	if !e.Responding && e.AssignedAt != nil {
 		at.basis = "destinations[].nonRespondingAgents[].assignedAt"
 	}
-	shared(d.sight(e, d.entity(events.TypeAgentEngagement, parts...), at), d.anchor, slackSession)
+	beside(d.sight(e, d.entity(events.TypeAgentEngagement, parts...), at), conversation, d.anchor)
 }

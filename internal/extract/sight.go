@@ -4,18 +4,15 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"agentassist-poller/internal/events"
 )
 
-// How far the anchors of one thing may lie apart when two endpoints show it.
-const (
-	slackAgentic = 24 * time.Hour
-	slackSession = 24 * time.Hour
-	slackSummary = 35 * 24 * time.Hour
-	slackRun     = 35 * 24 * time.Hour // runs that span segments and have no time of their own
-)
+// day is how far the anchors of one thing lie apart at most where earlier builds took them from times: two endpoints may disagree
+// about the day.
+const day = 24 * time.Hour
 
 // A moment is a time and the upstream field it came from.
 type moment struct {
@@ -48,18 +45,23 @@ type spotter struct {
 	head   events.Header // what the record says about all that is in it
 	at     moment        // of the record
 	anchor time.Time
+	fixed  bool   // the anchor follows from the record's id
+	home   string // the entity beside which is remembered what only this record shows; empty for none
 	rank   int64 // of segments among those of one conversation
 	twins  map[string]int
 	out    []events.Sighting
 }
 
-// begin starts a record that was read to its end.
-func (s *spotter) begin(bot string, at moment, head events.Header) {
+// begin starts a record that was read to its end. Its id may tell when it was made.
+func (s *spotter) begin(bot string, at moment, id string, head events.Header) {
 	head.AccountID, head.Source, head.Endpoint = s.scope.AccountID, s.scope.Source, string(s.scope.Endpoint)
 	if bot != "" {
 		head.BotID = &bot
 	}
-	s.bot, s.at, s.anchor, s.head = bot, at, at.time, head
+	s.bot, s.at, s.head, s.home = bot, at, head, ""
+	if s.anchor, s.fixed = madeAt(id); !s.fixed {
+		s.anchor = at.time
+	}
 	if s.twins == nil {
 		s.twins = map[string]int{}
 	}
@@ -92,13 +94,35 @@ func (s *spotter) sight(e events.Event, id string, at moment) *events.Sighting {
 	}
 	at = at.orOf(s.at)
 	h.EntityID, h.EventTime, h.EventTimeBasis = id, at.time, at.basis
-	s.out = append(s.out, events.Sighting{Event: e, Endpoint: s.scope.Endpoint, Anchor: s.anchor})
+	s.out = append(s.out, events.Sighting{Event: e, Endpoint: s.scope.Endpoint, Row: s.at.time, Anchor: s.anchor, Home: s.home})
 	return &s.out[len(s.out)-1]
 }
 
-// shared marks a thing that another endpoint shows as well.
-func shared(s *events.Sighting, anchor time.Time, slack time.Duration) {
-	s.Anchor, s.Shared, s.Slack = anchor, true, slack
+// findable marks a thing that must be found whatever became of its time: other records show it as well, or its time may be
+// corrected. Where the anchor may be taken for granted, nothing else has to be looked through.
+func (s *spotter) findable(seen *events.Sighting, fixed bool) {
+	seen.Shared, seen.Slack, seen.Home = true, events.Anywhere, ""
+	if fixed {
+		seen.Slack = day
+	}
+}
+
+// beside marks a thing that is remembered where the one is that it belongs to.
+func beside(seen *events.Sighting, home string, anchor time.Time) {
+	seen.Anchor, seen.Shared, seen.Slack, seen.Home = anchor, true, day, home
+}
+
+// madeAt returns the time that an id of a record tells, if it is the id of an object in upstream's database: 24 hex digits, of
+// which the first eight are the second in which the object was made. That time cannot move, unlike those in the record.
+func madeAt(id string) (time.Time, bool) {
+	const size, digits = 24, 8
+	if len(id) != size || strings.Trim(id, "0123456789abcdefABCDEF") != "" {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseInt(id[:digits], 16, 64)
+	t := time.Unix(seconds, 0).UTC()
+	// Before and after, 24 digits are something else.
+	return t, err == nil && t.Year() >= 2009 && t.Year() < 2060
 }
 
 // inOrder sorts siblings by a time that never changes, the ones without it last and as they were.

@@ -99,14 +99,15 @@ func (d *decoder) sightSummary(s rated[*events.Summary], parent string) {
 		e.Agent = nil // the segment says more about the agent than the participant does
 	}
 	seen := d.sight(e, id, at)
-	if e.SummaryID != nil {
-		shared(seen, d.anchor, slackSummary)
+	own := e.SummaryID != nil || d.home == ""
+	if own {
+		d.findable(seen, false)
 	}
 	if f := s.feedback; f != nil {
 		f.TargetType, f.TargetName, f.PositionID, f.SummaryID = "Summary", e.SummaryType, e.PositionID, e.SummaryID
 		seen := d.sightFeedback(f, id, at)
-		if e.SummaryID != nil {
-			shared(seen, d.anchor, slackSummary)
+		if own {
+			beside(seen, id, d.anchor)
 		}
 	}
 }

@@ -239,7 +239,7 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 	return revise.Decide(revise.Input{
 		Source: a.cfg.Name, Sightings: sightings, ShownAt: pg.ShownAt,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
-		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Anchor) },
+		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Row) },
 		Replay:     r.work.Replay,
 		KeepSights: a.bothRead(u.Endpoint),
 		TooLarge:   a.tooLarge(),

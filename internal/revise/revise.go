@@ -114,7 +114,7 @@ type decision struct {
 	Input
 	Result
 	entities map[string]*entity
-	order    []string // of the first sights
+	order    []string // of the entities, as they come first
 	touched  map[uint32]bool
 	content  []byte // of one event at a time
 }
@@ -124,15 +124,56 @@ type entity struct {
 	state
 	place   checkpoint.Key // where it is remembered
 	number  int            // on the page
+	known   bool           // something is stored there
+	home    *entity        // beside which it is remembered, nil for none
+	shown   *events.Sighting
 	changed bool
 }
 
 // recall asks the store for every entity of the page, and for those that are replaced by one.
+//
+// Where an entity is remembered never changes, though the times may that say where to look. What belongs to another thing is
+// remembered beside it, wherever that is: only for the things that others belong to must the whole store be looked through.
 func (d *decision) recall(store Store) error {
+	probes, err := d.probes()
+	if err != nil {
+		return err
+	}
+	if err := d.lookUp(store, d.order, probes); err != nil {
+		return err
+	}
+	var ids []string
+	probes = probes[:0]
+	again := func(id string, probe checkpoint.Probe) {
+		ids, probes = append(ids, id), append(probes, probe)
+	}
+	for _, id := range d.order {
+		e := d.entities[id]
+		switch {
+		case e.known:
+		case e.home != nil && e.home != e:
+			if key := e.beside(); key != e.place {
+				e.place = key
+				if e.home.known {
+					again(id, checkpoint.Probe{Key: key, Slack: daysOf(e.shown.Slack)})
+				}
+			}
+		case id == e.shown.Supersedes && e.shown.Slack == events.Anywhere && !d.entities[e.shown.Event.Head().EntityID].known:
+			again(id, checkpoint.Probe{Key: e.place, Slack: checkpoint.Anywhere})
+		}
+	}
+	if len(probes) == 0 {
+		return nil
+	}
+	return d.lookUp(store, ids, probes)
+}
+
+// probes lists the entities of the page, in the order in which they come, and asks for each where its anchor says.
+func (d *decision) probes() ([]checkpoint.Probe, error) {
 	probes := make([]checkpoint.Probe, 0, len(d.Sightings))
 	d.order = make([]string, 0, len(d.Sightings))
 	all := make([]entity, 0, len(d.Sightings)) // superseded ones come on top
-	add := func(id string, s *events.Sighting) error {
+	add := func(id string, s *events.Sighting, slack time.Duration) error {
 		if d.entities[id] != nil {
 			return nil
 		}
@@ -140,29 +181,58 @@ func (d *decision) recall(store Store) error {
 		if err != nil {
 			return fmt.Errorf("look up %s: %w", s.Event.EventType(), err)
 		}
-		const day = 24 * time.Hour
 		if len(all) == cap(all) {
 			all = make([]entity, 0, 16)
 		}
-		all = append(all, entity{place: checkpoint.KeyAt(s.Anchor, s.Shared, h), number: len(d.order)})
+		all = append(all, entity{place: checkpoint.KeyAt(s.Anchor, s.Shared, h), number: len(d.order), shown: s})
 		e := &all[len(all)-1]
+		if s.Home == id {
+			e.home = e
+			e.minute = 1 + checkpoint.KeyAt(s.Anchor, false, h).Minute
+		}
 		d.entities[id] = e
 		d.order = append(d.order, id)
-		probes = append(probes, checkpoint.Probe{Key: e.place, Slack: uint32((s.Slack + day - 1) / day)})
+		probe := checkpoint.Probe{Key: e.place, Slack: daysOf(slack)}
+		if s.Slack == events.Anywhere {
+			probe.Earlier = checkpoint.KeyAt(s.Anchor, false, h)
+		}
+		probes = append(probes, probe)
 		return nil
 	}
 	for i := range d.Sightings {
 		s := &d.Sightings[i]
-		if err := add(s.Event.Head().EntityID, s); err != nil {
-			return err
+		if err := add(s.Event.Head().EntityID, s, s.Slack); err != nil {
+			return nil, err
 		}
 		if s.Supersedes == "" {
 			continue
 		}
-		if err := add(s.Supersedes, s); err != nil {
-			return err
+		// What is replaced is mostly not known, and everywhere is only looked if it may be for the first time.
+		if err := add(s.Supersedes, s, min(s.Slack, day)); err != nil {
+			return nil, err
 		}
 	}
+	for _, id := range d.order {
+		e := d.entities[id]
+		if e.home == nil && e.shown.Home != "" && id != e.shown.Supersedes {
+			e.home = d.entities[e.shown.Home]
+		}
+	}
+	return probes, nil
+}
+
+const day = 24 * time.Hour
+
+// daysOf returns how many days away from its anchor something may be remembered.
+func daysOf(slack time.Duration) uint32 {
+	if slack == events.Anywhere {
+		return checkpoint.Anywhere
+	}
+	return uint32((slack + day - 1) / day)
+}
+
+// lookUp asks the store for some of the entities and takes over what it knows of them.
+func (d *decision) lookUp(store Store, ids []string, probes []checkpoint.Probe) error {
 	found := make([]checkpoint.Found, len(probes))
 	if err := store.Lookup(probes, found); err != nil {
 		return err
@@ -174,16 +244,31 @@ func (d *decision) recall(store Store) error {
 		if !f.Known {
 			continue
 		}
-		e := d.entities[d.order[i]]
-		e.place = f.Key
-		if known, err := decodeState(f.Value); err != nil {
-			d.unreadable(d.order[i], err)
-		} else {
-			e.state = *known
-			d.touched[f.Key.Day] = true
+		e := d.entities[ids[i]]
+		e.place, e.known = f.Key, true
+		known, err := decodeState(f.Value)
+		if err != nil {
+			d.unreadable(ids[i], err)
+			continue
 		}
+		e.state = *known
+		d.touched[f.Key.Day] = true
 	}
 	return nil
+}
+
+// beside returns where an entity is remembered that belongs to another.
+func (e *entity) beside() checkpoint.Key {
+	key := e.place
+	key.Day = e.home.place.Day
+	switch {
+	case key.Shared:
+	case !e.home.place.Shared:
+		key.Minute = e.home.place.Minute
+	case e.home.minute > 0:
+		key.Minute = e.home.minute - 1
+	}
+	return key
 }
 
 // unreadable counts something stored of an entity that cannot be read.

@@ -23,6 +23,7 @@ type state struct {
 	key          string  // Kafka key of the first version, where it does not follow from the conversation
 	everNegative bool
 	superseded   bool
+	minute       uint16  // 1 + the minute of the day under which is remembered what belongs to it; 0 where nothing does
 	sights       []sight // what each endpoint last said, where their sayings are merged; ordered by endpoint
 }
 
@@ -117,11 +118,15 @@ const (
 
 	versionShift = 5
 
-	flagRefused = 1 << 0 // in the second byte: what was too large to be published stands behind the hash
-	flagsMore   = flagRefused
+	// In the second byte.
+	flagRefused = 1 << 0 // what was too large to be published stands behind the hash
+	flagMinute  = 1 << 1 // the minute stands behind the key
+	flagsMore   = flagRefused | flagMinute
 
 	flagDiffers = 1 << 7 // beside the code of a sight's endpoint
 	flagHuge    = 1 << 6 // beside it as well
+
+	minutesPerDay = 24 * 60
 )
 
 // endpointCodes are the endpoints by the code that stands for them in what is stored. A new one comes last: the order must never
@@ -145,6 +150,7 @@ func (s *state) encode() []byte {
 	set(&first, flagKey, s.key != "")
 	set(&first, flagSights, len(s.sights) > 0)
 	set(&more, flagRefused, s.refused != (content{}))
+	set(&more, flagMinute, s.minute > 0)
 	dst := []byte{stateVersion<<versionShift | first}
 	if more != 0 {
 		dst = []byte{stateVersionMore<<versionShift | first, more}
@@ -160,6 +166,9 @@ func (s *state) encode() []byte {
 	}
 	if s.key != "" {
 		dst = appendText(dst, 0, s.key)
+	}
+	if s.minute > 0 {
+		dst = binary.AppendUvarint(dst, uint64(s.minute-1))
 	}
 	if len(s.sights) > 0 {
 		dst = binary.AppendUvarint(dst, uint64(len(s.sights)))
@@ -226,6 +235,9 @@ func decodeState(b []byte) (*state, error) {
 		key := r.item()
 		s.key = r.text(key)
 		r.require(s.key != "" && bytes.Equal(key.raw, appendText(nil, 0, s.key)), "a key in another form")
+	}
+	if more&flagMinute != 0 {
+		s.minute = 1 + uint16(r.Uint(minutesPerDay-1))
 	}
 	if first&flagSights != 0 {
 		n := r.number()

@@ -11,9 +11,10 @@ import (
 )
 
 var states = map[string]state{
-	"usual":      {revision: 1, recipe: 1, hash: hash{1, 2, 3, 4, 5, 6, 7, 8}},
-	"large":      {revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, key: "sess-1", everNegative: true, superseded: true},
-	"below zero": {revision: 2, recipe: 1, rank: -5},
+	"usual":       {revision: 1, recipe: 1, hash: hash{1, 2, 3, 4, 5, 6, 7, 8}},
+	"large":       {revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, key: "sess-1", everNegative: true, superseded: true},
+	"below zero":  {revision: 2, recipe: 1, rank: -5},
+	"with others": {revision: 1, recipe: 1, hash: hash{1}, minute: 1440},
 	"shared": {revision: 3, recipe: 2, key: "conv", sights: []sight{
 		{endpoint: events.Interactions, recipe: 1, hash: hash{1}, body: appendText(nil, 1, "whole")},
 		{endpoint: events.Conversations, recipe: 2, hash: hash{2}, body: appendTag(nil, 1, kindGone), differs: true},

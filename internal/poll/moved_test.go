@@ -1,0 +1,194 @@
+package poll_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/checkpoint/checkpointtest"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/revise"
+)
+
+// samples are the pages of the documentation, with ids as upstream makes them and with ids that tell nothing of a time.
+var samples = map[string]events.Endpoint{
+	"raw-data-v2":            events.Interactions,
+	"raw-data-v2-earlier":    events.Interactions,
+	"aaconversation":         events.Conversations,
+	"interaction-details-v2": events.InteractionDetails,
+	"call-details-v1":        events.CallDetails,
+}
+
+// Upstream may correct any time. What was published stays what it was: no entity begins again with revision 1, and no event id is
+// used twice, whichever time of the samples moves, however far, and moves back.
+func TestMovedTimes(t *testing.T) {
+	moves := map[string]func(time.Time) time.Time{
+		"a second on":   func(t time.Time) time.Time { return t.Add(time.Second) },
+		"a minute back": func(t time.Time) time.Time { return t.Add(-time.Minute) },
+		"a day on":      func(t time.Time) time.Time { return t.AddDate(0, 0, 1) },
+		"a month back":  func(t time.Time) time.Time { return t.AddDate(0, -1, 0) },
+	}
+	for name, endpoint := range samples {
+		body, err := os.ReadFile(filepath.Join("../extract/testdata", name+".json"))
+		require.NoError(t, err)
+		for ids, body := range map[string]string{"": string(body), " with object ids": withObjectIDs(string(body))} {
+			t.Run(name+ids, func(t *testing.T) {
+				r := newReader(t, endpoint)
+				require.NotEmpty(t, r.read("as it is", body))
+				times := timesOf(t, body)
+				require.NotEmpty(t, times)
+				for _, path := range times {
+					for what, move := range moves {
+						r.read(path+" "+what, moved(t, body, move, path))
+						r.read(path+" as it was", body)
+					}
+				}
+				for what, move := range moves {
+					r.read("all times "+what, moved(t, body, move, times...))
+				}
+			})
+		}
+	}
+}
+
+// withObjectIDs makes of ids that the samples mask ids as they are: with the time of the object in them.
+func withObjectIDs(body string) string {
+	for i := range len(body) - 28 {
+		if id := body[i+1 : i+25]; body[i] == '"' && body[i+25] == '"' && strings.HasSuffix(id, "x") && strings.Trim(id, "0123456789abcdefx") == "" {
+			body = body[:i+1] + strings.ReplaceAll(id, "x", "0") + body[i+25:]
+		}
+	}
+	return body
+}
+
+// reader reads pages one after the other and remembers what was published.
+type reader struct {
+	t      *testing.T
+	scope  extract.Scope
+	store  *checkpointtest.Store
+	at     time.Time
+	begun  map[string]string // entity ids, and when they were published as revision 1
+	events map[string]string
+}
+
+func newReader(t *testing.T, e events.Endpoint) *reader {
+	s := extract.Scope{Source: "test", AccountID: "account", Endpoint: e}
+	if !e.PerAccount() {
+		s.BotID = "st-1"
+	}
+	return &reader{t: t, scope: s, store: checkpointtest.Open(t), at: now, begun: map[string]string{}, events: map[string]string{}}
+}
+
+// Lookup implements revise.Store.
+func (r *reader) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	return r.store.Lookup("account", probes, out)
+}
+
+// read reads a page and returns what is published for it.
+func (r *reader) read(what, body string) []revise.Outgoing {
+	r.t.Helper()
+	r.at = r.at.Add(time.Minute)
+	page, err := extract.Decode(r.scope, []byte(body))
+	require.NoError(r.t, err)
+	require.Empty(r.t, page.Dead)
+	in := revise.Input{ShownAt: r.at, LastRead: func(*events.Sighting) time.Time { return time.Time{} }, KeepSights: true}
+	for i := range page.Rows {
+		in.Sightings = append(in.Sightings, page.Rows[i].Sightings...)
+	}
+	result, err := revise.Decide(in, r)
+	require.NoError(r.t, err)
+	require.Zero(r.t, result.Unreadable)
+	require.NoError(r.t, r.store.Commit(checkpoint.Changes{Account: "account", ReadAt: r.at, Puts: result.Puts, Touched: result.Touched}))
+	for _, o := range result.Events {
+		h := o.Event.Head()
+		if h.Revision == 1 {
+			require.Empty(r.t, r.begun[h.EntityID], "%s is published a second time as revision 1 at %q", o.Event.EventType(), what)
+			r.begun[h.EntityID] = what
+		}
+		require.Empty(r.t, r.events[h.EventID], "%s: event id a second time at %q", o.Event.EventType(), what)
+		r.events[h.EventID] = what
+	}
+	return result.Events
+}
+
+// layouts are the forms in which the samples write times.
+var layouts = []string{"2006-01-02T15:04:05.000Z", "2006-01-02T15:04:05Z", "2006-01-02T15:04:05", "2006-01-02 15:04:05"}
+
+// timesOf returns the paths of all times on a page.
+func timesOf(t *testing.T, body string) (paths []string) {
+	t.Helper()
+	walk(t, body, func(path string, v any) any {
+		if w, _ := move(v, func(t time.Time) time.Time { return t.Add(time.Hour) }); w != v {
+			paths = append(paths, path)
+		}
+		return v
+	})
+	slices.Sort(paths)
+	return paths
+}
+
+// moved returns the page with some of its times moved.
+func moved(t *testing.T, body string, by func(time.Time) time.Time, paths ...string) string {
+	t.Helper()
+	return walk(t, body, func(path string, v any) any {
+		if slices.Contains(paths, path) {
+			v, _ = move(v, by)
+		}
+		return v
+	})
+}
+
+// move moves a value if it is a time.
+func move(v any, by func(time.Time) time.Time) (any, bool) {
+	switch v := v.(type) {
+	case string:
+		for _, layout := range layouts {
+			if at, err := time.Parse(layout, v); err == nil {
+				return by(at).Format(layout), true
+			}
+		}
+	case json.Number:
+		if n, err := strconv.ParseInt(v.String(), 10, 64); err == nil && n > 1e12 && n < 2e12 {
+			return json.Number(strconv.FormatInt(by(time.UnixMilli(n)).UnixMilli(), 10)), true
+		}
+	}
+	return v, false
+}
+
+// walk replaces every scalar of a page by what f returns.
+func walk(t *testing.T, body string, f func(path string, v any) any) string {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(body))
+	decoder.UseNumber()
+	var page any
+	require.NoError(t, decoder.Decode(&page))
+	var visit func(path string, v any) any
+	visit = func(path string, v any) any {
+		switch v := v.(type) {
+		case map[string]any:
+			for name := range v {
+				v[name] = visit(path+"."+name, v[name])
+			}
+			return v
+		case []any:
+			for i := range v {
+				v[i] = visit(fmt.Sprintf("%s[%d]", path, i), v[i])
+			}
+			return v
+		}
+		return f(path, v)
+	}
+	out, err := json.Marshal(visit("", page))
+	require.NoError(t, err)
+	return string(out)
+}

@@ -564,6 +564,9 @@ func (a *App) Status() status.Status {
 	} else {
 		s.Checkpoint.Bytes, s.Checkpoint.Entities = stats.Bytes, stats.Entities
 	}
+	if others := a.observe.paths.replaced(); others != nil {
+		s.Others = append(s.Others, *others)
+	}
 	s.State = s.Worst()
 	return s
 }

@@ -20,6 +20,7 @@ type observer struct {
 	rows      *prometheus.CounterVec
 	dead      *prometheus.CounterVec
 	drift     *prometheus.CounterVec
+	paths     *openLabel // of drift
 	published *prometheus.CounterVec
 	unchanged *prometheus.CounterVec
 	merged    *prometheus.CounterVec
@@ -47,7 +48,8 @@ func newObserver(reg prometheus.Registerer, version string) *observer {
 		received:  counter("poller_api_received_bytes_total", "Bytes of response bodies, decompressed.", "account", "endpoint"),
 		rows:      counter("poller_rows_total", "Rows read, re-reads included.", "account", "endpoint"),
 		dead:      counter("poller_records_unreadable_total", "Records that could not be read, re-reads included.", "account", "endpoint"),
-		drift:     counter("poller_drift_total", "Upstream fields that are not known or could not be used, by path.", "endpoint", "path"),
+		drift:     counter("poller_drift_total", "Upstream fields that are not known or could not be used, by path; paths beyond the first ones are counted as other.", "endpoint", "path"),
+		paths:     newOpenLabel("poller_drift_total", "path"),
 		published: counter("poller_events_published_total", "Events published.", "account", "endpoint", "type"),
 		unchanged: counter("poller_entities_unchanged_total", "Entities read again that had not changed.", "account", "endpoint"),
 		merged:    counter("poller_merge_hits_total", "Entities that a second endpoint showed for the first time.", "account", "endpoint"),
@@ -72,18 +74,11 @@ func (o *observer) attempt(account string) func(kore.Attempt) {
 	}
 }
 
-// maxDriftPaths bounds how many label values a misbehaving API can cause.
-const maxDriftPaths = 200
-
 func (o *observer) Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64) {
 	o.rows.WithLabelValues(account, string(e)).Add(float64(rows))
 	o.dead.WithLabelValues(account, string(e)).Add(float64(dead))
-	n := 0
 	for path, count := range drift {
-		if n++; n > maxDriftPaths {
-			path = "other"
-		}
-		o.drift.WithLabelValues(string(e), path).Add(float64(count))
+		o.drift.WithLabelValues(string(e), o.paths.value(path, count)).Add(float64(count))
 	}
 }
 

@@ -36,6 +36,17 @@ type Status struct {
 	// Problems are what is wrong with topics, rights, the schema registry or the group, and stops no account by itself.
 	Problems []Error   `json:"problems"`
 	Accounts []Account `json:"accounts"`
+	// Others are the labels of metrics that had more values than get a series each.
+	Others []OtherValues `json:"metrics_other,omitempty"`
+}
+
+// OtherValues are the values of a label that are counted as "other", because values beyond the first ones get no series.
+type OtherValues struct {
+	Metric string   `json:"metric"`
+	Label  string   `json:"label"`
+	Kept   int      `json:"kept"`   // values with a series
+	Count  int64    `json:"count"`  // occurrences of all others
+	Values []string `json:"values"` // the first of the others
 }
 
 // Account is one configured account: one budget, one clock, some endpoints.

@@ -21,7 +21,7 @@ type Metrics struct {
 // NewMetrics registers the metrics; with a nil registry they are counted and not shown.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
-	return &Metrics{
+	m := &Metrics{
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "poller_kafka_events_published_total", Help: "Events that Kafka has acknowledged.",
 		}, []string{"type"}),
@@ -45,6 +45,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "poller_kafka_last_delivery_timestamp_seconds", Help: "When a batch was last delivered.",
 		}),
 	}
+	// A series that begins with its first count shows no increase: alerts would miss that one.
+	for _, stage := range []string{"decode", "map", "encode", "publish"} {
+		m.dead.WithLabelValues(stage)
+	}
+	for _, class := range []Class{Retry, Fatal, Refused} {
+		m.failures.WithLabelValues(class.String())
+	}
+	return m
 }
 
 func (m *Metrics) delivered(start time.Time) {

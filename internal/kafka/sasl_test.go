@@ -2,11 +2,14 @@ package kafka_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -68,6 +71,44 @@ func TestRefusedPassword(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte("new"), 0o600))
 		require.NoError(t, client.Ping(t.Context()), "at once")
 	})
+}
+
+// While Kafka refuses the password of a poller that runs, the check says so, and what to do.
+func TestCheckFindsRefusedPassword(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(file, []byte("p"), 0o600))
+	cluster := newCluster(t, kfake.EnableSASL(), kfake.Superuser("PLAIN", "u", "p"))
+	var mu sync.Mutex
+	var conns []net.Conn
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		mu.Lock()
+		defer mu.Unlock()
+		conns = append(conns, conn)
+		return conn, err
+	}
+	f := open(t, cluster, []kgo.Opt{kgo.Dialer(dial), kgo.RetryTimeout(time.Second)}, func(c *kafka.Config) {
+		c.SASL = kafka.SASLConfig{Mechanism: "PLAIN", Username: "u", PasswordFile: file}
+	})
+	require.Empty(t, f.Check(t.Context()))
+	cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		answer := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		answer.ErrorCode = kerr.SaslAuthenticationFailed.Code
+		return answer, nil, true
+	})
+	mu.Lock()
+	for _, conn := range conns {
+		conn.Close()
+	}
+	mu.Unlock()
+	problems := f.Check(t.Context())
+	require.Len(t, problems, 1)
+	require.ErrorContains(t, problems[0], "log in to Kafka: SASL_AUTHENTICATION_FAILED")
+	require.ErrorContains(t, problems[0], "check the content of "+file+" (kafka.sasl.password_file), which has not changed since")
+	may, known := kafka.Retryable(problems[0])
+	require.True(t, known)
+	require.False(t, may)
 }
 
 // The embedded broker has no OAUTHBEARER: what is checked is that a token is fetched, kept, and asked for rightly, with the secret

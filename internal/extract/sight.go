@@ -47,7 +47,7 @@ type spotter struct {
 	anchor time.Time
 	fixed  bool   // the anchor follows from the record's id
 	home   string // the entity beside which is remembered what only this record shows; empty for none
-	rank   int64 // of segments among those of one conversation
+	rank   int64  // of segments among those of one conversation
 	twins  map[string]int
 	out    []events.Sighting
 }

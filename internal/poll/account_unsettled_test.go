@@ -72,9 +72,9 @@ func TestAccountSaysWhatItCannotFindOut(t *testing.T) {
 					require.Equal(t, status.ClassShape, e.LastError.Class)
 					require.Equal(t, c.rows, e.Rows > 0)
 					if c.text == "no time zone explains" {
-					require.Nil(t, e.CompleteUpTo)
-					require.Nil(t, e.ReadThrough)
-				}
+						require.Nil(t, e.CompleteUpTo)
+						require.Nil(t, e.ReadThrough)
+					}
 				}
 				if c.most > 0 {
 					require.LessOrEqual(t, counted.of(c.endpoint)-before, c.most)

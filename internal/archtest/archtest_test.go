@@ -72,7 +72,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/poll/pass", "internal/poll/timeline", "reads spans, and cuts them by density"},
 	{"internal/poll/plan", "internal/poll/timeline", "plans over what was read"},
 	{"internal/poll/plan", "internal/events", "names endpoints"},
-	{"internal/poll", "internal/revise", "asks which sights are news"},
+	{"internal/poll", "internal/revise", "asks which observations are new"},
 	{"internal/poll", "internal/status", "fills it in"},
 
 	{"internal/kafka", "internal/bound", "bounds records"},
@@ -96,7 +96,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/journal", "internal/bound", "bounds records"},
 	{"internal/journal", "internal/checkpoint", "writes out what the store remembers, and brings a store up to date"},
 	{"internal/extract", "internal/bound", "bounds what is made of a page"},
-	{"internal/extract", "internal/events", "makes sightings"},
+	{"internal/extract", "internal/events", "makes observations"},
 	{"internal/extract", "internal/payload", "asks what came in place of a page"},
 	{"internal/extract", "internal/status", "names the classes of errors"},
 	{"internal/kore", "internal/bound", "bounds answers"},

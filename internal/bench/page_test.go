@@ -26,7 +26,7 @@ import (
 //
 //	sha256  hashes the page: how fast this machine is just now
 //	tokens  reads every JSON token of it with the library and does nothing: the yardstick, which our scanner does not use
-//	decode  reads it into rows and sightings
+//	decode  reads it into rows and observations
 //	encode  and writes them as Avro
 //	page    and hashes their content, as is done to tell whether they have changed
 func BenchmarkPage(b *testing.B) {
@@ -53,8 +53,8 @@ func BenchmarkPage(b *testing.B) {
 			cpu := measure(b, body, func() {
 				avro, n = avro[:0], 0
 				for _, row := range decode(b, body).Rows {
-					n += len(row.Sightings)
-					for _, s := range row.Sightings {
+					n += len(row.Observations)
+					for _, s := range row.Observations {
 						if part.hash {
 							events.ContentHash(s.Event, events.Recipe())
 						}

@@ -58,13 +58,13 @@ type Event interface {
 	// Head returns the header, to be read and filled in place.
 	Head() *Header
 	// AppendContent appends the upstream content that counts under a recipe, in a canonical form, to dst.
-	// Two sights of a thing are the same version if and only if their content is equal.
+	// Two observations of a thing are the same version if and only if their content is equal.
 	AppendContent(dst []byte, recipe int) []byte
 }
 
-// Sighting is one thing as one read of one upstream record showed it. The reader of a record fills of the header what the
+// Observation is one thing as one read of one upstream record showed it. The reader of a record fills of the header what the
 // record says: entity, times, ids, agent, queue, channel. Whether it becomes an event is decided later.
-type Sighting struct {
+type Observation struct {
 	Event    Event
 	Endpoint Endpoint
 	// Row is the time by which the endpoint selects the record.
@@ -79,7 +79,7 @@ type Sighting struct {
 	// Home is the entity beside which this one is remembered: the one that its identity follows from, for example its segment.
 	// An entity that is its own Home has others beside it. Empty where the anchor decides.
 	Home string
-	// Rank orders sights of a thing that several parents carry (runs that span segments): a sight of lower rank
+	// Rank orders observations of a thing that several parents carry (runs that span segments): an observation of lower rank
 	// than one already seen changes nothing. 0 where there is only one parent.
 	Rank int64
 	// Supersedes is the entity that this one replaces if that one was ever published: the bot-only session that gained

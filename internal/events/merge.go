@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Merge makes one event of two sights of the same thing, read through aFrom and bFrom. Each field has one owning endpoint,
+// Merge makes one event of two observations of the same thing, read through aFrom and bFrom. Each field has one owning endpoint,
 // named in the schema: its value is taken unless it is empty, else the other's. The header is that of the owner of the
-// type, its empty ids filled in. The outcome does not depend on the order of the arguments, and merging a sight with
+// type, its empty ids filled in. The outcome does not depend on the order of the arguments, and merging an observation with
 // itself changes nothing. Neither argument is changed; the outcome may share memory with both.
 //
 // Both must be of the same type; anything else is a programming error and panics.
@@ -27,13 +27,13 @@ type merger interface {
 	merge(other Event, by order) Event
 }
 
-// order tells which of two sights has the first word.
+// order tells which of two observations has the first word.
 type order struct {
 	aFrom, bFrom Endpoint
 	tie          bool // both come from one endpoint, and b is put first to have an order at all
 }
 
-// swap reports whether the second sight comes first in fields that belong to owner.
+// swap reports whether the second observation comes first in fields that belong to owner.
 func (o order) swap(owner Endpoint) bool {
 	if o.aFrom == o.bFrom {
 		return o.tie
@@ -49,7 +49,7 @@ func rank(e, owner Endpoint) int {
 	return e.Index()
 }
 
-// tie orders two sights from one endpoint by their bytes: without meaning, but the same whichever way they are given.
+// tie orders two observations from one endpoint by their bytes: without meaning, but the same whichever way they are given.
 func tie(a, b Event) bool {
 	x, errA := appendRecord(nil, a.(record))
 	y, errB := appendRecord(nil, b.(record))
@@ -118,7 +118,7 @@ func eitherMap[K comparable, V any](hi, lo map[K]V) map[K]V {
 	return hi
 }
 
-// followStr takes a value from the sight that the field it was derived from is taken from.
+// followStr takes a value from the observation that the field it was derived from is taken from.
 func followStr(hi, lo string, hiLead, loLead *string) string {
 	if blank(hiLead) && !blank(loLead) {
 		return lo

@@ -116,10 +116,10 @@ func (d *decoder) sessionInfo(e *events.AgenticRequest) {
 	}
 }
 
-// sightAgentic adds a request and all that belongs to it. Where it has an id, the other endpoint shows it as well, and both
+// observeAgentic adds a request and all that belongs to it. Where it has an id, the other endpoint shows it as well, and both
 // arrive at the same entities; where it has none, the parent and the entry's own id or time identify it. It happened at at, which
 // is unknown if the entry has no time of its own.
-func (d *decoder) sightAgentic(a agentic, parent string, at moment) {
+func (d *decoder) observeAgentic(a agentic, parent string, at moment) {
 	e := a.request
 	switch id := or(e.RequestID); {
 	case strings.HasPrefix(id, "ua-"):
@@ -142,25 +142,25 @@ func (d *decoder) sightAgentic(a agentic, parent string, at moment) {
 	id := d.entity(events.TypeAgenticRequest, parts...)
 	// Without an id a request of a segment is remembered with the segment, as all of it is.
 	own := e.RequestID != nil || d.home == ""
-	belongs := func(seen *events.Sighting) {
+	belongs := func(seen *events.Observation) {
 		if own {
 			beside(seen, id, anchor)
 		}
 	}
-	if seen := d.sight(e, id, at); own {
+	if seen := d.observe(e, id, at); own {
 		d.findable(seen, false)
 		seen.Anchor = anchor
 	}
 	if a.search != nil {
-		d.findable(d.sight(a.search, d.entity(events.TypeSearch, parts...), at), false)
+		d.findable(d.observe(a.search, d.entity(events.TypeSearch, parts...), at), false)
 	}
 	if u := a.used; u != nil {
 		u.TargetType, u.Via, u.RequestID, u.ParentEntityID = "Agentic", "AGENTIC", e.RequestID, d.texts.put(id)
-		belongs(d.sight(u, d.entity(events.TypeSuggestionUsed, id, "agentic"), at))
+		belongs(d.observe(u, d.entity(events.TypeSuggestionUsed, id, "agentic"), at))
 	}
 	if f := a.feedback; f != nil {
 		f.TargetType, f.RequestID, f.MessageID = "Agentic", e.RequestID, e.MessageID
-		belongs(d.sightFeedback(f, id, at))
+		belongs(d.observeFeedback(f, id, at))
 	}
 }
 

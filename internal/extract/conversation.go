@@ -49,7 +49,7 @@ func (d *decoder) conversation() {
 		bot = or(c.botID)
 	}
 	d.begin(bot, at, or(c.id), events.Header{ConversationID: c.convID, SessionID: c.sessionID, Channel: c.experience})
-	d.sightConversation(&c)
+	d.observeConversation(&c)
 	d.add(Row{
 		ID:             *key,
 		ConversationID: or(c.convID),
@@ -283,15 +283,15 @@ func (e *entry) plain() *events.Message {
 	return e.message
 }
 
-func (d *decoder) sightConversation(c *conversation) {
+func (d *decoder) observeConversation(c *conversation) {
 	parent := or(first(c.convID, c.id))
 	for _, s := range c.summaries {
-		d.sightSummary(s, parent)
+		d.observeSummary(s, parent)
 	}
 	for _, m := range inOrder(c.messages, func(m rated[*events.Message]) *time.Time { return m.thing.MessageTime }) {
 		m.thing.Experience = first(m.thing.Experience, c.experience)
 		m.thing.IsExtAd, m.thing.MBUserID = c.isExtAD, c.userID
-		d.sightMessage(m, parent)
+		d.observeMessage(m, parent)
 	}
 	for _, a := range inOrder(c.agentic, requestTime) {
 		e := a.request
@@ -299,7 +299,7 @@ func (d *decoder) sightConversation(c *conversation) {
 		e.IsExtAd, e.MBUserID = c.isExtAD, c.userID
 		e.AssistSessionIDs, e.SearchSessionIDs = c.assistSessions, c.searchSessions
 		at := moment{}.or(e.RequestedAt, "requestedAt").or(e.MessageTime, "timestampValue").or(e.RespondedAt, "respondedAt")
-		d.sightAgentic(a, parent, at)
+		d.observeAgentic(a, parent, at)
 	}
 	for _, f := range c.widget {
 		f.TargetType = "Widget"
@@ -307,11 +307,11 @@ func (d *decoder) sightConversation(c *conversation) {
 		if f.Agent != nil {
 			agent = or(first(f.Agent.AgentID, f.Agent.Name))
 		}
-		d.findable(d.sight(f, d.entity(events.TypeFeedback, "widget", parent, agent), moment{}), false)
+		d.findable(d.observe(f, d.entity(events.TypeFeedback, "widget", parent, agent), moment{}), false)
 	}
 }
 
-func (d *decoder) sightMessage(m rated[*events.Message], parent string) {
+func (d *decoder) observeMessage(m rated[*events.Message], parent string) {
 	e := m.thing
 	parts := []string{or(e.MessageID)}
 	if e.MessageID == nil {
@@ -323,9 +323,9 @@ func (d *decoder) sightMessage(m rated[*events.Message], parent string) {
 	}
 	at := moment{}.or(e.MessageTime, "messages[].timestampValue").or(e.CreatedOn, "messages[].createdOn").orOf(d.at)
 	id := d.entity(events.TypeMessage, parts...)
-	d.findable(d.sight(e, id, at), false)
+	d.findable(d.observe(e, id, at), false)
 	if f := m.feedback; f != nil {
 		f.TargetType, f.MessageID = "Message", e.MessageID
-		beside(d.sightFeedback(f, id, at), id, d.anchor)
+		beside(d.observeFeedback(f, id, at), id, d.anchor)
 	}
 }

@@ -1,8 +1,8 @@
-// Package extract turns one page of an upstream endpoint into rows and the sightings of things on them: what was searched,
+// Package extract turns one page of an upstream endpoint into rows and the observations of things on them: what was searched,
 // shown, used, rated, nudged, stepped through, asked, summarised, served. It does no I/O, keeps no state and knows no clock.
 //
 // A record that cannot be read costs nothing but itself, a field that cannot be read nothing but the field; both are
-// reported. Whether a sighting becomes an event is decided elsewhere.
+// reported. Whether a observation becomes an event is decided elsewhere.
 package extract
 
 import (
@@ -62,8 +62,8 @@ type Row struct {
 	// BotOnly sessions never reached an agent, or have not yet.
 	BotOnly bool
 	// Agentic conversations have something that the conversations endpoint tells more about.
-	Agentic   bool
-	Sightings []events.Sighting
+	Agentic      bool
+	Observations []events.Observation
 }
 
 // Dead is a record that could not be read, whole. Like what a row holds, it shares the memory of the page.
@@ -120,7 +120,7 @@ func Decode(s Scope, body []byte) (*Page, error) {
 // A decoder reads one page.
 type decoder struct {
 	*reader
-	spotter
+	observer
 	page    *Page
 	scratch []events.ShownSuggestion
 	record  struct {
@@ -132,9 +132,9 @@ type decoder struct {
 
 func newDecoder(s Scope, body []byte) *decoder {
 	d := &decoder{
-		reader:  newReader(body),
-		spotter: spotter{scope: s},
-		page:    &Page{NumResults: -1, Total: -1, TotalPages: -1},
+		reader:   newReader(body),
+		observer: observer{scope: s},
+		page:     &Page{NumResults: -1, Total: -1, TotalPages: -1},
 	}
 	d.record.end = -1
 	return d
@@ -280,11 +280,11 @@ func (d *decoder) unfit(repeated ...named) string {
 	return ""
 }
 
-// add appends a row to the page, with what was sighted in it. Its ids are kept by callers for as long as the record is open, so they are copies: a part of
+// add appends a row to the page, with what was observed in it. Its ids are kept by callers for as long as the record is open, so they are copies: a part of
 // the body would hold on to all of it.
 func (d *decoder) add(r Row) {
 	r.ID, r.ConversationID = strings.Clone(r.ID), strings.Clone(r.ConversationID)
-	r.Sightings = slices.Clone(d.out)
+	r.Observations = slices.Clone(d.out)
 	d.page.Rows = append(d.page.Rows, r)
 }
 

@@ -74,8 +74,8 @@ func golden(t *testing.T, name string, got []byte) {
 	require.Equal(t, string(want), string(got))
 }
 
-// sighting is how golden files show one.
-type sighting struct {
+// observation is how golden files show one.
+type observation struct {
 	Type       events.Type  `json:"type"`
 	Anchor     string       `json:"anchor"`
 	Shared     string       `json:"shared_within,omitempty"`
@@ -92,11 +92,11 @@ func render(t *testing.T, page *extract.Page) []byte {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	for _, row := range page.Rows {
-		sightings := row.Sightings
-		row.Sightings = nil
+		observations := row.Observations
+		row.Observations = nil
 		require.NoError(t, enc.Encode(row))
-		for _, s := range sightings {
-			g := sighting{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Home: s.Home, Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
+		for _, s := range observations {
+			g := observation{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Home: s.Home, Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
 			if s.Shared {
 				g.Shared = s.Slack.String()
 				if s.Slack == events.Anywhere {

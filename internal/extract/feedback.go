@@ -104,10 +104,10 @@ func (d *decoder) csat(s *session) *events.Feedback {
 	return f
 }
 
-// sightFeedback adds what was said about the thing with the id of target. It has no time of its own.
-func (d *decoder) sightFeedback(f *events.Feedback, target string, at moment) *events.Sighting {
+// observeFeedback adds what was said about the thing with the id of target. It has no time of its own.
+func (d *decoder) observeFeedback(f *events.Feedback, target string, at moment) *events.Observation {
 	if target != "" {
 		f.TargetEntityID = d.texts.put(target)
 	}
-	return d.sight(f, d.entity(events.TypeFeedback, target, f.GivenBy), at)
+	return d.observe(f, d.entity(events.TypeFeedback, target, f.GivenBy), at)
 }

@@ -344,7 +344,7 @@ func flatten(t *testing.T, endpoint events.Endpoint, record map[string]any) map[
 	require.NoError(t, err)
 	flat := map[string][]any{}
 	for _, row := range page.Rows {
-		for _, s := range row.Sightings {
+		for _, s := range row.Observations {
 			var fields map[string]any
 			require.NoError(t, json.Unmarshal([]byte(text(t, s.Event)), &fields))
 			for _, derived := range []string{"entity_id", "event_time", "event_time_basis", "parent_entity_id", "target_entity_id", "search_entity_id"} {

@@ -9,7 +9,7 @@ import (
 )
 
 // FuzzDecode holds Decode to what its callers rely on whatever comes in: no panic, either a page or a *PageError, every
-// sighting complete enough to be published, and the same outcome for the same bytes.
+// observation complete enough to be published, and the same outcome for the same bytes.
 func FuzzDecode(f *testing.F) {
 	for name, endpoint := range pages {
 		for i, e := range events.Endpoints() {
@@ -37,13 +37,13 @@ func FuzzDecode(f *testing.F) {
 				t.Fatal("a row without an id")
 			}
 			seen := map[string]bool{}
-			for _, sighting := range row.Sightings {
-				h := sighting.Event.Head()
-				if h.EntityID == "" || seen[h.EntityID] || h.EventTime.IsZero() || h.EventTimeBasis == "" || sighting.Anchor.IsZero() {
-					t.Fatalf("incomplete or double: %s %+v", sighting.Event.EventType(), sighting)
+			for _, observation := range row.Observations {
+				h := observation.Event.Head()
+				if h.EntityID == "" || seen[h.EntityID] || h.EventTime.IsZero() || h.EventTimeBasis == "" || observation.Anchor.IsZero() {
+					t.Fatalf("incomplete or double: %s %+v", observation.Event.EventType(), observation)
 				}
 				seen[h.EntityID] = true
-				b, err := events.AppendAvro(nil, sighting.Event)
+				b, err := events.AppendAvro(nil, observation.Event)
 				if err != nil {
 					t.Fatal(err)
 				}

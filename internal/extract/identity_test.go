@@ -20,7 +20,7 @@ func contents(t *testing.T, page *extract.Page) map[string]string {
 	t.Helper()
 	byID := map[string]string{}
 	for _, row := range page.Rows {
-		for _, s := range row.Sightings {
+		for _, s := range row.Observations {
 			id := s.Event.Head().EntityID
 			require.NotEmpty(t, id)
 			require.NotContains(t, byID, id, "two things with one identity: %s", text(t, s.Event))
@@ -104,9 +104,9 @@ func TestSharedByInteractionsAndConversations(t *testing.T) {
 		"searchHistory":[{"_id":"m2","type":"AGENTIC","requestId":"ua-2","requestedAt":"2026-02-25T09:02:00.250Z","isSent":false,"feedbackInfo":{"feedback":"dislike"}}]}]}`)
 	require.True(t, interactions.Rows[0].Agentic)
 
-	kinds := func(page *extract.Page) map[string]events.Sighting {
-		m := map[string]events.Sighting{}
-		for _, s := range page.Rows[0].Sightings {
+	kinds := func(page *extract.Page) map[string]events.Observation {
+		m := map[string]events.Observation{}
+		for _, s := range page.Rows[0].Observations {
 			if kind := s.Event.EventType(); s.Shared && kind != events.TypeSearch && kind != events.TypeSegment {
 				m[s.Event.Head().EntityID] = s
 			}
@@ -123,7 +123,7 @@ func TestSharedByInteractionsAndConversations(t *testing.T) {
 		merged := events.Merge(s.Event, events.Interactions, other[id].Event, events.Conversations)
 		require.Equal(t, id, merged.Head().EntityID)
 	}
-	for _, q := range all[*events.AgenticRequest](conversations.Rows[0].Sightings) {
+	for _, q := range all[*events.AgenticRequest](conversations.Rows[0].Observations) {
 		require.Equal(t, map[string]string{"aa-1": "ASSIST", "ua-2": "SEARCH"}[*q.RequestID], q.Kind)
 	}
 }
@@ -135,7 +135,7 @@ func TestSharedByAnalytics(t *testing.T) {
 	other := decode(t, events.InteractionDetails, body)
 	require.Equal(t, contents(t, one), contents(t, other))
 	for _, row := range one.Rows {
-		for _, s := range row.Sightings {
+		for _, s := range row.Observations {
 			require.True(t, s.Shared)
 			require.Equal(t, row.Start, s.Anchor)
 			if s.Event.EventType() == events.TypeConversation {
@@ -143,7 +143,7 @@ func TestSharedByAnalytics(t *testing.T) {
 				require.Empty(t, s.Home)
 			} else {
 				require.Equal(t, 24*time.Hour, s.Slack)
-				require.Equal(t, row.Sightings[0].Event.Head().EntityID, s.Home)
+				require.Equal(t, row.Observations[0].Event.Head().EntityID, s.Home)
 			}
 		}
 	}
@@ -161,12 +161,12 @@ func TestBotOnlySessionGainsConversation(t *testing.T) {
 	require.False(t, after.BotOnly)
 	require.Equal(t, "66f4f3aa205c5afb97d30000/Voice", before.ID)
 	require.Equal(t, "66f4f3aa205c5afb97d30000/c-1", after.ID)
-	require.Len(t, before.Sightings, 2)
-	require.Len(t, after.Sightings, 2)
-	for i := range before.Sightings {
-		require.Empty(t, before.Sightings[i].Supersedes)
-		require.NotEqual(t, before.Sightings[i].Event.Head().EntityID, after.Sightings[i].Event.Head().EntityID)
-		require.Equal(t, before.Sightings[i].Event.Head().EntityID, after.Sightings[i].Supersedes)
+	require.Len(t, before.Observations, 2)
+	require.Len(t, after.Observations, 2)
+	for i := range before.Observations {
+		require.Empty(t, before.Observations[i].Supersedes)
+		require.NotEqual(t, before.Observations[i].Event.Head().EntityID, after.Observations[i].Event.Head().EntityID)
+		require.Equal(t, before.Observations[i].Event.Head().EntityID, after.Observations[i].Supersedes)
 	}
 }
 
@@ -184,14 +184,14 @@ func TestOpen(t *testing.T) {
 	require.False(t, decode(t, events.Interactions, segments(`"segmentEndTime":"2026-02-25T09:05:00Z"`)).Rows[0].Open)
 }
 
-// Runs that span segments are one entity; the newest segment's sight ranks highest.
+// Runs that span segments are one entity; the newest segment's observation ranks highest.
 func TestRunsThatSpanSegments(t *testing.T) {
 	run := `"coachingRuntimeData":[{"_id":"co-1","triggeredAt":"2026-02-25T09:00:30Z"}],
 		"playbookRuntimeData":[{"_id":"run-1","openedAt":"2026-02-25T09:00:10Z","stages":[{"_id":"acs-1","steps":[{"_id":"acst-1"}]},{"_id":"acs-2"}]}]`
 	page := decode(t, events.Interactions, `{"data":[
 		{"segmentID":"ac-1","conversationID":"c-1","segmentStartTime":"2026-02-25T09:00:00Z",`+run+`},
 		{"segmentID":"ac-2","conversationID":"c-1","segmentStartTime":"2026-02-25T09:30:00Z",`+run+`}]}`)
-	older, newer := page.Rows[0].Sightings[1:], page.Rows[1].Sightings[1:]
+	older, newer := page.Rows[0].Observations[1:], page.Rows[1].Observations[1:]
 	require.Len(t, older, 4)
 	require.Len(t, newer, 4)
 	for i := range older {
@@ -213,7 +213,7 @@ func TestAnchorOfAnObject(t *testing.T) {
 		"699ebd7c000000000000000g":               {},
 	} {
 		page := decode(t, events.CallDetails, `{"data":[{"sessionId":"`+id+`","sessionStartTime":"2026-02-26 09:00:00"}]}`)
-		seen := page.Rows[0].Sightings[0]
+		seen := page.Rows[0].Observations[0]
 		if want.IsZero() {
 			require.Equal(t, page.Rows[0].Start, seen.Anchor, id)
 			require.Equal(t, events.Anywhere, seen.Slack, id)
@@ -231,7 +231,7 @@ func TestTwins(t *testing.T) {
 	run := func(a, b string) map[string]string {
 		m := map[string]string{}
 		page := decode(t, events.Interactions, segments(`"playbookRuntimeData":[`+a+`,`+b+`]`))
-		for _, e := range all[*events.PlaybookStep](page.Rows[0].Sightings) {
+		for _, e := range all[*events.PlaybookStep](page.Rows[0].Observations) {
 			m[*e.Language] = e.EntityID
 		}
 		return m

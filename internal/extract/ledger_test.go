@@ -32,7 +32,7 @@ func TestLedger(t *testing.T) {
 				Bots: 1, SegmentsPerDay: 100, BotOnly: 0.5, RequestsPerMinute: -1, Profile: koresim.Profiles()[0], Drift: seed%2 == 1,
 			})
 			require.NoError(t, err)
-			r := simReader{t: t, sim: sim, account: sim.Accounts()[0], seen: map[string]map[events.Endpoint]events.Sighting{}}
+			r := simReader{t: t, sim: sim, account: sim.Accounts()[0], seen: map[string]map[events.Endpoint]events.Observation{}}
 			for day := range 45 { // an e-mail conversation may begin long after its session
 				from := start.AddDate(0, 0, day)
 				r.readDay(from, from.AddDate(0, 0, 1))
@@ -54,20 +54,20 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-// simReader reads everything and keeps the newest sight of each thing through each endpoint.
+// simReader reads everything and keeps the newest observation of each thing through each endpoint.
 type simReader struct {
 	t       *testing.T
 	sim     *koresim.Server
 	account *koresim.Account
 	tokens  int
-	seen    map[string]map[events.Endpoint]events.Sighting
+	seen    map[string]map[events.Endpoint]events.Observation
 	drift   map[string]int64
 }
 
 // shownBy returns the types of the things that were seen through an endpoint.
 func (r *simReader) shownBy(e events.Endpoint) (types []events.Type) {
-	for _, sights := range r.seen {
-		if s, ok := sights[e]; ok && !slices.Contains(types, s.Event.EventType()) {
+	for _, observations := range r.seen {
+		if s, ok := observations[e]; ok && !slices.Contains(types, s.Event.EventType()) {
 			types = append(types, s.Event.EventType())
 		}
 	}
@@ -141,17 +141,17 @@ func (r *simReader) read(e events.Endpoint, query url.Values, body any) *extract
 		r.drift[path] += n
 	}
 	for _, row := range page.Rows {
-		for _, sighting := range row.Sightings {
-			r.see(e, sighting)
+		for _, observation := range row.Observations {
+			r.see(e, observation)
 		}
 	}
 	return page
 }
 
-func (r *simReader) see(e events.Endpoint, s events.Sighting) {
+func (r *simReader) see(e events.Endpoint, s events.Observation) {
 	id := s.Event.Head().EntityID
 	if r.seen[id] == nil {
-		r.seen[id] = map[events.Endpoint]events.Sighting{}
+		r.seen[id] = map[events.Endpoint]events.Observation{}
 	}
 	if before, again := r.seen[id][e]; !again || s.Rank >= before.Rank {
 		r.seen[id][e] = s
@@ -169,11 +169,11 @@ func (r *simReader) observed() []koresim.Observed {
 		require.NoError(r.t, err)
 		list = append(list, koresim.Observed{Topic: "agentassist." + topic, Key: events.Key(e.Head()), Offset: int64(len(list)), Fields: fields})
 	}
-	for _, sights := range r.seen {
+	for _, observations := range r.seen {
 		var e events.Event
 		var from events.Endpoint
 		for _, endpoint := range events.Endpoints() {
-			if s, ok := sights[endpoint]; ok && e == nil {
+			if s, ok := observations[endpoint]; ok && e == nil {
 				e, from = s.Event, endpoint
 			} else if ok {
 				require.True(r.t, s.Shared, "%s through %s and %s", e.EventType(), from, endpoint)

@@ -13,14 +13,14 @@ import (
 // only returns the one event of a type on a page.
 func only[E events.Event](t *testing.T, endpoint events.Endpoint, body string) E {
 	t.Helper()
-	list := all[E](decode(t, endpoint, body).Rows[0].Sightings)
+	list := all[E](decode(t, endpoint, body).Rows[0].Observations)
 	require.Len(t, list, 1)
 	return list[0]
 }
 
-func all[E events.Event](sightings []events.Sighting) []E {
+func all[E events.Event](observations []events.Observation) []E {
 	var list []E
-	for _, s := range sightings {
+	for _, s := range observations {
 		if e, ok := s.Event.(E); ok {
 			list = append(list, e)
 		}
@@ -96,7 +96,7 @@ func TestScalars(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			page := decode(t, events.Interactions, segments(c.members))
 			require.Empty(t, page.Dead)
-			require.Equal(t, c.want, text(t, c.get(all[*events.Segment](page.Rows[0].Sightings)[0])))
+			require.Equal(t, c.want, text(t, c.get(all[*events.Segment](page.Rows[0].Observations)[0])))
 			if c.drift == "" {
 				require.Empty(t, page.Drift)
 			} else {

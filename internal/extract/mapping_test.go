@@ -37,16 +37,16 @@ func TestTargets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			row := decode(t, events.Interactions, use(c.used)).Rows[0]
-			u := all[*events.SuggestionUsed](row.Sightings)
+			u := all[*events.SuggestionUsed](row.Observations)
 			require.Len(t, u, 1)
 			require.Equal(t, c.targetType, u[0].TargetType)
 			require.Equal(t, "SEARCH", u[0].Via)
-			require.Equal(t, all[*events.Search](row.Sightings)[0].EntityID, *u[0].ParentEntityID)
+			require.Equal(t, all[*events.Search](row.Observations)[0].EntityID, *u[0].ParentEntityID)
 			body := *u[0]
 			body.Header, body.TargetType, body.Via, body.ActionType, body.ParentEntityID = events.Header{}, "", "", nil, nil
 			empty := text(t, events.SuggestionUsed{})
 			require.Equal(t, empty[:len(empty)-1]+","+c.event+"}", text(t, body))
-			feedback := all[*events.Feedback](row.Sightings)
+			feedback := all[*events.Feedback](row.Observations)
 			if c.response == "" {
 				require.Empty(t, feedback)
 			} else {
@@ -97,7 +97,7 @@ func TestCustomerScore(t *testing.T) {
 		s.CSAT = c.csat
 		page, err := extract.Decode(s, []byte(session(members)))
 		require.NoError(t, err)
-		got := all[*events.Feedback](page.Rows[0].Sightings)
+		got := all[*events.Feedback](page.Rows[0].Observations)
 		if c.sentiment == "" {
 			require.Empty(t, got, members)
 			continue
@@ -107,7 +107,7 @@ func TestCustomerScore(t *testing.T) {
 		require.Equal(t, c.sentiment, f.Sentiment, members)
 		require.Equal(t, "CUSTOMER", f.GivenBy)
 		require.Equal(t, "Conversation", f.TargetType)
-		require.Equal(t, page.Rows[0].Sightings[0].Event.Head().EntityID, *f.TargetEntityID)
+		require.Equal(t, page.Rows[0].Observations[0].Event.Head().EntityID, *f.TargetEntityID)
 		require.Equal(t, "sessionStartTime", f.EventTimeBasis)
 		if c.response == "" {
 			require.Nil(t, f.Response)
@@ -139,7 +139,7 @@ func TestEventTimes(t *testing.T) {
 		"engagement":             {events.CallDetails, session(`,"conversationId":"c","destinations":[{"destinationType":"QueueEntry","EnterTime":"2026-02-25T09:00:01","respondingAgent":{"agentId":"a"}}]`), events.TypeAgentEngagement, "destinations[].EnterTime", "09:00:01.000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, s := range decode(t, c.endpoint, c.body).Rows[0].Sightings {
+			for _, s := range decode(t, c.endpoint, c.body).Rows[0].Observations {
 				h := s.Event.Head()
 				if s.Event.EventType() == c.kind {
 					require.Equal(t, c.basis, h.EventTimeBasis)
@@ -156,7 +156,7 @@ func TestPlaybooks(t *testing.T) {
 	row := decode(t, events.Interactions, segments(`"playbookRuntimeData":[{"_id":"run-1","playbookId":"acl-1","adherenceRate":"66.5%","totalStages":{"Open":2,"Close":{"n":1}},"stages":[
 		{"_id":"acs-1","name":"Open","steps":[{"_id":"acst-1","name":"Greet","isAdhered":"true","adheredAt":"2026-02-25T09:00:15Z","adheredBy":"manual","extra":[1]},{"name":"Verify"}]},
 		{"_id":"acs-2","name":"Close","steps":[],"completed":false}]}]`)).Rows[0]
-	list := all[*events.PlaybookStep](row.Sightings)
+	list := all[*events.PlaybookStep](row.Observations)
 	require.Len(t, list, 4)
 	scopes := []string{}
 	for _, e := range list {
@@ -181,7 +181,7 @@ func TestEngagements(t *testing.T) {
 			"respondingAgent":[{"agentId":"u-2","destinationType":"AgentSegment","assignedAt":"2026-02-25T09:00:10","ConsultingAgents":[],"JoinedUsers":[{"b":1,"a":"x"}]}]},
 		{"destinationType":"AgentSegment","agentId":"u-3","name":"Jo","status":"Answered","assignedAt":"2026-02-25T09:01:00"},
 		{"destinationType":"QueueEntry","queueId":"qu-2","respondingAgent":{}}]`)).Rows[0]
-	list := all[*events.AgentEngagement](row.Sightings)
+	list := all[*events.AgentEngagement](row.Observations)
 	require.Len(t, list, 3)
 	require.Equal(t, `{"agent_id":"u-1"}`, text(t, list[0].Agent))
 	require.False(t, list[0].Responding)
@@ -194,7 +194,7 @@ func TestEngagements(t *testing.T) {
 	require.Nil(t, list[2].Queue)
 	require.Equal(t, "AgentSegment", *list[2].DestinationType)
 
-	c := all[*events.Conversation](row.Sightings)[0]
+	c := all[*events.Conversation](row.Observations)[0]
 	require.Len(t, c.Destinations, 3)
 	require.Equal(t, []string{"u-1"}, c.Destinations[0].NonRespondingAgentIDs)
 	require.Equal(t, "u-2", *c.Destinations[0].RespondingAgentID)
@@ -205,7 +205,7 @@ func TestSessionOddities(t *testing.T) {
 	page := decode(t, events.InteractionDetails, session(`,"reason":"low","Reason":"Upper","metaInfo":{"free":{"form":1},"customerinfo":{"CustomerPhone":"+1","Direction":"Outbound"},"identities":{"val":"v"}},
 		"customerinfo":{"CustomerEmail":"a@b.example","CustomerTier":"gold"},"campaigninfo":{"b":1,"a":2},"snoozeinfo":[]`))
 	require.Equal(t, map[string]int64{"data[].customerinfo.CustomerTier": 1}, page.Drift)
-	c := all[*events.Conversation](page.Rows[0].Sightings)[0]
+	c := all[*events.Conversation](page.Rows[0].Observations)[0]
 	require.Equal(t, "low", *c.Reason)
 	require.Equal(t, "Upper", *c.ReasonCapitalized)
 	require.Equal(t, "+1", *c.CustomerPhone)
@@ -224,10 +224,10 @@ func TestComponents(t *testing.T) {
 		{"_id":"ms-1","components":[{"_id":"cp-1","cT":"text","data":{"text":"hi"}},{"cT":"file","data":{"name":"a","text":"b"},"thumbnails":[{"z":1}]},{"data":"plain"},"bare"]},
 		{"_id":"m-2","type":"AGENTIC","requestId":"aa-1","components":{"cT":"text","data":{"text":"yes"}},"sessionInfo":{"status":"idle","tier":1}}]}]}`)
 	require.Equal(t, map[string]int64{"results[].messages[].sessionInfo.tier": 1}, page.Drift)
-	m := all[*events.Message](page.Rows[0].Sightings)[0]
+	m := all[*events.Message](page.Rows[0].Observations)[0]
 	require.Equal(t, `[{"component_id":"cp-1","component_type":"text","text":"hi"},`+
 		`{"component_type":"file","text":"b","data_json":"{\"name\":\"a\",\"text\":\"b\"}","thumbnails_json":"[{\"z\":1}]"},{"text":"plain"},{"text":"bare"}]`, text(t, m.Components))
-	q := all[*events.AgenticRequest](page.Rows[0].Sightings)[0]
+	q := all[*events.AgenticRequest](page.Rows[0].Observations)[0]
 	require.Equal(t, `[{"component_type":"text","text":"yes"}]`, text(t, q.Components))
 	require.Equal(t, "idle", *q.AgenticStatus)
 	require.Equal(t, `{"status":"idle","tier":1}`, *q.SessionInfoJSON)
@@ -260,15 +260,15 @@ func TestNewNames(t *testing.T) {
 	row := decode(t, events.Interactions, segments(`"agentActions":[{"actionType":"VoiceEntry","voiceAction":{
 		"executionStartTime":"2026-02-25T09:00:10Z","searchPhrase":"where","suggestions":{"videoClips":[{"positionId":"dg-1","content":"C","seconds":9}]}},
 		"used":[{"targetType":"VideoClip","target":{"videoClip":{"positionId":"dg-1"}}}]}]`)).Rows[0]
-	search := all[*events.Search](row.Sightings)
+	search := all[*events.Search](row.Observations)
 	require.Len(t, search, 1)
 	require.Equal(t, "VoiceEntry", *search[0].ActionType)
 	require.Equal(t, "where", *search[0].SearchPhrase)
-	shown := all[*events.SuggestionShown](row.Sightings)
+	shown := all[*events.SuggestionShown](row.Observations)
 	require.Len(t, shown, 1)
 	require.Equal(t, `[{"list":"videoClips","position_id":"dg-1","content":"C","suggestion_json":"{\"content\":\"C\",\"positionId\":\"dg-1\",\"seconds\":9}"}]`,
 		text(t, shown[0].Suggestions))
-	used := all[*events.SuggestionUsed](row.Sightings)
+	used := all[*events.SuggestionUsed](row.Observations)
 	require.Len(t, used, 1)
 	require.Equal(t, "SEARCH", used[0].Via)
 	require.Equal(t, search[0].EntityID, *used[0].ParentEntityID)

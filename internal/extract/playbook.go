@@ -165,17 +165,17 @@ func (d *decoder) step(ordinal int64) *events.PlaybookStep {
 	return e
 }
 
-func (d *decoder) sightPlaybook(p playbook) {
+func (d *decoder) observePlaybook(p playbook) {
 	run := []string{or(p.run.RunID)}
 	if p.run.RunID == nil {
 		run = []string{"playbook", or(first(d.head.ConversationID, d.head.SegmentID)), or(p.run.PlaybookID), stamp(p.run.OpenedAt)}
 	}
 	at := moment{}.or(p.run.OpenedAt, "playbookRuntimeData[].openedAt").orOf(d.at)
 	id := d.entity(events.TypePlaybookStep, run...)
-	d.spanning(d.sight(p.run, id, at), p.run.OpenedAt)
+	d.spanning(d.observe(p.run, id, at), p.run.OpenedAt)
 	d.out[len(d.out)-1].Home = id
 	add := func(e *events.PlaybookStep, at moment, parts ...string) {
-		seen := d.sight(e, d.entity(events.TypePlaybookStep, append(run[:len(run):len(run)], parts...)...), at)
+		seen := d.observe(e, d.entity(events.TypePlaybookStep, append(run[:len(run):len(run)], parts...)...), at)
 		seen.Rank, seen.Anchor, seen.Home = d.rank, timeOr(p.run.OpenedAt, d.anchor), id
 	}
 	for _, e := range p.parts {
@@ -201,7 +201,7 @@ func ordinalOr(id *string, ordinal *int64) string {
 
 // spanning marks a thing that several segments of a conversation may show: what the newest says counts. It has a time of its own,
 // which all of them agree on.
-func (d *decoder) spanning(seen *events.Sighting, own *time.Time) {
+func (d *decoder) spanning(seen *events.Observation, own *time.Time) {
 	d.findable(seen, false)
 	seen.Rank, seen.Anchor = d.rank, timeOr(own, d.anchor)
 }
@@ -280,13 +280,13 @@ func (d *decoder) adherence(e *events.CoachingTriggered) {
 	}
 }
 
-func (d *decoder) sightCoaching(e *events.CoachingTriggered) {
+func (d *decoder) observeCoaching(e *events.CoachingTriggered) {
 	parts := []string{or(e.CoachingID)}
 	if e.CoachingID == nil {
 		parts = []string{or(d.head.SegmentID), or(e.RuleID), or(e.MessageID), stamp(e.TriggeredAt)}
 	}
 	at := moment{}.or(e.TriggeredAt, "coachingRuntimeData[].triggeredAt").orOf(d.at)
-	if seen := d.sight(e, d.entity(events.TypeCoachingTriggered, parts...), at); e.CoachingID != nil {
+	if seen := d.observe(e, d.entity(events.TypeCoachingTriggered, parts...), at); e.CoachingID != nil {
 		d.spanning(seen, e.TriggeredAt)
 	}
 }

@@ -67,7 +67,7 @@ func (d *decoder) segment() {
 		Queue:          s.queue,
 	})
 	d.rank = rankOf(at.time, e.SegmentEndTime)
-	d.sightSegment(&s)
+	d.observeSegment(&s)
 	d.add(Row{
 		ID:             *s.segmentID,
 		ConversationID: or(s.conversationID),
@@ -258,10 +258,10 @@ func (d *decoder) links(add func(url *string, at *time.Time)) {
 	})
 }
 
-func (d *decoder) sightSegment(s *segment) {
+func (d *decoder) observeSegment(s *segment) {
 	id := d.entity(events.TypeSegment, *s.segmentID)
 	d.countPhrases(s)
-	d.findable(d.sight(s.event, id, moment{}), false)
+	d.findable(d.observe(s.event, id, moment{}), false)
 	d.out[len(d.out)-1].Home = id
 	d.home = id
 	for _, a := range inOrder(s.actions, func(a action) *time.Time {
@@ -270,23 +270,23 @@ func (d *decoder) sightSegment(s *segment) {
 		}
 		return first(a.search.ExecutionStartTime, a.search.TypingStartTime, a.search.DisplayTime)
 	}) {
-		d.sightAction(a, id)
+		d.observeAction(a, id)
 	}
 	for _, p := range inOrder(s.proactive, func(p shown) *time.Time { return p.event.DisplayTime }) {
-		d.sightShown(p.event, p.used)
+		d.observeShown(p.event, p.used)
 	}
 	for _, sum := range inOrder(s.summaries, func(sum rated[*events.Summary]) *time.Time { return sum.thing.ExeStartTime }) {
-		d.sightSummary(sum, *s.segmentID)
+		d.observeSummary(sum, *s.segmentID)
 	}
 	for _, p := range inOrder(s.playbooks, func(p playbook) *time.Time { return p.run.OpenedAt }) {
-		d.sightPlaybook(p)
+		d.observePlaybook(p)
 	}
 	for _, c := range inOrder(s.coaching, func(c *events.CoachingTriggered) *time.Time { return c.TriggeredAt }) {
-		d.sightCoaching(c)
+		d.observeCoaching(c)
 	}
 	for _, a := range inOrder(s.agentic, func(a agentic) *time.Time { return a.request.RequestedAt }) {
 		at := moment{}.or(a.request.RequestedAt, "agenticActivities[].requestTime").or(a.request.RespondedAt, "agenticActivities[].responseTime")
-		d.sightAgentic(a, *s.segmentID, at)
+		d.observeAgentic(a, *s.segmentID, at)
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *decoder) session() {
 	}
 	d.begin(bot, at, or(s.sessionID), events.Header{ConversationID: s.conversationID, SessionID: s.sessionID, Channel: s.channel})
 	s.settle()
-	d.sightSession(&s)
+	d.observeSession(&s)
 	d.add(Row{
 		ID:             *s.sessionID + "/" + or(first(s.conversationID, s.channel)),
 		ConversationID: or(s.conversationID),
@@ -329,7 +329,7 @@ func (p *engagement) known() bool {
 	return p.agent.AgentID != nil || p.event.AssignedAt != nil || p.event.AcceptedTime != nil
 }
 
-func (d *decoder) sightSession(s *session) {
+func (d *decoder) observeSession(s *session) {
 	e := s.event
 	// A session begins without a conversation and may gain one. It is then another entity, which replaces the first,
 	// and so is what the customer said about it.
@@ -338,24 +338,24 @@ func (d *decoder) sightSession(s *session) {
 	if !e.BotOnly {
 		id = d.entity(events.TypeConversation, *s.sessionID, *s.conversationID)
 	}
-	seen := d.sight(e, id, moment{})
+	seen := d.observe(e, id, moment{})
 	d.findable(seen, d.fixed)
 	if !e.BotOnly {
 		seen.Supersedes = botOnly
 	}
 	if f := d.csat(s); f != nil {
-		seen := d.sightFeedback(f, id, moment{})
+		seen := d.observeFeedback(f, id, moment{})
 		beside(seen, id, d.anchor)
 		if !e.BotOnly {
 			seen.Supersedes = events.EntityID(d.scope.AccountID, d.bot, events.TypeFeedback, botOnly, f.GivenBy)
 		}
 	}
 	for _, p := range inOrder(s.engagements, func(p *engagement) *time.Time { return p.event.AssignedAt }) {
-		d.sightEngagement(p, id)
+		d.observeEngagement(p, id)
 	}
 }
 
-func (d *decoder) sightEngagement(p *engagement, conversation string) {
+func (d *decoder) observeEngagement(p *engagement, conversation string) {
 	e := p.event
 	var queue string
 	if e.Queue != nil {
@@ -376,5 +376,5 @@ func (d *decoder) sightEngagement(p *engagement, conversation string) {
 	if !e.Responding && e.AssignedAt != nil {
 		at.basis = "destinations[].nonRespondingAgents[].assignedAt"
 	}
-	beside(d.sight(e, d.entity(events.TypeAgentEngagement, parts...), at), conversation, d.anchor)
+	beside(d.observe(e, d.entity(events.TypeAgentEngagement, parts...), at), conversation, d.anchor)
 }

@@ -423,9 +423,9 @@ func (u *used) rate(f *events.Feedback, depth int) {
 	}
 }
 
-func (d *decoder) sightAction(a action, segment string) {
+func (d *decoder) observeAction(a action, segment string) {
 	if a.search == nil {
-		d.sightUsed(a.used, "LIBRARY", a.kind, segment, d.at)
+		d.observeUsed(a.used, "LIBRARY", a.kind, segment, d.at)
 		return
 	}
 	e := a.search
@@ -446,7 +446,7 @@ func (d *decoder) sightAction(a action, segment string) {
 	default:
 		id = d.entity(events.TypeSearch, segmentID, "phrase", or(e.SearchPhrase))
 	}
-	d.sight(e, id, at)
+	d.observe(e, id, at)
 	if a.shown != nil {
 		list := a.shown
 		list.Kind = "SEARCH"
@@ -455,12 +455,12 @@ func (d *decoder) sightAction(a action, segment string) {
 		if list.DisplayTime == nil {
 			parts = []string{or(d.head.SegmentID), list.Kind, "search", id}
 		}
-		d.sight(list, d.entity(events.TypeSuggestionShown, parts...), moment{}.or(list.DisplayTime, "agentActions[].action.displayTime").orOf(at))
+		d.observe(list, d.entity(events.TypeSuggestionShown, parts...), moment{}.or(list.DisplayTime, "agentActions[].action.displayTime").orOf(at))
 	}
-	d.sightUsed(a.used, "SEARCH", a.kind, id, at)
+	d.observeUsed(a.used, "SEARCH", a.kind, id, at)
 }
 
-func (d *decoder) sightShown(e *events.SuggestionShown, uses []used) {
+func (d *decoder) observeShown(e *events.SuggestionShown, uses []used) {
 	e.Kind = "PROACTIVE"
 	parts := []string{or(d.head.SegmentID), e.Kind, stamp(e.DisplayTime)}
 	if e.DisplayTime == nil {
@@ -468,22 +468,22 @@ func (d *decoder) sightShown(e *events.SuggestionShown, uses []used) {
 	}
 	id := d.entity(events.TypeSuggestionShown, parts...)
 	at := moment{}.or(e.DisplayTime, "proActiveSuggestions[].displayTime").orOf(d.at)
-	d.sight(e, id, at)
-	d.sightUsed(uses, "PROACTIVE", nil, id, at)
+	d.observe(e, id, at)
+	d.observeUsed(uses, "PROACTIVE", nil, id, at)
 }
 
-func (d *decoder) sightUsed(uses []used, via string, actionType *string, parent string, at moment) {
+func (d *decoder) observeUsed(uses []used, via string, actionType *string, parent string, at moment) {
 	for _, u := range inOrder(uses, func(u used) *time.Time { return u.event.DialogStartTime }) {
 		e := u.event
 		e.Via, e.ActionType, e.ParentEntityID = via, actionType, d.texts.put(parent)
 		at := moment{}.or(e.UsedTime, "used[].target.usedTime").or(e.DialogStartTime, "used[].target.startTime").orOf(at)
 		id := d.entity(events.TypeSuggestionUsed, append([]string{parent, strings.ToLower(e.TargetType)}, usedParts(e)...)...)
-		d.sight(e, id, at)
+		d.observe(e, id, at)
 		if f := u.feedback; f != nil {
 			f.TargetType = e.TargetType
 			f.TargetName = first(e.DialogName, e.Title, e.URL, e.Path, e.URI, e.Connector)
 			f.PositionID = e.PositionID
-			d.sightFeedback(f, id, at)
+			d.observeFeedback(f, id, at)
 		}
 	}
 }

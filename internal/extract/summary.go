@@ -86,8 +86,8 @@ func (d *decoder) participant(at string, kind **string, starts, ends *[]string) 
 	return a
 }
 
-// sightSummary adds a summary. The parent identifies it together with its type where it has no id.
-func (d *decoder) sightSummary(s rated[*events.Summary], parent string) {
+// observeSummary adds a summary. The parent identifies it together with its type where it has no id.
+func (d *decoder) observeSummary(s rated[*events.Summary], parent string) {
 	e := s.thing
 	at := moment{}.or(e.ExeStartTime, "summary.exeStartTime").or(e.SumSubTime, "summary.sumSubTime").orOf(d.at)
 	parts := []string{or(e.SummaryID)}
@@ -98,14 +98,14 @@ func (d *decoder) sightSummary(s rated[*events.Summary], parent string) {
 	if d.head.Agent != nil {
 		e.Agent = nil // the segment says more about the agent than the participant does
 	}
-	seen := d.sight(e, id, at)
+	seen := d.observe(e, id, at)
 	own := e.SummaryID != nil || d.home == ""
 	if own {
 		d.findable(seen, false)
 	}
 	if f := s.feedback; f != nil {
 		f.TargetType, f.TargetName, f.PositionID, f.SummaryID = "Summary", e.SummaryType, e.PositionID, e.SummaryID
-		seen := d.sightFeedback(f, id, at)
+		seen := d.observeFeedback(f, id, at)
 		if own {
 			beside(seen, id, d.anchor)
 		}

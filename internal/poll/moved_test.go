@@ -101,9 +101,9 @@ func (r *reader) read(what, body string) []revise.Outgoing {
 	page, err := extract.Decode(r.scope, []byte(body))
 	require.NoError(r.t, err)
 	require.Empty(r.t, page.Dead)
-	in := revise.Input{ShownAt: r.at, LastRead: func(*events.Sighting) time.Time { return time.Time{} }, KeepSights: true}
+	in := revise.Input{ShownAt: r.at, LastRead: func(*events.Observation) time.Time { return time.Time{} }, KeepObservations: true}
 	for i := range page.Rows {
-		in.Sightings = append(in.Sightings, page.Rows[i].Sightings...)
+		in.Observations = append(in.Observations, page.Rows[i].Observations...)
 	}
 	result, err := revise.Decide(in, r)
 	require.NoError(r.t, err)

@@ -198,7 +198,7 @@ func (a *Account) seen(u *unit, r *activePass, pg *pass.Page) {
 			from = r.job.From
 		}
 		if last.Before(from) && !row.Open || r.job != nil && !row.Start.Before(r.job.To) {
-			row.Sightings = nil
+			row.Observations = nil
 		}
 	}
 }
@@ -227,23 +227,23 @@ func (a *Account) wakeBot(bot string, at time.Time) {
 func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result, error) {
 	n := 0
 	for i := range pg.Rows {
-		n += len(pg.Rows[i].Sightings)
+		n += len(pg.Rows[i].Observations)
 	}
-	sightings := make([]events.Sighting, 0, n)
+	observations := make([]events.Observation, 0, n)
 	for i := range pg.Rows {
-		for _, s := range pg.Rows[i].Sightings {
+		for _, s := range pg.Rows[i].Observations {
 			if !slices.Contains(a.cfg.Off, s.Event.EventType()) {
-				sightings = append(sightings, s)
+				observations = append(observations, s)
 			}
 		}
 	}
 	return revise.Decide(revise.Input{
-		Source: a.cfg.Name, Sightings: sightings, ShownAt: pg.ShownAt,
+		Source: a.cfg.Name, Observations: observations, ShownAt: pg.ShownAt,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
-		LastRead:   func(s *events.Sighting) time.Time { return u.lastRead(s.Row) },
-		Replay:     r.work.Replay,
-		KeepSights: a.bothRead(u.Endpoint),
-		TooLarge:   a.tooLarge(),
+		LastRead:         func(s *events.Observation) time.Time { return u.lastRead(s.Row) },
+		Replay:           r.work.Replay,
+		KeepObservations: a.bothRead(u.Endpoint),
+		TooLarge:         a.tooLarge(),
 	}, lookup{a.cfg.Store, a.cfg.AccountID})
 }
 

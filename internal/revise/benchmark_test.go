@@ -9,17 +9,17 @@ import (
 	"agentassist-poller/internal/revise"
 )
 
-// BenchmarkDecide measures a page of 1,000 sights that are all new, and one of sights that are all known.
+// BenchmarkDecide measures a page of 1,000 observations that are all new, and one of observations that are all known.
 func BenchmarkDecide(b *testing.B) {
-	page := func() []events.Sighting {
-		sightings := make([]events.Sighting, 1000)
-		for i := range sightings {
-			sightings[i] = thumb(fmt.Sprint(i), "POSITIVE")
+	page := func() []events.Observation {
+		observations := make([]events.Observation, 1000)
+		for i := range observations {
+			observations[i] = thumb(fmt.Sprint(i), "POSITIVE")
 		}
-		return sightings
+		return observations
 	}
 	known := memory{}
-	in := revise.Input{Sightings: page(), ShownAt: noon, LastRead: func(*events.Sighting) time.Time { return noon }}
+	in := revise.Input{Observations: page(), ShownAt: noon, LastRead: func(*events.Observation) time.Time { return noon }}
 	first, err := revise.Decide(in, known)
 	if err != nil {
 		b.Fatal(err)
@@ -35,7 +35,7 @@ func BenchmarkDecide(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(b.N*len(in.Sightings))/b.Elapsed().Seconds(), "sights/s")
+			b.ReportMetric(float64(b.N*len(in.Observations))/b.Elapsed().Seconds(), "observations/s")
 		})
 	}
 }

@@ -27,18 +27,18 @@ func tooLarge(o revise.Outgoing) string {
 func text(c string, n int) *string { return str(strings.Repeat(c, n)) }
 
 // refusedOnce reads what is too large once, and then no more.
-func (d *desk) refusedOnce(sightings ...events.Sighting) {
+func (d *desk) refusedOnce(observations ...events.Observation) {
 	d.t.Helper()
-	result := d.quiet(sightings...)
+	result := d.quiet(observations...)
 	require.Len(d.t, result.Refused, 1)
 	require.Contains(d.t, result.Refused[0].Reason, "a record of 1")
 	require.NotEmpty(d.t, result.Refused[0].Event.Head().EntityID)
 }
 
 // silent reads what is no news at all.
-func (d *desk) silent(sightings ...events.Sighting) {
+func (d *desk) silent(observations ...events.Observation) {
 	d.t.Helper()
-	result := d.quiet(sightings...)
+	result := d.quiet(observations...)
 	require.Empty(d.t, result.Refused)
 	require.Empty(d.t, result.Puts)
 }
@@ -46,7 +46,7 @@ func (d *desk) silent(sightings ...events.Sighting) {
 // An event that is too large is refused once, and is no revision: what is published before and after it has numbers in a row, and what
 // was published last is no news when it comes back.
 func TestTooLargeIsNoRevision(t *testing.T) {
-	feedback := func(comment *string) events.Sighting {
+	feedback := func(comment *string) events.Observation {
 		s := thumb("1", "NEGATIVE")
 		s.Event.(*events.Feedback).Comment = comment
 		return s
@@ -76,7 +76,7 @@ func TestTooLargeFromOneEndpoint(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDesk(t)
-			d.in.TooLarge, d.in.KeepSights = tooLarge, true
+			d.in.TooLarge, d.in.KeepObservations = tooLarge, true
 			read := map[events.Endpoint]func(){
 				events.Interactions:  func() { d.refusedOnce(summary(events.Interactions, "1", huge, nil)) },
 				events.Conversations: func() { d.one(summary(events.Conversations, "1", str("short"), nil)) },
@@ -97,7 +97,7 @@ func TestTooLargeFromOneEndpoint(t *testing.T) {
 	}
 	t.Run("together", func(t *testing.T) {
 		d := newDesk(t)
-		d.in.TooLarge, d.in.KeepSights = tooLarge, true
+		d.in.TooLarge, d.in.KeepObservations = tooLarge, true
 		d.one(summary(events.Interactions, "1", text("x", 700_000), nil))
 		d.refusedOnce(summary(events.Conversations, "1", nil, text("y", 700_000)))
 		for range 2 {
@@ -113,7 +113,7 @@ func TestTooLargeFromOneEndpoint(t *testing.T) {
 // What is stored in parts of which one is gone, or is that of another time, counts as what cannot be read.
 func TestPartsThatAreMissing(t *testing.T) {
 	d := newDesk(t)
-	d.in.KeepSights = true
+	d.in.KeepObservations = true
 	d.one(summary(events.Interactions, "1", text("x", 700_000), nil))
 	before := maps.Clone(d.memory)
 	require.Len(t, d.memory, 1+4)
@@ -136,8 +136,8 @@ func TestPartsThatAreMissing(t *testing.T) {
 func TestDividedPages(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		page := func() []events.Sighting {
-			var all []events.Sighting
+		page := func() []events.Observation {
+			var all []events.Observation
 			for i := range 30 {
 				r := rand.New(rand.NewPCG(seed, uint64(i%25)))
 				s := thumb(fmt.Sprint(i%25), "NEGATIVE") // some of them twice
@@ -153,7 +153,7 @@ func TestDividedPages(t *testing.T) {
 			return all
 		}
 		whole := newDesk(t)
-		whole.in.TooLarge, whole.in.KeepSights = tooLarge, true
+		whole.in.TooLarge, whole.in.KeepObservations = tooLarge, true
 		want := whole.read(page()...)
 		require.Len(t, want.Divide(1<<30), 1)
 
@@ -163,7 +163,7 @@ func TestDividedPages(t *testing.T) {
 		var published []string
 		refused := 0
 		for done := false; !done; {
-			d.in.ShownAt, d.in.Sightings = d.in.ShownAt.Add(time.Minute), page()
+			d.in.ShownAt, d.in.Observations = d.in.ShownAt.Add(time.Minute), page()
 			result, err := revise.Decide(d.in, d.memory)
 			require.NoError(t, err)
 			parts := result.Divide(50_000)

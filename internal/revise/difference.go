@@ -2,14 +2,14 @@ package revise
 
 import "bytes"
 
-// What endpoints say of an entity is much the same. The sights behind the first are therefore stored as what differs from
+// What endpoints say of an entity is much the same. The observations behind the first are therefore stored as what differs from
 // the first: fields that it lacks or that have another value, and the numbers of those that only the first has. This needs
 // no knowledge of the fields, so that those of a later build go through an earlier one untouched.
 
 // maxDepth bounds how deep records are compared field by field. Those of events lie less deep.
 const maxDepth = 4
 
-// appendDifference appends what turns base into body. It reports false if one of them is not a sight.
+// appendDifference appends what turns base into body. It reports false if one of them is not an observation.
 func appendDifference(dst, base, body []byte, depth int) ([]byte, bool) {
 	ours, theirs := walk(body), walk(base)
 	for !ours.done || !theirs.done {
@@ -74,7 +74,7 @@ func appendApplied(dst, base, difference []byte, depth int) ([]byte, bool) {
 	return dst, ok && changes.Err() == nil && theirs.Err() == nil
 }
 
-// walker goes through the fields of a sight, or of a difference.
+// walker goes through the fields of an observation, or of a difference.
 type walker struct {
 	reader
 	field

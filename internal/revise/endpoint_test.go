@@ -9,12 +9,12 @@ import (
 
 func TestEveryEndpointIsKnown(t *testing.T) {
 	eventstest.Endpoints(t, map[string]func(e events.Endpoint) error{
-		"the codes of stored sights": func(e events.Endpoint) error {
-			s, err := decodeState((&state{revision: 1, recipe: 1, sights: []sight{{endpoint: e, recipe: 1}}}).encode())
+		"the codes of stored observations": func(e events.Endpoint) error {
+			s, err := decodeState((&state{revision: 1, recipe: 1, observations: []observation{{endpoint: e, recipe: 1}}}).encode())
 			if err != nil {
 				return err
 			}
-			return eventstest.Want(s.sights[0].endpoint == e, "another comes back")
+			return eventstest.Want(s.observations[0].endpoint == e, "another comes back")
 		},
 	})
 }

@@ -23,9 +23,9 @@ type fields map[string]string
 // stored states: it compares what is visible.
 type thing struct {
 	name string
-	// sights are the ways in which it can be read at present, each as one sighting.
-	sights func() []view
-	change func(r *rand.Rand)
+	// observations are the ways in which it can be read at present, each as one observation.
+	observations func() []view
+	change       func(r *rand.Rand)
 	// visible is what was last published, nil before the first read.
 	visible fields
 	seen    map[events.Endpoint]fields // what each endpoint last showed
@@ -78,15 +78,15 @@ func newThings(n int) []*thing {
 	for i := range n {
 		verdict := "a"
 		all = append(all, &thing{
-			name:   fmt.Sprint("feedback-", i),
-			sights: func() []view { return []view{{from: events.Interactions, fields: fields{"response": verdict}}} },
-			change: func(r *rand.Rand) { verdict = pick(r) },
+			name:         fmt.Sprint("feedback-", i),
+			observations: func() []view { return []view{{from: events.Interactions, fields: fields{"response": verdict}}} },
+			change:       func(r *rand.Rand) { verdict = pick(r) },
 		})
 
 		statuses := map[int64]string{100: "a"}
 		all = append(all, &thing{
 			name: fmt.Sprint("step-", i),
-			sights: func() (views []view) {
+			observations: func() (views []view) {
 				for _, rank := range slices.Sorted(maps.Keys(statuses)) {
 					views = append(views, view{events.Interactions, rank, fields{"status": statuses[rank]}})
 				}
@@ -98,7 +98,7 @@ func newThings(n int) []*thing {
 		by := map[events.Endpoint]fields{events.Interactions: {"summary": "a"}, events.Conversations: {"summary": "b"}}
 		all = append(all, &thing{
 			name: fmt.Sprint("summary-", i),
-			sights: func() (views []view) {
+			observations: func() (views []view) {
 				for _, from := range []events.Endpoint{events.Interactions, events.Conversations} {
 					views = append(views, view{from: from, fields: maps.Clone(by[from])})
 				}
@@ -123,9 +123,9 @@ func null(s string) *string {
 	return &s
 }
 
-// sighting makes of a view what a reader of pages makes of it.
-func (x *thing) sighting(r *rand.Rand, v view) events.Sighting {
-	s := events.Sighting{Endpoint: v.from, Anchor: noon.Add(-2 * time.Hour), Rank: v.rank}
+// observation makes of a view what a reader of pages makes of it.
+func (x *thing) observation(r *rand.Rand, v view) events.Observation {
+	s := events.Observation{Endpoint: v.from, Anchor: noon.Add(-2 * time.Hour), Rank: v.rank}
 	switch x.name[:4] {
 	case "feed":
 		s.Event = &events.Feedback{Header: header(events.TypeFeedback, x.name), Response: null(v.fields["response"]), GivenBy: "AGENT"}
@@ -176,7 +176,7 @@ func TestRandomHistories(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		d := newDesk(t)
-		d.in.KeepSights = true
+		d.in.KeepObservations = true
 		things := newThings(1 + r.IntN(3))
 		published := map[string][]events.Event{}
 		recipe := 1
@@ -189,15 +189,15 @@ func TestRandomHistories(t *testing.T) {
 				recipe++
 				revise.SetRecipe(t, recipe)
 			}
-			var page []events.Sighting
+			var page []events.Observation
 			for _, i := range r.Perm(2 * len(things)) {
 				x := things[i%len(things)]
-				for _, v := range x.sights() {
+				for _, v := range x.observations() {
 					if r.IntN(3) > 0 {
 						continue
 					}
 					x.read(v)
-					page = append(page, x.sighting(r, v))
+					page = append(page, x.observation(r, v))
 				}
 			}
 			for _, o := range d.read(page...).Events {
@@ -220,10 +220,10 @@ func TestRandomHistories(t *testing.T) {
 }
 
 func (x *thing) entityID() string {
-	return x.sighting(rand.New(rand.NewPCG(1, 1)), x.sights()[0]).Event.Head().EntityID
+	return x.observation(rand.New(rand.NewPCG(1, 1)), x.observations()[0]).Event.Head().EntityID
 }
 
-// TestMergingDoesNotDependOnTheOrder reads the same sights in every order: the last revision is the same.
+// TestMergingDoesNotDependOnTheOrder reads the same observations in every order: the last revision is the same.
 func TestMergingDoesNotDependOnTheOrder(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
@@ -232,14 +232,14 @@ func TestMergingDoesNotDependOnTheOrder(t *testing.T) {
 		for range 5 {
 			x.change(r)
 		}
-		views := x.sights()
+		views := x.observations()
 		var last []fields
 		for _, order := range [][]view{{views[0], views[1]}, {views[1], views[0]}, {views[1], views[0], views[1]}} {
 			d := newDesk(t)
-			d.in.KeepSights = true
+			d.in.KeepObservations = true
 			var published events.Event
 			for _, v := range order {
-				for _, o := range d.read(x.sighting(r, v)).Events {
+				for _, o := range d.read(x.observation(r, v)).Events {
 					published = o.Event
 				}
 			}

@@ -1,4 +1,4 @@
-// Package revise decides what is news. It compares the sights of a page with what is remembered of each thing, and says
+// Package revise decides what is news. It compares the observations of a page with what is remembered of each thing, and says
 // which events to publish, as which revisions, and what to remember from then on. It does no I/O beyond asking its store
 // and reads no clock: the same input gives the same events with the same ids.
 //
@@ -27,18 +27,18 @@ type Store interface {
 
 // Input is one page, or several read as one, of one endpoint.
 type Input struct {
-	Source    string // name of the configured account
-	Sightings []events.Sighting
+	Source       string // name of the configured account
+	Observations []events.Observation
 	// ShownAt is when the answer had come that was the page, by the server's clock: what is dated later is dated wrongly, and
 	// is clamped to it.
 	ShownAt time.Time
 	// LastRead returns the last earlier read that covered what s was seen in; zero for none.
-	LastRead func(s *events.Sighting) time.Time
+	LastRead func(s *events.Observation) time.Time
 	// CompleteFrom and CompleteUpTo are what the endpoint had been declared complete for before this page: a new thing
 	// in between is late. CompleteUpTo is zero while nothing has been declared.
 	CompleteFrom, CompleteUpTo time.Time
-	// KeepSights is set while both endpoints that show the same things are read: what each says is then remembered.
-	KeepSights bool
+	// KeepObservations is set while both endpoints that show the same things are read: what each says is then remembered.
+	KeepObservations bool
 	// Replay marks everything as published again on purpose. Such events are never late.
 	Replay bool
 	// TooLarge returns why an event is too large to be published, empty if it is not. It is asked about events of some size only. Nil:
@@ -53,9 +53,9 @@ type Result struct {
 	Puts    []checkpoint.Entry
 	Touched []uint32 // days of all that was known and seen
 
-	Unchanged int // sights that were no news, for they say what is known, or less
+	Unchanged int // observations that were no news, for they say what is known, or less
 	MergeHits int // entities that a second endpoint showed for the first time
-	// Unreadable is how many entities, or sights of them, were stored and could not be read. They count as never seen, so that
+	// Unreadable is how many entities, or observations of them, were stored and could not be read. They count as never seen, so that
 	// an old entity may be among Events as revision 1. Damage says what is wrong with the first of them.
 	Unreadable int
 	Damage     error
@@ -83,16 +83,16 @@ type Outgoing struct {
 // recipe is what content is compared under from now on; a variable for tests of upgrades.
 var recipe = events.Recipe
 
-// Decide applies the rules to a page. An entity may occur in it more than once. The events of the sightings are used and
+// Decide applies the rules to a page. An entity may occur in it more than once. The events of the observations are used and
 // changed.
 func Decide(in Input, store Store) (*Result, error) {
-	d := decision{Input: in, entities: make(map[string]*entity, len(in.Sightings)), touched: make(map[uint32]bool)}
+	d := decision{Input: in, entities: make(map[string]*entity, len(in.Observations)), touched: make(map[uint32]bool)}
 	d.ShownAt = in.ShownAt.UTC().Truncate(time.Millisecond) // as precise as events are
 	if err := d.recall(store); err != nil {
 		return nil, err
 	}
-	for i := range in.Sightings {
-		s := &in.Sightings[i]
+	for i := range in.Observations {
+		s := &in.Observations[i]
 		if old := d.entities[s.Supersedes]; old != nil {
 			d.supersede(old, s)
 		}
@@ -126,7 +126,7 @@ type entity struct {
 	number  int            // on the page
 	known   bool           // something is stored there
 	home    *entity        // beside which it is remembered, nil for none
-	shown   *events.Sighting
+	shown   *events.Observation
 	changed bool
 }
 
@@ -170,10 +170,10 @@ func (d *decision) recall(store Store) error {
 
 // probes lists the entities of the page, in the order in which they come, and asks for each where its anchor says.
 func (d *decision) probes() ([]checkpoint.Probe, error) {
-	probes := make([]checkpoint.Probe, 0, len(d.Sightings))
-	d.order = make([]string, 0, len(d.Sightings))
-	all := make([]entity, 0, len(d.Sightings)) // superseded ones come on top
-	add := func(id string, s *events.Sighting, slack time.Duration) error {
+	probes := make([]checkpoint.Probe, 0, len(d.Observations))
+	d.order = make([]string, 0, len(d.Observations))
+	all := make([]entity, 0, len(d.Observations)) // superseded ones come on top
+	add := func(id string, s *events.Observation, slack time.Duration) error {
 		if d.entities[id] != nil {
 			return nil
 		}
@@ -199,8 +199,8 @@ func (d *decision) probes() ([]checkpoint.Probe, error) {
 		probes = append(probes, probe)
 		return nil
 	}
-	for i := range d.Sightings {
-		s := &d.Sightings[i]
+	for i := range d.Observations {
+		s := &d.Observations[i]
 		if err := add(s.Event.Head().EntityID, s, s.Slack); err != nil {
 			return nil, err
 		}
@@ -292,7 +292,7 @@ func hashOf(id string) (h checkpoint.Hash, err error) {
 }
 
 // publish makes event the next revision of the entity. It reports false if the event is too large.
-func (d *decision) publish(e *entity, s *events.Sighting, event events.Event) bool {
+func (d *decision) publish(e *entity, s *events.Observation, event events.Event) bool {
 	o := d.revisionOf(e, s, event)
 	if d.refuses(e, o) {
 		return false
@@ -305,7 +305,7 @@ func (d *decision) publish(e *entity, s *events.Sighting, event events.Event) bo
 }
 
 // revisionOf returns event as the next revision of the entity, and leaves its content in d.content.
-func (d *decision) revisionOf(e *entity, s *events.Sighting, event events.Event) Outgoing {
+func (d *decision) revisionOf(e *entity, s *events.Observation, event events.Event) Outgoing {
 	key := e.key
 	if key == "" {
 		key = events.Key(event.Head())
@@ -347,7 +347,7 @@ func headerSize(h *events.Header) int {
 }
 
 // fill writes into the header what the poller, not upstream, says of an event.
-func (d *decision) fill(h *events.Header, revision int64, s *events.Sighting) {
+func (d *decision) fill(h *events.Header, revision int64, s *events.Observation) {
 	h.Source, h.Endpoint = d.Source, string(s.Endpoint)
 	h.Revision, h.Replay = revision, d.Replay
 	h.ObservedTime, h.ChangedBefore, h.ChangedAfter = d.ShownAt, d.ShownAt, nil

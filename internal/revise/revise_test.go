@@ -47,14 +47,14 @@ func (m memory) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error 
 
 func newDesk(t *testing.T) *desk {
 	return &desk{t: t, memory: memory{}, key: map[string]string{}, in: revise.Input{
-		Source: "retail", ShownAt: noon, LastRead: func(*events.Sighting) time.Time { return time.Time{} },
+		Source: "retail", ShownAt: noon, LastRead: func(*events.Observation) time.Time { return time.Time{} },
 	}}
 }
 
-func (d *desk) read(sightings ...events.Sighting) *revise.Result {
+func (d *desk) read(observations ...events.Observation) *revise.Result {
 	d.t.Helper()
 	d.in.ShownAt = d.in.ShownAt.Add(time.Minute)
-	d.in.Sightings = sightings
+	d.in.Observations = observations
 	result, err := revise.Decide(d.in, d.memory)
 	require.NoError(d.t, err)
 	for _, put := range result.Puts {
@@ -72,17 +72,17 @@ func (d *desk) read(sightings ...events.Sighting) *revise.Result {
 }
 
 // quiet reads what must be no news.
-func (d *desk) quiet(sightings ...events.Sighting) *revise.Result {
+func (d *desk) quiet(observations ...events.Observation) *revise.Result {
 	d.t.Helper()
-	result := d.read(sightings...)
+	result := d.read(observations...)
 	require.Empty(d.t, result.Events)
 	return result
 }
 
 // one reads what must give exactly one event.
-func (d *desk) one(sightings ...events.Sighting) revise.Outgoing {
+func (d *desk) one(observations ...events.Observation) revise.Outgoing {
 	d.t.Helper()
-	result := d.read(sightings...)
+	result := d.read(observations...)
 	require.Len(d.t, result.Events, 1)
 	return result.Events[0]
 }
@@ -97,23 +97,23 @@ func header(t events.Type, id string) events.Header {
 }
 
 // thumb is feedback as interactions show it.
-func thumb(id, sentiment string) events.Sighting {
+func thumb(id, sentiment string) events.Observation {
 	f := &events.Feedback{Header: header(events.TypeFeedback, id), Sentiment: sentiment, Response: str(sentiment), GivenBy: "AGENT"}
-	return events.Sighting{Event: f, Endpoint: events.Interactions, Anchor: noon.Add(-2 * time.Hour)}
+	return events.Observation{Event: f, Endpoint: events.Interactions, Anchor: noon.Add(-2 * time.Hour)}
 }
 
 // summary is a summary as either endpoint shows it, with anchors that differ.
-func summary(from events.Endpoint, id string, text, edited *string) events.Sighting {
+func summary(from events.Endpoint, id string, text, edited *string) events.Observation {
 	s := &events.Summary{Header: header(events.TypeSummary, id), Summary: text, EditedSummary: edited}
 	anchor := noon.Add(-2 * time.Hour)
 	if from == events.Conversations {
 		anchor = anchor.Add(-20 * time.Hour)
 		s.SegmentID = nil
 	}
-	return events.Sighting{Event: s, Endpoint: from, Anchor: anchor, Shared: true, Slack: 24 * time.Hour}
+	return events.Observation{Event: s, Endpoint: from, Anchor: anchor, Shared: true, Slack: 24 * time.Hour}
 }
 
-func TestFirstSight(t *testing.T) {
+func TestFirstObservation(t *testing.T) {
 	d := newDesk(t)
 	result := d.read(thumb("1", "POSITIVE"))
 	require.Len(t, result.Events, 1)
@@ -142,7 +142,7 @@ func TestFirstSight(t *testing.T) {
 func TestUpDownUp(t *testing.T) {
 	d := newDesk(t)
 	earlier := noon.Add(-time.Minute)
-	d.in.LastRead = func(*events.Sighting) time.Time { return earlier }
+	d.in.LastRead = func(*events.Observation) time.Time { return earlier }
 	ids := map[string]bool{}
 	for i, verdict := range []string{"POSITIVE", "NEGATIVE", "POSITIVE"} {
 		o := d.one(thumb("1", verdict), thumb("1", verdict))
@@ -219,16 +219,16 @@ func TestChangedAfterIsAnEarlierRead(t *testing.T) {
 	d := newDesk(t)
 	d.one(thumb("1", "POSITIVE"))
 	for _, last := range []time.Time{{}, noon.Add(time.Hour)} {
-		d.in.LastRead = func(*events.Sighting) time.Time { return last }
+		d.in.LastRead = func(*events.Observation) time.Time { return last }
 		require.Nil(t, d.one(thumb("1", last.String())).Event.Head().ChangedAfter)
 	}
 }
 
 func TestKeyOfTheFirstVersionStays(t *testing.T) {
-	segment := func(conversation *string) events.Sighting {
+	segment := func(conversation *string) events.Observation {
 		s := &events.Segment{Header: header(events.TypeSegment, "1")}
 		s.ConversationID = conversation
-		return events.Sighting{Event: s, Endpoint: events.Interactions, Anchor: noon}
+		return events.Observation{Event: s, Endpoint: events.Interactions, Anchor: noon}
 	}
 	d := newDesk(t)
 	require.Equal(t, "sess-1", d.one(segment(nil)).Key)
@@ -237,15 +237,15 @@ func TestKeyOfTheFirstVersionStays(t *testing.T) {
 	require.Equal(t, "conv-1", *o.Event.Head().ConversationID)
 }
 
-func TestOlderSightOfARunChangesNothing(t *testing.T) {
-	step := func(rank int64, status string) events.Sighting {
+func TestOlderObservationOfARunChangesNothing(t *testing.T) {
+	step := func(rank int64, status string) events.Observation {
 		s := &events.PlaybookStep{Header: header(events.TypePlaybookStep, "1"), Scope: "STAGE", StageStatus: &status}
 		s.SegmentID = str(fmt.Sprint("seg-", rank))
-		return events.Sighting{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
+		return events.Observation{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
 	}
 	for _, keep := range []bool{false, true} {
 		d := newDesk(t)
-		d.in.KeepSights = keep
+		d.in.KeepObservations = keep
 		d.one(step(100, "OPEN"))
 		d.quiet(step(200, "OPEN"))
 		require.Equal(t, 1, d.quiet(step(100, "CLOSED")).Unchanged)
@@ -257,7 +257,7 @@ func TestOlderSightOfARunChangesNothing(t *testing.T) {
 
 func TestTwoEndpointsShowOneThing(t *testing.T) {
 	d := newDesk(t)
-	d.in.KeepSights = true
+	d.in.KeepObservations = true
 	first := d.one(summary(events.Conversations, "1", str("by conversations"), nil))
 	require.Equal(t, "conv-1", first.Key)
 
@@ -288,7 +288,7 @@ func TestTwoEndpointsShowOneThing(t *testing.T) {
 	require.EqualValues(t, 3, s.Revision)
 	require.Equal(t, "conversations", s.Endpoint)
 
-	d.in.KeepSights = false // one of them is switched off
+	d.in.KeepObservations = false // one of them is switched off
 	d.quiet(summary(events.Interactions, "1", str("by interactions"), nil))
 	require.Equal(t, "edited", *d.one(summary(events.Interactions, "1", str("new"), nil)).Event.(*events.Summary).EditedSummary)
 }
@@ -296,16 +296,16 @@ func TestTwoEndpointsShowOneThing(t *testing.T) {
 func TestEndpointSwitchedOnLater(t *testing.T) {
 	d := newDesk(t)
 	d.one(summary(events.Interactions, "1", str("text"), nil))
-	d.in.KeepSights = true
+	d.in.KeepObservations = true
 	require.Len(t, d.quiet(summary(events.Interactions, "1", str("text"), nil)).Puts, 1)
 	require.Equal(t, 1, d.quiet(summary(events.Conversations, "1", str("text"), nil)).MergeHits)
 }
 
 // A time that no calendar shows must not stop its page, and is kept.
-func TestSightWithAnOddTime(t *testing.T) {
+func TestObservationWithAnOddTime(t *testing.T) {
 	d := newDesk(t)
-	d.in.KeepSights = true
-	odd := func(text string) events.Sighting {
+	d.in.KeepObservations = true
+	odd := func(text string) events.Observation {
 		s := summary(events.Interactions, "1", &text, nil)
 		far := time.Date(58859, 1, 1, 0, 0, 0, 0, time.UTC)
 		s.Event.(*events.Summary).SumSubTime = &far
@@ -320,10 +320,10 @@ func TestSightWithAnOddTime(t *testing.T) {
 }
 
 // session is a session as an analytics endpoint shows it, before and after it gains a conversation.
-func session(from events.Endpoint, conversation, status string) events.Sighting {
+func session(from events.Endpoint, conversation, status string) events.Observation {
 	bot := header(events.TypeConversation, "bot-only")
 	bot.ConversationID, bot.SessionID, bot.SegmentID = nil, str("sess"), nil
-	s := events.Sighting{Endpoint: from, Anchor: noon.Add(-2 * time.Hour), Shared: true, Slack: 24 * time.Hour}
+	s := events.Observation{Endpoint: from, Anchor: noon.Add(-2 * time.Hour), Shared: true, Slack: 24 * time.Hour}
 	c := &events.Conversation{Header: bot, BotOnly: conversation == "", FinalStatus: &status}
 	if conversation != "" {
 		c.EntityID = events.EntityID(account, "bot", events.TypeConversation, "sess", conversation)
@@ -338,12 +338,12 @@ func TestBotOnlySessionGainsAConversation(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("keep=%t", keep), func(t *testing.T) {
 			d := newDesk(t)
-			d.in.KeepSights = keep
+			d.in.KeepObservations = keep
 			bot := d.one(session(events.InteractionDetails, "", "ACTIVE"))
 			require.Equal(t, "sess", bot.Key)
 
 			earlier := noon
-			d.in.LastRead = func(*events.Sighting) time.Time { return earlier }
+			d.in.LastRead = func(*events.Observation) time.Time { return earlier }
 			result := d.read(session(events.InteractionDetails, "conv", "CLOSED"))
 			require.Len(t, result.Events, 2)
 			last, next := result.Events[0], result.Events[1]
@@ -377,9 +377,9 @@ func TestBotOnlySessionGainsAConversation(t *testing.T) {
 // An upgrade changes what counts as content. Hashes under the new recipe all differ from the stored ones.
 func TestUpgradePublishesNothing(t *testing.T) {
 	d := newDesk(t)
-	d.in.KeepSights = true
-	page := func(edited *string, verdict string) []events.Sighting {
-		return []events.Sighting{
+	d.in.KeepObservations = true
+	page := func(edited *string, verdict string) []events.Observation {
+		return []events.Observation{
 			thumb("1", verdict),
 			summary(events.Interactions, "1", str("text"), nil),
 			summary(events.Conversations, "1", nil, edited),
@@ -416,11 +416,11 @@ func (broken) Lookup([]checkpoint.Probe, []checkpoint.Found) error { return erro
 
 func TestDecideFails(t *testing.T) {
 	d := newDesk(t)
-	d.in.Sightings = []events.Sighting{thumb("1", "POSITIVE")}
+	d.in.Observations = []events.Observation{thumb("1", "POSITIVE")}
 	_, err := revise.Decide(d.in, broken{})
 	require.ErrorContains(t, err, "disk failed")
 	for _, id := range []string{"", "short", "not a hash at all, though it is long"} {
-		d.in.Sightings[0].Event.Head().EntityID = id
+		d.in.Observations[0].Event.Head().EntityID = id
 		_, err := revise.Decide(d.in, d.memory)
 		require.ErrorContains(t, err, "entity id")
 	}
@@ -436,10 +436,10 @@ func (s store) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
 func TestWithTheCheckpoint(t *testing.T) {
 	s := store{checkpointtest.Open(t)}
 	d := newDesk(t)
-	d.in.KeepSights = true
+	d.in.KeepObservations = true
 	for i, want := range []int{4, 0, 0} {
 		d.in.ShownAt = d.in.ShownAt.Add(time.Minute)
-		d.in.Sightings = []events.Sighting{
+		d.in.Observations = []events.Observation{
 			thumb("1", "POSITIVE"), summary(events.Interactions, "1", str("text"), nil),
 			session(events.CallDetails, "", "A"), summary(events.Conversations, "1", str("text"), str("edited")),
 		}
@@ -457,10 +457,10 @@ func TestWithTheCheckpoint(t *testing.T) {
 func TestRedialDoesNotTakeTurns(t *testing.T) {
 	d := newDesk(t)
 	const open, ended = 1_000, 10 // ranks of a segment as long as it is open, and after it has ended
-	step := func(segment string, rank int64, status string) events.Sighting {
+	step := func(segment string, rank int64, status string) events.Observation {
 		s := &events.PlaybookStep{Header: header(events.TypePlaybookStep, "1"), Scope: "STAGE", StageStatus: &status}
 		s.SegmentID = &segment
-		return events.Sighting{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
+		return events.Observation{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
 	}
 	d.one(step("ac-1", open, "OPEN"))
 	d.quiet(step("ac-1", ended, "OPEN"))

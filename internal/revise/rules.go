@@ -6,8 +6,8 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// see decides about one sight of an entity.
-func (d *decision) see(e *entity, s *events.Sighting) {
+// see decides about one observation of an entity.
+func (d *decision) see(e *entity, s *events.Observation) {
 	switch {
 	case e.superseded: // it has had its last revision
 		d.Unchanged++
@@ -16,12 +16,12 @@ func (d *decision) see(e *entity, s *events.Sighting) {
 		d.Unchanged++
 		return
 	case s.Rank != e.rank:
-		// Also without any news: from now on an older sight must not come through.
+		// Also without any news: from now on an older observation must not come through.
 		e.rank, e.parent, e.changed = s.Rank, parentOf(s), true
 	}
-	// Ranked sights all come from one endpoint. Sights that were kept once are used for good, whatever is read now, lest
+	// Ranked observations all come from one endpoint. Observations that were kept once are used for good, whatever is read now, lest
 	// the fields of an endpoint that was switched off vanish.
-	if s.Shared && d.KeepSights && s.Rank == 0 || len(e.sights) > 0 {
+	if s.Shared && d.KeepObservations && s.Rank == 0 || len(e.observations) > 0 {
 		d.seeShared(e, s)
 		return
 	}
@@ -31,9 +31,9 @@ func (d *decision) see(e *entity, s *events.Sighting) {
 	d.compare(e, s, s.Event)
 }
 
-// outranked reports whether another parent has shown the entity that is as new as the sight's or newer. Sights of the same
+// outranked reports whether another parent has shown the entity that is as new as the observation's or newer. Observations of the same
 // parent always count: as long as it is open it outranks those that have ended, and then no longer.
-func (e *entity) outranked(s *events.Sighting) bool {
+func (e *entity) outranked(s *events.Observation) bool {
 	parent := parentOf(s)
 	if parent == e.parent {
 		return parent == [4]byte{} && s.Rank < e.rank // no parent is named: the rank alone decides
@@ -41,8 +41,8 @@ func (e *entity) outranked(s *events.Sighting) bool {
 	return e.rank != 0 && s.Rank <= e.rank
 }
 
-// parentOf returns the parent of a sight that has a rank: its segment.
-func parentOf(s *events.Sighting) (parent [4]byte) {
+// parentOf returns the parent of an observation that has a rank: its segment.
+func parentOf(s *events.Observation) (parent [4]byte) {
 	if id := s.Event.Head().SegmentID; id != nil {
 		h := fnv.New32a()
 		h.Write([]byte(*id))
@@ -51,8 +51,8 @@ func parentOf(s *events.Sighting) (parent [4]byte) {
 	return parent
 }
 
-// seeShared decides about a sight of an entity that two endpoints show.
-func (d *decision) seeShared(e *entity, s *events.Sighting) {
+// seeShared decides about an observation of an entity that two endpoints show.
+func (d *decision) seeShared(e *entity, s *events.Observation) {
 	before := e.find(s.Endpoint)
 	if before != nil && before.hash == events.ContentHash(s.Event, before.recipe) {
 		d.Unchanged++
@@ -62,12 +62,12 @@ func (d *decision) seeShared(e *entity, s *events.Sighting) {
 		}
 		return
 	}
-	if before == nil && len(e.sights) > 0 {
+	if before == nil && len(e.observations) > 0 {
 		d.MergeHits++
 	}
 	if d.tooLargeAlone(e, s) {
 		// It is no part of what the entity is: what the other endpoint says stays as it is.
-		d.keep(e, s, sight{endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), huge: true})
+		d.keep(e, s, observation{endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), huge: true})
 		return
 	}
 	merged := d.merge(e, s)
@@ -77,8 +77,8 @@ func (d *decision) seeShared(e *entity, s *events.Sighting) {
 	d.compare(e, s, merged)
 }
 
-// tooLargeAlone reports whether a sight is too large to be published by itself, and notes it if so.
-func (d *decision) tooLargeAlone(e *entity, s *events.Sighting) bool {
+// tooLargeAlone reports whether an observation is too large to be published by itself, and notes it if so.
+func (d *decision) tooLargeAlone(e *entity, s *events.Observation) bool {
 	if d.TooLarge == nil {
 		return false
 	}
@@ -90,7 +90,7 @@ func (d *decision) tooLargeAlone(e *entity, s *events.Sighting) bool {
 }
 
 // compare publishes the event if it is news.
-func (d *decision) compare(e *entity, s *events.Sighting, event events.Event) {
+func (d *decision) compare(e *entity, s *events.Observation, event events.Event) {
 	switch {
 	case e.published().is(event):
 		d.Unchanged++
@@ -138,15 +138,15 @@ func (e *entity) rememberKey(first events.Event, shared bool) {
 	}
 }
 
-// merge keeps the sight, and returns what all endpoints together say.
-func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
-	d.keep(e, s, sight{endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), body: encodeSight(s.Event)})
+// merge keeps the observation, and returns what all endpoints together say.
+func (d *decision) merge(e *entity, s *events.Observation) events.Event {
+	d.keep(e, s, observation{endpoint: s.Endpoint, recipe: recipe(), hash: events.ContentHash(s.Event, recipe()), body: encodeObservation(s.Event)})
 	merged := s.Event
-	for _, other := range e.sights {
+	for _, other := range e.observations {
 		if other.endpoint == s.Endpoint || other.huge {
 			continue
 		}
-		if seen := d.recallSight(s, other); seen != nil {
+		if seen := d.recallObservation(s, other); seen != nil {
 			merged = events.Merge(merged, s.Endpoint, seen, other.endpoint)
 		}
 	}
@@ -154,16 +154,16 @@ func (d *decision) merge(e *entity, s *events.Sighting) events.Event {
 }
 
 // keep remembers what an endpoint says of the entity.
-func (d *decision) keep(e *entity, s *events.Sighting, seen sight) {
+func (d *decision) keep(e *entity, s *events.Observation, seen observation) {
 	for range e.keep(seen) {
 		d.unreadable(s.Event.Head().EntityID, errState)
 	}
 	e.changed = true
 }
 
-// recallSight returns what was seen of the entity that s is of, or of one that it replaces.
-func (d *decision) recallSight(s *events.Sighting, seen sight) events.Event {
-	event, err := decodeSight(s.Event.EventType(), s.Event.Head(), seen.body)
+// recallObservation returns what was seen of the entity that s is of, or of one that it replaces.
+func (d *decision) recallObservation(s *events.Observation, seen observation) events.Event {
+	event, err := decodeObservation(s.Event.EventType(), s.Event.Head(), seen.body)
 	if err != nil {
 		d.unreadable(s.Event.Head().EntityID, err)
 		return nil
@@ -172,29 +172,29 @@ func (d *decision) recallSight(s *events.Sighting, seen sight) events.Event {
 }
 
 // supersede publishes the last revision of an entity that s replaces, unless it was never published or has had it.
-func (d *decision) supersede(old *entity, s *events.Sighting) {
+func (d *decision) supersede(old *entity, s *events.Observation) {
 	if old.revision == 0 || old.superseded {
 		return
 	}
 	last := d.lastOf(old, s)
 	by := s.Event.Head().EntityID
 	last.Head().SupersededBy = &by
-	old.superseded, old.sights = true, nil
+	old.superseded, old.observations = true, nil
 	d.publish(old, s, last)
 }
 
 // lastOf rebuilds a superseded entity from what its endpoints said, or else from its successor.
-func (d *decision) lastOf(old *entity, s *events.Sighting) events.Event {
+func (d *decision) lastOf(old *entity, s *events.Observation) events.Event {
 	var last events.Event
 	var from events.Endpoint
 	for range old.unfold() {
 		d.unreadable(s.Supersedes, errState)
 	}
-	for _, seen := range old.sights {
+	for _, seen := range old.observations {
 		if seen.huge {
 			continue
 		}
-		switch event := d.recallSight(s, seen); {
+		switch event := d.recallObservation(s, seen); {
 		case event == nil:
 		case last == nil:
 			last, from = event, seen.endpoint

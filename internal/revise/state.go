@@ -12,19 +12,19 @@ import (
 )
 
 // state is what is remembered of one entity: what was published last, and what the rules need to decide about the next
-// sight. The usual one takes 11 bytes, and there are millions.
+// observation. The usual one takes 11 bytes, and there are millions.
 type state struct {
 	revision     int64   // 0: never published
 	recipe       int     // what hash is made under
 	hash         hash    // content of the last revision
 	refused      content // what was too large to be published since then; zero for nothing
 	rank         int64
-	parent       [4]byte // of the sight that the rank is of, hashed
+	parent       [4]byte // of the observation that the rank is of, hashed
 	key          string  // Kafka key of the first version, where it does not follow from the conversation
 	everNegative bool
 	superseded   bool
-	minute       uint16  // 1 + the minute of the day under which is remembered what belongs to it; 0 where nothing does
-	sights       []sight // what each endpoint last said, where their sayings are merged; ordered by endpoint
+	minute       uint16        // 1 + the minute of the day under which is remembered what belongs to it; 0 where nothing does
+	observations []observation // what each endpoint last said, where their sayings are merged; ordered by endpoint
 }
 
 type hash [8]byte
@@ -50,48 +50,48 @@ func (s *state) published() content {
 	return content{s.recipe, s.hash}
 }
 
-// sight is an entity as one endpoint last showed it. It has a recipe of its own, because after an upgrade the endpoints
+// observation is an entity as one endpoint last showed it. It has a recipe of its own, because after an upgrade the endpoints
 // come round to the entity one after the other.
-type sight struct {
+type observation struct {
 	endpoint events.Endpoint
 	recipe   int
 	hash     hash
-	body     []byte // see encodeSight
-	differs  bool   // the body is only what differs from that of the first sight, as it is stored
+	body     []byte // see encodeObservation
+	differs  bool   // the body is only what differs from that of the first observation, as it is stored
 	huge     bool   // it is too large to be published by itself, and there is no body
 }
 
-// find returns the sight of an endpoint, nil if there is none.
-func (s *state) find(e events.Endpoint) *sight {
-	for i := range s.sights {
-		if s.sights[i].endpoint == e {
-			return &s.sights[i]
+// find returns the observation of an endpoint, nil if there is none.
+func (s *state) find(e events.Endpoint) *observation {
+	for i := range s.observations {
+		if s.observations[i].endpoint == e {
+			return &s.observations[i]
 		}
 	}
 	return nil
 }
 
-// keep replaces or adds the sight of an endpoint, whose body is whole. It returns how many others could not be read.
-func (s *state) keep(seen sight) (lost int) {
+// keep replaces or adds the observation of an endpoint, whose body is whole. It returns how many others could not be read.
+func (s *state) keep(seen observation) (lost int) {
 	lost = s.unfold()
 	if old := s.find(seen.endpoint); old != nil {
 		*old = seen
 		return lost
 	}
-	s.sights = append(s.sights, seen)
-	slices.SortFunc(s.sights, func(a, b sight) int { return endpointCode(a.endpoint) - endpointCode(b.endpoint) })
+	s.observations = append(s.observations, seen)
+	slices.SortFunc(s.observations, func(a, b observation) int { return endpointCode(a.endpoint) - endpointCode(b.endpoint) })
 	return lost
 }
 
-// unfold makes the bodies of all sights whole. Those that cannot be read are dropped and counted: their endpoints count as
+// unfold makes the bodies of all observations whole. Those that cannot be read are dropped and counted: their endpoints count as
 // not read yet.
 func (s *state) unfold() (lost int) {
-	whole := make([]sight, 0, len(endpointCodes))
-	for _, seen := range s.sights {
+	whole := make([]observation, 0, len(endpointCodes))
+	for _, seen := range s.observations {
 		var ok bool
 		if !seen.differs {
 			_, ok = appendApplied(nil, seen.body, nil, 0)
-		} else if seen.differs = false; len(whole) > 0 && whole[0].endpoint == s.sights[0].endpoint {
+		} else if seen.differs = false; len(whole) > 0 && whole[0].endpoint == s.observations[0].endpoint {
 			seen.body, ok = appendApplied(nil, whole[0].body, seen.body, 0)
 		}
 		if !ok {
@@ -100,7 +100,7 @@ func (s *state) unfold() (lost int) {
 		}
 		whole = append(whole, seen)
 	}
-	s.sights = whole
+	s.observations = whole
 	return lost
 }
 
@@ -110,11 +110,11 @@ const (
 	stateVersion     = 2
 	stateVersionMore = 3
 
-	flagNegative   = 1 << 0
-	flagSuperseded = 1 << 1
-	flagRank       = 1 << 2
-	flagKey        = 1 << 3
-	flagSights     = 1 << 4
+	flagNegative     = 1 << 0
+	flagSuperseded   = 1 << 1
+	flagRank         = 1 << 2
+	flagKey          = 1 << 3
+	flagObservations = 1 << 4
 
 	versionShift = 5
 
@@ -123,7 +123,7 @@ const (
 	flagMinute  = 1 << 1 // the minute stands behind the key
 	flagsMore   = flagRefused | flagMinute
 
-	flagDiffers = 1 << 7 // beside the code of a sight's endpoint
+	flagDiffers = 1 << 7 // beside the code of an observation's endpoint
 	flagHuge    = 1 << 6 // beside it as well
 
 	minutesPerDay = 24 * 60
@@ -148,7 +148,7 @@ func (s *state) encode() []byte {
 	set(&first, flagSuperseded, s.superseded)
 	set(&first, flagRank, s.rank != 0)
 	set(&first, flagKey, s.key != "")
-	set(&first, flagSights, len(s.sights) > 0)
+	set(&first, flagObservations, len(s.observations) > 0)
 	set(&more, flagRefused, s.refused != (content{}))
 	set(&more, flagMinute, s.minute > 0)
 	dst := []byte{stateVersion<<versionShift | first}
@@ -170,12 +170,12 @@ func (s *state) encode() []byte {
 	if s.minute > 0 {
 		dst = binary.AppendUvarint(dst, uint64(s.minute-1))
 	}
-	if len(s.sights) > 0 {
-		dst = binary.AppendUvarint(dst, uint64(len(s.sights)))
+	if len(s.observations) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(s.observations)))
 	}
-	for i, seen := range s.sights {
+	for i, seen := range s.observations {
 		if i > 0 && !seen.differs {
-			seen = seen.against(s.sights[0])
+			seen = seen.against(s.observations[0])
 		}
 		code := byte(endpointCode(seen.endpoint))
 		if seen.differs {
@@ -192,8 +192,8 @@ func (s *state) encode() []byte {
 	return dst
 }
 
-// against returns the sight as what differs from the first one, unless that is longer.
-func (s sight) against(first sight) sight {
+// against returns the observation as what differs from the first one, unless that is longer.
+func (s observation) against(first observation) observation {
 	if difference, ok := appendDifference(nil, first.body, s.body, 0); ok && len(difference) < len(s.body) {
 		s.body, s.differs = difference, true
 	}
@@ -239,26 +239,26 @@ func decodeState(b []byte) (*state, error) {
 	if more&flagMinute != 0 {
 		s.minute = 1 + uint16(r.Uint(minutesPerDay-1))
 	}
-	if first&flagSights != 0 {
+	if first&flagObservations != 0 {
 		n := r.number()
-		r.require(n >= 1 && n <= uint64(len(endpointCodes)), "as many sights as there are no endpoints")
+		r.require(n >= 1 && n <= uint64(len(endpointCodes)), "as many observations as there are no endpoints")
 		previous := -1
 		for ; n > 0 && r.Err() == nil; n-- {
 			first := r.Byte()
 			code, differs, huge := int(first&^(flagDiffers|flagHuge)), first&flagDiffers != 0, first&flagHuge != 0
-			r.require(code > previous && code < len(endpointCodes) && (!differs || previous >= 0), "a sight of an endpoint that cannot follow")
+			r.require(code > previous && code < len(endpointCodes) && (!differs || previous >= 0), "an observation of an endpoint that cannot follow")
 			if r.Err() != nil {
 				break
 			}
 			previous = code
-			seen := sight{
+			seen := observation{
 				endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.Bytes(), differs: differs, huge: huge,
 			}
 			r.require(!huge || !differs && len(seen.body) == 0, "a body of what is too large")
-			s.sights = append(s.sights, seen)
+			s.observations = append(s.observations, seen)
 		}
 	}
-	unpublished := s.refused != (content{}) || slices.ContainsFunc(s.sights, func(seen sight) bool { return seen.huge })
+	unpublished := s.refused != (content{}) || slices.ContainsFunc(s.observations, func(seen observation) bool { return seen.huge })
 	r.require(s.revision >= 1 || unpublished, "revision 0")
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %d bytes: %w", errState, len(b), err)

@@ -15,7 +15,7 @@ var states = map[string]state{
 	"large":       {revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, key: "sess-1", everNegative: true, superseded: true},
 	"below zero":  {revision: 2, recipe: 1, rank: -5},
 	"with others": {revision: 1, recipe: 1, hash: hash{1}, minute: 1440},
-	"shared": {revision: 3, recipe: 2, key: "conv", sights: []sight{
+	"shared": {revision: 3, recipe: 2, key: "conv", observations: []observation{
 		{endpoint: events.Interactions, recipe: 1, hash: hash{1}, body: appendText(nil, 1, "whole")},
 		{endpoint: events.Conversations, recipe: 2, hash: hash{2}, body: appendTag(nil, 1, kindGone), differs: true},
 	}},
@@ -34,18 +34,18 @@ func TestStateRoundTrip(t *testing.T) {
 }
 
 // The second endpoint usually says the same, or nearly.
-func TestSecondSightIsSmall(t *testing.T) {
+func TestSecondObservationIsSmall(t *testing.T) {
 	text, bot, id := strings.Repeat("text ", 40), "st-79a76d65-d540-5b33-96d5-9bf3eeb00000", "6afe381bdce36003c3522d64"
 	e := &events.Summary{Summary: &text, SummaryID: &id, Header: events.Header{BotID: &bot, ConversationID: &id, EventTimeBasis: "startTime"}}
 	s := state{revision: 1}
-	s.keep(sight{endpoint: events.Interactions, body: encodeSight(e)})
+	s.keep(observation{endpoint: events.Interactions, body: encodeObservation(e)})
 	one := len(s.encode())
 	require.Less(t, one, 270)
-	s.keep(sight{endpoint: events.Conversations, body: encodeSight(e)})
+	s.keep(observation{endpoint: events.Conversations, body: encodeObservation(e)})
 	require.Len(t, s.encode(), one+11)
 	seconds := 1.5
 	e.EventTimeBasis, e.GenerationTimeInSecs = "summary.exeStartTime", &seconds
-	s.keep(sight{endpoint: events.Conversations, body: encodeSight(e)})
+	s.keep(observation{endpoint: events.Conversations, body: encodeObservation(e)})
 	require.Len(t, s.encode(), one+11+4+9)
 }
 
@@ -61,17 +61,17 @@ func TestDecodeStateRefuses(t *testing.T) {
 	}
 	usual := states["usual"]
 	for name, change := range map[string]func(b []byte) []byte{
-		"another version":         func(b []byte) []byte { b[0] = 1<<versionShift | b[0]&0x1f; return b },
-		"revision 0":              func(b []byte) []byte { b[1] = 0; return b },
-		"a longer form":           func(b []byte) []byte { return append([]byte{b[0], 0x81, 0x00}, b[2:]...) },
-		"a rank of 0":             func(b []byte) []byte { b[0] |= flagRank; return append(b, 0) },
-		"an empty key":            func(b []byte) []byte { b[0] |= flagKey; return append(b, 0) },
-		"no sights":               func(b []byte) []byte { b[0] |= flagSights; return append(b, 0) },
-		"a sight of no endpoint":  func(b []byte) []byte { b[0] |= flagSights; return append(b, "\x01\x09\x0112345678\x00"...) },
-		"too many sights":         func(b []byte) []byte { b[0] |= flagSights; return append(b, 9) },
-		"a body beyond the value": func(b []byte) []byte { b[0] |= flagSights; return append(b, "\x01\x00\x0112345678\x7f"...) },
+		"another version":               func(b []byte) []byte { b[0] = 1<<versionShift | b[0]&0x1f; return b },
+		"revision 0":                    func(b []byte) []byte { b[1] = 0; return b },
+		"a longer form":                 func(b []byte) []byte { return append([]byte{b[0], 0x81, 0x00}, b[2:]...) },
+		"a rank of 0":                   func(b []byte) []byte { b[0] |= flagRank; return append(b, 0) },
+		"an empty key":                  func(b []byte) []byte { b[0] |= flagKey; return append(b, 0) },
+		"no observations":               func(b []byte) []byte { b[0] |= flagObservations; return append(b, 0) },
+		"an observation of no endpoint": func(b []byte) []byte { b[0] |= flagObservations; return append(b, "\x01\x09\x0112345678\x00"...) },
+		"too many observations":         func(b []byte) []byte { b[0] |= flagObservations; return append(b, 9) },
+		"a body beyond the value":       func(b []byte) []byte { b[0] |= flagObservations; return append(b, "\x01\x00\x0112345678\x7f"...) },
 		"the same endpoint twice": func(b []byte) []byte {
-			b[0] |= flagSights
+			b[0] |= flagObservations
 			return append(b, strings.ReplaceAll("\x02SS", "S", "\x01\x0112345678\x00")...)
 		},
 	} {

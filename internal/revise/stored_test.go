@@ -30,8 +30,8 @@ func TestEarlierStatesAreRead(t *testing.T) {
 	}
 	for _, e := range storedEvents() {
 		b := stored(string(e.EventType()))
-		require.Equal(t, b, encodeSight(e))
-		read, err := decodeSight(e.EventType(), e.Head(), b)
+		require.Equal(t, b, encodeObservation(e))
+		read, err := decodeObservation(e.EventType(), e.Head(), b)
 		require.NoError(t, err)
 		require.Equal(t, e, read)
 	}
@@ -40,7 +40,7 @@ func TestEarlierStatesAreRead(t *testing.T) {
 		require.Equal(t, b, s.encode())
 		read, err := decodeState(b)
 		require.NoError(t, err)
-		if read.sights != nil {
+		if read.observations != nil {
 			require.Zero(t, read.unfold())
 		}
 		require.Equal(t, s, *read)
@@ -75,8 +75,8 @@ func storedStates() []state {
 	other, number := "another", "7"
 	edited.Summary, edited.Agent.Name, edited.IsError, edited.ModelType = &other, &number, nil, &other
 	shared := state{revision: 3, recipe: 2, hash: hash{9}, key: "conv"}
-	shared.keep(sight{endpoint: events.Interactions, recipe: 1, hash: hash{1}, body: encodeSight(all[0])})
-	shared.keep(sight{endpoint: events.Conversations, recipe: 2, hash: hash{2}, body: encodeSight(edited)})
+	shared.keep(observation{endpoint: events.Interactions, recipe: 1, hash: hash{1}, body: encodeObservation(all[0])})
+	shared.keep(observation{endpoint: events.Conversations, recipe: 2, hash: hash{2}, body: encodeObservation(edited)})
 	return []state{
 		{revision: 1, recipe: 1, hash: hash{1, 2, 3, 4, 5, 6, 7, 8}},
 		{revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, parent: [4]byte{1, 2}, everNegative: true, superseded: true, key: *all[0].Head().ConversationID},

@@ -8,7 +8,7 @@ import (
 )
 
 // A text that is known beforehand is stored as its place in words, an identifier as its digits: the two make most of a
-// sight. Both lists belong to stateVersion: what is appended to one cannot be read by a build without it. There can be 128
+// observation. Both lists belong to stateVersion: what is appended to one cannot be read by a build without it. There can be 128
 // words.
 
 // words are what the poller writes as event_time_basis, and the values that the API's pages name.

@@ -19,34 +19,34 @@ func (m *single) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error
 }
 
 // TestUpgradeThatReadsMoreFields plays an older build that did not read edited_summary of a summary that two endpoints
-// show. Its sights lack the field; its hashes, under its recipe, are the same with the field as without.
+// show. Its observations lack the field; its hashes, under its recipe, are the same with the field as without.
 func TestUpgradeThatReadsMoreFields(t *testing.T) {
 	SetRecipe(t, 2)
 	text, edited, changed := "text", "edited", "changed"
 	at := time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
-	sighting := func(from events.Endpoint, text, edited *string) events.Sighting {
+	observed := func(from events.Endpoint, text, edited *string) events.Observation {
 		s := &events.Summary{Summary: text, EditedSummary: edited}
 		s.EntityID, s.EventTime, s.SegmentID = events.EntityID("account", "bot", events.TypeSummary, "1"), at, &changed
-		return events.Sighting{Event: s, Endpoint: from, Anchor: at, Shared: true}
+		return events.Observation{Event: s, Endpoint: from, Anchor: at, Shared: true}
 	}
-	interactions := func() events.Sighting { return sighting(events.Interactions, &text, nil) }
-	conversations := func() events.Sighting { return sighting(events.Conversations, &text, &edited) }
+	interactions := func() events.Observation { return observed(events.Interactions, &text, nil) }
+	conversations := func() events.Observation { return observed(events.Conversations, &text, &edited) }
 
-	unread := sighting(events.Conversations, &text, nil).Event
+	unread := observed(events.Conversations, &text, nil).Event
 	older := state{revision: 1, recipe: 1, hash: events.ContentHash(unread, 1), key: "seg"}
-	older.keep(sight{events.Interactions, 1, events.ContentHash(interactions().Event, 1), encodeSight(interactions().Event), false, false})
-	older.keep(sight{events.Conversations, 1, events.ContentHash(conversations().Event, 1), encodeSight(unread), false, false})
+	older.keep(observation{events.Interactions, 1, events.ContentHash(interactions().Event, 1), encodeObservation(interactions().Event), false, false})
+	older.keep(observation{events.Conversations, 1, events.ContentHash(conversations().Event, 1), encodeObservation(unread), false, false})
 
-	for name, order := range map[string][]func() events.Sighting{
+	for name, order := range map[string][]func() events.Observation{
 		"the endpoint with the field first": {conversations, interactions},
 		"the endpoint with the field last":  {interactions, conversations},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &single{value: older.encode()}
-			read := func(s events.Sighting) *Result {
+			read := func(s events.Observation) *Result {
 				result, err := Decide(Input{
-					Sightings: []events.Sighting{s}, ShownAt: at, KeepSights: true,
-					LastRead: func(*events.Sighting) time.Time { return time.Time{} },
+					Observations: []events.Observation{s}, ShownAt: at, KeepObservations: true,
+					LastRead: func(*events.Observation) time.Time { return time.Time{} },
 				}, m)
 				require.NoError(t, err)
 				for _, put := range result.Puts {
@@ -59,7 +59,7 @@ func TestUpgradeThatReadsMoreFields(t *testing.T) {
 					require.Empty(t, read(s()).Events)
 				}
 			}
-			news := read(sighting(events.Interactions, &changed, nil)).Events
+			news := read(observed(events.Interactions, &changed, nil)).Events
 			require.Len(t, news, 1)
 			require.Equal(t, "edited", *news[0].Event.(*events.Summary).EditedSummary)
 		})

@@ -14,9 +14,9 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// A kept sight is the fields of its event that are not empty, each with its number, which is its tag stored; schemas only ever
+// A kept observation is the fields of its event that are not empty, each with its number, which is its tag stored; schemas only ever
 // append, so that a build with more fields reads what one with fewer wrote, and a build
-// with fewer passes over what it does not know. Numbers ascend, which gives every sight one form.
+// with fewer passes over what it does not know. Numbers ascend, which gives every observation one form.
 
 // kind says how the value of a field is written.
 type kind byte
@@ -36,17 +36,17 @@ const (
 
 var timeType = reflect.TypeFor[time.Time]()
 
-// encodeSight returns the stored form of what upstream says in e.
-func encodeSight(e events.Event) []byte { return appendFields(nil, reflect.ValueOf(e).Elem()) }
+// encodeObservation returns the stored form of what upstream says in e.
+func encodeObservation(e events.Event) []byte { return appendFields(nil, reflect.ValueOf(e).Elem()) }
 
-// decodeSight reads a sight of the same entity as h is of. What makes the entity, and is the same in all of its sights, is
-// taken from h; what the poller itself adds to an event is not part of a sight.
-func decodeSight(t events.Type, h *events.Header, body []byte) (events.Event, error) {
+// decodeObservation reads an observation of the same entity as h is of. What makes the entity, and is the same in all of its observations, is
+// taken from h; what the poller itself adds to an event is not part of an observation.
+func decodeObservation(t events.Type, h *events.Header, body []byte) (events.Event, error) {
 	e := events.New(t)
 	r := newReader(body)
 	r.fields(reflect.ValueOf(e).Elem())
 	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("read stored sight of %s: %w: %d bytes: %w", t, errState, len(body), err)
+		return nil, fmt.Errorf("read stored observation of %s: %w: %d bytes: %w", t, errState, len(body), err)
 	}
 	e.Head().EntityID, e.Head().AccountID, e.Head().BotID = h.EntityID, h.AccountID, h.BotID
 	return e, nil
@@ -147,7 +147,7 @@ func appendField(dst []byte, number int, v reflect.Value) []byte {
 		}
 		return appendSized(appendTag(dst, number, kindRecord), func(dst []byte) []byte { return appendFields(dst, v) })
 	default:
-		panic("revise: an event has a field of type " + v.Type().String()) // every test of sights meets it
+		panic("revise: an event has a field of type " + v.Type().String()) // every test of observations meets it
 	}
 }
 

@@ -38,8 +38,8 @@ func (m moment) orOf(nearest moment) moment {
 	return nearest
 }
 
-// A spotter collects the sightings of one record. What they have in common is set once the record was read to its end.
-type spotter struct {
+// A observer collects the observations of one record. What they have in common is set once the record was read to its end.
+type observer struct {
 	scope  Scope
 	bot    string        // enters identity
 	head   events.Header // what the record says about all that is in it
@@ -49,11 +49,11 @@ type spotter struct {
 	home   string // the entity beside which is remembered what only this record shows; empty for none
 	rank   int64  // of segments among those of one conversation
 	twins  map[string]int
-	out    []events.Sighting
+	out    []events.Observation
 }
 
 // begin starts a record that was read to its end. Its id may tell when it was made.
-func (s *spotter) begin(bot string, at moment, id string, head events.Header) {
+func (s *observer) begin(bot string, at moment, id string, head events.Header) {
 	head.AccountID, head.Source, head.Endpoint = s.scope.AccountID, s.scope.Source, string(s.scope.Endpoint)
 	if bot != "" {
 		head.BotID = &bot
@@ -71,7 +71,7 @@ func (s *spotter) begin(bot string, at moment, id string, head events.Header) {
 
 // entity returns the id of a thing. Things of one record that are equal in all that identifies them are told apart by
 // their order, which is why they are asked for in the order of their immutable times.
-func (s *spotter) entity(t events.Type, parts ...string) string {
+func (s *observer) entity(t events.Type, parts ...string) string {
 	id := events.EntityID(s.scope.AccountID, s.bot, t, parts...)
 	n := s.twins[id]
 	s.twins[id] = n + 1
@@ -81,8 +81,8 @@ func (s *spotter) entity(t events.Type, parts ...string) string {
 	return events.EntityID(s.scope.AccountID, s.bot, t, append(parts, "twin", strconv.Itoa(n))...)
 }
 
-// sight adds a thing. An agent or a queue of its own, already in its header, takes precedence over the record's.
-func (s *spotter) sight(e events.Event, id string, at moment) *events.Sighting {
+// observation adds a thing. An agent or a queue of its own, already in its header, takes precedence over the record's.
+func (s *observer) observe(e events.Event, id string, at moment) *events.Observation {
 	h := e.Head()
 	agent, queue := h.Agent, h.Queue
 	*h = s.head
@@ -94,13 +94,13 @@ func (s *spotter) sight(e events.Event, id string, at moment) *events.Sighting {
 	}
 	at = at.orOf(s.at)
 	h.EntityID, h.EventTime, h.EventTimeBasis = id, at.time, at.basis
-	s.out = append(s.out, events.Sighting{Event: e, Endpoint: s.scope.Endpoint, Row: s.at.time, Anchor: s.anchor, Home: s.home})
+	s.out = append(s.out, events.Observation{Event: e, Endpoint: s.scope.Endpoint, Row: s.at.time, Anchor: s.anchor, Home: s.home})
 	return &s.out[len(s.out)-1]
 }
 
 // findable marks a thing that must be found whatever became of its time: other records show it as well, or its time may be
 // corrected. Where the anchor may be taken for granted, nothing else has to be looked through.
-func (s *spotter) findable(seen *events.Sighting, fixed bool) {
+func (s *observer) findable(seen *events.Observation, fixed bool) {
 	seen.Shared, seen.Slack, seen.Home = true, events.Anywhere, ""
 	if fixed {
 		seen.Slack = day
@@ -108,7 +108,7 @@ func (s *spotter) findable(seen *events.Sighting, fixed bool) {
 }
 
 // beside marks a thing that is remembered where the one is that it belongs to.
-func beside(seen *events.Sighting, home string, anchor time.Time) {
+func beside(seen *events.Observation, home string, anchor time.Time) {
 	seen.Anchor, seen.Shared, seen.Slack, seen.Home = anchor, true, day, home
 }
 

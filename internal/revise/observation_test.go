@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "append new fields to testdata/fields.golden")
 
-// randomEvent returns an event in which every field is empty or holds any value that a sight keeps.
+// randomEvent returns an event in which every field is empty or holds any value that an observation keeps.
 func randomEvent(r *rand.Rand, t events.Type) events.Event {
 	e := events.New(t)
 	randomize(r, reflect.ValueOf(e).Elem())
@@ -75,27 +75,27 @@ func randomize(r *rand.Rand, v reflect.Value) {
 	}
 }
 
-func TestSightRoundTrip(t *testing.T) {
+func TestObservationRoundTrip(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for _, typ := range events.Types() {
 		for range 20 {
 			want := randomEvent(r, typ)
-			body := encodeSight(want)
-			got, err := decodeSight(typ, want.Head(), body)
+			body := encodeObservation(want)
+			got, err := decodeObservation(typ, want.Head(), body)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
-			require.Equal(t, body, encodeSight(got))
+			require.Equal(t, body, encodeObservation(got))
 			for n := range min(len(body), 200) {
-				if e, err := decodeSight(typ, want.Head(), body[:n]); err == nil { // cut between two fields
-					require.True(t, bytes.Equal(body[:n], encodeSight(e)))
+				if e, err := decodeObservation(typ, want.Head(), body[:n]); err == nil { // cut between two fields
+					require.True(t, bytes.Equal(body[:n], encodeObservation(e)))
 				}
 			}
 		}
 	}
 }
 
-// What identifies the entity is the same in all of its sights, and what the poller says of an event is no part of them.
-func TestSightKeepsNothingButWhatUpstreamSays(t *testing.T) {
+// What identifies the entity is the same in all of its observations, and what the poller says of an event is no part of them.
+func TestObservationKeepsNothingButWhatUpstreamSays(t *testing.T) {
 	said, channel := "said by the poller", "channel"
 	e := &events.Summary{Header: events.Header{
 		EventID: said, EntityID: said, Revision: 5, ChangedAfter: new(time.Time), ChangedBefore: time.Now(), ObservedTime: time.Now(),
@@ -103,13 +103,13 @@ func TestSightKeepsNothingButWhatUpstreamSays(t *testing.T) {
 	}}
 	bot := "bot"
 	same := events.Header{EntityID: "entity", AccountID: "account", BotID: &bot, SegmentID: &said}
-	got, err := decodeSight(events.TypeSummary, &same, encodeSight(e))
+	got, err := decodeObservation(events.TypeSummary, &same, encodeObservation(e))
 	require.NoError(t, err)
 	require.Equal(t, &events.Summary{Header: events.Header{EntityID: "entity", AccountID: "account", BotID: &bot, Channel: &channel}}, got)
 }
 
 // A later build has more fields, in the event and inside its records.
-func TestSightOfALaterBuild(t *testing.T) {
+func TestObservationOfALaterBuild(t *testing.T) {
 	text := "text"
 	want := &events.Summary{Summary: &text}
 	more := func(dst []byte) []byte {
@@ -121,31 +121,31 @@ func TestSightOfALaterBuild(t *testing.T) {
 		return append(appendTag(dst, 1005, kindRecord), 2, 0xff, 0xff)
 	}
 	head := appendSized(appendTag(nil, 0, kindRecord), more)
-	got, err := decodeSight(events.TypeSummary, new(events.Header), more(append(head, encodeSight(want)...)))
+	got, err := decodeObservation(events.TypeSummary, new(events.Header), more(append(head, encodeObservation(want)...)))
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
 
-func TestDecodeSightRefuses(t *testing.T) {
+func TestDecodeObservationRefuses(t *testing.T) {
 	for name, body := range map[string][]byte{
-		"a number for a text":      append(appendTag(nil, 1, kindNumber), 2),
-		"a text for a time":        appendText(nil, 11, "text"),
-		"a text for a double":      appendText(nil, 10, "text"),
-		"a text for a list":        appendText(nil, 20, "text"),
-		"a text for a record":      appendText(nil, 0, "text"),
-		"2 for a boolean":          append(appendTag(nil, 5, kindNumber), 4),
-		"a field twice":            appendText(appendText(nil, 1, "text"), 1, "text"),
-		"fields in another order":  appendText(appendText(nil, 2, "text"), 1, "text"),
-		"a difference":             appendTag(nil, 1, kindGone),
-		"a numbered item":          append(appendTag(nil, 20, kindList), append([]byte{7}, appendText(nil, 1, "text")...)...),
-		"a word that is none":      append(appendTag(nil, 1, kindCode), 0xff),
-		"a shape that is none":     append(appendTag(nil, 1, kindCode), 0x70),
-		"a digit where none is":    append(appendTag(nil, 1, kindCode), append([]byte{0x10}, bytes.Repeat([]byte{0xff}, 16)...)...),
-		"a text beyond the sight":  append(appendTag(nil, 1, kindText), 9),
-		"no value":                 appendTag(nil, 1, kindNumber),
-		"a number in another form": append(appendTag(nil, 11, kindNumber), 0x80, 0),
+		"a number for a text":           append(appendTag(nil, 1, kindNumber), 2),
+		"a text for a time":             appendText(nil, 11, "text"),
+		"a text for a double":           appendText(nil, 10, "text"),
+		"a text for a list":             appendText(nil, 20, "text"),
+		"a text for a record":           appendText(nil, 0, "text"),
+		"2 for a boolean":               append(appendTag(nil, 5, kindNumber), 4),
+		"a field twice":                 appendText(appendText(nil, 1, "text"), 1, "text"),
+		"fields in another order":       appendText(appendText(nil, 2, "text"), 1, "text"),
+		"a difference":                  appendTag(nil, 1, kindGone),
+		"a numbered item":               append(appendTag(nil, 20, kindList), append([]byte{7}, appendText(nil, 1, "text")...)...),
+		"a word that is none":           append(appendTag(nil, 1, kindCode), 0xff),
+		"a shape that is none":          append(appendTag(nil, 1, kindCode), 0x70),
+		"a digit where none is":         append(appendTag(nil, 1, kindCode), append([]byte{0x10}, bytes.Repeat([]byte{0xff}, 16)...)...),
+		"a text beyond the observation": append(appendTag(nil, 1, kindText), 9),
+		"no value":                      appendTag(nil, 1, kindNumber),
+		"a number in another form":      append(appendTag(nil, 11, kindNumber), 0x80, 0),
 	} {
-		_, err := decodeSight(events.TypeSummary, new(events.Header), body)
+		_, err := decodeObservation(events.TypeSummary, new(events.Header), body)
 		require.ErrorIs(t, err, errState, name)
 	}
 }
@@ -206,7 +206,7 @@ func TestDifference(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	for _, typ := range events.Types() {
 		for range 200 {
-			base, body := encodeSight(randomEvent(r, typ)), encodeSight(randomEvent(r, typ))
+			base, body := encodeObservation(randomEvent(r, typ)), encodeObservation(randomEvent(r, typ))
 			difference, ok := appendDifference(nil, base, body, 0)
 			require.True(t, ok)
 			got, ok := appendApplied(nil, base, difference, 0)
@@ -218,28 +218,28 @@ func TestDifference(t *testing.T) {
 	}
 }
 
-// A sight that cannot be read costs itself; the first one costs those that say only what differs from it.
-func TestSightsThatCannotBeRead(t *testing.T) {
+// An observation that cannot be read costs itself; the first one costs those that say only what differs from it.
+func TestObservationsThatCannotBeRead(t *testing.T) {
 	whole, garbage := appendText(nil, 1, "text"), []byte{0xff}
-	gone := sight{endpoint: events.Conversations, body: appendTag(nil, 1, kindGone), differs: true}
+	gone := observation{endpoint: events.Conversations, body: appendTag(nil, 1, kindGone), differs: true}
 	for name, c := range map[string]struct {
-		sights []sight
-		lost   int
-		left   []events.Endpoint
+		observations []observation
+		lost         int
+		left         []events.Endpoint
 	}{
-		"none":       {[]sight{{endpoint: events.Interactions, body: whole}, gone}, 0, []events.Endpoint{events.Interactions, events.Conversations}},
-		"the first":  {[]sight{{endpoint: events.Interactions, body: garbage}, gone}, 2, nil},
-		"the second": {[]sight{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: garbage}}, 1, []events.Endpoint{events.Interactions}},
+		"none":       {[]observation{{endpoint: events.Interactions, body: whole}, gone}, 0, []events.Endpoint{events.Interactions, events.Conversations}},
+		"the first":  {[]observation{{endpoint: events.Interactions, body: garbage}, gone}, 2, nil},
+		"the second": {[]observation{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: garbage}}, 1, []events.Endpoint{events.Interactions}},
 		"a difference": {
-			[]sight{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: appendTag(nil, 1, kindChange), differs: true}},
+			[]observation{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: appendTag(nil, 1, kindChange), differs: true}},
 			1, []events.Endpoint{events.Interactions},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := state{sights: c.sights}
+			s := state{observations: c.observations}
 			require.Equal(t, c.lost, s.unfold())
 			var left []events.Endpoint
-			for _, seen := range s.sights {
+			for _, seen := range s.observations {
 				require.False(t, seen.differs)
 				left = append(left, seen.endpoint)
 			}
@@ -248,18 +248,18 @@ func TestSightsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-func FuzzDecodeSight(f *testing.F) {
+func FuzzDecodeObservation(f *testing.F) {
 	r := rand.New(rand.NewPCG(3, 3))
 	for i, typ := range events.Types() {
-		f.Add(uint8(i), encodeSight(randomEvent(r, typ)))
+		f.Add(uint8(i), encodeObservation(randomEvent(r, typ)))
 	}
 	f.Fuzz(func(t *testing.T, i uint8, b []byte) {
 		typ := events.Types()[int(i)%len(events.Types())]
-		e, err := decodeSight(typ, new(events.Header), b)
+		e, err := decodeObservation(typ, new(events.Header), b)
 		if err != nil {
 			return
 		}
-		same, err := decodeSight(typ, new(events.Header), encodeSight(e))
+		same, err := decodeObservation(typ, new(events.Header), encodeObservation(e))
 		require.NoError(t, err)
 		require.Equal(t, events.ContentHash(e, 1), events.ContentHash(same, 1))
 	})
@@ -267,8 +267,8 @@ func FuzzDecodeSight(f *testing.F) {
 
 func FuzzDifference(f *testing.F) {
 	a, b, c := "a", "b", 1.0
-	base := encodeSight(&events.Summary{Summary: &a, Time: &c, Header: events.Header{Channel: &a, Agent: &events.Agent{Name: &a}}})
-	body := encodeSight(&events.Summary{Summary: &b, Header: events.Header{SegmentID: &b, Agent: &events.Agent{Name: &b, Email: &b}}})
+	base := encodeObservation(&events.Summary{Summary: &a, Time: &c, Header: events.Header{Channel: &a, Agent: &events.Agent{Name: &a}}})
+	body := encodeObservation(&events.Summary{Summary: &b, Header: events.Header{SegmentID: &b, Agent: &events.Agent{Name: &b, Email: &b}}})
 	difference, _ := appendDifference(nil, base, body, 0)
 	f.Add(base, body)
 	f.Add(base, difference)

@@ -11,6 +11,7 @@ import (
 	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
+	"agentassist-poller/internal/testsize"
 )
 
 // A record with a text too long to be repeated in all its events costs itself: the reason names the field, its length and the limit.
@@ -58,6 +59,7 @@ func TestLongTextsThatEventsRepeat(t *testing.T) {
 
 // What is made of a body is bounded, whatever the body holds.
 func TestHostileBodies(t *testing.T) {
+	testsize.Slow(t)
 	many := func(n int, element string) string { return strings.TrimSuffix(strings.Repeat(element+",", n), ",") }
 	const size = 16 << 20
 	for name, c := range map[string]struct {

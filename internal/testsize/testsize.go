@@ -3,8 +3,8 @@ package testsize
 
 import "testing"
 
-// Slow marks a test that simulates hours or weeks, which takes too long under the race detector: it is skipped there, and make test
-// runs it once more without. It is the first statement of a test, where the Makefile finds it.
+// Slow marks a test that takes too long under the race detector, as one does that simulates hours or reads many megabytes: it is
+// skipped there, and make test runs it without. It is the first statement of a test, where .ci/slow finds it.
 func Slow(t *testing.T) {
 	t.Helper()
 	if race {

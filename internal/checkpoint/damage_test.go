@@ -14,6 +14,7 @@ import (
 
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
+	"agentassist-poller/internal/testsize"
 )
 
 // sample writes a store with every kind of page, including branch pages, freelist and overflow, and returns its bytes and its keys. If
@@ -120,6 +121,7 @@ func exercise(t testing.TB, path string, keys []checkpoint.Key, was []checkpoint
 }
 
 func TestDamageIsFoundOrHarmless(t *testing.T) {
+	testsize.Slow(t)
 	for _, mode := range []struct{ clean, outline bool }{{true, false}, {true, true}, {false, true}} {
 		t.Run(fmt.Sprintf("clean=%t,outline=%t", mode.clean, mode.outline), func(t *testing.T) {
 			if mode.outline {

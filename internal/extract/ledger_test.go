@@ -18,11 +18,13 @@ import (
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/koresim"
+	"agentassist-poller/internal/testsize"
 )
 
 // TestLedger reads a simulated day through all four endpoints and compares what was seen with the simulator's own ledger, which
 // knows nothing of this package: each thing is there once, with the last of its versions, and nothing else is.
 func TestLedger(t *testing.T) {
+	testsize.Slow(t)
 	start := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	now := start.AddDate(0, 0, 60)
 	for seed := range uint64(3) {

@@ -16,6 +16,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 	"agentassist-poller/internal/journal"
+	"agentassist-poller/internal/testsize"
 )
 
 // model is accounts with a topic, a store, and what the store must hold, in the simplest form.
@@ -296,6 +297,7 @@ func (m *model) rebuild() {
 
 // Whatever happens, the topic makes the store: from the start, and from where the store was left.
 func TestTopicMakesTheStore(t *testing.T) {
+	testsize.Slow(t)
 	const steps = 300
 	seeds := uint64(12)
 	if testing.Short() {

@@ -14,6 +14,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/checkpoint/checkpointtest"
 	"agentassist-poller/internal/journal"
+	"agentassist-poller/internal/testsize"
 )
 
 var noon = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
@@ -31,6 +32,7 @@ func busy(t *testing.T) (*topic, *checkpointtest.Store) {
 
 // A replay notices the loss of any record.
 func TestEveryLostRecordIsNoticed(t *testing.T) {
+	testsize.Slow(t)
 	p, _ := busy(t)
 	kinds := make(map[byte]int)
 	store := checkpointtest.Open(t)

@@ -53,39 +53,39 @@ type Header struct {
 
 // Event is one of the generated event structs, always by pointer.
 type Event interface {
-	// EventType says of which type it is.
+	// EventType returns the type.
 	EventType() Type
-	// Head returns the header, to be read and filled in place.
+	// Head returns the header, which the caller may change.
 	Head() *Header
-	// AppendContent appends the upstream content that counts under a recipe, in a canonical form, to dst.
-	// Two observations of a thing are the same version if and only if their content is equal.
+	// AppendContent appends to dst the upstream content that counts under a recipe, in a canonical form. Two observations of an
+	// entity are the same version if and only if their content is equal.
 	AppendContent(dst []byte, recipe int) []byte
 }
 
-// Observation is one thing as one read of one upstream record showed it. The reader of a record fills of the header what the
-// record says: entity, times, ids, agent, queue, channel. Whether it becomes an event is decided later.
+// Observation is what one row shows of one entity. Package extract fills in the fields of the event's header that come from the row: entity,
+// times, ids, agent, queue and channel. Whether the observation becomes an event is decided by package revise.
 type Observation struct {
 	Event    Event
 	Endpoint Endpoint
-	// Row is the time by which the endpoint selects the record.
+	// Row is the time by which the endpoint selects the row.
 	Row time.Time
-	// Anchor leads the key under which the entity is remembered when it is new. Upstream may correct the time that it is, so that
-	// it only says where to look first, unless the anchor follows from an id.
+	// Anchor leads the key under which a new entity is stored. Upstream may correct this time: then it only says where to look first.
+	// It never changes if it comes from an id.
 	Anchor time.Time
-	// Shared entities are found wherever they are remembered within Slack of Anchor: several records, of one or more endpoints,
-	// show them, or their own time may move.
+	// Shared entities are found wherever they are stored within Slack of Anchor: several rows, of one or more endpoints, show them, or
+	// their time may change.
 	Shared bool
 	Slack  time.Duration
-	// Home is the entity beside which this one is remembered: the one that its identity follows from, for example its segment.
-	// An entity that is its own Home has others beside it. Empty where the anchor decides.
+	// Home is the id of the entity next to which this one is stored: the one that its identity depends on, for example its segment. An
+	// entity that is its own Home has others next to it. Home is empty if the anchor decides.
 	Home string
-	// Rank orders observations of a thing that several parents carry (runs that span segments): an observation of lower rank
-	// than one already seen changes nothing. 0 where there is only one parent.
+	// Rank orders observations of an entity that several parents show, such as a run that spans segments: an observation of a lower
+	// rank than an earlier one changes nothing. It is 0 if there is only one parent.
 	Rank int64
-	// Supersedes is the entity that this one replaces if that one was ever published: the bot-only session that gained
-	// a conversation. Empty for none.
+	// Supersedes is the id of the entity that this one replaces, if that one was ever published: the bot-only session that gained a
+	// conversation. It is empty if there is none.
 	Supersedes string
 }
 
-// Anywhere is the Slack of an entity of which no time is certain.
+// Anywhere is the Slack of an entity whose times may all change.
 const Anywhere time.Duration = math.MaxInt64

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// Merge makes one event of two observations of the same thing, read through aFrom and bFrom. Each field has one owning endpoint,
-// named in the schema: its value is taken unless it is empty, else the other's. The header is that of the owner of the
-// type, its empty ids filled in. The outcome does not depend on the order of the arguments, and merging an observation with
-// itself changes nothing. Neither argument is changed; the outcome may share memory with both.
+// Merge makes one event from two observations of the same entity, by the endpoints aFrom and bFrom. The schema names an owner for each
+// field: the owner's value is taken unless it is empty, otherwise the other's. The header is that of the owner of the type, with empty
+// ids filled in. The result does not depend on the order of the arguments, and merging an observation with itself changes nothing.
+// Merge changes neither argument. The result may share memory with both.
 //
-// Both must be of the same type; anything else is a programming error and panics.
+// Merge panics if the arguments are of different types.
 func Merge(a Event, aFrom Endpoint, b Event, bFrom Endpoint) Event {
 	if a.EventType() != b.EventType() {
 		panic(fmt.Sprintf("events: merge of %s with %s", a.EventType(), b.EventType()))
@@ -27,10 +27,10 @@ type merger interface {
 	merge(other Event, by order) Event
 }
 
-// order tells which of two observations has the first word.
+// order says which of two observations comes first.
 type order struct {
 	aFrom, bFrom Endpoint
-	tie          bool // both come from one endpoint, and b is put first to have an order at all
+	tie          bool // both are by one endpoint, and b comes first
 }
 
 // swap reports whether the second observation comes first in fields that belong to owner.
@@ -41,7 +41,7 @@ func (o order) swap(owner Endpoint) bool {
 	return rank(o.bFrom, owner) < rank(o.aFrom, owner)
 }
 
-// rank puts the owner before all others, which come in the order of the documentation.
+// rank returns the place of an endpoint in the order in which values are taken: the owner first, then the others as in Endpoints.
 func rank(e, owner Endpoint) int {
 	if e == owner {
 		return -1
@@ -49,7 +49,7 @@ func rank(e, owner Endpoint) int {
 	return e.Index()
 }
 
-// tie orders two observations from one endpoint by their bytes: without meaning, but the same whichever way they are given.
+// tie orders two observations by one endpoint by their bytes. The order has no meaning, but does not depend on the order of the arguments.
 func tie(a, b Event) bool {
 	x, errA := appendRecord(nil, a.(record))
 	y, errB := appendRecord(nil, b.(record))
@@ -71,7 +71,7 @@ func mergeHeader(hi, lo *Header) Header {
 	return h
 }
 
-// mergeAgent fills in what is missing only where both speak of the same agent.
+// mergeAgent fills in missing fields only if both are the same agent.
 func mergeAgent(hi, lo *Agent) *Agent {
 	if hi == nil || lo == nil || !sameText(hi.AgentID, lo.AgentID) {
 		return eitherPtr(hi, lo)
@@ -118,7 +118,7 @@ func eitherMap[K comparable, V any](hi, lo map[K]V) map[K]V {
 	return hi
 }
 
-// followStr takes a value from the observation that the field it was derived from is taken from.
+// followStr returns the value of the observation whose lead field is taken: the field that the value was derived from.
 func followStr(hi, lo string, hiLead, loLead *string) string {
 	if blank(hiLead) && !blank(loLead) {
 		return lo

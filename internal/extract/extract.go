@@ -120,7 +120,7 @@ func Decode(s Scope, body []byte) (*Page, error) {
 // A decoder reads one page.
 type decoder struct {
 	*reader
-	observer
+	collector
 	page    *Page
 	scratch []events.ShownSuggestion
 	record  struct {
@@ -132,9 +132,9 @@ type decoder struct {
 
 func newDecoder(s Scope, body []byte) *decoder {
 	d := &decoder{
-		reader:   newReader(body),
-		observer: observer{scope: s},
-		page:     &Page{NumResults: -1, Total: -1, TotalPages: -1},
+		reader:    newReader(body),
+		collector: collector{scope: s},
+		page:      &Page{NumResults: -1, Total: -1, TotalPages: -1},
 	}
 	d.record.end = -1
 	return d

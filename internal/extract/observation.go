@@ -38,8 +38,8 @@ func (m moment) orOf(nearest moment) moment {
 	return nearest
 }
 
-// A observer collects the observations of one record. What they have in common is set once the record was read to its end.
-type observer struct {
+// A collector collects the observations of one row. The fields that they have in common are set once the whole row was read.
+type collector struct {
 	scope  Scope
 	bot    string        // enters identity
 	head   events.Header // what the record says about all that is in it
@@ -52,8 +52,8 @@ type observer struct {
 	out    []events.Observation
 }
 
-// begin starts a record that was read to its end. Its id may tell when it was made.
-func (s *observer) begin(bot string, at moment, id string, head events.Header) {
+// begin starts a row that was read completely. Its id may tell when it was made.
+func (s *collector) begin(bot string, at moment, id string, head events.Header) {
 	head.AccountID, head.Source, head.Endpoint = s.scope.AccountID, s.scope.Source, string(s.scope.Endpoint)
 	if bot != "" {
 		head.BotID = &bot
@@ -71,7 +71,7 @@ func (s *observer) begin(bot string, at moment, id string, head events.Header) {
 
 // entity returns the id of a thing. Things of one record that are equal in all that identifies them are told apart by
 // their order, which is why they are asked for in the order of their immutable times.
-func (s *observer) entity(t events.Type, parts ...string) string {
+func (s *collector) entity(t events.Type, parts ...string) string {
 	id := events.EntityID(s.scope.AccountID, s.bot, t, parts...)
 	n := s.twins[id]
 	s.twins[id] = n + 1
@@ -81,8 +81,8 @@ func (s *observer) entity(t events.Type, parts ...string) string {
 	return events.EntityID(s.scope.AccountID, s.bot, t, append(parts, "twin", strconv.Itoa(n))...)
 }
 
-// observation adds a thing. An agent or a queue of its own, already in its header, takes precedence over the record's.
-func (s *observer) observe(e events.Event, id string, at moment) *events.Observation {
+// observe adds an observation. An agent or a queue that is already in the header takes precedence over the row's.
+func (s *collector) observe(e events.Event, id string, at moment) *events.Observation {
 	h := e.Head()
 	agent, queue := h.Agent, h.Queue
 	*h = s.head
@@ -100,7 +100,7 @@ func (s *observer) observe(e events.Event, id string, at moment) *events.Observa
 
 // findable marks a thing that must be found whatever became of its time: other records show it as well, or its time may be
 // corrected. Where the anchor may be taken for granted, nothing else has to be looked through.
-func (s *observer) findable(seen *events.Observation, fixed bool) {
+func (s *collector) findable(seen *events.Observation, fixed bool) {
 	seen.Shared, seen.Slack, seen.Home = true, events.Anywhere, ""
 	if fixed {
 		seen.Slack = day

@@ -9,7 +9,7 @@ import (
 	"agentassist-poller/internal/revise"
 )
 
-// BenchmarkDecide measures a page of 1,000 observations that are all new, and one of observations that are all known.
+// BenchmarkDecide measures a page of 1,000 observations of new entities, and one of unchanged entities.
 func BenchmarkDecide(b *testing.B) {
 	page := func() []events.Observation {
 		observations := make([]events.Observation, 1000)
@@ -18,13 +18,13 @@ func BenchmarkDecide(b *testing.B) {
 		}
 		return observations
 	}
-	known := memory{}
+	known := mapStore{}
 	in := revise.Input{Observations: page(), ShownAt: noon, LastRead: func(*events.Observation) time.Time { return noon }}
 	first, err := revise.Decide(in, known)
 	if err != nil {
 		b.Fatal(err)
 	}
-	for name, m := range map[string]memory{"new": {}, "known": known} {
+	for name, m := range map[string]mapStore{"new": {}, "known": known} {
 		b.Run(name, func(b *testing.B) {
 			for _, put := range first.Puts {
 				known[put.Key] = put.Value

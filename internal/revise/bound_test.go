@@ -26,8 +26,8 @@ func tooLarge(o revise.Outgoing) string {
 
 func text(c string, n int) *string { return str(strings.Repeat(c, n)) }
 
-// refusedOnce reads what is too large once, and then no more.
-func (d *desk) refusedOnce(observations ...events.Observation) {
+// refusedOnce reads a page whose event is refused as too large.
+func (d *harness) refusedOnce(observations ...events.Observation) {
 	d.t.Helper()
 	result := d.quiet(observations...)
 	require.Len(d.t, result.Refused, 1)
@@ -35,23 +35,23 @@ func (d *desk) refusedOnce(observations ...events.Observation) {
 	require.NotEmpty(d.t, result.Refused[0].Event.Head().EntityID)
 }
 
-// silent reads what is no news at all.
-func (d *desk) silent(observations ...events.Observation) {
+// silent reads a page that must change nothing.
+func (d *harness) silent(observations ...events.Observation) {
 	d.t.Helper()
 	result := d.quiet(observations...)
 	require.Empty(d.t, result.Refused)
 	require.Empty(d.t, result.Puts)
 }
 
-// An event that is too large is refused once, and is no revision: what is published before and after it has numbers in a row, and what
-// was published last is no news when it comes back.
+// An event that is too large is refused once and is not a revision: the events before and after it have consecutive revisions, and the
+// last published version is no news when it comes back.
 func TestTooLargeIsNoRevision(t *testing.T) {
 	feedback := func(comment *string) events.Observation {
 		s := thumb("1", "NEGATIVE")
 		s.Event.(*events.Feedback).Comment = comment
 		return s
 	}
-	d := newDesk(t)
+	d := newHarness(t)
 	d.in.TooLarge = tooLarge
 	huge := text("x", 1_500_000)
 	d.refusedOnce(feedback(huge))
@@ -67,15 +67,15 @@ func TestTooLargeIsNoRevision(t *testing.T) {
 	d.silent(feedback(str("b")))
 }
 
-// What one endpoint says that is too large by itself does not keep back what the other says, whichever is read first. Both together
-// can be too large as well.
+// An observation of one endpoint that is too large by itself does not hold back the other endpoint, whichever is read first. Both
+// observations together can also be too large.
 func TestTooLargeFromOneEndpoint(t *testing.T) {
 	huge := text("x", 1_500_000)
 	for name, order := range map[string][]events.Endpoint{
 		"the large one first": {events.Interactions, events.Conversations}, "the large one last": {events.Conversations, events.Interactions},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newHarness(t)
 			d.in.TooLarge, d.in.KeepObservations = tooLarge, true
 			read := map[events.Endpoint]func(){
 				events.Interactions:  func() { d.refusedOnce(summary(events.Interactions, "1", huge, nil)) },
@@ -96,7 +96,7 @@ func TestTooLargeFromOneEndpoint(t *testing.T) {
 		})
 	}
 	t.Run("together", func(t *testing.T) {
-		d := newDesk(t)
+		d := newHarness(t)
 		d.in.TooLarge, d.in.KeepObservations = tooLarge, true
 		d.one(summary(events.Interactions, "1", text("x", 700_000), nil))
 		d.refusedOnce(summary(events.Conversations, "1", nil, text("y", 700_000)))
@@ -110,20 +110,20 @@ func TestTooLargeFromOneEndpoint(t *testing.T) {
 	})
 }
 
-// What is stored in parts of which one is gone, or is that of another time, counts as what cannot be read.
+// A state of which a part is missing, or belongs to an earlier state, counts as unreadable.
 func TestPartsThatAreMissing(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.in.KeepObservations = true
 	d.one(summary(events.Interactions, "1", text("x", 700_000), nil))
-	before := maps.Clone(d.memory)
-	require.Len(t, d.memory, 1+4)
+	before := maps.Clone(d.store)
+	require.Len(t, d.store, 1+4)
 	d.one(summary(events.Interactions, "1", text("y", 700_000), nil))
-	require.Len(t, d.memory, 1+4+4, "parts of the one are never taken for those of the other")
-	for key, value := range d.memory {
+	require.Len(t, d.store, 1+4+4, "parts of the one are never taken for those of the other")
+	for key, value := range d.store {
 		if _, old := before[key]; len(value) < 100 || old {
 			continue
 		}
-		delete(d.memory, key)
+		delete(d.store, key)
 		result := d.read(summary(events.Interactions, "1", text("y", 700_000), nil))
 		require.Equal(t, 1, result.Unreadable)
 		require.Len(t, result.Events, 1)
@@ -131,7 +131,7 @@ func TestPartsThatAreMissing(t *testing.T) {
 	}
 }
 
-// Parts of a page are published and committed one after the other: whichever is the last that was, the page read again brings the rest,
+// The parts of a page are published and committed one after the other. Whichever part is the last, reading the page again gives the rest,
 // and nothing twice.
 func TestDividedPages(t *testing.T) {
 	for seed := range uint64(100) {
@@ -152,19 +152,19 @@ func TestDividedPages(t *testing.T) {
 			}
 			return all
 		}
-		whole := newDesk(t)
+		whole := newHarness(t)
 		whole.in.TooLarge, whole.in.KeepObservations = tooLarge, true
 		want := whole.read(page()...)
 		require.Len(t, want.Divide(1<<30), 1)
 
-		d := newDesk(t)
+		d := newHarness(t)
 		d.in = whole.in
 		d.in.ShownAt = noon
 		var published []string
 		refused := 0
 		for done := false; !done; {
 			d.in.ShownAt, d.in.Observations = d.in.ShownAt.Add(time.Minute), page()
-			result, err := revise.Decide(d.in, d.memory)
+			result, err := revise.Decide(d.in, d.store)
 			require.NoError(t, err)
 			parts := result.Divide(50_000)
 			cut := r.IntN(len(parts) + 1) // where it is killed
@@ -174,7 +174,7 @@ func TestDividedPages(t *testing.T) {
 				}
 				refused += len(p.Refused)
 				for _, put := range p.Puts {
-					d.memory[put.Key] = put.Value
+					d.store[put.Key] = put.Value
 				}
 			}
 			done = cut == len(parts)
@@ -187,12 +187,12 @@ func TestDividedPages(t *testing.T) {
 		slices.Sort(all)
 		require.Equal(t, all, published, "seed %d", seed)
 		require.Equal(t, len(want.Refused), refused, "seed %d", seed)
-		require.Equal(t, sizes(whole.memory), sizes(d.memory), "seed %d", seed)
+		require.Equal(t, sizes(whole.store), sizes(d.store), "seed %d", seed)
 	}
 }
 
-// sizes are those of what is remembered: the times differ.
-func sizes(m memory) map[checkpoint.Key]int {
+// sizes returns the sizes of the stored values; the values themselves differ in their times.
+func sizes(m mapStore) map[checkpoint.Key]int {
 	out := map[checkpoint.Key]int{}
 	for key, value := range m {
 		out[key] = len(value)

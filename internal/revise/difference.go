@@ -2,14 +2,20 @@ package revise
 
 import "bytes"
 
-// What endpoints say of an entity is much the same. The observations behind the first are therefore stored as what differs from
-// the first: fields that it lacks or that have another value, and the numbers of those that only the first has. This needs
-// no knowledge of the fields, so that those of a later build go through an earlier one untouched.
+// Two endpoints show much the same of an entity. Therefore the observations after the first are stored as differences to the first. A
+// difference is a record (see observation.go) in which a field means:
+//
+//	gone         the observation does not have the field; only the first has it
+//	change       both have the field, and it is a record: the value is the difference between the two records
+//	other kinds  the observation has the field with this value, and the first does not
+//
+// A field that is the same in both is left out. Making and applying a difference needs no knowledge of the fields, so that fields of a
+// later build pass through an earlier one unchanged.
 
-// maxDepth bounds how deep records are compared field by field. Those of events lie less deep.
+// maxDepth limits how deep records are compared field by field. The records of events are less deep.
 const maxDepth = 4
 
-// appendDifference appends what turns base into body. It reports false if one of them is not an observation.
+// appendDifference appends the difference that turns base into body. It returns false if either is not an observation.
 func appendDifference(dst, base, body []byte, depth int) ([]byte, bool) {
 	ours, theirs := walk(body), walk(base)
 	for !ours.done || !theirs.done {
@@ -31,7 +37,7 @@ func appendDifference(dst, base, body []byte, depth int) ([]byte, bool) {
 	return dst, ours.Err() == nil && theirs.Err() == nil
 }
 
-// appendChange appends a field that is not as it was: its difference if that is shorter.
+// appendChange appends a field whose value differs: as a change if both are records and that is shorter, else whole.
 func appendChange(dst []byte, was, is field, depth int) []byte {
 	if was.kind == kindRecord && is.kind == kindRecord && depth < maxDepth {
 		if difference, ok := appendDifference(nil, was.value, is.value, depth+1); ok && len(difference) < len(is.value) {
@@ -41,7 +47,8 @@ func appendChange(dst []byte, was, is field, depth int) []byte {
 	return append(dst, is.raw...)
 }
 
-// appendApplied appends what appendDifference was given as body, and reports whether base and difference fit together.
+// appendApplied applies a difference to base and appends the result: the body that appendDifference was given. It returns false if base and
+// difference do not belong together.
 func appendApplied(dst, base, difference []byte, depth int) ([]byte, bool) {
 	changes, theirs := walkChanges(difference), walk(base)
 	ok := true
@@ -74,7 +81,7 @@ func appendApplied(dst, base, difference []byte, depth int) ([]byte, bool) {
 	return dst, ok && changes.Err() == nil && theirs.Err() == nil
 }
 
-// walker goes through the fields of an observation, or of a difference.
+// walker iterates over the fields of an observation or of a difference.
 type walker struct {
 	reader
 	field
@@ -91,14 +98,14 @@ func newWalker(body []byte, changes bool) *walker {
 	return w
 }
 
-// next goes to the next field. Numbers that do not ascend, and kinds that do not belong here, end the walk as failed.
+// next reads the next field. Fields out of order and kinds that do not belong here end the walk as failed.
 func (w *walker) next() {
 	if w.done = !w.More(); w.done {
 		return
 	}
 	previous := w.field.number
 	w.field = w.reader.field()
-	w.require(w.field.number > previous, "fields that do not ascend")
-	w.require(w.changes || w.kind != kindGone && w.kind != kindChange, "a difference where there must be none")
+	w.require(w.field.number > previous, "fields out of order")
+	w.require(w.changes || w.kind != kindGone && w.kind != kindChange, "a difference outside of a difference")
 	w.done = w.Err() != nil
 }

@@ -5,16 +5,16 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// A Part is what is published and committed as one of a page: with the events of an entity, in their order, what is stored of it.
+// Part is a part of a page that is published and committed as one: events in their order, and the entries of their entities.
 type Part struct {
 	Events  []Outgoing
 	Refused []Refused
 	Puts    []checkpoint.Entry
 }
 
-// Divide divides a page into parts of about so many bytes, which are to be published and committed one after the other: at least one.
-// If that ends after any of them, what is decided about the same page read again is the rest. An entity is never divided, so that a part
-// may be larger: where a page shows an entity twice, all between belongs together.
+// Divide divides the result of a page into parts of about so many bytes, at least one part, to be published and committed one after the
+// other. If the process ends after any of them, Decide returns the rest for the same page. Divide never divides an entity, so that a part
+// can be larger: if a page shows an entity twice, everything in between is in the same part.
 func (r *Result) Divide(most int) []Part {
 	if r.size() <= most {
 		return []Part{{r.Events, r.Refused, r.Puts}}
@@ -37,7 +37,7 @@ func (r *Result) Divide(most int) []Part {
 	}
 
 	parts, size := make([]Part, 1), 0
-	add := func(entity int) { // once all its events are in
+	add := func(entity int) { // after the entity's last event
 		p := &parts[len(parts)-1]
 		p.Refused = append(p.Refused, refused[entity]...)
 		size += len(refused[entity]) * bound.DeadRaw
@@ -70,7 +70,7 @@ func (r *Result) Divide(most int) []Part {
 	return parts
 }
 
-// size is about how many bytes are to be published and committed.
+// size returns about how many bytes the result publishes and commits.
 func (r *Result) size() (size int) {
 	for _, n := range r.sizes {
 		size += n

@@ -16,40 +16,40 @@ import (
 	"agentassist-poller/internal/revise"
 )
 
-// fields are what a thing shows: by name, empty for null.
+// fields are the fields of an entity by name, empty for null.
 type fields map[string]string
 
-// thing is something upstream that changes over time, with what must be published of it. It knows nothing of hashes or
-// stored states: it compares what is visible.
+// thing is an entity upstream that changes over time, with the versions that must be published. It knows nothing of hashes or stored
+// states: it compares fields.
 type thing struct {
 	name string
-	// observations are the ways in which it can be read at present, each as one observation.
-	observations func() []view
-	change       func(r *rand.Rand)
-	// visible is what was last published, nil before the first read.
+	// shows returns what each endpoint and parent shows of it now.
+	shows  func() []row
+	change func(r *rand.Rand)
+	// visible is the last published version, nil before the first read.
 	visible fields
-	seen    map[events.Endpoint]fields // what each endpoint last showed
+	shown   map[events.Endpoint]fields // what each endpoint last showed
 	rank    int64
 	want    []fields // all versions to be published, in order
 }
 
-// view is one way to read a thing.
-type view struct {
+// row is what one endpoint and parent show of a thing.
+type row struct {
 	from events.Endpoint
 	rank int64
 	fields
 }
 
-// read notes that the thing was read in one way, and what is to be published for it.
-func (x *thing) read(v view) {
+// read applies one observation of the thing, and adds the version that must be published for it, if any.
+func (x *thing) read(v row) {
 	if v.rank < x.rank {
 		return
 	}
 	x.rank = v.rank
-	x.seen[v.from] = v.fields
+	x.shown[v.from] = v.fields
 	merged := fields{}
 	for _, from := range []events.Endpoint{events.Conversations, events.Interactions} { // the owner has the last word
-		for name, value := range x.seen[from] {
+		for name, value := range x.shown[from] {
 			if value != "" {
 				merged[name] = value
 			}
@@ -71,26 +71,26 @@ func pick(r *rand.Rand) string {
 
 var long = strings.Repeat("long ", bound.Entity/6)
 
-// newThings returns things of each kind: feedback that turns; playbook steps that two segments show, the newer of which
-// counts; summaries that two endpoints show, each knowing a part.
+// newThings returns n things of each kind: feedback that changes; playbook steps that several segments show, of which the newest counts;
+// summaries that two endpoints show, each with a part of the fields.
 func newThings(n int) []*thing {
 	var all []*thing
 	for i := range n {
 		verdict := "a"
 		all = append(all, &thing{
-			name:         fmt.Sprint("feedback-", i),
-			observations: func() []view { return []view{{from: events.Interactions, fields: fields{"response": verdict}}} },
-			change:       func(r *rand.Rand) { verdict = pick(r) },
+			name:   fmt.Sprint("feedback-", i),
+			shows:  func() []row { return []row{{from: events.Interactions, fields: fields{"response": verdict}}} },
+			change: func(r *rand.Rand) { verdict = pick(r) },
 		})
 
 		statuses := map[int64]string{100: "a"}
 		all = append(all, &thing{
 			name: fmt.Sprint("step-", i),
-			observations: func() (views []view) {
+			shows: func() (rows []row) {
 				for _, rank := range slices.Sorted(maps.Keys(statuses)) {
-					views = append(views, view{events.Interactions, rank, fields{"status": statuses[rank]}})
+					rows = append(rows, row{events.Interactions, rank, fields{"status": statuses[rank]}})
 				}
-				return views
+				return rows
 			},
 			change: func(r *rand.Rand) { statuses[100*int64(1+r.IntN(3))] = pick(r) },
 		})
@@ -98,11 +98,11 @@ func newThings(n int) []*thing {
 		by := map[events.Endpoint]fields{events.Interactions: {"summary": "a"}, events.Conversations: {"summary": "b"}}
 		all = append(all, &thing{
 			name: fmt.Sprint("summary-", i),
-			observations: func() (views []view) {
+			shows: func() (rows []row) {
 				for _, from := range []events.Endpoint{events.Interactions, events.Conversations} {
-					views = append(views, view{from: from, fields: maps.Clone(by[from])})
+					rows = append(rows, row{from: from, fields: maps.Clone(by[from])})
 				}
-				return views
+				return rows
 			},
 			change: func(r *rand.Rand) {
 				from := []events.Endpoint{events.Interactions, events.Conversations}[r.IntN(2)]
@@ -111,7 +111,7 @@ func newThings(n int) []*thing {
 		})
 	}
 	for _, x := range all {
-		x.seen = map[events.Endpoint]fields{}
+		x.shown = map[events.Endpoint]fields{}
 	}
 	return all
 }
@@ -123,8 +123,8 @@ func null(s string) *string {
 	return &s
 }
 
-// observation makes of a view what a reader of pages makes of it.
-func (x *thing) observation(r *rand.Rand, v view) events.Observation {
+// observation returns the observation that package extract makes of a row.
+func (x *thing) observation(r *rand.Rand, v row) events.Observation {
 	s := events.Observation{Endpoint: v.from, Anchor: noon.Add(-2 * time.Hour), Rank: v.rank}
 	switch x.name[:4] {
 	case "feed":
@@ -140,17 +140,17 @@ func (x *thing) observation(r *rand.Rand, v view) events.Observation {
 		s.Shared, s.Slack = true, 48*time.Hour
 		s.Anchor = s.Anchor.Add(time.Duration(r.IntN(48)-24) * time.Hour) // endpoints disagree
 	}
-	// The surroundings change all the time and are no news.
+	// Fields that are not content change all the time and are no news.
 	s.Event.Head().SegmentID = str(fmt.Sprint("seg-", r.IntN(100)))
-	if v.rank != 0 { // the segment is what the rank is of
+	if v.rank != 0 { // the rank is that of the segment
 		s.Event.Head().SegmentID = str(fmt.Sprint("seg-", v.rank))
 	}
 	s.Event.Head().Agent = &events.Agent{Name: str(fmt.Sprint("agent ", r.IntN(100)))}
 	return s
 }
 
-// shown returns the fields of a published event.
-func shown(e events.Event) fields {
+// fieldsOf returns the fields of a published event.
+func fieldsOf(e events.Event) fields {
 	all := map[string]*string{}
 	switch e := e.(type) {
 	case *events.Feedback:
@@ -169,13 +169,12 @@ func shown(e events.Event) fields {
 	return f
 }
 
-// TestRandomHistories reads things that change at random, in shuffled pages with repeats, through either endpoint, with
-// upgrades in between; all that is remembered goes through its stored form. What is published is compared with what the
-// things themselves say.
+// TestRandomHistories reads things that change at random, in shuffled pages with repeats, through either endpoint, with upgrades in between.
+// Every state goes through its stored form. The published events must be the versions that the things themselves name.
 func TestRandomHistories(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		d := newDesk(t)
+		d := newHarness(t)
 		d.in.KeepObservations = true
 		things := newThings(1 + r.IntN(3))
 		published := map[string][]events.Event{}
@@ -192,7 +191,7 @@ func TestRandomHistories(t *testing.T) {
 			var page []events.Observation
 			for _, i := range r.Perm(2 * len(things)) {
 				x := things[i%len(things)]
-				for _, v := range x.observations() {
+				for _, v := range x.shows() {
 					if r.IntN(3) > 0 {
 						continue
 					}
@@ -209,7 +208,7 @@ func TestRandomHistories(t *testing.T) {
 		for _, x := range things {
 			var got []fields
 			for i, e := range published[x.entityID()] {
-				got = append(got, shown(e))
+				got = append(got, fieldsOf(e))
 				require.EqualValues(t, i+1, e.Head().Revision, "seed %d, %s", seed, x.name)
 				require.False(t, ids[e.Head().EventID], "seed %d, %s: event id twice", seed, x.name)
 				ids[e.Head().EventID] = true
@@ -220,10 +219,10 @@ func TestRandomHistories(t *testing.T) {
 }
 
 func (x *thing) entityID() string {
-	return x.observation(rand.New(rand.NewPCG(1, 1)), x.observations()[0]).Event.Head().EntityID
+	return x.observation(rand.New(rand.NewPCG(1, 1)), x.shows()[0]).Event.Head().EntityID
 }
 
-// TestMergingDoesNotDependOnTheOrder reads the same observations in every order: the last revision is the same.
+// TestMergingDoesNotDependOnTheOrder reads the same observations in every order: the last revision is always the same.
 func TestMergingDoesNotDependOnTheOrder(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
@@ -232,10 +231,10 @@ func TestMergingDoesNotDependOnTheOrder(t *testing.T) {
 		for range 5 {
 			x.change(r)
 		}
-		views := x.observations()
+		rows := x.shows()
 		var last []fields
-		for _, order := range [][]view{{views[0], views[1]}, {views[1], views[0]}, {views[1], views[0], views[1]}} {
-			d := newDesk(t)
+		for _, order := range [][]row{{rows[0], rows[1]}, {rows[1], rows[0]}, {rows[1], rows[0], rows[1]}} {
+			d := newHarness(t)
 			d.in.KeepObservations = true
 			var published events.Event
 			for _, v := range order {
@@ -243,7 +242,7 @@ func TestMergingDoesNotDependOnTheOrder(t *testing.T) {
 					published = o.Event
 				}
 			}
-			last = append(last, shown(published))
+			last = append(last, fieldsOf(published))
 		}
 		require.Equal(t, last[0], last[1], "seed %d", seed)
 		require.Equal(t, last[0], last[2], "seed %d", seed)

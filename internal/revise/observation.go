@@ -14,49 +14,67 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// A kept observation is the fields of its event that are not empty, each with its number, which is its tag stored; schemas only ever
-// append, so that a build with more fields reads what one with fewer wrote, and a build
-// with fewer passes over what it does not know. Numbers ascend, which gives every observation one form.
+// The stored form of an observation is a record: the fields of its event that are stored and not empty, in the order of their numbers.
+//
+//	+-----+-------+-----+-------+----
+//	| tag | value | tag | value | ...
+//	+-----+-------+-----+-------+----
+//	uvarint
+//
+// A tag is the number of the field times 8, plus the kind of its value:
+//
+//	0  gone     no value; only in a difference
+//	1  number   varint: a long, a boolean (0 or 1), a time in milliseconds since 1970
+//	2  double   IEEE 754, 8 bytes, big-endian
+//	3  text     length as uvarint, and the bytes
+//	4  code     a text in a shorter form (see text.go)
+//	5  record   length as uvarint, and a record
+//	6  list     length as uvarint, and values as fields with the number 0; a map is a list of its keys and values in turn, by key
+//	7  change   length as uvarint, and a difference; only in a difference (see difference.go)
+//
+// Numbers ascend, so that an observation has one encoding. The number of a field is its tag stored, for good: events only get new
+// fields. Therefore a build with more fields can read what a build with fewer has written, and a build with fewer skips fields that it
+// does not know. The form has no version of its own; it belongs to the version of the state.
 
-// kind says how the value of a field is written.
+// kind is the form of a field's value.
 type kind byte
 
 const (
-	kindGone   kind = iota // nothing; only in a difference, see difference.go
-	kindNumber             // zigzag varint: a long, a boolean, a time in milliseconds
-	kindDouble             // eight bytes
-	kindText               // length, bytes
-	kindCode               // a text in a shorter form, see text.go
-	kindRecord             // length, fields
-	kindList               // length, values as fields of number 0; a map is a list of keys and values in turn
-	kindChange             // length, a difference; only in a difference
+	kindGone kind = iota
+	kindNumber
+	kindDouble
+	kindText
+	kindCode
+	kindRecord
+	kindList
+	kindChange
 
 	kindBits = 3
 )
 
 var timeType = reflect.TypeFor[time.Time]()
 
-// encodeObservation returns the stored form of what upstream says in e.
+// encodeObservation returns the stored form of e.
 func encodeObservation(e events.Event) []byte { return appendFields(nil, reflect.ValueOf(e).Elem()) }
 
-// decodeObservation reads an observation of the same entity as h is of. What makes the entity, and is the same in all of its observations, is
-// taken from h; what the poller itself adds to an event is not part of an observation.
+// decodeObservation reads the stored form of an observation. It takes the ids that identify the entity from h, the header of another
+// observation of the same entity. Fields that the poller fills in when it publishes an event stay empty.
 func decodeObservation(t events.Type, h *events.Header, body []byte) (events.Event, error) {
 	e := events.New(t)
 	r := newReader(body)
 	r.fields(reflect.ValueOf(e).Elem())
 	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("read stored observation of %s: %w: %d bytes: %w", t, errState, len(body), err)
+		return nil, fmt.Errorf("read stored observation of type %s: %w: %d bytes: %w", t, errState, len(body), err)
 	}
 	e.Head().EntityID, e.Head().AccountID, e.Head().BotID = h.EntityID, h.AccountID, h.BotID
 	return e, nil
 }
 
-// numbered is a field of a record: its number in what is stored, and its place in the struct.
+// numbered is a stored field of a record: its number in the stored form, and its index in the struct.
 type numbered struct{ number, place int }
 
-// storedFields returns the stored fields of each record that events are made of, ascending by number. Events decide with the tag
-// stored which these are.
+// storedFields returns the stored fields of each struct that events consist of, ascending by number. The tag stored of a field is its
+// number, or - if the field is not stored.
 var storedFields = sync.OnceValue(func() map[reflect.Type][]numbered {
 	all := make(map[reflect.Type][]numbered)
 	var add func(t reflect.Type)
@@ -147,11 +165,11 @@ func appendField(dst []byte, number int, v reflect.Value) []byte {
 		}
 		return appendSized(appendTag(dst, number, kindRecord), func(dst []byte) []byte { return appendFields(dst, v) })
 	default:
-		panic("revise: an event has a field of type " + v.Type().String()) // every test of observations meets it
+		panic("revise: an event has a field of type " + v.Type().String()) // tests of observations have every type
 	}
 }
 
-// appendSized appends what write appends, after its length.
+// appendSized appends a length and then what write appends, which has that length.
 func appendSized(dst []byte, write func([]byte) []byte) []byte {
 	start := len(dst)
 	dst = write(dst)
@@ -159,14 +177,14 @@ func appendSized(dst []byte, write func([]byte) []byte) []byte {
 	return slices.Insert(dst, start, size[:binary.PutUvarint(size[:], uint64(len(dst)-start))]...)
 }
 
-// fields reads a record to the end of the input. Unknown fields are passed over.
+// fields reads a record to the end of the input. It skips unknown fields.
 func (r *reader) fields(record reflect.Value) {
 	known := storedFields()[record.Type()]
 	previous := -1
 	for r.More() {
 		f := r.field()
-		r.require(f.number > previous, "fields that do not ascend")
-		r.require(f.kind != kindGone && f.kind != kindChange, "a difference where there must be none")
+		r.require(f.number > previous, "fields out of order")
+		r.require(f.kind != kindGone && f.kind != kindChange, "a difference outside of a difference")
 		previous = f.number
 		byNumber := func(known numbered, number int) int { return known.number - number }
 		if i, ok := slices.BinarySearchFunc(known, f.number, byNumber); ok && r.Err() == nil {
@@ -175,15 +193,15 @@ func (r *reader) fields(record reflect.Value) {
 	}
 }
 
-// field is one field as it is stored.
+// field is a field in its stored form.
 type field struct {
 	number int
 	kind   kind
-	value  []byte // without its length, where it has one
-	raw    []byte // all of it
+	value  []byte // without the length, if the kind has one
+	raw    []byte // tag, length and value
 }
 
-// field reads the next field, and leaves its value unread.
+// field reads the next field, and checks only where its value ends.
 func (r *reader) field() field {
 	start := r.Peek()
 	tag := r.number()
@@ -218,7 +236,7 @@ func (r *reader) set(v reflect.Value, f field) {
 		v.SetInt(r.long(f))
 	case reflect.Bool:
 		n := r.long(f)
-		r.require(n == 0 || n == 1, "a boolean of another number than 0 and 1")
+		r.require(n == 0 || n == 1, "a boolean that is neither 0 nor 1")
 		v.SetBool(n == 1)
 	case reflect.Float64:
 		value := r.enter(f, kindDouble)
@@ -254,11 +272,11 @@ func (r *reader) set(v reflect.Value, f field) {
 
 // enter returns a reader of the value of f, which must be of kind k.
 func (r *reader) enter(f field, k kind) reader {
-	r.require(f.kind == k, "a field of another kind")
+	r.require(f.kind == k, "a field of the wrong kind")
 	return newReader(f.value)
 }
 
-// leave fails as the reader of a value has, or if it has left bytes over.
+// leave makes r fail if the reader of a value has failed or has left bytes over.
 func (r *reader) leave(value *reader) {
 	if err := value.Done(); err != nil {
 		r.Fail(err)
@@ -267,7 +285,7 @@ func (r *reader) leave(value *reader) {
 
 func (r *reader) item() field {
 	f := r.field()
-	r.require(f.number == 0, "an item with a number")
+	r.require(f.number == 0, "an item of a list with a number")
 	return f
 }
 

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "append new fields to testdata/fields.golden")
 
-// randomEvent returns an event in which every field is empty or holds any value that an observation keeps.
+// randomEvent returns an event in which every stored field is empty or has a random value.
 func randomEvent(r *rand.Rand, t events.Type) events.Event {
 	e := events.New(t)
 	randomize(r, reflect.ValueOf(e).Elem())
@@ -94,8 +94,8 @@ func TestObservationRoundTrip(t *testing.T) {
 	}
 }
 
-// What identifies the entity is the same in all of its observations, and what the poller says of an event is no part of them.
-func TestObservationKeepsNothingButWhatUpstreamSays(t *testing.T) {
+// The ids that identify the entity and the fields that the poller fills in are not stored with an observation.
+func TestObservationStoresUpstreamFieldsOnly(t *testing.T) {
 	said, channel := "said by the poller", "channel"
 	e := &events.Summary{Header: events.Header{
 		EventID: said, EntityID: said, Revision: 5, ChangedAfter: new(time.Time), ChangedBefore: time.Now(), ObservedTime: time.Now(),
@@ -108,7 +108,7 @@ func TestObservationKeepsNothingButWhatUpstreamSays(t *testing.T) {
 	require.Equal(t, &events.Summary{Header: events.Header{EntityID: "entity", AccountID: "account", BotID: &bot, Channel: &channel}}, got)
 }
 
-// A later build has more fields, in the event and inside its records.
+// A later build has more fields, in the event and in its records.
 func TestObservationOfALaterBuild(t *testing.T) {
 	text := "text"
 	want := &events.Summary{Summary: &text}
@@ -128,30 +128,30 @@ func TestObservationOfALaterBuild(t *testing.T) {
 
 func TestDecodeObservationRefuses(t *testing.T) {
 	for name, body := range map[string][]byte{
-		"a number for a text":           append(appendTag(nil, 1, kindNumber), 2),
-		"a text for a time":             appendText(nil, 11, "text"),
-		"a text for a double":           appendText(nil, 10, "text"),
-		"a text for a list":             appendText(nil, 20, "text"),
-		"a text for a record":           appendText(nil, 0, "text"),
-		"2 for a boolean":               append(appendTag(nil, 5, kindNumber), 4),
-		"a field twice":                 appendText(appendText(nil, 1, "text"), 1, "text"),
-		"fields in another order":       appendText(appendText(nil, 2, "text"), 1, "text"),
-		"a difference":                  appendTag(nil, 1, kindGone),
-		"a numbered item":               append(appendTag(nil, 20, kindList), append([]byte{7}, appendText(nil, 1, "text")...)...),
-		"a word that is none":           append(appendTag(nil, 1, kindCode), 0xff),
-		"a shape that is none":          append(appendTag(nil, 1, kindCode), 0x70),
-		"a digit where none is":         append(appendTag(nil, 1, kindCode), append([]byte{0x10}, bytes.Repeat([]byte{0xff}, 16)...)...),
-		"a text beyond the observation": append(appendTag(nil, 1, kindText), 9),
-		"no value":                      appendTag(nil, 1, kindNumber),
-		"a number in another form":      append(appendTag(nil, 11, kindNumber), 0x80, 0),
+		"a number for a text":      append(appendTag(nil, 1, kindNumber), 2),
+		"a text for a time":        appendText(nil, 11, "text"),
+		"a text for a double":      appendText(nil, 10, "text"),
+		"a text for a list":        appendText(nil, 20, "text"),
+		"a text for a record":      appendText(nil, 0, "text"),
+		"2 for a boolean":          append(appendTag(nil, 5, kindNumber), 4),
+		"a field twice":            appendText(appendText(nil, 1, "text"), 1, "text"),
+		"fields in another order":  appendText(appendText(nil, 2, "text"), 1, "text"),
+		"a difference":             appendTag(nil, 1, kindGone),
+		"a numbered item":          append(appendTag(nil, 20, kindList), append([]byte{7}, appendText(nil, 1, "text")...)...),
+		"an unknown word":          append(appendTag(nil, 1, kindCode), 0xff),
+		"an unknown shape":         append(appendTag(nil, 1, kindCode), 0x70),
+		"a digit too many":         append(appendTag(nil, 1, kindCode), append([]byte{0x10}, bytes.Repeat([]byte{0xff}, 16)...)...),
+		"a text cut off":           append(appendTag(nil, 1, kindText), 9),
+		"no value":                 appendTag(nil, 1, kindNumber),
+		"a number in another form": append(appendTag(nil, 11, kindNumber), 0x80, 0),
 	} {
 		_, err := decodeObservation(events.TypeSummary, new(events.Header), body)
 		require.ErrorIs(t, err, errState, name)
 	}
 }
 
-// TestFieldNumbersStay compares every field's number with the one that earlier builds gave it. Fields may only be
-// appended to a record, of the header too; -update takes those over.
+// TestFieldNumbersStay compares every field's number with its number in earlier builds. A record, also the header, may only get new fields
+// at its end; -update adds them to the golden file.
 func TestFieldNumbersStay(t *testing.T) {
 	const path = "testdata/fields.golden"
 	var now []string
@@ -175,13 +175,13 @@ func TestFieldNumbersStay(t *testing.T) {
 	require.Equal(t, text, string(golden), "take new fields over with -update")
 }
 
-// TestStoredAndShownAreTwoDecisions says of every field of the header why it is not stored, or not shown in dead letters. The tag
-// stored decides about the one and the tag json about the other: a change of either must leave the other as it is.
+// TestStoredAndShownAreTwoDecisions says for every field of the header why it is stored or not, and why dead letters show it or not. The tag
+// stored decides the one and the tag json the other: whoever changes one must not change the other.
 func TestStoredAndShownAreTwoDecisions(t *testing.T) {
 	const (
-		upstream = "upstream says it: it is stored, and dead letters show it"
-		identity = "it makes the entity, and is the same in all of its observations: it is taken from the one at hand, and dead letters show it"
-		poller   = "the poller fills it in when it publishes an event: it is no part of an observation, and dead letters show it outside of the record"
+		upstream = "it comes from upstream: it is stored, and dead letters show it"
+		identity = "it identifies the entity, and is the same in all of its observations: it is taken from the new one, and dead letters show it"
+		poller   = "the poller fills it in when it publishes an event: it is not part of an observation, and dead letters have fields of their own for it"
 	)
 	reasons := map[string]string{
 		"event_id": poller, "entity_id": identity, "revision": poller, "event_time": upstream, "event_time_basis": upstream,
@@ -218,7 +218,7 @@ func TestDifference(t *testing.T) {
 	}
 }
 
-// An observation that cannot be read costs itself; the first one costs those that say only what differs from it.
+// An observation that cannot be read is lost alone. If it is the first, the differences to it are lost too.
 func TestObservationsThatCannotBeRead(t *testing.T) {
 	whole, garbage := appendText(nil, 1, "text"), []byte{0xff}
 	gone := observation{endpoint: events.Conversations, body: appendTag(nil, 1, kindGone), differs: true}

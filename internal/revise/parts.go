@@ -11,22 +11,31 @@ import (
 	"agentassist-poller/internal/checkpoint"
 )
 
-// What is stored of an entity is small, unless endpoints say much of it: then it is stored in parts, each an entry of its own, so that
-// no record of the checkpoint is larger than brokers take. Nothing is left out, and what endpoints say together is the same as if it
-// were stored whole. The one thing that is not kept is an observation that is too large to be published by itself: its hash says
-// whether it has changed, and the entity is what the other endpoint says of it.
+// A state is usually small. A state of more than bound.Entity bytes is stored in parts, each an entry of its own, so that no record of
+// the checkpoint topic is larger than brokers accept. Nothing is left out of it. (An observation that is too large to be published by
+// itself has no body in a state at all: see state.)
 //
-// In the place of the entity lies a list: partsMark, the length of the whole, and the beginning of its SHA-256. The parts lie beside it,
-// under hashes that follow from the entity's and from theirs: parts of what was stored before, which may still be there, are never
-// taken for those of the present.
+// The entry of the entity is then a list:
+//
+//	+------+------+-----+
+//	| 0xff | size | sum |
+//	+------+------+-----+
+//	  byte  uvarint  16
+//
+//	size   of the state
+//	sum    the first 16 bytes of the SHA-256 of the state
+//
+// The parts are the state, cut every bound.Entity bytes. Each has the entity's key with another hash: the first 12 bytes of the SHA-256
+// of "part", the entity's hash, sum, and the number of the part as an uvarint. Parts of an earlier state may still be stored, but their
+// keys differ, because sum does. A list whose parts are missing or do not have its sum stays as it is; no state begins with 0xff, so
+// that the entity counts as unreadable.
 
-// partsMark is the first byte of a list of parts. No version of a state begins with it.
-const partsMark = 0xff
+const (
+	partsMark = 0xff
+	sumSize   = 16
+)
 
-// sumSize is how much of the SHA-256 is kept.
-const sumSize = 16
-
-// appendEntries appends what is stored of an entity whose state was encoded as value.
+// appendEntries appends the entries of an entity whose encoded state is value.
 func appendEntries(puts []checkpoint.Entry, place checkpoint.Key, value []byte) []checkpoint.Entry {
 	if len(value) <= bound.Entity {
 		return append(puts, checkpoint.Entry{Key: place, Value: value})
@@ -42,7 +51,7 @@ func appendEntries(puts []checkpoint.Entry, place checkpoint.Key, value []byte) 
 	return puts
 }
 
-// partKey returns where part n of the whole with a sum is stored.
+// partKey returns the key of part n of the state with a sum.
 func partKey(place checkpoint.Key, sum []byte, n int) checkpoint.Key {
 	b := append(append([]byte("part"), place.Hash[:]...), sum...)
 	digest := sha256.Sum256(binary.AppendUvarint(b, uint64(n)))
@@ -50,8 +59,7 @@ func partKey(place checkpoint.Key, sum []byte, n int) checkpoint.Key {
 	return place
 }
 
-// joinParts replaces lists of parts among what was found by what the parts hold. What cannot be put together is left as it is, which no
-// state is.
+// joinParts replaces lists of parts in found by the states that the parts make.
 func joinParts(store Store, found []checkpoint.Found) error {
 	var probes []checkpoint.Probe
 	var lists []int // of found
@@ -70,7 +78,7 @@ func joinParts(store Store, found []checkpoint.Found) error {
 	}
 	parts := make([]checkpoint.Found, len(probes))
 	if err := store.Lookup(probes, parts); err != nil {
-		return fmt.Errorf("look up the parts of an entity: %w", err)
+		return fmt.Errorf("look up parts of entities: %w", err)
 	}
 	for _, i := range lists {
 		size, sum, _ := partsOf(found[i].Value)
@@ -86,7 +94,7 @@ func joinParts(store Store, found []checkpoint.Found) error {
 	return nil
 }
 
-// partsOf reads a list of parts. It is false for anything else.
+// partsOf reads a list of parts. It returns false for any other value.
 func partsOf(value []byte) (size int, sum []byte, ok bool) {
 	if len(value) == 0 || value[0] != partsMark {
 		return 0, nil, false
@@ -98,5 +106,5 @@ func partsOf(value []byte) (size int, sum []byte, ok bool) {
 	return size, sum, r.Done() == nil
 }
 
-// maxWhole is more than what endpoints can say of an entity: each of them no more than can be published.
+// maxWhole is larger than any state: an endpoint's observation is no larger than what can be published.
 const maxWhole = 1 << 30

@@ -1,11 +1,11 @@
-// Package revise decides what is news. It compares the observations of a page with what is remembered of each thing, and says
-// which events to publish, as which revisions, and what to remember from then on. It does no I/O beyond asking its store
-// and reads no clock: the same input gives the same events with the same ids.
+// Package revise decides which observations are news. It compares the observations of a page with what the store holds of each entity,
+// and says which events to publish, as which revisions, and what to store from then on. It does no I/O except through its Store, and
+// reads no clock: the same input gives the same events with the same ids.
 //
-// The rules: a thing that is read again unchanged is no news. One that changed is its next revision, with the whole
-// content. What counts as change is the upstream content under the recipe with which the thing is remembered, so that a
-// build whose recipe counts more takes everything over silently. What two endpoints say of a thing is merged, each field by
-// its owner, before it is compared. All revisions of a thing have the same Kafka key.
+// The rules: An entity that is observed unchanged is no news. An entity that has changed gets its next revision, with its complete
+// content. Only upstream content counts as a change, under the recipe with which the entity is stored, so that a build with a later
+// recipe, which counts more fields, publishes nothing for that reason. What two endpoints show of an entity is merged, each field by its
+// owner, before the comparison. All revisions of an entity have the same Kafka key.
 package revise
 
 import (
@@ -19,7 +19,7 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// Store remembers an account's entities. It is asked once a page.
+// Store holds an account's entities. Decide calls it once or twice a page.
 type Store interface {
 	// Lookup answers probes[i] in out[i].
 	Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error
@@ -29,42 +29,42 @@ type Store interface {
 type Input struct {
 	Source       string // name of the configured account
 	Observations []events.Observation
-	// ShownAt is when the answer had come that was the page, by the server's clock: what is dated later is dated wrongly, and
-	// is clamped to it.
+	// ShownAt is when the page had arrived, by the server's clock. Event times after it are wrong, and are set to it.
 	ShownAt time.Time
-	// LastRead returns the last earlier read that covered what s was seen in; zero for none.
-	LastRead func(s *events.Observation) time.Time
-	// CompleteFrom and CompleteUpTo are what the endpoint had been declared complete for before this page: a new thing
-	// in between is late. CompleteUpTo is zero while nothing has been declared.
+	// LastRead returns the time of the last earlier read that covered the row of o, zero if there was none.
+	LastRead func(o *events.Observation) time.Time
+	// CompleteFrom and CompleteUpTo are the time that had been declared complete for the endpoint before this page: a new entity in
+	// it is late. CompleteUpTo is zero while nothing has been declared.
 	CompleteFrom, CompleteUpTo time.Time
-	// KeepObservations is set while both endpoints that show the same things are read: what each says is then remembered.
+	// KeepObservations is set while both endpoints that show the same entities are read: the observation of each is then stored.
 	KeepObservations bool
-	// Replay marks everything as published again on purpose. Such events are never late.
+	// Replay marks events as published again on purpose. Such events are never late.
 	Replay bool
-	// TooLarge returns why an event is too large to be published, empty if it is not. It is asked about events of some size only. Nil:
-	// none is.
+	// TooLarge returns why an event is too large to be published, or "" if it is not. It is called only for events above a certain
+	// size. If it is nil, no event is too large.
 	TooLarge func(o Outgoing) string
 }
 
-// Result is what to do about a page: publish the events in their order, and once that is done commit the rest.
+// Result says what to do with a page: publish the events in their order, and then commit the rest.
 type Result struct {
 	Events  []Outgoing
 	Refused []Refused // events that are too large, for the dead letters
 	Puts    []checkpoint.Entry
-	Touched []uint32 // days of all that was known and seen
+	Touched []uint32 // days of all entities of the page that the store had
 
-	Unchanged int // observations that were no news, for they say what is known, or less
+	Unchanged int // observations that were no news
 	MergeHits int // entities that a second endpoint showed for the first time
-	// Unreadable is how many entities, or observations of them, were stored and could not be read. They count as never seen, so that
-	// an old entity may be among Events as revision 1. Damage says what is wrong with the first of them.
+	// Unreadable is how many stored entities, or stored observations, could not be read. They count as not stored, so that Events may
+	// have an old entity as revision 1. Damage says what is wrong with the first of them.
 	Unreadable int
 	Damage     error
 
-	// Of each event, each refused one and each put, the entity by its place on the page, and of events how large they are, about.
+	// eventOf, refusedOf and putOf are the entities of Events, Refused and Puts, by their places on the page. sizes are the approximate
+	// sizes of Events.
 	eventOf, refusedOf, putOf, sizes []int
 }
 
-// Refused is an event that is too large to be published. It is not a revision: the next one that is published has its number.
+// Refused is an event that is too large to be published. It is not a revision: the next event of the entity has its number.
 type Refused struct {
 	Outgoing
 	Reason string
@@ -73,18 +73,18 @@ type Refused struct {
 // Outgoing is an event to publish.
 type Outgoing struct {
 	Event events.Event
-	// Key is the Kafka key. It is empty if the event has none of the ids that make one; such an event belongs to the dead
-	// letters.
+	// Key is the Kafka key. It is empty if the event has none of the ids that a key is made of. Such an event is a dead letter.
 	Key string
-	// Negative events go to the topic of negative feedback as well: negative feedback, and all that once was.
+	// Negative events also go to the topic of negative feedback: negative feedback, and feedback that was negative in an earlier
+	// revision.
 	Negative bool
 }
 
-// recipe is what content is compared under from now on; a variable for tests of upgrades.
+// recipe returns the recipe of this build. Tests of upgrades replace it.
 var recipe = events.Recipe
 
-// Decide applies the rules to a page. An entity may occur in it more than once. The events of the observations are used and
-// changed.
+// Decide applies the rules to a page. An entity may occur on the page more than once. Decide changes the events of the observations, and
+// the result uses them.
 func Decide(in Input, store Store) (*Result, error) {
 	d := decision{Input: in, entities: make(map[string]*entity, len(in.Observations)), touched: make(map[uint32]bool)}
 	d.ShownAt = in.ShownAt.UTC().Truncate(time.Millisecond) // as precise as events are
@@ -92,11 +92,11 @@ func Decide(in Input, store Store) (*Result, error) {
 		return nil, err
 	}
 	for i := range in.Observations {
-		s := &in.Observations[i]
-		if old := d.entities[s.Supersedes]; old != nil {
-			d.supersede(old, s)
+		o := &in.Observations[i]
+		if old := d.entities[o.Supersedes]; old != nil {
+			d.supersede(old, o)
 		}
-		d.see(d.entities[s.Event.Head().EntityID], s)
+		d.observe(d.entities[o.Event.Head().EntityID], o)
 	}
 	for i, id := range d.order {
 		if e := d.entities[id]; e.changed {
@@ -114,26 +114,26 @@ type decision struct {
 	Input
 	Result
 	entities map[string]*entity
-	order    []string // of the entities, as they come first
+	order    []string // ids of the entities, in the order of their first observations
 	touched  map[uint32]bool
-	content  []byte // of one event at a time
+	content  []byte // buffer for the content of one event
 }
 
-// entity is one thing of the page.
+// entity is an entity of the page.
 type entity struct {
 	state
-	place   checkpoint.Key // where it is remembered
-	number  int            // on the page
-	known   bool           // something is stored there
-	home    *entity        // beside which it is remembered, nil for none
+	place   checkpoint.Key // where it is stored
+	number  int            // its place on the page
+	known   bool           // the store has something at place
+	home    *entity        // the entity that it is stored next to, nil if there is none
 	shown   *events.Observation
 	changed bool
 }
 
-// recall asks the store for every entity of the page, and for those that are replaced by one.
+// recall looks up every entity of the page, and the entities that they supersede.
 //
-// Where an entity is remembered never changes, though the times may that say where to look. What belongs to another thing is
-// remembered beside it, wherever that is: only for the things that others belong to must the whole store be looked through.
+// The place of an entity never changes, but the times may change that say where to look. An entity that belongs to another is stored next
+// to it, wherever that is, so that the whole store is searched only for entities that others belong to.
 func (d *decision) recall(store Store) error {
 	probes, err := d.probes()
 	if err != nil {
@@ -168,47 +168,47 @@ func (d *decision) recall(store Store) error {
 	return d.lookUp(store, ids, probes)
 }
 
-// probes lists the entities of the page, in the order in which they come, and asks for each where its anchor says.
+// probes lists the entities of the page in the order of their first observations. Each probe asks for the place that the anchor names.
 func (d *decision) probes() ([]checkpoint.Probe, error) {
 	probes := make([]checkpoint.Probe, 0, len(d.Observations))
 	d.order = make([]string, 0, len(d.Observations))
 	all := make([]entity, 0, len(d.Observations)) // superseded ones come on top
-	add := func(id string, s *events.Observation, slack time.Duration) error {
+	add := func(id string, o *events.Observation, slack time.Duration) error {
 		if d.entities[id] != nil {
 			return nil
 		}
 		h, err := hashOf(id)
 		if err != nil {
-			return fmt.Errorf("look up %s: %w", s.Event.EventType(), err)
+			return fmt.Errorf("look up %s: %w", o.Event.EventType(), err)
 		}
 		if len(all) == cap(all) {
 			all = make([]entity, 0, 16)
 		}
-		all = append(all, entity{place: checkpoint.KeyAt(s.Anchor, s.Shared, h), number: len(d.order), shown: s})
+		all = append(all, entity{place: checkpoint.KeyAt(o.Anchor, o.Shared, h), number: len(d.order), shown: o})
 		e := &all[len(all)-1]
-		if s.Home == id {
+		if o.Home == id {
 			e.home = e
-			e.minute = 1 + checkpoint.KeyAt(s.Anchor, false, h).Minute
+			e.minute = 1 + checkpoint.KeyAt(o.Anchor, false, h).Minute
 		}
 		d.entities[id] = e
 		d.order = append(d.order, id)
 		probe := checkpoint.Probe{Key: e.place, Slack: daysOf(slack)}
-		if s.Slack == events.Anywhere {
-			probe.Earlier = checkpoint.KeyAt(s.Anchor, false, h)
+		if o.Slack == events.Anywhere {
+			probe.Earlier = checkpoint.KeyAt(o.Anchor, false, h)
 		}
 		probes = append(probes, probe)
 		return nil
 	}
 	for i := range d.Observations {
-		s := &d.Observations[i]
-		if err := add(s.Event.Head().EntityID, s, s.Slack); err != nil {
+		o := &d.Observations[i]
+		if err := add(o.Event.Head().EntityID, o, o.Slack); err != nil {
 			return nil, err
 		}
-		if s.Supersedes == "" {
+		if o.Supersedes == "" {
 			continue
 		}
-		// What is replaced is mostly not known, and everywhere is only looked if it may be for the first time.
-		if err := add(s.Supersedes, s, min(s.Slack, day)); err != nil {
+		// A superseded entity is usually not stored. The whole store is searched for it only if the new one is not stored either.
+		if err := add(o.Supersedes, o, min(o.Slack, day)); err != nil {
 			return nil, err
 		}
 	}
@@ -223,7 +223,7 @@ func (d *decision) probes() ([]checkpoint.Probe, error) {
 
 const day = 24 * time.Hour
 
-// daysOf returns how many days away from its anchor something may be remembered.
+// daysOf returns how many days away from its anchor an entity may be stored.
 func daysOf(slack time.Duration) uint32 {
 	if slack == events.Anywhere {
 		return checkpoint.Anywhere
@@ -231,7 +231,7 @@ func daysOf(slack time.Duration) uint32 {
 	return uint32((slack + day - 1) / day)
 }
 
-// lookUp asks the store for some of the entities and takes over what it knows of them.
+// lookUp asks the store for some of the entities and takes over their states.
 func (d *decision) lookUp(store Store, ids []string, probes []checkpoint.Probe) error {
 	found := make([]checkpoint.Found, len(probes))
 	if err := store.Lookup(probes, found); err != nil {
@@ -257,7 +257,7 @@ func (d *decision) lookUp(store Store, ids []string, probes []checkpoint.Probe) 
 	return nil
 }
 
-// beside returns where an entity is remembered that belongs to another.
+// beside returns the place next to the entity's home.
 func (e *entity) beside() checkpoint.Key {
 	key := e.place
 	key.Day = e.home.place.Day
@@ -271,15 +271,15 @@ func (e *entity) beside() checkpoint.Key {
 	return key
 }
 
-// unreadable counts something stored of an entity that cannot be read.
+// unreadable counts a stored state or observation that cannot be read.
 func (d *decision) unreadable(entity string, err error) {
 	d.Unreadable++
 	if d.Damage == nil {
-		d.Damage = fmt.Errorf("read what is stored of entity %s: %w", entity, err)
+		d.Damage = fmt.Errorf("read stored entity %s: %w", entity, err)
 	}
 }
 
-// hashOf returns the part of an entity id by which the entity is remembered.
+// hashOf returns the part of an entity id that is in its key.
 func hashOf(id string) (h checkpoint.Hash, err error) {
 	digits := 2 * len(h)
 	if len(id) < digits {
@@ -291,35 +291,35 @@ func hashOf(id string) (h checkpoint.Hash, err error) {
 	return h, nil
 }
 
-// publish makes event the next revision of the entity. It reports false if the event is too large.
-func (d *decision) publish(e *entity, s *events.Observation, event events.Event) bool {
-	o := d.revisionOf(e, s, event)
-	if d.refuses(e, o) {
+// publish makes event the next revision of the entity. It returns false if the event is too large.
+func (d *decision) publish(e *entity, o *events.Observation, event events.Event) bool {
+	out := d.revisionOf(e, o, event)
+	if d.refuses(e, out) {
 		return false
 	}
 	e.revision++
-	e.changed, e.everNegative = true, o.Negative
-	d.Events = append(d.Events, o)
+	e.changed, e.everNegative = true, out.Negative
+	d.Events = append(d.Events, out)
 	d.eventOf, d.sizes = append(d.eventOf, e.number), append(d.sizes, len(d.content)+headerSize(event.Head()))
 	return true
 }
 
 // revisionOf returns event as the next revision of the entity, and leaves its content in d.content.
-func (d *decision) revisionOf(e *entity, s *events.Observation, event events.Event) Outgoing {
+func (d *decision) revisionOf(e *entity, o *events.Observation, event events.Event) Outgoing {
 	key := e.key
 	if key == "" {
 		key = events.Key(event.Head())
 	}
-	d.fill(event.Head(), e.revision+1, s)
+	d.fill(event.Head(), e.revision+1, o)
 	d.content = event.AppendContent(d.content[:0], recipe())
 	event.Head().EventID = events.EventID(event.Head().EntityID, e.revision+1, d.content)
 	return Outgoing{Event: event, Key: key, Negative: e.everNegative || events.Negative(event)}
 }
 
-// certainlySmall is a size of content with which no event is too large, whatever stands beside the content.
+// certainlySmall is a size of content with which no event is too large, whatever else is in the event.
 const certainlySmall = 4 << 10
 
-// refuses notes an event of the entity that is too large, and reports whether it is. d.content holds its content.
+// refuses reports whether an event is too large, and adds it to Refused if so. d.content must be its content.
 func (d *decision) refuses(e *entity, o Outgoing) bool {
 	if d.TooLarge == nil || len(d.content) <= certainlySmall {
 		return false
@@ -334,7 +334,7 @@ func (d *decision) refuses(e *entity, o Outgoing) bool {
 	return true
 }
 
-// headerSize is about what the header of an event takes, encoded.
+// headerSize returns the approximate size of an encoded header.
 func headerSize(h *events.Header) int {
 	const fixed = 200
 	size := fixed + len(h.Source) + len(h.AccountID)
@@ -346,9 +346,9 @@ func headerSize(h *events.Header) int {
 	return size
 }
 
-// fill writes into the header what the poller, not upstream, says of an event.
-func (d *decision) fill(h *events.Header, revision int64, s *events.Observation) {
-	h.Source, h.Endpoint = d.Source, string(s.Endpoint)
+// fill fills in the fields of the header that come from the poller.
+func (d *decision) fill(h *events.Header, revision int64, o *events.Observation) {
+	h.Source, h.Endpoint = d.Source, string(o.Endpoint)
 	h.Revision, h.Replay = revision, d.Replay
 	h.ObservedTime, h.ChangedBefore, h.ChangedAfter = d.ShownAt, d.ShownAt, nil
 	if h.EventTime.After(d.ShownAt) {
@@ -360,7 +360,7 @@ func (d *decision) fill(h *events.Header, revision int64, s *events.Observation)
 	if revision == 1 {
 		return
 	}
-	if before := d.LastRead(s).UTC().Truncate(time.Millisecond); !before.IsZero() && before.Before(d.ShownAt) {
+	if before := d.LastRead(o).UTC().Truncate(time.Millisecond); !before.IsZero() && before.Before(d.ShownAt) {
 		h.ChangedAfter = &before
 	}
 }

@@ -19,18 +19,18 @@ const account = "6798834e4e94062f75aaaaaa"
 
 var noon = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
 
-// desk reads pages one after the other, a minute apart, and commits what is decided, as a poller would.
-type desk struct {
-	t      *testing.T
-	in     revise.Input
-	memory memory
-	key    map[string]string // of each entity, which must never change
+// harness reads pages one after the other, a minute apart, and commits the results, as the poller does.
+type harness struct {
+	t     *testing.T
+	in    revise.Input
+	store mapStore
+	key   map[string]string // of each entity, which must never change
 }
 
-// memory is a checkpoint in a map.
-type memory map[checkpoint.Key][]byte
+// mapStore is a store in a map.
+type mapStore map[checkpoint.Key][]byte
 
-func (m memory) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+func (m mapStore) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
 	for i, p := range probes {
 		for distance := range p.Slack + 1 {
 			for _, day := range []uint32{p.Key.Day + distance, p.Key.Day - distance} {
@@ -45,20 +45,20 @@ func (m memory) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error 
 	return nil
 }
 
-func newDesk(t *testing.T) *desk {
-	return &desk{t: t, memory: memory{}, key: map[string]string{}, in: revise.Input{
+func newHarness(t *testing.T) *harness {
+	return &harness{t: t, store: mapStore{}, key: map[string]string{}, in: revise.Input{
 		Source: "retail", ShownAt: noon, LastRead: func(*events.Observation) time.Time { return time.Time{} },
 	}}
 }
 
-func (d *desk) read(observations ...events.Observation) *revise.Result {
+func (d *harness) read(observations ...events.Observation) *revise.Result {
 	d.t.Helper()
 	d.in.ShownAt = d.in.ShownAt.Add(time.Minute)
 	d.in.Observations = observations
-	result, err := revise.Decide(d.in, d.memory)
+	result, err := revise.Decide(d.in, d.store)
 	require.NoError(d.t, err)
 	for _, put := range result.Puts {
-		d.memory[put.Key] = put.Value
+		d.store[put.Key] = put.Value
 		require.LessOrEqual(d.t, len(put.Value), bound.Entity)
 	}
 	for _, o := range result.Events {
@@ -71,16 +71,16 @@ func (d *desk) read(observations ...events.Observation) *revise.Result {
 	return result
 }
 
-// quiet reads what must be no news.
-func (d *desk) quiet(observations ...events.Observation) *revise.Result {
+// quiet reads a page that must give no events.
+func (d *harness) quiet(observations ...events.Observation) *revise.Result {
 	d.t.Helper()
 	result := d.read(observations...)
 	require.Empty(d.t, result.Events)
 	return result
 }
 
-// one reads what must give exactly one event.
-func (d *desk) one(observations ...events.Observation) revise.Outgoing {
+// one reads a page that must give exactly one event.
+func (d *harness) one(observations ...events.Observation) revise.Outgoing {
 	d.t.Helper()
 	result := d.read(observations...)
 	require.Len(d.t, result.Events, 1)
@@ -114,7 +114,7 @@ func summary(from events.Endpoint, id string, text, edited *string) events.Obser
 }
 
 func TestFirstObservation(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	result := d.read(thumb("1", "POSITIVE"))
 	require.Len(t, result.Events, 1)
 	o := result.Events[0]
@@ -140,7 +140,7 @@ func TestFirstObservation(t *testing.T) {
 }
 
 func TestUpDownUp(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	earlier := noon.Add(-time.Minute)
 	d.in.LastRead = func(*events.Observation) time.Time { return earlier }
 	ids := map[string]bool{}
@@ -159,7 +159,7 @@ func TestUpDownUp(t *testing.T) {
 }
 
 func TestVersionsWithinOnePage(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	result := d.read(thumb("1", "POSITIVE"), thumb("2", "NEGATIVE"), thumb("1", "NEGATIVE"), thumb("2", "NEGATIVE"))
 	require.Len(t, result.Events, 3)
 	require.EqualValues(t, 2, result.Events[2].Event.Head().Revision)
@@ -167,7 +167,7 @@ func TestVersionsWithinOnePage(t *testing.T) {
 }
 
 func TestSurroundingsAreNoNews(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.one(thumb("1", "POSITIVE"))
 	moved := thumb("1", "POSITIVE")
 	moved.Event.Head().SegmentID = str("another")
@@ -192,7 +192,7 @@ func TestLate(t *testing.T) {
 		"on purpose, in what was declared": {upTo: noon, replay: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newDesk(t)
+			d := newHarness(t)
 			d.in.CompleteFrom, d.in.CompleteUpTo, d.in.Replay = c.from, c.upTo, c.replay
 			h := d.one(thumb("1", "POSITIVE")).Event.Head()
 			require.Equal(t, c.want, h.Late)
@@ -203,7 +203,7 @@ func TestLate(t *testing.T) {
 }
 
 func TestTimeAheadOfTheServerIsClamped(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	ahead := thumb("1", "POSITIVE")
 	ahead.Event.Head().EventTime = noon.Add(time.Hour)
 	h := d.one(ahead).Event.Head()
@@ -216,7 +216,7 @@ func TestTimeAheadOfTheServerIsClamped(t *testing.T) {
 }
 
 func TestChangedAfterIsAnEarlierRead(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.one(thumb("1", "POSITIVE"))
 	for _, last := range []time.Time{{}, noon.Add(time.Hour)} {
 		d.in.LastRead = func(*events.Observation) time.Time { return last }
@@ -230,7 +230,7 @@ func TestKeyOfTheFirstVersionStays(t *testing.T) {
 		s.ConversationID = conversation
 		return events.Observation{Event: s, Endpoint: events.Interactions, Anchor: noon}
 	}
-	d := newDesk(t)
+	d := newHarness(t)
 	require.Equal(t, "sess-1", d.one(segment(nil)).Key)
 	o := d.one(segment(str("conv-1")))
 	require.Equal(t, "sess-1", o.Key)
@@ -244,7 +244,7 @@ func TestOlderObservationOfARunChangesNothing(t *testing.T) {
 		return events.Observation{Event: s, Endpoint: events.Interactions, Anchor: noon, Rank: rank, Shared: true, Slack: 35 * 24 * time.Hour}
 	}
 	for _, keep := range []bool{false, true} {
-		d := newDesk(t)
+		d := newHarness(t)
 		d.in.KeepObservations = keep
 		d.one(step(100, "OPEN"))
 		d.quiet(step(200, "OPEN"))
@@ -256,12 +256,12 @@ func TestOlderObservationOfARunChangesNothing(t *testing.T) {
 }
 
 func TestTwoEndpointsShowOneThing(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.in.KeepObservations = true
 	first := d.one(summary(events.Conversations, "1", str("by conversations"), nil))
 	require.Equal(t, "conv-1", first.Key)
 
-	// Interactions own the type: their text counts, and the edit fills in.
+	// Interactions own the type: their text counts, and the edited summary of conversations is added.
 	result := d.read(summary(events.Interactions, "1", str("by interactions"), nil))
 	require.Len(t, result.Events, 1)
 	require.Equal(t, 1, result.MergeHits)
@@ -294,16 +294,16 @@ func TestTwoEndpointsShowOneThing(t *testing.T) {
 }
 
 func TestEndpointSwitchedOnLater(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.one(summary(events.Interactions, "1", str("text"), nil))
 	d.in.KeepObservations = true
 	require.Len(t, d.quiet(summary(events.Interactions, "1", str("text"), nil)).Puts, 1)
 	require.Equal(t, 1, d.quiet(summary(events.Conversations, "1", str("text"), nil)).MergeHits)
 }
 
-// A time that no calendar shows must not stop its page, and is kept.
+// A time beyond the year 9999 must not fail the page, and is stored.
 func TestObservationWithAnOddTime(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.in.KeepObservations = true
 	odd := func(text string) events.Observation {
 		s := summary(events.Interactions, "1", &text, nil)
@@ -337,7 +337,7 @@ func session(from events.Endpoint, conversation, status string) events.Observati
 func TestBotOnlySessionGainsAConversation(t *testing.T) {
 	for _, keep := range []bool{true, false} {
 		t.Run(fmt.Sprintf("keep=%t", keep), func(t *testing.T) {
-			d := newDesk(t)
+			d := newHarness(t)
 			d.in.KeepObservations = keep
 			bot := d.one(session(events.InteractionDetails, "", "ACTIVE"))
 			require.Equal(t, "sess", bot.Key)
@@ -364,19 +364,19 @@ func TestBotOnlySessionGainsAConversation(t *testing.T) {
 		})
 	}
 	t.Run("in one page", func(t *testing.T) {
-		d := newDesk(t)
+		d := newHarness(t)
 		require.Len(t, d.read(session(events.CallDetails, "", "A"), session(events.CallDetails, "conv", "A")).Events, 3)
 	})
 	t.Run("never seen before", func(t *testing.T) {
-		d := newDesk(t)
+		d := newHarness(t)
 		d.one(session(events.CallDetails, "conv", "A"))
 		d.quiet(session(events.CallDetails, "conv", "A"))
 	})
 }
 
-// An upgrade changes what counts as content. Hashes under the new recipe all differ from the stored ones.
+// An upgrade changes the recipe: all hashes under the new recipe differ from the stored ones.
 func TestUpgradePublishesNothing(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.in.KeepObservations = true
 	page := func(edited *string, verdict string) []events.Observation {
 		return []events.Observation{
@@ -397,10 +397,10 @@ func TestUpgradePublishesNothing(t *testing.T) {
 }
 
 func TestEntityThatCannotBeReadCountsAsNew(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.one(thumb("1", "POSITIVE"))
-	for key := range d.memory {
-		d.memory[key] = []byte("garbage")
+	for key := range d.store {
+		d.store[key] = []byte("garbage")
 	}
 	result := d.read(thumb("1", "POSITIVE"))
 	require.Equal(t, 1, result.Unreadable)
@@ -415,18 +415,18 @@ type broken struct{}
 func (broken) Lookup([]checkpoint.Probe, []checkpoint.Found) error { return errors.New("disk failed") }
 
 func TestDecideFails(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	d.in.Observations = []events.Observation{thumb("1", "POSITIVE")}
 	_, err := revise.Decide(d.in, broken{})
 	require.ErrorContains(t, err, "disk failed")
 	for _, id := range []string{"", "short", "not a hash at all, though it is long"} {
 		d.in.Observations[0].Event.Head().EntityID = id
-		_, err := revise.Decide(d.in, d.memory)
+		_, err := revise.Decide(d.in, d.store)
 		require.ErrorContains(t, err, "entity id")
 	}
 }
 
-// store is the memory that the program uses.
+// store is the store that the program uses.
 type store struct{ *checkpointtest.Store }
 
 func (s store) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
@@ -435,7 +435,7 @@ func (s store) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
 
 func TestWithTheCheckpoint(t *testing.T) {
 	s := store{checkpointtest.Open(t)}
-	d := newDesk(t)
+	d := newHarness(t)
 	d.in.KeepObservations = true
 	for i, want := range []int{4, 0, 0} {
 		d.in.ShownAt = d.in.ShownAt.Add(time.Minute)
@@ -453,9 +453,9 @@ func TestWithTheCheckpoint(t *testing.T) {
 	}
 }
 
-// After a redial two segments begin at the same moment. What both carry must not go back and forth between them.
+// After a redial two segments begin at the same moment. An entity that both show must not alternate between them.
 func TestRedialDoesNotTakeTurns(t *testing.T) {
-	d := newDesk(t)
+	d := newHarness(t)
 	const open, ended = 1_000, 10 // ranks of a segment as long as it is open, and after it has ended
 	step := func(segment string, rank int64, status string) events.Observation {
 		s := &events.PlaybookStep{Header: header(events.TypePlaybookStep, "1"), Scope: "STAGE", StageStatus: &status}

@@ -11,10 +11,10 @@ import (
 )
 
 var states = map[string]state{
-	"usual":       {revision: 1, recipe: 1, hash: hash{1, 2, 3, 4, 5, 6, 7, 8}},
-	"large":       {revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, key: "sess-1", everNegative: true, superseded: true},
-	"below zero":  {revision: 2, recipe: 1, rank: -5},
-	"with others": {revision: 1, recipe: 1, hash: hash{1}, minute: 1440},
+	"usual":      {revision: 1, recipe: 1, hash: hash{1, 2, 3, 4, 5, 6, 7, 8}},
+	"large":      {revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, key: "sess-1", everNegative: true, superseded: true},
+	"below zero": {revision: 2, recipe: 1, rank: -5},
+	"a home":     {revision: 1, recipe: 1, hash: hash{1}, minute: 1440},
 	"shared": {revision: 3, recipe: 2, key: "conv", observations: []observation{
 		{endpoint: events.Interactions, recipe: 1, hash: hash{1}, body: appendText(nil, 1, "whole")},
 		{endpoint: events.Conversations, recipe: 2, hash: hash{2}, body: appendTag(nil, 1, kindGone), differs: true},
@@ -33,7 +33,7 @@ func TestStateRoundTrip(t *testing.T) {
 	require.Len(t, usual.encode(), 11, "there are millions of these")
 }
 
-// The second endpoint usually says the same, or nearly.
+// The second endpoint usually shows the same, or nearly the same.
 func TestSecondObservationIsSmall(t *testing.T) {
 	text, bot, id := strings.Repeat("text ", 40), "st-79a76d65-d540-5b33-96d5-9bf3eeb00000", "6afe381bdce36003c3522d64"
 	e := &events.Summary{Summary: &text, SummaryID: &id, Header: events.Header{BotID: &bot, ConversationID: &id, EventTimeBasis: "startTime"}}
@@ -82,7 +82,7 @@ func TestDecodeStateRefuses(t *testing.T) {
 	}
 }
 
-// A state that is accepted has one form only.
+// A state that decodeState accepts has one form.
 func FuzzDecodeState(f *testing.F) {
 	for _, s := range states {
 		f.Add(s.encode())

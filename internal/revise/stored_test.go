@@ -13,39 +13,68 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// TestEarlierStatesAreRead holds what is stored of entities to the lines in testdata, which an earlier build wrote: the same
-// observations and states give the same bytes, and the earlier bytes the same observations and states. A new version of the
-// form gets a file of its own; those of the versions before stay.
+// TestEarlierStatesAreRead holds what is stored of entities to the lines in testdata, which earlier builds wrote: the same observations and
+// states give the same bytes, and the earlier bytes the same observations and states. A new version of the form gets a file of its own,
+// and those of the versions before stay.
 func TestEarlierStatesAreRead(t *testing.T) {
-	golden, err := os.ReadFile("testdata/stored-2.golden")
-	require.NoError(t, err)
-	lines := slices.Collect(strings.Lines(string(golden)))
-	stored := func(kind string) []byte {
-		name, text, _ := strings.Cut(strings.TrimSpace(lines[0]), " ")
-		require.Equal(t, kind, name)
-		b, err := hex.DecodeString(text)
-		require.NoError(t, err)
-		lines = lines[1:]
-		return b
-	}
+	old := golden(t, "stored-2.golden")
 	for _, e := range storedEvents() {
-		b := stored(string(e.EventType()))
+		b := old.next(string(e.EventType()))
 		require.Equal(t, b, encodeObservation(e))
 		read, err := decodeObservation(e.EventType(), e.Head(), b)
 		require.NoError(t, err)
 		require.Equal(t, e, read)
 	}
-	for _, s := range storedStates() {
-		b := stored("state")
-		require.Equal(t, b, s.encode())
+	old.states(storedStates())
+	golden(t, "stored-3.golden").states([]state{
+		{revision: 3, recipe: 1, hash: hash{1}, refused: content{2, hash{2}}},
+		{refused: content{2, hash{2}}, rank: 5},
+		{revision: 3, recipe: 1, hash: hash{1}, minute: 1440},
+		{revision: 3, recipe: 1, hash: hash{1}, refused: content{2, hash{2}}, minute: 1, key: "conv"},
+		{revision: 3, recipe: 1, hash: hash{1}, observations: []observation{ // written in version 2
+			{endpoint: events.Interactions, recipe: 1, hash: hash{2}, body: []byte{}, huge: true},
+			{endpoint: events.Conversations, recipe: 1, hash: hash{3}, body: encodeObservation(storedEvents()[2])},
+		}},
+	})
+}
+
+// lines are what is left of a golden file: in each line, what its value is, and the value in hexadecimal.
+type lines struct {
+	t    *testing.T
+	left []string
+}
+
+func golden(t *testing.T, name string) *lines {
+	t.Helper()
+	text, err := os.ReadFile("testdata/" + name)
+	require.NoError(t, err)
+	return &lines{t, slices.Collect(strings.Lines(string(text)))}
+}
+
+func (l *lines) next(what string) []byte {
+	l.t.Helper()
+	is, text, _ := strings.Cut(strings.TrimSpace(l.left[0]), " ")
+	require.Equal(l.t, what, is)
+	b, err := hex.DecodeString(text)
+	require.NoError(l.t, err)
+	l.left = l.left[1:]
+	return b
+}
+
+// states compares the rest of the lines with states.
+func (l *lines) states(want []state) {
+	l.t.Helper()
+	for _, s := range want {
+		b := l.next("state")
+		require.Equal(l.t, hex.EncodeToString(b), hex.EncodeToString(s.encode()))
 		read, err := decodeState(b)
-		require.NoError(t, err)
+		require.NoError(l.t, err)
 		if read.observations != nil {
-			require.Zero(t, read.unfold())
+			require.Zero(l.t, read.unfold())
 		}
-		require.Equal(t, s, *read)
+		require.Equal(l.t, s, *read)
 	}
-	require.Empty(t, lines)
+	require.Empty(l.t, l.left)
 }
 
 func storedEvents() []events.Event {

@@ -7,11 +7,21 @@ import (
 	"agentassist-poller/internal/binform"
 )
 
-// A text that is known beforehand is stored as its place in words, an identifier as its digits: the two make most of a
-// observation. Both lists belong to stateVersion: what is appended to one cannot be read by a build without it. There can be 128
-// words.
+// A text of the kind code is a word that is known beforehand, or an identifier. Together these are most of an observation.
+//
+//	+------+                        +-------+--------+--------+
+//	| word |                        | shape | prefix | digits |
+//	+------+                        +-------+--------+--------+
+//	  byte                            byte    text
+//
+//	word    bit 7 is set; bits 6 to 0 are the place in words
+//	shape   bit 7 is not set; bits 6 to 4 are the place in idShapes, bits 3 to 0 the length of the prefix
+//	digits  hexadecimal, two in a byte, the first in the upper bits; an odd number is filled up with a 0
+//
+// Both lists belong to the version of a state: a build cannot read what a later one has appended to them. A text has one form: that of
+// a word if it is one, else of the first shape that fits, else the kind text.
 
-// words are what the poller writes as event_time_basis, and the values that the API's pages name.
+// words are the values of event_time_basis, and values that the API's pages name. There can be 128.
 var words = []string{
 	"agenticActivities[].requestTime", "requestedAt", "respondedAt", "timestampValue", "startTime", "summary.exeStartTime",
 	"summary.sumSubTime", "sessionStartTime", "sessionEndTime", "earliest time in the record",
@@ -33,8 +43,8 @@ var wordPlaces = func() map[string]byte {
 	return places
 }()
 
-// idShapes are what identifiers look like that end texts: lower-case hex digits in groups, told by their lengths. Of two
-// shapes that fit a text the first is taken.
+// idShapes are the shapes of identifiers at the end of a text: groups of lower-case hexadecimal digits with hyphens in between, by the
+// lengths of the groups.
 var idShapes = [][]int{
 	{8, 4, 4, 4, 12},
 	{7, 4, 4, 4, 12},
@@ -45,11 +55,10 @@ var idShapes = [][]int{
 // flagWord is set in the first byte of a word.
 const flagWord = 0x80
 
-// maxPrefix is the longest text before an identifier: st-, smr- and the like.
+// maxPrefix is the longest prefix of an identifier. Prefixes are st-, smr- and so on.
 const maxPrefix = 15
 
-// appendText appends a field with the text s. An identifier is written as a byte for its shape and the length of its
-// prefix, the prefix, and its digits, two in a byte.
+// appendText appends a field with the text s.
 func appendText(dst []byte, number int, s string) []byte {
 	if place, ok := wordPlaces[s]; ok {
 		return append(appendTag(dst, number, kindCode), flagWord|place)
@@ -67,7 +76,7 @@ func appendText(dst []byte, number int, s string) []byte {
 	return binform.AppendBytes(appendTag(dst, number, kindText), s)
 }
 
-// shapeLen is the length of an identifier, hyphens included.
+// shapeLen returns the length of an identifier, with hyphens.
 func shapeLen(groups []int) int { return countDigits(groups) + len(groups) - 1 }
 
 func countDigits(groups []int) (n int) {
@@ -77,7 +86,7 @@ func countDigits(groups []int) (n int) {
 	return n
 }
 
-// shapeDigits returns the digits of s, an identifier of the right length, two in a byte; nil if it is not of the shape.
+// shapeDigits returns the digits of s, two in a byte, or nil if s does not have the shape. s has the right length.
 func shapeDigits(s string, groups []int) []byte {
 	digits := make([]byte, 0, 33)
 	for i, size := range groups {
@@ -104,20 +113,20 @@ func shapeDigits(s string, groups []int) []byte {
 	return packed
 }
 
-// code passes over a word or an identifier.
+// code skips a word or an identifier.
 func (r *reader) code() {
 	first := r.Byte()
 	if first&flagWord != 0 {
-		r.require(int(first&^flagWord) < len(words), "a word that is not known")
+		r.require(int(first&^flagWord) < len(words), "an unknown word")
 		return
 	}
 	shape := int(first >> 4)
-	if r.require(shape < len(idShapes), "a shape of identifiers that is not known"); r.Err() == nil {
+	if r.require(shape < len(idShapes), "an unknown shape of identifiers"); r.Err() == nil {
 		r.Take(uint64(int(first&maxPrefix) + (countDigits(idShapes[shape])+1)/2))
 	}
 }
 
-// text returns the value of a text, which field has passed over.
+// text returns the value of a text field.
 func (r *reader) text(f field) string {
 	if f.kind == kindText {
 		return string(f.value)
@@ -140,6 +149,6 @@ func (r *reader) text(f field) string {
 		s.WriteString(digits[:size])
 		digits = digits[size:]
 	}
-	r.require(digits == "" || digits == "0", "an identifier with a digit too many")
+	r.require(digits == "" || digits == "0", "an identifier with one digit too many")
 	return s.String()
 }

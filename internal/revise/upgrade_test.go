@@ -10,7 +10,7 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// single remembers one entity.
+// single is a store of one entity.
 type single struct{ value []byte }
 
 func (m *single) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
@@ -18,8 +18,8 @@ func (m *single) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error
 	return nil
 }
 
-// TestUpgradeThatReadsMoreFields plays an older build that did not read edited_summary of a summary that two endpoints
-// show. Its observations lack the field; its hashes, under its recipe, are the same with the field as without.
+// TestUpgradeThatReadsMoreFields starts with the state of an older build, which did not read edited_summary. The summary is shown by two
+// endpoints. The observations of that build lack the field; their hashes, under its recipe, are the same with the field as without.
 func TestUpgradeThatReadsMoreFields(t *testing.T) {
 	SetRecipe(t, 2)
 	text, edited, changed := "text", "edited", "changed"

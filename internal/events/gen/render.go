@@ -202,7 +202,7 @@ func ref(t *typ) string {
 	return "&"
 }
 
-// merge writes how two observations of one thing become one: per owner the observation that comes first, its empty fields filled from
+// merge writes how two observations of one entity are merged: for each owner, the observation that comes first, its empty fields filled from
 // the other.
 func (p *printer) merge(s *schema) {
 	name := s.root.Name

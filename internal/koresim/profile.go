@@ -47,11 +47,8 @@ type Profile struct {
 	// Sloppy conversations: empty lists left out, totals as strings, a page limit below the documented one.
 	Sloppy bool
 
-	Defects
-}
+	// No client can know by the answers alone what it has missed while one of the following holds. No profile of Profiles has them.
 
-// Defects are ways of answering with which no client can know by the answers alone what it has missed. No profile of Profiles has any.
-type Defects struct {
 	// IgnoresOffset: every page of an endpoint is the first.
 	IgnoresOffset map[events.Endpoint]bool
 	// SelectsStored: interactions selects rows by when they were stored, so long after the time by which it would select them otherwise.

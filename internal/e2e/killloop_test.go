@@ -112,7 +112,8 @@ func (l *killLoop) print(w io.Writer) {
 // uptime is about how long the poller runs before it is killed. The traffic of the contact centre lasts as long as all of it.
 const uptime = 1500 * time.Millisecond
 
-// enough is how often a point must be reached: until then the poller has all the time that it takes.
+// enough is how often a point is waited for as long as it takes. Those of a takeover are not: a start that finds nothing to replay never
+// reaches them.
 const enough = 2
 
 // requests is a budget a minute that so many starts, each with requests that a kill makes vain, just get by with.
@@ -147,7 +148,7 @@ func (l *killLoop) run(t *testing.T, p *platform, kills int, seed uint64) {
 	checkRecords(t, consumer)
 	last.stop(t)
 	l.centre.checkRequests(t)
-	require.GreaterOrEqual(t, l.kills-l.missed, min(kills, enough), "the point was hardly ever reached")
+	require.Positive(t, l.kills-l.missed, "the point was never reached")
 }
 
 // runUntilKilled starts the poller and waits until it has been killed.
@@ -160,7 +161,7 @@ func (l *killLoop) runUntilKilled(t *testing.T) {
 	var run *process
 	limit := time.NewTimer(uptime * 10)
 	defer limit.Stop()
-	if l.kills-l.missed < enough { // the machine may be slow
+	if l.kills-l.missed < enough && !strings.HasPrefix(point.name, "takeover-") { // the machine may be slow
 		limit.Reset(waitLimit)
 	}
 	if point.name == anyInstant {

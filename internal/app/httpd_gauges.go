@@ -23,7 +23,6 @@ var (
 
 	accountRead        = gauge("account_read", "1 while this instance reads the account. Over all instances the highest should be 1.", "account")
 	endpointUp         = gauge("endpoint_up", "1 while the endpoint is read or waits, 0 while it fails.", perEndpoint...)
-	endpointWaiting    = gauge("endpoint_waiting_seconds", "How long the endpoint has been waiting, by reason. Absent while it does not wait.", append(perEndpoint, "reason")...)
 	endpointLag        = gauge("endpoint_lag_seconds", "Now less the time up to which everything has been read.", perEndpoint...)
 	endpointComplete   = gauge("endpoint_complete_up_to_timestamp_seconds", "The time up to which the events are declared complete.", perEndpoint...)
 	endpointInterval   = gauge("endpoint_poll_interval_seconds", "The poll interval that the budget allows.", perEndpoint...)
@@ -76,9 +75,6 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		for _, e := range a.Endpoints {
 			labels := []string{a.Name, e.Endpoint, e.BotID}
 			send(endpointUp, up(e.State), labels...)
-			if w := e.Waiting; w != nil {
-				send(endpointWaiting, max(0, s.Now.Sub(w.Since).Seconds()), append(labels, string(w.Reason))...)
-			}
 			if e.Lag != nil {
 				send(endpointLag, seconds(*e.Lag), labels...)
 			}

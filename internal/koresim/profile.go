@@ -46,17 +46,6 @@ type Profile struct {
 	Jitter  time.Duration
 	// Sloppy conversations: empty lists left out, totals as strings, a page limit below the documented one.
 	Sloppy bool
-
-	// No client can know by the answers alone what it has missed while one of the following holds. No profile of Profiles has them.
-
-	// IgnoresOffset: every page of an endpoint is the first.
-	IgnoresOffset map[events.Endpoint]bool
-	// SelectsStored: interactions selects rows by when they were stored, so long after the time by which it would select them otherwise.
-	SelectsStored time.Duration
-	// TotalsDiffer: the total of conversations is one more than there are rows.
-	TotalsDiffer bool
-	// Unreadable: no row of an endpoint can be read.
-	Unreadable map[events.Endpoint]bool
 }
 
 type perEndpoint = map[events.Endpoint]bool

@@ -87,9 +87,7 @@ func (s *Server) serveInteractions(r *http.Request, c *call, now moment) ([]byte
 			return nil, err
 		}
 	}
-	p := &s.cfg.Profile
-	stored := moment(p.SelectsStored.Milliseconds())
-	rows := s.segments(c.account.number, c.bot, from-stored, to-stored, now)
+	rows := s.segments(c.account.number, c.bot, from, to, now)
 	if len(filter.ConversationIds)+len(filter.SessionIds)+len(filter.Channels)+len(filter.AgentIds) > 0 {
 		rows = slices.DeleteFunc(rows, func(r row) bool {
 			c := s.contact(r.ref)
@@ -97,9 +95,6 @@ func (s *Server) serveInteractions(r *http.Request, c *call, now moment) ([]byte
 			return !among(filter.ConversationIds, c.conversationID) || !among(filter.SessionIds, g.session) ||
 				!among(filter.Channels, assistNames[c.outline.channel]) || !among(filter.AgentIds, g.agent.id)
 		})
-	}
-	if p.IgnoresOffset[c.endpoint] {
-		offset = 0
 	}
 	page := cut(rows, offset, limit)
 	more := offset+len(page) < len(rows)
@@ -111,10 +106,6 @@ func (s *Server) serveInteractions(r *http.Request, c *call, now moment) ([]byte
 	}
 	w.arr("data")
 	for _, r := range page {
-		if p.Unreadable[events.Interactions] {
-			w.str("", "a record that is lost")
-			continue
-		}
 		c := s.contact(r.ref)
 		c.renderSegment(w, c.segments[r.n], r.seen, q.Get("includeAgenticData") == "true")
 	}
@@ -165,9 +156,6 @@ func (s *Server) serveConversations(r *http.Request, c *call, now moment) ([]byt
 	if ids != nil {
 		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(ids, s.contact(r.ref).conversationID) })
 	}
-	if p.IgnoresOffset[c.endpoint] {
-		page = 1
-	}
 	skip := (page - 1) * limit
 	found := cut(rows, skip, limit)
 	w := newJSONWriter(len(found))
@@ -181,17 +169,13 @@ func (s *Server) serveConversations(r *http.Request, c *call, now moment) ([]byt
 	w.num("skip", int64(skip))
 	w.num("limit", int64(limit))
 	w.flag("hasMore", skip+len(found) < len(rows))
-	total := len(rows)
-	if p.TotalsDiffer {
-		total++
-	}
-	pages := (total + limit - 1) / limit
+	pages := (len(rows) + limit - 1) / limit
 	if p.Sloppy {
 		w.str("totalPages", strconv.Itoa(pages))
-		w.str("totalResults", strconv.Itoa(total))
+		w.str("totalResults", strconv.Itoa(len(rows)))
 	} else {
 		w.num("totalPages", int64(pages))
-		w.num("totalResults", int64(total))
+		w.num("totalResults", int64(len(rows)))
 	}
 	w.end()
 	// What was left out of the records has not been served.
@@ -271,9 +255,6 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 		}
 	}
 	first, second := s.sessions(c.endpoint, c.account.number, bots, from, to, now)
-	if p.IgnoresOffset[c.endpoint] {
-		offset = 0
-	}
 	skip := offset
 	if !p.OffsetInRecords {
 		skip *= limit
@@ -289,10 +270,6 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 	w.num("numResults", int64(len(page)))
 	w.arr("data")
 	for _, r := range page {
-		if p.Unreadable[c.endpoint] {
-			w.str("", "a record that is lost")
-			continue
-		}
 		s.contact(r.ref).renderOutcome(w, r.seen, view)
 	}
 	w.end()

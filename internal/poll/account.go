@@ -161,7 +161,6 @@ type Account struct {
 	unreadable int64     // stored entities that could not be read
 	attempt    time.Time // when the attempt at a delivery began that is under way; zero while there is none
 	jobs       accountJobs
-	began      time.Time // when the account was made
 }
 
 // NewAccount loads what is recorded of the account. It makes no request.
@@ -171,7 +170,7 @@ func NewAccount(o Options) (*Account, error) {
 	}
 	a := &Account{
 		cfg: o, api: &carefulClock{API: o.API}, log: o.Log, budget: plan.NewBudget(o.RequestsPerMinute),
-		loops: map[events.Endpoint]*loop{}, publishing: make(chan struct{}, 1), bounds: &pass.Bounds{}, jobs: newAccountJobs(), began: time.Now().UTC(),
+		loops: map[events.Endpoint]*loop{}, publishing: make(chan struct{}, 1), bounds: &pass.Bounds{}, jobs: newAccountJobs(),
 	}
 	for e := range o.Endpoints {
 		a.loops[e] = newLoop()

@@ -292,9 +292,6 @@ func (u *unit) addJob(j *unitJob) {
 // queue tells the plan what is left of the first job that is not finished.
 func (u *unit) queue() {
 	u.Backfills = nil
-	if u.zoneAssumed() { // nothing of a job would count as read
-		return
-	}
 	for _, j := range u.state.Jobs {
 		if !j.Finished.IsZero() {
 			continue

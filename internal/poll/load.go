@@ -37,19 +37,11 @@ func (a *Account) load() error {
 	}
 	for _, u := range a.units {
 		if u.Endpoint == events.Interactions {
-			if p := u.state.Bounds; p != nil && (p.Known || !a.bounds.Known) {
+			if p := u.state.Bounds; p != nil && p.Known {
 				*a.bounds = *p
 			}
+			u.state.Bounds, u.zone = a.bounds, a.bounds
 		}
-	}
-	for _, u := range a.units {
-		if u.Endpoint != events.Interactions {
-			continue
-		}
-		if p := u.state.Bounds; p != nil && p.Assumed() && a.bounds.Known && a.bounds.Zone != 0 {
-			u.Read = &timeline.Set{} // recorded before the zone was found
-		}
-		u.state.Bounds, u.zone = a.bounds, a.bounds
 	}
 	return nil
 }

@@ -34,10 +34,9 @@ type activePass struct {
 	unit *unit
 	pass pass.Pass
 	// starts are those of the rows read so far.
-	starts   []time.Time
-	job      *unitJob // that asked for it; nil for none
-	requests int      // sent so far
-	unsure   bool     // some page of the pass came before the server's clock was known
+	starts []time.Time
+	job    *unitJob // that asked for it; nil for none
+	unsure bool     // some page of the pass came before the server's clock was known
 }
 
 // answered notes that the request in flight was answered, or failed, and how long that took.
@@ -141,7 +140,6 @@ func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
 		}
 		l.last[w.Kind] = now
 		r := a.resume(l, w, now)
-		r.requests++
 		return &request{r, r.pass.Query(), permit}, 0
 	}
 }
@@ -178,7 +176,6 @@ func (a *Account) setBack(now time.Time) {
 	}
 	for _, u := range a.units {
 		u.LastPoll, u.WokenAt, u.NotBefore = timeline.Earlier(u.LastPoll, now), timeline.Earlier(u.WokenAt, now), timeline.Earlier(u.NotBefore, now)
-		u.PollAfter = timeline.Earlier(u.PollAfter, now)
 		u.lastWatermark, u.Held = timeline.Earlier(u.lastWatermark, now), nil
 		if u.Read.Empty() { // `now` was resolved by our clock
 			u.Start = timeline.Earlier(u.Start, now.Truncate(time.Second))
@@ -311,12 +308,7 @@ func (a *Account) read(r *request, pg *pass.Page, failed error) (*pass.Page, *pa
 	if failed == nil {
 		failed = a.clockKnown(!pg.Unsure)
 	}
-	assumed := a.bounds.Assumed()
-	pg, end, err := r.pass.Read(pg, failed)
-	if assumed && a.bounds.Known && a.bounds.Zone != 0 {
-		a.assumedWrong(r.activePass)
-	}
-	return pg, end, err
+	return r.pass.Read(pg, failed)
 }
 
 // clockKnown counts pages that came before the server's clock was known. It returns an error when they are too many.

@@ -145,10 +145,9 @@ func (a *Account) prepare(ctx context.Context, r *activePass, part *pagePart, en
 	if end != nil {
 		a.loops[u.Endpoint].finish(r)
 		if r.unsure {
-			end = &pass.Outcome{Unsettled: pass.ClockUnknown, ReadAt: end.ReadAt}
+			end = &pass.Outcome{Unstable: true, ReadAt: end.ReadAt}
 		}
 		u.conclude(r.work, end, r.starts)
-		a.settle(r, end)
 	}
 	u.unmarked += len(batch.Events)
 	if batch.Control, err = a.jobSteps(r, part.before+len(batch.Events), end != nil); err != nil {

@@ -112,27 +112,20 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 		PollInterval: status.Seconds(u.PollInterval), Rows: u.rows, Events: maps.Clone(u.published),
 		Gaps: []status.Gap{}, Sweeps: []status.Sweep{},
 	}
-	trouble := u.unsettledError()
 	switch {
 	case u.lastError != nil && u.lastError.Class == status.ClassWait:
 		e.State = status.Waiting
 	case u.lastError != nil && u.failures >= redAfter[u.lastError.Class]:
 		e.State = status.Failing
-	case trouble != nil:
-		e.State = status.Failing
 	case u.LastPoll.IsZero() || u.Read.Empty():
 		e.State = status.Waiting
 	}
-	if e.State == status.Waiting {
-		e.Waiting = u.waiting(a.began)
-	}
-	e.LastError = trouble
 	if u.lastError != nil {
 		last := *u.lastError
 		e.LastError = &last
 	}
 	from := u.completeFrom()
-	if !u.Read.Empty() && !u.zoneAssumed() {
+	if !u.Read.Empty() {
 		through := u.Read.ReadThrough(from)
 		e.ReadThrough, e.Lag = &through, status.Of(now.Sub(through))
 		for _, g := range u.Read.Gaps(from, u.Read.Bounds().To) {

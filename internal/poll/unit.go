@@ -57,7 +57,6 @@ type unit struct {
 	lastError           *status.Error
 	refused             *kore.Error // the last failure, if the credentials were refused
 	answered            bool        // since the account was made
-	unsettled           [plan.KindCount]unsettled
 	longestPollInterval time.Duration
 	rows                int64
 	published           map[string]int64
@@ -158,13 +157,9 @@ func (u *unit) begin(w plan.Work, now time.Time) pass.Pass {
 // passes makes the passes of each endpoint.
 var passes = events.ForEach((*unit).interactionsPass, (*unit).conversationsPass, (*unit).analyticsPass, (*unit).analyticsPass)
 
-func (u *unit) interactionsPass(w plan.Work, now time.Time) pass.Pass {
+func (u *unit) interactionsPass(w plan.Work, _ time.Time) pass.Pass {
 	span := timeline.Span{From: w.From, To: w.To}
-	poll := w.Kind == plan.KindTail
-	if !u.zone.Known && (u.zone.AssumedAt.IsZero() || poll && !now.Before(u.zone.RetryAt)) {
-		if u.zone.Assumed() {
-			u.zone.RetryAt = now.Add(timeline.Day) // until this search has ended, so that no other unit begins one
-		}
+	if !u.zone.Known {
 		return pass.NewBounds(u.Bot, span, u.zone)
 	}
 	return pass.NewInteractions(u.Bot, span, u.zone.Zone)
@@ -273,9 +268,7 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 		if u.scopeHidden() {
 			continue
 		}
-		if !u.zoneAssumed() {
-			u.readForJobs(w, span, end.ReadAt)
-		}
+		u.readForJobs(w, span, end.ReadAt)
 		span.From = timeline.Later(span.From, u.Start)
 		if !span.From.Before(span.To) {
 			continue
@@ -301,10 +294,10 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	}
 	if w.Priority == plan.PriorityTail {
 		if !marked { // otherwise the plan would poll again at once, for ever
-			u.PollAfter = end.ReadAt.Add(min(u.PollInterval, fruitless))
+			u.NotBefore = end.ReadAt.Add(min(u.PollInterval, fruitless))
 		}
 		u.state.PassesStable++
-		if end.Unsettled != nil {
+		if end.Unstable {
 			u.state.PassesStable = 0
 		}
 	}
@@ -353,9 +346,6 @@ func (u *unit) forget(reach time.Time) {
 func (u *unit) scopeHidden() bool {
 	return u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped != pass.ScopeAccount
 }
-
-// zoneAssumed reports whether the zone of the bounds is not known and UTC is assumed: what is read then may be of other time.
-func (u *unit) zoneAssumed() bool { return u.zone != nil && u.zone.Assumed() }
 
 // feed returns the unit's feed, with a watermark to publish; nil for none.
 func (u *unit) feed(mark *events.Watermark) kafka.Feed {

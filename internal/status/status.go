@@ -125,29 +125,10 @@ type Endpoint struct {
 	Gaps   []Gap   `json:"gaps"`
 	Sweeps []Sweep `json:"sweeps"`
 
-	Waiting   *Wait  `json:"waiting"`    // why the endpoint waits; null unless state is waiting
-	LastError *Error `json:"last_error"` // null unless the last request failed, or passes cannot conclude
+	LastError *Error `json:"last_error"` // null unless the last request failed
 
 	Rows   int64            `json:"rows"`   // read since the start
 	Events map[string]int64 `json:"events"` // published since the start, by type
-}
-
-// WaitReason is a reason to wait, of a few.
-type WaitReason string
-
-// The reasons.
-const (
-	WaitFirstRead  WaitReason = "first-read"  // nothing was read yet
-	WaitRetryAfter WaitReason = "retry-after" // the API said when requests may be sent again
-	WaitNoRows     WaitReason = "no-rows"     // there are no rows to find out by how the endpoint is to be read
-)
-
-// Wait says why an endpoint waits.
-type Wait struct {
-	Reason WaitReason `json:"reason"`
-	Text   string     `json:"text"`
-	Since  time.Time  `json:"since"`
-	Until  *time.Time `json:"until"` // when it is tried again; null if that depends on other work
 }
 
 // Gap is a span that was never read, although later time was.

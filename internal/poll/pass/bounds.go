@@ -9,19 +9,11 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// Bounds are what is known of the zone in which `interactions` reads the bounds of a window. All bots share it.
+// Bounds are what is known of the zone in which `interactions` reads the bounds of a window. It is one for the whole server.
 type Bounds struct {
 	Known bool          `json:"known"`
 	Zone  time.Duration `json:"zone"`
-	// AssumedAt is when a search ended without a result, zero if none did: since then the zone is assumed to be UTC. What is read under
-	// the assumption must not be declared complete, and must be read again if the zone turns out to be another.
-	AssumedAt time.Time `json:"assumed_at,omitzero"`
-	// RetryAt is when to search again.
-	RetryAt time.Time `json:"retry_at,omitzero"`
 }
-
-// Assumed reports whether the zone is not known, and UTC is assumed.
-func (b *Bounds) Assumed() bool { return !b.Known && !b.AssumedAt.IsZero() }
 
 // bounds finds out in which zone the bounds of a window are read. The API does not say; if it is not UTC, windows
 // would show other time than was asked for, or for ever nothing.
@@ -34,7 +26,6 @@ type bounds struct {
 	span  timeline.Span
 	found *Bounds
 
-	again  bool // the zone was assumed when the pass began
 	row    *extract.Row
 	try    int
 	byEnd  bool
@@ -44,7 +35,7 @@ type bounds struct {
 // NewBounds returns the pass that finds out the zone of bounds by a row of a bot, and notes it in found. If the bot has no row, the
 // pass reads span.
 func NewBounds(bot string, span timeline.Span, found *Bounds) Pass {
-	return &bounds{bot: bot, span: span, found: found, again: found.Assumed()}
+	return &bounds{bot: bot, span: span, found: found}
 }
 
 const (
@@ -111,7 +102,7 @@ func (p *bounds) choose(pg *Page) *Outcome {
 	case p.row != nil:
 		return nil
 	case pg.records() > 0: // rows, but none that tells anything
-		return p.giveUp()
+		return &Outcome{Unstable: true, ReadAt: p.readAt}
 	}
 	read := timeline.Span{From: timeline.Later(p.span.From, p.recent().From.Add(zoneEast)), To: p.span.To}
 	return &Outcome{Read: []timeline.Span{read}, ReadAt: p.readAt}
@@ -119,9 +110,6 @@ func (p *bounds) choose(pg *Page) *Outcome {
 
 // compare looks for the row on a page that shows it if the zone is the one that was tried, and else turns to the next zone.
 func (p *bounds) compare(pg *Page) *Outcome {
-	if p.found.Known || p.found.Assumed() && !p.again { // the search of another bot has ended
-		return &Outcome{ReadAt: p.readAt}
-	}
 	for _, r := range pg.Rows {
 		if r.ID == p.row.ID {
 			*p.found = Bounds{Known: true, Zone: zoneCandidates()[p.try]}
@@ -134,16 +122,8 @@ func (p *bounds) compare(pg *Page) *Outcome {
 		return nil
 	}
 	p.byEnd = false
-	if p.try++; p.try == len(zoneCandidates()) { // the row is gone, or the server selects rows by another time
-		return p.giveUp()
+	if p.try++; p.try == len(zoneCandidates()) { // the row is gone, or was edited meanwhile: begin again with another
+		return &Outcome{Unstable: true, ReadAt: p.readAt}
 	}
 	return nil
-}
-
-// giveUp ends the search without a result: the zone is assumed to be UTC until a later search finds it.
-func (p *bounds) giveUp() *Outcome {
-	if p.found.AssumedAt.IsZero() {
-		p.found.AssumedAt = p.readAt
-	}
-	return &Outcome{Unsettled: ZoneUnknown, ReadAt: p.readAt}
 }

@@ -67,7 +67,7 @@ func (p *day) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 		p.page = 1
 		return pg, nil, nil
 	case !complete:
-		return pg, &Outcome{Unsettled: TotalsDiffer, ReadAt: p.readAt}, nil
+		return pg, &Outcome{Unstable: true, ReadAt: p.readAt}, nil
 	}
 	p.facts.Counts[timeline.DayName(p.day)] = len(p.rows)
 	return pg, &Outcome{Read: []timeline.Span{p.facts.spanOf(p.day)}, ReadAt: p.readAt}, nil

@@ -73,7 +73,7 @@ func (p *interactions) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 func (p *interactions) restart(pg *Page) *Outcome {
 	p.restarts++
 	if p.restarts > maxRestarts {
-		return &Outcome{Unsettled: ListMoved, ReadAt: pg.ReadAt}
+		return &Outcome{Unstable: true, ReadAt: pg.ReadAt}
 	}
 	p.offset, p.last = 0, ""
 	return nil

@@ -44,8 +44,8 @@ type Outcome struct {
 	// Read are the spans whose rows were all seen, as of ReadAt.
 	Read   []timeline.Span
 	ReadAt time.Time
-	// Unsettled is why the pass concluded nothing, nil if it concluded something. The pass must run again.
-	Unsettled *Unsettled
+	// Unstable is set when the list kept moving under the pass: nothing is concluded, the pass must run again.
+	Unstable bool
 	// IDs are the conversations that were asked for by id and read.
 	IDs []string
 	// Capped are seconds in which the endpoint holds back rows: they stay gaps.
@@ -59,45 +59,8 @@ var (
 	analyticsTakes     = &events.InteractionDetails.Spec().Takes
 )
 
-// Unsettled is why a pass concluded nothing: what could not be found out, and what an operator can do about it. What the pass showed is
-// published nevertheless.
-type Unsettled struct {
-	Text, Hint string
-	// Quiet is set if nothing is wrong, but there are no rows yet to learn from.
-	Quiet bool
-}
-
-var (
-	// ListMoved is why a pass over `interactions` ends without a conclusion.
-	ListMoved = &Unsettled{
-		Text: "interactions: page after page began with another row than the page before ended with, so it is not known whether all rows were shown",
-		Hint: "if this lasts, ask Kore.ai whether the parameter offset of agentassistinteractions is honoured; or check that no proxy removes query parameters",
-	}
-	// TotalsDiffer is why a pass over a calendar day of `conversations` ends without a conclusion.
-	TotalsDiffer = &Unsettled{
-		Text: "conversations: the total of the day never equalled the number of rows on its pages, so it is not known whether all rows were shown",
-		Hint: "if this lasts, ask Kore.ai why totalResults and the pages of aaconversation disagree",
-	}
-	// ZoneUnknown is why the search for the zone of the bounds of `interactions` ends without a conclusion.
-	ZoneUnknown = &Unsettled{
-		Text: "interactions: no time zone explains which rows the API returns for a window; UTC is assumed, rows are read and published, and no watermark is declared",
-		Hint: "ask Kore.ai by which time, and in which zone, agentassistinteractions selects rows; it must be the start or the end of the segment",
-	}
-	// NoRows is why the search for the scope of an account-wide endpoint ends without a conclusion.
-	NoRows = &Unsettled{
-		Text:  "no bot had a readable row in the last 6 days, so it is not known yet whether the endpoint shows all bots or only the one named in iId",
-		Hint:  "nothing to do if the account is quiet; if it is not, check the bot ids, and the dead letters of the endpoint",
-		Quiet: true,
-	}
-	// ClockUnknown is why a pass ends without a conclusion while the server's clock is not known.
-	ClockUnknown = &Unsettled{
-		Text: "the server's clock is not known yet, so nothing counts as read",
-		Hint: "check that the API's answers carry a Date header and that no proxy removes it",
-	}
-)
-
-// maxRestarts bounds how often one pass begins again because pages shifted under it. After that it ends unsettled, and the span is left
-// as unread as it was.
+// maxRestarts bounds how often one pass begins again because pages shifted under it. After that it ends unstable, and
+// the span is left as unread as it was.
 const maxRestarts = 3
 
 // ErrStuck is returned when a server claims that there is more but gives nothing to go on with.

@@ -68,7 +68,6 @@ func (p *scope) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 		return pg, nil, nil
 	default:
 		*p.try++
-		return pg, &Outcome{Unsettled: NoRows, ReadAt: pg.ReadAt}, nil
 	}
 	return pg, &Outcome{ReadAt: pg.ReadAt}, nil
 }

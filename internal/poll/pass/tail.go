@@ -82,8 +82,8 @@ func (p *tail) readWhole(pg *Page) (*Page, *Outcome, error) {
 		return pg, nil, err
 	}
 	p.whole = nil
-	if end.Unsettled != nil {
-		return pg, &Outcome{Unsettled: end.Unsettled, ReadAt: p.readAt}, nil
+	if end.Unstable {
+		return pg, &Outcome{Unstable: true, ReadAt: p.readAt}, nil
 	}
 	return pg, p.nextDay(), nil
 }

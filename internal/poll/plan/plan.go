@@ -64,7 +64,6 @@ type Unit struct {
 	LastPoll     time.Time       // when the last poll was sent; zero for none
 	WokenAt      time.Time       // when another endpoint last showed activity of this bot
 	NotBefore    time.Time       // after a failure: no request before
-	PollAfter    time.Time       // no poll before: the last ones concluded nothing
 	Hot          []HotRef        // the hot set
 	IDsIgnored   bool            // conversations: the server does not honour conversationIds
 	Held         []Held          // spans not to be asked for now
@@ -266,7 +265,7 @@ func (p *Plan) polls(units []*Unit, e events.Endpoint, now time.Time, inFlight I
 		} else if !c.Busy {
 			lastIdle = timeline.Later(lastIdle, u.LastPoll)
 		}
-		due = timeline.Later(timeline.Later(due, u.PollAfter), timeline.Later(u.NotBefore, u.Start.Add(time.Second)))
+		due = timeline.Later(due, timeline.Later(u.NotBefore, u.Start.Add(time.Second)))
 		to := &busy
 		if !urgent && !c.Busy {
 			to = &idle
@@ -492,7 +491,7 @@ func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 		if read, ok := u.Read.OldestRead(w.From, w.To); ok {
 			deadline = read.Add(p.Units[i].Hot)
 		}
-		if w.From.Before(w.To) && !u.holds(w.From, w.To, now) {
+		if w.From.Before(w.To) {
 			tasks = append(tasks, task{work: w, deadline: deadline})
 		}
 	}

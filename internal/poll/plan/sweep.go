@@ -34,9 +34,6 @@ func (p *Plan) sweepSpans(tasks []task, i int, u *Unit, now time.Time) []task {
 	pg := u.paging()
 	for _, z := range p.tierSpans(u, &p.Units[i], now) {
 		for _, s := range u.Read.ReadSpans(z.From, timeline.Earlier(z.To, end)) {
-			if u.holds(s.From, s.To, now) {
-				continue
-			}
 			w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
 			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
 			tasks = append(tasks, task{w, s.ReadAt.Add(z.period), z.tier, s.ReadAt.Add(z.period / 8)})
@@ -90,7 +87,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 				continue // polls read all of today
 			}
 			parts := u.Read.ReadSpans(span.From, span.To)
-			if len(parts) == 0 || u.holds(span.From, span.To, now) {
+			if len(parts) == 0 {
 				continue
 			}
 			oldest := parts[0].ReadAt
@@ -157,14 +154,6 @@ func (p *Plan) Gaps(u *Unit, now time.Time, priority Priority) []timeline.Span {
 		return nil
 	}
 	return u.unheld(u.Read.Gaps(from, to), now)
-}
-
-// holds reports whether any of [from, to) is held. A single second, which may be held because the server returns only part of its rows,
-// does not count.
-func (u *Unit) holds(from, to, now time.Time) bool {
-	return slices.ContainsFunc(u.Held, func(h Held) bool {
-		return h.Until.After(now) && h.From.Before(to) && h.To.After(from) && h.To.Sub(h.From) > time.Second
-	})
 }
 
 // unheld takes held spans out of spans.

@@ -39,7 +39,7 @@ func TestUnreadableEntitiesShow(t *testing.T) {
 		require.Greater(t, s.UnreadableEntities, int64(1))
 		require.Equal(t, s.UnreadableEntities, counted.n.Load())
 		require.Equal(t, 1, strings.Count(log.String(), "a stored entity cannot be read"), log.String())
-		require.Contains(t, log.String(), "read what is stored of entity ")
+		require.Contains(t, log.String(), "read stored entity ")
 	})
 }
 

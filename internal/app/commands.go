@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"agentassist-poller/internal/poll"
 )
@@ -29,7 +30,6 @@ type RunOptions struct {
 
 // Run is the service. When ctx ends it finishes what was begun, for at most shutdown.drain, and returns nil.
 func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
-	sizeHeap(memoryMax)
 	hurry, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	done, watched := make(chan struct{}), make(chan struct{})
@@ -49,6 +49,11 @@ func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 	if err != nil {
 		return err
 	}
+	tending, stop := context.WithCancel(ctx)
+	var tended sync.WaitGroup
+	tended.Go(func() { tendHeap(tending) })
+	defer tended.Wait()
+	defer stop()
 	return a.Run(ctx)
 }
 

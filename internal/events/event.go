@@ -76,6 +76,8 @@ type Observation struct {
 	// their time may change.
 	Shared bool
 	Slack  time.Duration
+	// Merged entities are shown by a second endpoint as well: what each of the two shows is kept and merged.
+	Merged bool
 	// Home is the id of the entity next to which this one is stored: the one that its identity depends on, for example its segment. An
 	// entity that is its own Home has others next to it. Home is empty if the anchor decides.
 	Home string

@@ -143,11 +143,14 @@ func (d *decoder) observeAgentic(a agentic, parent string, at moment) {
 	// Without an id a request of a segment is remembered with the segment, as all of it is.
 	own := e.RequestID != nil || d.home == ""
 	belongs := func(seen *events.Observation) {
+		seen.Merged = e.RequestID != nil
 		if own {
 			beside(seen, id, anchor)
 		}
 	}
-	if seen := d.observe(e, id, at); own {
+	seen := d.observe(e, id, at)
+	seen.Merged = e.RequestID != nil
+	if own {
 		d.findable(seen, false)
 		seen.Anchor = anchor
 	}

@@ -79,6 +79,7 @@ type observation struct {
 	Type       events.Type  `json:"type"`
 	Anchor     string       `json:"anchor"`
 	Shared     string       `json:"shared_within,omitempty"`
+	Merged     bool         `json:"merged,omitempty"`
 	Home       string       `json:"home,omitempty"`
 	Rank       int64        `json:"rank,omitempty"`
 	Supersedes string       `json:"supersedes,omitempty"`
@@ -96,7 +97,7 @@ func render(t *testing.T, page *extract.Page) []byte {
 		row.Observations = nil
 		require.NoError(t, enc.Encode(row))
 		for _, s := range observations {
-			g := observation{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Home: s.Home, Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
+			g := observation{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Merged: s.Merged, Home: s.Home, Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
 			if s.Shared {
 				g.Shared = s.Slack.String()
 				if s.Slack == events.Anywhere {

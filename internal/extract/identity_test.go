@@ -107,7 +107,7 @@ func TestSharedByInteractionsAndConversations(t *testing.T) {
 	kinds := func(page *extract.Page) map[string]events.Observation {
 		m := map[string]events.Observation{}
 		for _, s := range page.Rows[0].Observations {
-			if kind := s.Event.EventType(); s.Shared && kind != events.TypeSearch && kind != events.TypeSegment {
+			if s.Merged {
 				m[s.Event.Head().EntityID] = s
 			}
 		}
@@ -136,7 +136,7 @@ func TestSharedByAnalytics(t *testing.T) {
 	require.Equal(t, contents(t, one), contents(t, other))
 	for _, row := range one.Rows {
 		for _, s := range row.Observations {
-			require.True(t, s.Shared)
+			require.True(t, s.Shared && s.Merged)
 			require.Equal(t, row.Start, s.Anchor)
 			if s.Event.EventType() == events.TypeConversation {
 				require.Equal(t, events.Anywhere, s.Slack)

@@ -178,7 +178,7 @@ func (r *simReader) observed() []koresim.Observed {
 			if s, ok := observations[endpoint]; ok && e == nil {
 				e, from = s.Event, endpoint
 			} else if ok {
-				require.True(r.t, s.Shared, "%s through %s and %s", e.EventType(), from, endpoint)
+				require.True(r.t, s.Merged, "%s through %s and %s", e.EventType(), from, endpoint)
 				e = events.Merge(e, from, s.Event, endpoint)
 			}
 		}

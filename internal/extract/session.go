@@ -340,12 +340,14 @@ func (d *decoder) observeSession(s *session) {
 	}
 	seen := d.observe(e, id, moment{})
 	d.findable(seen, d.fixed)
+	seen.Merged = true
 	if !e.BotOnly {
 		seen.Supersedes = botOnly
 	}
 	if f := d.csat(s); f != nil {
 		seen := d.observeFeedback(f, id, moment{})
 		beside(seen, id, d.anchor)
+		seen.Merged = true
 		if !e.BotOnly {
 			seen.Supersedes = events.EntityID(d.scope.AccountID, d.bot, events.TypeFeedback, botOnly, f.GivenBy)
 		}
@@ -376,5 +378,7 @@ func (d *decoder) observeEngagement(p *engagement, conversation string) {
 	if !e.Responding && e.AssignedAt != nil {
 		at.basis = "destinations[].nonRespondingAgents[].assignedAt"
 	}
-	beside(d.observe(e, d.entity(events.TypeAgentEngagement, parts...), at), conversation, d.anchor)
+	seen := d.observe(e, d.entity(events.TypeAgentEngagement, parts...), at)
+	beside(seen, conversation, d.anchor)
+	seen.Merged = true
 }

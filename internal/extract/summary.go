@@ -100,12 +100,14 @@ func (d *decoder) observeSummary(s rated[*events.Summary], parent string) {
 	}
 	seen := d.observe(e, id, at)
 	own := e.SummaryID != nil || d.home == ""
+	seen.Merged = e.SummaryID != nil
 	if own {
 		d.findable(seen, false)
 	}
 	if f := s.feedback; f != nil {
 		f.TargetType, f.TargetName, f.PositionID, f.SummaryID = "Summary", e.SummaryType, e.PositionID, e.SummaryID
 		seen := d.observeFeedback(f, id, at)
+		seen.Merged = e.SummaryID != nil
 		if own {
 			beside(seen, id, d.anchor)
 		}

@@ -137,7 +137,7 @@ func (x *thing) observation(r *rand.Rand, v row) events.Observation {
 			Header: header(events.TypeSummary, x.name), Summary: null(v.fields["summary"]),
 			EditedSummary: null(v.fields["edited"]), SummaryModel: null(v.fields["model"]),
 		}
-		s.Shared, s.Slack = true, 48*time.Hour
+		s.Shared, s.Merged, s.Slack = true, true, 48*time.Hour
 		s.Anchor = s.Anchor.Add(time.Duration(r.IntN(48)-24) * time.Hour) // endpoints disagree
 	}
 	// Fields that are not content change all the time and are no news.

@@ -110,7 +110,7 @@ func summary(from events.Endpoint, id string, text, edited *string) events.Obser
 		anchor = anchor.Add(-20 * time.Hour)
 		s.SegmentID = nil
 	}
-	return events.Observation{Event: s, Endpoint: from, Anchor: anchor, Shared: true, Slack: 24 * time.Hour}
+	return events.Observation{Event: s, Endpoint: from, Anchor: anchor, Shared: true, Merged: true, Slack: 24 * time.Hour}
 }
 
 func TestFirstObservation(t *testing.T) {
@@ -323,7 +323,7 @@ func TestObservationWithAnOddTime(t *testing.T) {
 func session(from events.Endpoint, conversation, status string) events.Observation {
 	bot := header(events.TypeConversation, "bot-only")
 	bot.ConversationID, bot.SessionID, bot.SegmentID = nil, str("sess"), nil
-	s := events.Observation{Endpoint: from, Anchor: noon.Add(-2 * time.Hour), Shared: true, Slack: 24 * time.Hour}
+	s := events.Observation{Endpoint: from, Anchor: noon.Add(-2 * time.Hour), Shared: true, Merged: true, Slack: 24 * time.Hour}
 	c := &events.Conversation{Header: bot, BotOnly: conversation == "", FinalStatus: &status}
 	if conversation != "" {
 		c.EntityID = events.EntityID(account, "bot", events.TypeConversation, "sess", conversation)

@@ -19,9 +19,9 @@ func (d *decision) observe(e *entity, o *events.Observation) {
 		// This counts also if the observation is no news: from now on, older observations must not count.
 		e.rank, e.parent, e.changed = o.Rank, parentOf(o), true
 	}
-	// Ranked observations all come from one endpoint. Once observations are stored they are used for good, whichever endpoints are read
-	// now: otherwise the fields of an endpoint that was switched off would vanish.
-	if o.Shared && d.KeepObservations && o.Rank == 0 || len(e.observations) > 0 {
+	// Once observations are stored they are used for good, whichever endpoints are read now: otherwise the fields of an endpoint that was
+	// switched off would vanish.
+	if o.Merged && d.KeepObservations || len(e.observations) > 0 {
 		d.observeShared(e, o)
 		return
 	}

@@ -27,7 +27,7 @@ func TestUpgradeThatReadsMoreFields(t *testing.T) {
 	observed := func(from events.Endpoint, text, edited *string) events.Observation {
 		s := &events.Summary{Summary: text, EditedSummary: edited}
 		s.EntityID, s.EventTime, s.SegmentID = events.EntityID("account", "bot", events.TypeSummary, "1"), at, &changed
-		return events.Observation{Event: s, Endpoint: from, Anchor: at, Shared: true}
+		return events.Observation{Event: s, Endpoint: from, Anchor: at, Shared: true, Merged: true}
 	}
 	interactions := func() events.Observation { return observed(events.Interactions, &text, nil) }
 	conversations := func() events.Observation { return observed(events.Conversations, &text, &edited) }

@@ -2,12 +2,15 @@ package charttest
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
@@ -19,6 +22,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/json"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -26,6 +30,8 @@ import (
 )
 
 const chartDir = "../agentassist-poller"
+
+var update = flag.Bool("update", false, "write what the chart renders for those who do without it")
 
 func load(t *testing.T) *chart.Chart {
 	t.Helper()
@@ -57,9 +63,15 @@ func render(t *testing.T, values map[string]any) (map[string]string, string, err
 		if strings.TrimSpace(text) == "" || strings.HasSuffix(name, ".tpl") {
 			continue
 		}
-		var head struct{ Kind string }
+		var head struct {
+			Kind     string
+			Metadata struct{ Name string }
+		}
 		if err := yaml.Unmarshal([]byte(text), &head); err != nil {
 			t.Fatalf("%s is not YAML: %v\n%s", name, err, text)
+		}
+		if strings.HasSuffix(head.Metadata.Name, "-dashboard") {
+			head.Kind = "dashboard" // a second ConfigMap
 		}
 		docs[head.Kind] = text
 	}
@@ -95,9 +107,11 @@ var operator = []string{"ServiceMonitor", "PrometheusRule"}
 
 func TestEveryObjectIsWhatKubernetesKnows(t *testing.T) {
 	want := map[string][]string{
-		"minimal":    {"ConfigMap", "Service", "ServiceAccount", "StatefulSet"},
-		"ephemeral":  {"ConfigMap", "Service", "StatefulSet"},
-		"everything": {"ConfigMap", "NetworkPolicy", "PodDisruptionBudget", "PrometheusRule", "Secret", "Service", "ServiceAccount", "ServiceMonitor", "StatefulSet"},
+		"minimal":   {"ConfigMap", "Pod", "Service", "ServiceAccount", "StatefulSet"},
+		"ephemeral": {"ConfigMap", "Pod", "Service", "StatefulSet"},
+		"everything": {
+			"ConfigMap", "NetworkPolicy", "Pod", "PodDisruptionBudget", "PrometheusRule", "Secret", "Service", "ServiceAccount", "ServiceMonitor", "StatefulSet", "dashboard",
+		},
 	}
 	for name, kinds := range want {
 		t.Run(name, func(t *testing.T) {
@@ -176,6 +190,15 @@ func TestEverythingArrives(t *testing.T) {
 			t.Errorf("nothing is mounted at %s", path)
 		}
 	}
+	if len(pod.InitContainers) != 1 || !slices.Equal(pod.InitContainers[0].Args, []string{"check", "--config", "/etc/poller/poller.yaml"}) {
+		t.Fatalf("nothing is checked first: %+v", pod.InitContainers)
+	}
+	check, run := pod.InitContainers[0], pod.Containers[0]
+	check.Name, check.Args = run.Name, run.Args
+	run.Ports, run.StartupProbe, run.LivenessProbe, run.ReadinessProbe = nil, nil, nil, nil
+	if !equality.Semantic.DeepEqual(check, run) {
+		t.Errorf("the check sees something else than the poller: %+v and %+v", check, run)
+	}
 	if got := decode[*corev1.Secret](t, docs, "Secret").StringData["retail-us"]; got != "s3cret" {
 		t.Errorf("secret %q", got)
 	}
@@ -189,6 +212,116 @@ func TestEverythingArrives(t *testing.T) {
 	for key, value := range selector {
 		if decode[*corev1.Service](t, docs, "Service").Spec.Selector[key] != value || set.Spec.Template.Labels[key] != value {
 			t.Errorf("label %s differs between pod, service and selector", key)
+		}
+	}
+}
+
+// The pod of helm test asks what the poller would ask, is as hardened, and is no pod that the Service or the StatefulSet takes for its own.
+func TestHelmTest(t *testing.T) {
+	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+		docs, _, err := render(t, values(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := decode[*corev1.Pod](t, docs, "Pod")
+		set := decode[*appsv1.StatefulSet](t, docs, "StatefulSet")
+		if check.Annotations["helm.sh/hook"] != "test" || check.Spec.RestartPolicy != corev1.RestartPolicyNever {
+			t.Errorf("%s: the pod is no test: %v %s", name, check.Annotations, check.Spec.RestartPolicy)
+		}
+		for key := range set.Spec.Selector.MatchLabels {
+			if _, ok := check.Labels[key]; ok {
+				t.Errorf("%s: the test has label %s, by which the Service selects", name, key)
+			}
+		}
+		asks, run := check.Spec.Containers[0], set.Spec.Template.Spec.Containers[0]
+		if !slices.Equal(asks.Args, []string{"check", "--config", "/etc/poller/poller.yaml"}) {
+			t.Errorf("%s: the test runs %v", name, asks.Args)
+		}
+		asks.Name, asks.Args = run.Name, run.Args
+		run.Ports, run.StartupProbe, run.LivenessProbe, run.ReadinessProbe = nil, nil, nil, nil
+		if !equality.Semantic.DeepEqual(asks, run) || !equality.Semantic.DeepEqual(check.Spec.SecurityContext, set.Spec.Template.Spec.SecurityContext) {
+			t.Errorf("%s: the test sees something else than the poller: %+v and %+v", name, asks, run)
+		}
+		volumes := map[string]bool{}
+		for _, v := range check.Spec.Volumes {
+			volumes[v.Name] = true
+		}
+		for _, m := range asks.VolumeMounts {
+			if !volumes[m.Name] {
+				t.Errorf("%s: the test has no volume %s", name, m.Name)
+			}
+		}
+	}
+}
+
+// Pods are spread over nodes unless somebody says otherwise, and count those of their release unless somebody says which.
+func TestPodsAreSpread(t *testing.T) {
+	spread := func(constraints any) []corev1.TopologySpreadConstraint {
+		v := values(t, "everything")
+		if constraints != nil {
+			v["topologySpreadConstraints"] = constraints
+		}
+		docs, _, err := render(t, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := decode[*appsv1.StatefulSet](t, docs, "StatefulSet")
+		all := set.Spec.Template.Spec.TopologySpreadConstraints
+		for _, c := range all {
+			if constraints == nil && !equality.Semantic.DeepEqual(c.LabelSelector, set.Spec.Selector) {
+				t.Errorf("counts %v; want %v", c.LabelSelector, set.Spec.Selector)
+			}
+		}
+		return all
+	}
+	if got := spread(nil); len(got) != 1 || got[0].TopologyKey != "kubernetes.io/hostname" || got[0].WhenUnsatisfiable != corev1.ScheduleAnyway {
+		t.Errorf("by default: %+v", got)
+	}
+	if got := spread([]any{}); len(got) != 0 {
+		t.Errorf("nothing was asked for: %+v", got)
+	}
+	own := map[string]any{
+		"maxSkew": 2, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule",
+		"labelSelector": map[string]any{"matchLabels": map[string]any{"a": "b"}},
+	}
+	if got := spread([]any{own}); len(got) != 1 || got[0].MaxSkew != 2 || got[0].LabelSelector.MatchLabels["a"] != "b" {
+		t.Errorf("one of one's own: %+v", got)
+	}
+}
+
+// Go is told of the memory that the container may use, unless somebody says otherwise.
+func TestMemoryLimit(t *testing.T) {
+	for _, test := range []struct {
+		resources, env any
+		want           string
+	}{
+		{nil, nil, "483183820"}, // of the default, 512Mi
+		{map[string]any{"limits": map[string]any{"memory": "1.5Gi"}}, nil, "1449551462"},
+		{map[string]any{"limits": map[string]any{"memory": "1G", "cpu": 2}}, nil, "900000000"},
+		{map[string]any{"limits": map[string]any{"memory": "1e9"}}, nil, ""},
+		{map[string]any{"limits": map[string]any{"memory": nil}}, nil, ""},
+		{nil, []any{map[string]any{"name": "GOMEMLIMIT", "value": "100MiB"}}, "100MiB"},
+		{nil, []any{map[string]any{"name": "OTHER", "value": "1"}}, "483183820"},
+	} {
+		v := values(t, "minimal")
+		if test.resources != nil {
+			v["resources"] = test.resources
+		}
+		if test.env != nil {
+			v["env"] = test.env
+		}
+		docs, _, err := render(t, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, e := range decode[*appsv1.StatefulSet](t, docs, "StatefulSet").Spec.Template.Spec.Containers[0].Env {
+			if e.Name == "GOMEMLIMIT" {
+				got += e.Value
+			}
+		}
+		if got != test.want {
+			t.Errorf("%v %v: GOMEMLIMIT %q; want %q", test.resources, test.env, got, test.want)
 		}
 	}
 }
@@ -297,7 +430,7 @@ func TestNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"reads 1 account.", "statefulset/poller-agentassist-poller 8080", "persistence is off", "No secret is mounted"} {
+	for _, want := range []string{"reads 1 account.", "statefulset/poller-agentassist-poller 8080", "helm test poller", "persistence is off", "No secret is mounted"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("the notes lack %q:\n%s", want, notes)
 		}
@@ -331,6 +464,87 @@ func TestSchemaKnowsEveryDefault(t *testing.T) {
 	for key := range s.Properties {
 		if _, ok := c.Values[key]; !ok && key != "global" {
 			t.Errorf("values.yaml does not show %s", key)
+		}
+	}
+}
+
+// The ConfigMap of the dashboard holds the file, with the label that Grafana's sidecar looks for.
+func TestDashboard(t *testing.T) {
+	docs, _, err := render(t, values(t, "everything"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("../../grafana/agentassist-poller.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dashboard := decode[*corev1.ConfigMap](t, docs, "dashboard")
+	if got := dashboard.Data["agentassist-poller.json"]; got+"\n" != string(want) {
+		t.Errorf("the ConfigMap holds another dashboard: %.200s", got)
+	}
+	if dashboard.Labels["grafana_dashboard"] != "1" || dashboard.Annotations["grafana_folder"] != "Contact center" {
+		t.Errorf("labels %v, annotations %v", dashboard.Labels, dashboard.Annotations)
+	}
+}
+
+// deploy/prometheus has the same alerts as the chart, for a Prometheus without its operator.
+func TestAlertsForPrometheusWithoutItsOperator(t *testing.T) {
+	v := values(t, "minimal")
+	v["fullnameOverride"], v["prometheusRule"] = "agentassist-poller", map[string]any{"enabled": true}
+	docs, _, err := render(t, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, spec, _ := strings.Cut(docs["PrometheusRule"], "\nspec:\n")
+	want := "# Alerts for Prometheus: name this file under rule_files, and the job that scrapes the poller agentassist-poller.\n" +
+		"# Rendered by the chart's prometheusrule.yaml: cd deploy/helm/charttest && go test -run TestAlertsFor -update\n" +
+		strings.ReplaceAll("\n"+spec, "\n  ", "\n")[1:]
+	const path = "../../prometheus/alerts.yaml"
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != want {
+		t.Errorf("%s is not what the chart renders, %v: run go test -update", path, err)
+	}
+}
+
+// An alert that waits must not start over whenever what it watches is right for a moment: it looks back, for less than it waits, so that
+// a single moment does not fire it.
+func TestAlertsFireForWhatComesAndGoes(t *testing.T) {
+	docs, _, err := render(t, values(t, "everything"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rule struct {
+		Spec struct {
+			Groups []struct {
+				Rules []struct{ Alert, Expr, For string }
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(docs["PrometheusRule"]), &rule); err != nil {
+		t.Fatal(err)
+	}
+	// What these compare grows until it is put right.
+	grows := []string{"PollerDown", "PollerBehind", "PollerGap", "PollerSweepLate"}
+	looksBack := regexp.MustCompile(`_over_time\(.*\[(\w+):?\]`)
+	for _, r := range rule.Spec.Groups[0].Rules {
+		if r.For == "" || slices.Contains(grows, r.Alert) {
+			continue
+		}
+		found := looksBack.FindStringSubmatch(r.Expr)
+		if found == nil {
+			t.Errorf("%s does not look back: %s", r.Alert, r.Expr)
+			continue
+		}
+		back, err := time.ParseDuration(found[1])
+		if err != nil {
+			t.Error(err)
+		}
+		if waits, err := time.ParseDuration(r.For); err != nil || back >= waits {
+			t.Errorf("%s looks back %v and waits %v, %v", r.Alert, back, waits, err)
 		}
 	}
 }

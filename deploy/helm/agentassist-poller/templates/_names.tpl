@@ -48,3 +48,26 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   "shutdown" (dict "drain" (printf "%ds" (int .Values.drainSeconds))) -}}
 {{- mustMergeOverwrite (deepCopy .Values.config) $ours | toYaml -}}
 {{- end -}}
+
+{{- /* What all containers have in common. */}}
+{{- define "poller.container" -}}
+image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with include "poller.env" . }}
+env: {{- . | nindent 2 }}
+{{- end }}
+{{- with .Values.envFrom }}
+envFrom: {{- toYaml . | nindent 2 }}
+{{- end }}
+resources: {{- toYaml .Values.resources | nindent 2 }}
+securityContext: {{- toYaml .Values.securityContext | nindent 2 }}
+volumeMounts:
+  - {name: config, mountPath: /etc/poller, readOnly: true}
+  - {name: data, mountPath: /var/lib/poller}
+  {{- if include "poller.secret" . }}
+  - {name: secrets, mountPath: /run/secrets/poller, readOnly: true}
+  {{- end }}
+  {{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}

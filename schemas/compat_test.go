@@ -69,6 +69,7 @@ func sameMeaning(older, newer string) error {
 // fact is what must stay as it is for a field once it is released.
 type fact struct {
 	logicalType       string
+	countsAs          string // empty if it counts under its own name
 	counts, unordered bool
 	since             int
 }
@@ -82,6 +83,9 @@ func facts(schema node) (byPath map[string]fact, recipe int) {
 			x := fact{counts: f["hashed"] != false, unordered: f["unordered"] == true, since: 1}
 			if since, ok := f["since"].(float64); ok {
 				x.since = int(since)
+			}
+			if as, ok := f["hashed_as"]; ok && as != f["name"] {
+				x.countsAs = as.(string)
 			}
 			walk("", f["type"], func(_ string, typ any) {
 				if t, ok := typ.(node); ok && t["type"] != "record" {

@@ -202,7 +202,7 @@ func TestAnnotationsAreKnown(t *testing.T) {
 			}
 			for _, f := range fieldsOf(r) {
 				for key := range f {
-					require.Contains(t, []string{"name", "type", "default", "doc", "upstream", "since", "owner", "hashed", "unordered", "follows"},
+					require.Contains(t, []string{"name", "type", "default", "doc", "upstream", "since", "owner", "hashed", "unordered", "unit", "hashed_as", "derivable"},
 						key, "%s%s.%s", name, path, f["name"])
 				}
 			}

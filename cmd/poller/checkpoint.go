@@ -10,7 +10,8 @@ import (
 )
 
 func checkpointCommand() *cobra.Command {
-	c := &cobra.Command{Use: "checkpoint", Short: "Look at what the checkpoint topic holds, and mend it", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "checkpoint", Short: "Look at what the checkpoint topic holds, and mend it", Args: cobra.NoArgs, RunE: help,
+		Example: "  poller checkpoint show\n  poller checkpoint recover --account retail-us\n  poller checkpoint adopt --all --rewind 24h"}
 	c.AddCommand(checkpointShowCommand(), checkpointRecoverCommand(), checkpointAdoptCommand())
 	return c
 }

@@ -12,6 +12,8 @@ func backfillCommand() *cobra.Command {
 		Short: "Have the running poller read a range of time, and follow its progress",
 		Long: "Writes a job that the poller which reads the account takes and runs within its budget. Ctrl-C ends the watching, not the job.\n" +
 			"What is remembered is not published again. What was read before and is no longer remembered is read only with --republish.",
+		Example: "  poller backfill --account retail-us --from 2026-11-01 --to 2026-11-02\n" +
+			"  poller backfill --account retail-us --from 2026-11-01T08:00:00Z --endpoint conversations --bot care --detach",
 		Args: cobra.NoArgs,
 	}
 	var o app.BackfillOptions
@@ -45,5 +47,44 @@ func backfillCommand() *cobra.Command {
 		}
 		return app.Backfill(c.Context(), config, output(c), o)
 	}
+	return c
+}
+
+func jobsCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "jobs", Short: "List backfills, and cancel one", Args: cobra.NoArgs, RunE: help,
+		Example: "  poller jobs list\n  poller jobs cancel 20261129t061103-0779ea",
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List the backfills that were asked for, the newest first", Args: cobra.NoArgs,
+		Example: "  poller jobs list\n  poller jobs list --json | jq '.[] | select(.state == \"running\")'",
+	}
+	var asJSON bool
+	from, load := configured(list)
+	from.SkipFiles = true // the API is not asked from here
+	list.Flags().BoolVar(&asJSON, "json", false, "print an array of objects, as /status has them")
+	list.RunE = func(c *cobra.Command, _ []string) error {
+		config, err := load()
+		if err != nil {
+			return err
+		}
+		return app.JobsList(c.Context(), config, output(c), asJSON)
+	}
+	cancel := &cobra.Command{
+		Use: "cancel ID", Short: "End a backfill before it is done, and wait until it has ended", Args: cobra.ExactArgs(1),
+		Long: "Asks the poller that reads the account to end a backfill. What it has read and published stays. If no poller runs, the request stays on\n" +
+			"the topic of jobs, and the next one that reads the account ends the backfill. Ctrl-C ends the waiting, not the request.",
+		Example: "  poller jobs cancel 20261129t061103-0779ea",
+	}
+	cancelFrom, cancelLoad := configured(cancel)
+	cancelFrom.SkipFiles = true
+	cancel.RunE = func(c *cobra.Command, args []string) error {
+		config, err := cancelLoad()
+		if err != nil {
+			return err
+		}
+		return app.JobsCancel(c.Context(), config, output(c), args[0])
+	}
+	c.AddCommand(list, cancel)
 	return c
 }

@@ -25,27 +25,41 @@ func main() {
 func execute(ctx context.Context, hurry <-chan struct{}, args []string, stdout, stderr io.Writer) int {
 	began := false
 	root := &cobra.Command{
-		Use:               "poller",
-		Short:             "Kore.ai Agent AI and Contact Center as typed events on Kafka",
-		Long:              "poller reads Kore.ai's Agent AI and Contact Center APIs and publishes every interaction once, within seconds, to Kafka.",
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		PersistentPreRun:  func(*cobra.Command, []string) { began = true },
+		Use:   "poller",
+		Short: "Kore.ai Agent AI and Contact Center as typed events on Kafka",
+		Long: "poller reads Kore.ai's Agent AI and Contact Center APIs and publishes every interaction once, within seconds, to Kafka.\n\n" +
+			"It exits with 0 when it was asked to stop or is done, 1 after a failure, 2 if the command line or the configuration must be\n" +
+			"corrected, and 3 when another instance has taken over.",
+		Example: "  poller demo                              see it at work, with nothing to set up\n" +
+			"  poller run --config poller.yaml          run the service\n" +
+			"  poller tail feedback-negative            show negative feedback as it is published",
+		Version:       version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			err := c.ValidateRequiredFlags()
+			began = err == nil
+			return err
+		},
 		CompletionOptions: cobra.CompletionOptions{},
 	}
-	root.AddCommand(runCommand(hurry), backfillCommand(), checkpointCommand(), demoCommand(), simulateCommand(), planCommand(), checkCommand(), schemasCommand(), versionCommand())
+	root.AddCommand(runCommand(hurry), backfillCommand(), jobsCommand(), checkpointCommand(), demoCommand(hurry), simulateCommand(), tailCommand(), explainCommand(), auditCommand(), planCommand(), checkCommand(), topicsCommand(), schemasCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	root.SetVersionTemplate(versionLine())
+	called, err := root.ExecuteContextC(ctx)
 	if err != nil && !began {
-		err = &app.UsageError{Err: fmt.Errorf("%w\nSee 'poller --help'", err)}
+		err = &app.UsageError{Err: fmt.Errorf("%w\nSee '%s --help'", err, called.CommandPath())}
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 	}
 	return app.ExitCode(err)
 }
+
+// help runs a command that only has others. With it, cobra refuses an argument that names none of them.
+func help(c *cobra.Command, _ []string) error { return c.Help() }
 
 // configured adds the flags that name a configuration, and returns what loads it.
 func configured(c *cobra.Command) (*app.LoadOptions, func() (*app.Config, error)) {
@@ -61,9 +75,14 @@ func configured(c *cobra.Command) (*app.LoadOptions, func() (*app.Config, error)
 }
 
 func runCommand(hurry <-chan struct{}) *cobra.Command {
-	c := &cobra.Command{Use: "run", Short: "Run the service until it is told to stop", Args: cobra.NoArgs}
+	c := &cobra.Command{
+		Use: "run", Short: "Run the service until it is told to stop", Args: cobra.NoArgs,
+		Example: "  poller run --config poller.yaml\n" +
+			"  POLLER_KAFKA_BROKERS=kafka:9092 POLLER_LOG_LEVEL=debug poller run",
+	}
 	from, load := configured(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		app.AwaitConfig(c.Context(), output(c).Log, from.Path)
 		config, err := load()
 		if err != nil {
 			return err
@@ -74,21 +93,30 @@ func runCommand(hurry <-chan struct{}) *cobra.Command {
 	return c
 }
 
-func demoCommand() *cobra.Command {
-	c := &cobra.Command{Use: "demo", Short: "Show everything at work in one process, with nothing to set up", Args: cobra.NoArgs}
-	o := demo.Options{Version: version()}
-	c.Flags().DurationVar(&o.Duration, "duration", 0, "stop after this long, and compare what consumers see with what happened")
-	c.Flags().BoolVar(&o.JSON, "json", false, "print one JSON object at the end instead of a view")
+func demoCommand(hurry <-chan struct{}) *cobra.Command {
+	c := &cobra.Command{
+		Use: "demo", Short: "Show everything at work in one process, with nothing to set up", Args: cobra.NoArgs,
+		Example: "  poller demo\n  poller demo --duration 20s --json",
+	}
+	o := demo.Options{Version: version(), Hurry: hurry}
+	c.Flags().DurationVar(&o.Duration, "duration", 0, "stop after this long; without it, Ctrl-C stops")
+	c.Flags().BoolVar(&o.JSON, "json", false, "print the verdict as one JSON object, and no view")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the simulated contact centre")
-	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8080", `address of metrics and status; "" for none`)
-	c.RunE = func(c *cobra.Command, _ []string) error { return demo.Run(c.Context(), output(c), o) }
+	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8080", `address of metrics and status; "" for none; unless it is given, another port if that one is taken`)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		o.AnyPort = !c.Flags().Changed("listen")
+		return demo.Run(c.Context(), output(c), o)
+	}
 	return c
 }
 
 func simulateCommand() *cobra.Command {
-	c := &cobra.Command{Use: "simulate", Short: "Serve a simulated Kore.ai API to try the poller on", Args: cobra.NoArgs}
+	c := &cobra.Command{
+		Use: "simulate", Short: "Serve a simulated Kore.ai API to try the poller on", Args: cobra.NoArgs,
+		Example: "  poller simulate > poller.yaml\n  poller simulate --burst --fault-rate 0.05 > poller.yaml",
+	}
 	var o demo.SimulateOptions
-	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8090", "address to serve on")
+	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8090", "address to serve on; unless it is given, another port if that one is taken")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the world: the same seed tells the same story")
 	c.Flags().IntVar(&o.Accounts, "accounts", 1, "number of accounts")
 	c.Flags().IntVar(&o.Bots, "bots", 2, "bots in each account")
@@ -99,12 +127,18 @@ func simulateCommand() *cobra.Command {
 	c.Flags().IntVar(&o.RequestsPerMinute, "requests-per-minute", 60, "budget of each account; negative for no limit")
 	c.Flags().Float64Var(&o.FaultRate, "fault-rate", 0, "share of answers that go wrong, 0 to 1")
 	c.Flags().StringSliceVar(&o.Faults, "faults", nil, "how they go wrong; all that pass by themselves if not given")
-	c.RunE = func(c *cobra.Command, _ []string) error { return demo.Simulate(c.Context(), output(c), o) }
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		o.AnyPort = !c.Flags().Changed("listen")
+		return demo.Simulate(c.Context(), output(c), o)
+	}
 	return c
 }
 
 func planCommand() *cobra.Command {
-	c := &cobra.Command{Use: "plan", Short: "Say what the request budget attains at a volume", Args: cobra.NoArgs}
+	c := &cobra.Command{
+		Use: "plan", Short: "Say what the request budget attains at a volume", Args: cobra.NoArgs,
+		Example: "  poller plan --config poller.yaml --segments-per-day 10000",
+	}
 	var o app.PlanOptions
 	from, load := configured(c)
 	from.SkipFiles = true // nothing is asked, so no secret is needed

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -21,6 +22,9 @@ func TestExitCodesAndMessages(t *testing.T) {
 	good := "../../docs/reference-config.yaml"
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	require.NoError(t, os.WriteFile(bad, []byte("accounts: []\nkafak: {}\n"), 0o644))
+	away := filepath.Join(t.TempDir(), "away.yaml")
+	require.NoError(t, os.WriteFile(away, []byte("accounts: [{name: a, base_url: https://kore.example, account_id: a1, auth: {client_id: c, client_secret: s}, "+
+		"bots: [{name: care, bot_id: st-1}]}]\nkafka: {brokers: [\"127.0.0.1:1\"]}\n"), 0o644))
 	tests := []struct {
 		name           string
 		args           []string
@@ -29,16 +33,30 @@ func TestExitCodesAndMessages(t *testing.T) {
 	}{
 		{"help", nil, 0, "Available Commands", ""},
 		{"version", []string{"version"}, 0, "agentassist-poller devel", ""},
+		{"version as a flag", []string{"--version"}, 0, "agentassist-poller devel", ""},
 		{"unknown command", []string{"rnu"}, 2, "", "unknown command \"rnu\""},
-		{"unknown flag", []string{"run", "--confg", "x"}, 2, "", "unknown flag: --confg\nSee 'poller --help'"},
+		{"unknown flag", []string{"run", "--confg", "x"}, 2, "", "unknown flag: --confg\nSee 'poller run --help'"},
 		{"bad flag", []string{"demo", "--duration", "soon"}, 2, "", "invalid argument \"soon\""},
 		{"too many arguments", []string{"run", "poller.yaml"}, 2, "", "unknown command \"poller.yaml\""},
-		{"no configuration", []string{"run", "--config", "nowhere.yaml"}, 2, "", "there is no configuration nowhere.yaml; name one with --config"},
+		{"no configuration", []string{"run", "--config", "nowhere.yaml"}, 2, "", "there is no configuration nowhere.yaml; name a file that exists with --config"},
 		{"bad configuration", []string{"check", "--offline", "--config", bad}, 2, "", "bad.yaml:2:1: kafak: there is no such setting; did you mean kafka?"},
 		{"good configuration", []string{"check", "--offline", "--skip-files", "--config", good}, 0, "# The configuration is right: 1 account, 1 bot.", ""},
-		{"check online", []string{"check", "--config", good}, 2, "", "add --offline"},
+		{"check a bad configuration", []string{"check", "--config", bad}, 2, "", "bad.yaml:2:1: kafak: there is no such setting"},
+		{"check without files", []string{"check", "--skip-files", "--config", good}, 2, "", "--skip-files goes with --offline"},
 		{"schema", []string{"schemas", "search"}, 0, `"name": "Search"`, ""},
 		{"unknown schema", []string{"schemas", "serch"}, 2, "", `there is no schema "serch"; want one of`},
+		{"schema shown", []string{"schemas", "show", "search"}, 0, `"name": "Search"`, ""},
+		{"schemas listed", []string{"schemas", "list"}, 0, "summary             A summary of a conversation", ""},
+		{"no registry", []string{"schemas", "check", "--config", away}, 2, "", "no schema registry is configured; set schema_registry.url"},
+		{"audit without a span", []string{"audit", "--config", away}, 2, "", `required flag(s) "from" not set`},
+		{"audit of the future", []string{"audit", "--config", away, "--from", "2026-01-01", "--to", "2999-01-01"}, 2, "", "--to 2999-01-01 has not come yet"},
+		{"audit of too much", []string{"audit", "--config", away, "--from", "2025-01-01"}, 2, "", "want at most 7 days at once"},
+		{"audit beyond the budget", []string{"audit", "--config", away, "--from", "2026-01-01", "--to", "2026-01-02", "--requests-per-minute", "61"}, 2, "", "account a has a budget of 60"},
+		{"audit of no bot", []string{"audit", "--config", away, "--from", "2026-01-01", "--to", "2026-01-02", "--bot", "x"}, 2, "", `--bot "x": no account that is audited has such a bot`},
+		{"no topic command", []string{"topics", "aply"}, 2, "", "unknown command \"aply\" for \"poller topics\""},
+		{"unknown topic", []string{"tail", "feedbak"}, 2, "", `there is no topic "feedbak"; want one of`},
+		{"no id", []string{"explain"}, 2, "", "want one id: that of a conversation"},
+		{"bad since", []string{"tail", "--since", "soon"}, 2, "", `--since "soon" is not a time; want one like`},
 		{"completion", []string{"completion", "bash"}, 0, "__start_poller", ""},
 	}
 	for _, test := range tests {
@@ -62,6 +80,9 @@ func TestSchemasAreWritten(t *testing.T) {
 
 func TestSignals(t *testing.T) {
 	for _, first := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(first) {
+			continue // under nohup, for example: Go keeps to that
+		}
 		t.Run(first.String(), func(t *testing.T) {
 			ctx, hurry, stop := untilSignalled(t.Context())
 			defer stop()

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/memory"
 	"agentassist-poller/internal/owner"
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/poll/plan"
@@ -50,10 +52,13 @@ type App struct {
 	log     *slog.Logger
 	metrics *prometheus.Registry
 	observe *observer
-	started time.Time
-	file    *owner.File // open from New until Run or Close returns
-	http    *HTTPServer // bound as long as the file is open; nil if none is configured
-	readers []*reader   // one for each configured account, in that order; the list never changes
+	// delivered counts what Kafka has taken, from before there is a publisher.
+	delivered *kafka.Metrics
+	started   time.Time
+	answers   *memory.Budget
+	file      *owner.File // open from New until Run or Close returns
+	http      *HTTPServer // bound as long as the file is open; nil if none is configured
+	readers   []*reader   // one for each configured account, in that order; the list never changes
 
 	// closing has what is open: New adds to it, then the goroutine of Run that reads, then Run or Close runs it, each when the one before
 	// has ended.
@@ -70,12 +75,18 @@ type App struct {
 	instance *owner.Instance
 	// trouble is why there is no publisher yet, or why this instance is not in the group; nil if all is well.
 	trouble *status.Error
+	// earlier is what accounts delivered that are not attached any more.
+	earlier poll.Delivered
 }
 
-// A reader is a configured account, and what reads it while it is attached.
+// A reader is a configured account, and what reads it while it is attached. App.mu guards its fields.
 type reader struct {
 	*Account
-	account *poll.Account // nil while it is not read here; guarded by App.mu
+	account *poll.Account // nil while it is not read here
+	// last is what read it here before, in this process or as the checkpoint file has it, for what is known of it; nil if there is nothing,
+	// or if another instance reads it now.
+	last     *poll.Account
+	detached time.Time // when it was last; zero if it never was
 }
 
 const (
@@ -88,13 +99,16 @@ const (
 // New opens the checkpoint file and binds the address of the HTTP server. Close or Run must follow. If it fails, nothing is left open.
 func New(cfg *Config, o Options) (_ *App, err error) {
 	a := &App{cfg: cfg, o: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
-	a.observe = newObserver(a.metrics, o.Version)
+	a.observe, a.delivered = newObserver(a.metrics, o.Version), kafka.NewMetrics(a.metrics)
+	a.answers = memory.New(answerBytes(memoryLimit(cgroup)))
 	if a.o.Instance == "" {
 		a.o.Instance = instanceName(cfg)
 	}
 	for i := range cfg.Accounts {
 		c := &cfg.Accounts[i]
 		a.readers = append(a.readers, &reader{Account: c})
+		a.observe.expect(cfg, c)
+		a.delivered.Expect(c.Name)
 	}
 	defer func() {
 		if err != nil {
@@ -105,6 +119,9 @@ func New(cfg *Config, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	a.closing.add("checkpoint file", syncTimeout, func(context.Context) error { return a.file.Close() })
+	for _, r := range a.readers {
+		r.last = a.recorded(r)
+	}
 	if cfg.Server.Listen != "" {
 		a.http, err = NewHTTPServer(HTTPOptions{
 			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status,
@@ -148,7 +165,12 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if a.closing.closed {
 		return errors.New("this poller was closed, and cannot be run again")
 	}
-	defer func() { err = errors.Join(err, a.Close()) }()
+	a.announce()
+	defer func() {
+		if err = errors.Join(err, a.Close()); err == nil {
+			a.log.Info("stopped")
+		}
+	}()
 	g, running := errgroup.WithContext(ctx)
 	if a.http != nil {
 		g.Go(func() error { return a.http.Serve(running) })
@@ -158,6 +180,17 @@ func (a *App) Run(ctx context.Context) (err error) {
 		return err
 	}
 	return nil
+}
+
+// announce logs what is read, and where it goes.
+func (a *App) announce() {
+	for i := range a.cfg.Accounts {
+		c := &a.cfg.Accounts[i]
+		a.log.Info("will read", "account", c.Name, "api", c.BaseURL, "bots", len(c.Bots), "endpoints", c.Endpoints.enabled(),
+			"requests_per_minute", c.RequestsPerMinute)
+	}
+	a.log.Info("will publish", "brokers", a.cfg.Kafka.Brokers, "topics", a.cfg.Kafka.TopicPrefix+".*", "delivery", a.cfg.Kafka.Delivery,
+		"schema_registry", a.cfg.SchemaRegistry.URL)
 }
 
 // read brings Kafka up, then reads accounts until ctx ends.
@@ -240,13 +273,13 @@ func (a *App) readAll(ctx context.Context, publisher *kafka.Publisher) error {
 // ctx ended first.
 func (a *App) open(ctx context.Context) (*kafka.Publisher, error) {
 	for failures := 0; ; failures++ {
-		// A failed attempt leaves nothing behind in the metrics.
-		reg := prometheus.NewRegistry()
+		client := prometheus.NewRegistry() // of this attempt: one that fails leaves nothing behind
 		publisher, err := kafka.Open(ctx, kafka.Options{
-			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.cfg.Events.Types(), Log: a.log, Metrics: reg, Waiting: a.inTrouble, Client: a.o.KafkaClient,
+			Config: a.cfg.Kafka, Instance: a.o.Instance, Registry: a.cfg.SchemaRegistry, Types: a.cfg.Events.Types(), Log: a.log,
+			Metrics: a.delivered, ClientMetrics: client, Waiting: a.inTrouble, Client: a.o.KafkaClient,
 		})
 		if err == nil {
-			if err := a.metrics.Register(reg); err != nil {
+			if err := a.metrics.Register(client); err != nil {
 				return nil, errors.Join(err, publisher.Close(ctx))
 			}
 			return publisher, nil
@@ -274,7 +307,7 @@ func (a *App) inTrouble(err error) {
 		a.trouble = nil
 		return
 	}
-	trouble := status.Error{Text: err.Error(), Class: status.ClassRetry, Since: time.Now(), Count: 1}
+	trouble := status.Error{Text: err.Error(), Hint: kafka.Hint(err), Class: status.ClassRetry, Since: time.Now().UTC(), Count: 1}
 	if may, known := kafka.Retryable(err); known && !may {
 		trouble.Class = status.ClassPermanent
 	}
@@ -316,7 +349,7 @@ func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDe
 		return nil, fmt.Errorf("account %s: %w", r.Name, err)
 	}
 	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, with.Store, with.Delivery, a.observe, a.o.Abort
-	o.TooLarge = publisher.TooLarge
+	o.TooLarge, o.Memory = publisher.TooLarge, a.answers
 	if with.Journal != nil {
 		o.Journal = with.Journal
 	}
@@ -328,8 +361,9 @@ func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDe
 	if err != nil {
 		return nil, err
 	}
+	a.observe.takeovers.WithLabelValues(r.Name).Inc()
 	a.mu.Lock()
-	r.account = account
+	r.account, r.last = account, nil
 	a.mu.Unlock()
 	for _, job := range a.jobs.open() {
 		if job.Account == r.Name {
@@ -339,11 +373,33 @@ func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDe
 	return account.Run, nil
 }
 
+// recorded returns an account as the checkpoint file has it, which may be out of date, to describe it before it is read; nil if the file
+// has nothing of it.
+func (a *App) recorded(r *reader) *poll.Account {
+	store := a.file.Store()
+	if recorded, err := store.AllProgress(r.AccountID); err != nil || len(recorded) == 0 {
+		return nil
+	}
+	o := accountOptions(a.cfg, r.Account)
+	o.API, o.Store, o.Log = offline{}, store, slog.New(slog.DiscardHandler)
+	account, err := poll.NewAccount(o)
+	if err != nil {
+		a.log.Debug("the checkpoint file does not say how far an account was read", "account", r.Name, "err", err)
+		return nil
+	}
+	return account
+}
+
 // detach drops the reader of an account after it has ended.
 func (a *App) detach(r *reader) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r.account = nil
+	if r.account == nil {
+		return
+	}
+	_, delivered := r.account.Status()
+	addDelivered(&a.earlier, delivered)
+	r.account, r.last, r.detached = nil, r.account, time.Now().UTC()
 }
 
 // client returns the API client of one account.
@@ -395,8 +451,8 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 		Name: c.Name, AccountID: c.AccountID, RequestsPerMinute: c.RequestsPerMinute, Start: c.Start.At,
 		Endpoints: map[events.Endpoint]poll.EndpointOptions{}, Policy: plan.DefaultPolicy(),
 		Lateness: poll.Lateness(c.AllowedLateness), Retention: cfg.Retention, Off: cfg.Events.Off(),
-		CSAT:  extract.CSAT(cfg.Events.CSAT),
-		Drain: cfg.Shutdown.Drain,
+		Scores: extract.Scores{CSAT: extract.Thresholds(cfg.Events.CSAT), NPS: extract.Thresholds(cfg.Events.NPS)},
+		Drain:  cfg.Shutdown.Drain, KeepOtherBots: c.OtherBots == otherBotsKeep,
 	}
 	o.Policy.HotEvery = min(o.Policy.HotEvery, 2*c.Endpoints.Interactions.PollInterval)
 	o.Policy.Tiers = nil
@@ -406,12 +462,16 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	if c.sweepsChosen {
 		o.Policy.ConversationTiers = wholeDays(o.Policy.Tiers)
 	}
+	o.Link, _ = events.ParseLink(cmp.Or(c.Link, cfg.Events.Link)) // was checked with the rest of the configuration
 	for _, b := range c.Bots {
 		o.Bots = append(o.Bots, poll.Bot{Name: b.Name, ID: b.BotID})
 	}
 	for _, e := range events.Endpoints() {
 		if s := c.Endpoints.Of(e); s.Enabled {
-			o.Endpoints[e] = poll.EndpointOptions{PollInterval: s.PollInterval, IID: c.IID(e)}
+			o.Endpoints[e] = poll.EndpointOptions{
+				PollInterval: s.PollInterval, IID: c.IID(e), Concurrency: s.Concurrency,
+				Filter: poll.Filter{Queues: s.Queues, Channels: s.Channels, Agents: s.Agents},
+			}
 		}
 	}
 	return o
@@ -512,61 +572,4 @@ func (a *App) owner(r *reader) *status.Owner {
 		return nil
 	}
 	return a.instance.Status(r.Name)
-}
-
-// Status describes the process as it is now.
-func (a *App) Status() status.Status {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s := status.Status{
-		Version: a.o.Version, Now: time.Now().UTC(), Started: a.started.UTC(),
-		Delivery: status.Delivery{
-			State: status.OK, Mode: a.cfg.Kafka.Delivery, Brokers: a.cfg.Kafka.Brokers, Registry: a.cfg.SchemaRegistry.URL,
-			LastError: a.trouble,
-		},
-		Checkpoint: status.Checkpoint{State: status.OK, Path: a.cfg.Checkpoint.Path},
-		Problems:   a.problems.list(),
-	}
-	if a.trouble != nil {
-		s.Delivery.State = status.Failing
-	} else if a.publisher == nil {
-		s.Delivery.State = status.Waiting
-	}
-	for _, r := range a.readers {
-		o := a.owner(r)
-		if r.account == nil {
-			s.Accounts = append(s.Accounts, status.Account{
-				Name: r.Name, AccountID: r.AccountID, Owner: o, Budget: status.Budget{Limit: r.RequestsPerMinute}, Jobs: a.jobs.of(r.Name),
-			})
-			if o != nil && o.State == status.Failing { // it is not read because nothing can be delivered
-				s.Delivery.State, s.Delivery.LastError = status.Failing, o.LastError
-			}
-			continue
-		}
-		if o != nil && o.State == status.Failing { // it is read, and was before, until a delivery failed
-			s.Delivery.State, s.Delivery.LastError = status.Failing, o.LastError
-		}
-		described, delivery := r.account.Status()
-		described.Owner, described.Jobs = o, a.jobs.of(r.Name)
-		s.Accounts = append(s.Accounts, described)
-		s.Delivery.Published += delivery.Published
-		s.Delivery.DeadLetters += delivery.DeadLetters
-		if delivery.LastError != nil {
-			s.Delivery.LastError, s.Delivery.State = delivery.LastError, status.Failing
-		}
-		if delivery.LastAck != nil && (s.Delivery.LastAck == nil || delivery.LastAck.After(*s.Delivery.LastAck)) {
-			s.Delivery.LastAck = delivery.LastAck
-		}
-	}
-	if stats, err := a.file.Store().Stats(); err != nil {
-		s.Checkpoint.State = status.Failing
-		s.Checkpoint.LastError = &status.Error{Text: err.Error(), Class: status.ClassRetry, Since: s.Now, Count: 1}
-	} else {
-		s.Checkpoint.Bytes, s.Checkpoint.Entities = stats.Bytes, stats.Entities
-	}
-	if others := a.observe.paths.replaced(); others != nil {
-		s.Others = append(s.Others, *others)
-	}
-	s.State = s.Worst()
-	return s
 }

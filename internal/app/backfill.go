@@ -1,18 +1,16 @@
 package app
 
 import (
+	"agentassist-poller/internal/conf"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
@@ -74,11 +72,7 @@ func Backfill(ctx context.Context, c *Config, out Output, o BackfillOptions) err
 func newJob(c *Config, o *BackfillOptions, now time.Time) (*poll.Job, error) {
 	i := slices.IndexFunc(c.Accounts, func(a Account) bool { return a.Name == o.Account })
 	if i < 0 {
-		var names []string
-		for _, a := range c.Accounts {
-			names = append(names, a.Name)
-		}
-		return nil, fmt.Errorf("--account %q: there is no such account; want one of %s", o.Account, strings.Join(names, ", "))
+		return nil, fmt.Errorf("--account %q: there is no such account; want one of %s", o.Account, strings.Join(c.accountNames(), ", "))
 	}
 	account := &c.Accounts[i]
 	var id [3]byte
@@ -117,6 +111,13 @@ func newJob(c *Config, o *BackfillOptions, now time.Time) (*poll.Job, error) {
 	return job, job.Validate()
 }
 
+func (c *Config) accountNames() (names []string) {
+	for _, a := range c.Accounts {
+		names = append(names, a.Name)
+	}
+	return names
+}
+
 // EndpointNames are those of all endpoints that can be read.
 func EndpointNames() (names []string) {
 	for _, e := range events.Endpoints() {
@@ -135,27 +136,26 @@ func parseTime(flag, text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%s %q is not a time; want one like 2026-11-01T00:00:00Z, or a day like 2026-11-01", flag, text)
 }
 
+// ParseSince reads a time, the beginning of a day, or a duration before now. Flag names the text in an error.
+func ParseSince(flag, text string, now time.Time) (time.Time, error) {
+	if d, err := conf.ParseDuration(text); err == nil && d >= 0 {
+		return now.UTC().Add(-d), nil
+	}
+	t, err := parseTime(flag, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%w, or a duration like 15m or 7d", err)
+	}
+	return t, nil
+}
+
 // follow shows the progress of a job until it is finished.
 func follow(ctx context.Context, control *kafka.Control, id string, view *progressView) error {
-	tailing, stop := context.WithCancel(ctx)
-	defer stop()
 	nobody := time.AfterFunc(nobodyAfter, view.nobody)
 	defer nobody.Stop()
-	var known jobs
-	var last *poll.JobProgress
-	err := control.Tail(tailing, func(key, value []byte) {
-		if _, err := known.note(key, value); err != nil {
-			return // somebody else's
-		}
-		if e := known.all[id]; e != nil && e.progress != last {
-			nobody.Stop()
-			last = e.progress
-			view.show(last)
-			if last.State.Final() {
-				stop()
-			}
-		}
-	}, func() { cleanUp(tailing, control, &known, time.Now()) })
+	last, err := watch(ctx, control, id, func(p *poll.JobProgress) {
+		nobody.Stop()
+		view.show(p)
+	}, func(known *jobs) { cleanUp(ctx, control, known, time.Now()) })
 	view.end()
 	switch {
 	case err != nil:
@@ -163,6 +163,9 @@ func follow(ctx context.Context, control *kafka.Control, id string, view *progre
 	case last == nil || !last.State.Final():
 		fmt.Fprintf(view.w, "backfill %s goes on without this command; /status shows how far it is\n", id)
 		return nil
+	case last.State == poll.JobCancelled:
+		return fmt.Errorf("backfill %s was cancelled at %.0f %%: %s, %s", id, 100*last.Fraction, plural(int(last.Requests), "request"),
+			plural(int(last.Events), "event"))
 	case last.State == poll.JobRefused:
 		return fmt.Errorf("backfill %s %w: %s", id, ErrJobRefused, last.Reason)
 	}
@@ -173,6 +176,28 @@ func follow(ctx context.Context, control *kafka.Control, id string, view *progre
 		}
 	}
 	return nil
+}
+
+// watch calls show for each progress of a job, and caughtUp once all jobs are known that there were before. It returns the last progress, nil
+// if there is none, once that is final or ctx ends.
+func watch(ctx context.Context, control *kafka.Control, id string, show func(*poll.JobProgress), caughtUp func(*jobs)) (*poll.JobProgress, error) {
+	tailing, stop := context.WithCancel(ctx)
+	defer stop()
+	var known jobs
+	var last *poll.JobProgress
+	err := control.Tail(tailing, func(key, value []byte) {
+		if _, err := known.note(key, value); err != nil {
+			return // somebody else's
+		}
+		if e := known.all[id]; e != nil && e.progress != last {
+			last = e.progress
+			show(last)
+			if last.State.Final() {
+				stop()
+			}
+		}
+	}, func() { caughtUp(&known) })
+	return last, err
 }
 
 // cleanUp deletes jobs that were finished long ago from the topic. Its failure does no harm.
@@ -199,8 +224,7 @@ type progressView struct {
 }
 
 func newProgressView(w io.Writer) *progressView {
-	f, ok := w.(*os.File)
-	return &progressView{w: w, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	return &progressView{w: w, terminal: Terminal(w) != nil}
 }
 
 func (v *progressView) show(p *poll.JobProgress) {

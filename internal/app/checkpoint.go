@@ -281,7 +281,7 @@ func (b *bench) account(a *Account, resume resume) (*poll.Account, error) {
 	return poll.NewAccount(o)
 }
 
-// offline is the API of such an account.
+// offline is the API of an account that is not run.
 type offline struct{}
 
 var errOffline = errors.New("this command does not ask the API")

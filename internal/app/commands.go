@@ -20,6 +20,13 @@ type Output struct {
 	Log *slog.Logger
 }
 
+// printJSON writes a value for programs that people can read, too.
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
 // RunOptions are what poller run is told besides its configuration.
 type RunOptions struct {
 	Version string
@@ -45,13 +52,14 @@ func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 		close(done)
 		<-watched
 	}()
+	limit := memoryLimit(cgroup)
 	a, err := New(c, Options{Version: o.Version, Config: o.Config, Log: log, Abort: hurry})
 	if err != nil {
 		return err
 	}
 	tending, stop := context.WithCancel(ctx)
 	var tended sync.WaitGroup
-	tended.Go(func() { tendHeap(tending) })
+	tended.Go(func() { tendHeap(tending, limit) })
 	defer tended.Wait()
 	defer stop()
 	return a.Run(ctx)
@@ -85,9 +93,7 @@ func Plan(_ context.Context, c *Config, out Output, o PlanOptions) error {
 		}
 	}
 	if o.JSON {
-		encoder := json.NewEncoder(out.Out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(forecasts)
+		return printJSON(out.Out, forecasts)
 	}
 	return nil
 }

@@ -1,14 +1,17 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
 
 	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/plan"
@@ -38,14 +41,24 @@ type Account struct {
 	AccountID         string    `yaml:"account_id"`
 	Auth              Auth      `yaml:"auth"`
 	RequestsPerMinute int       `yaml:"requests_per_minute"`
+	MaxBody           Size      `yaml:"max_body"`
 	Start             Start     `yaml:"start"`
 	Bots              []Bot     `yaml:"bots"`
+	OtherBots         string    `yaml:"other_bots"`
 	Endpoints         Endpoints `yaml:"endpoints"`
 	Sweeps            []Sweep   `yaml:"sweeps"`
 	AllowedLateness   Lateness  `yaml:"allowed_lateness"`
+	// Link comes in place of events.link.
+	Link string `yaml:"link"`
 
 	sweepsChosen bool // by the configuration: conversations have defaults of their own
 }
+
+// What may become of rows of bots that are not configured.
+const (
+	otherBotsDrop = "drop"
+	otherBotsKeep = "keep"
+)
 
 // Auth is how the account proves who it is.
 type Auth struct {
@@ -82,6 +95,14 @@ type Endpoint struct {
 	PollInterval time.Duration `yaml:"poll_interval"`
 	IID          string        `yaml:"iid"`
 	Timeout      time.Duration `yaml:"timeout"`
+	// Concurrency is how many requests may be in flight at the same time.
+	Concurrency int `yaml:"concurrency"`
+	// Queues, Channels and Agents name the rows that are published, as events name them; without a name all are.
+	Queues   []string `yaml:"queues"`
+	Channels []string `yaml:"channels"`
+	Agents   []string `yaml:"agents"`
+	// SelectedFields are what account-wide endpoints are asked to add to their rows.
+	SelectedFields []string `yaml:"selected_fields"`
 }
 
 // Of returns the settings of an endpoint.
@@ -89,13 +110,18 @@ func (e *Endpoints) Of(name events.Endpoint) *Endpoint {
 	return events.ForEach(&e.Interactions, &e.Conversations, &e.InteractionDetails, &e.CallDetails)[name.Index()]
 }
 
+// enabled returns the endpoints that are read.
+func (e *Endpoints) enabled() []events.Endpoint {
+	return slices.DeleteFunc(events.Endpoints(), func(name events.Endpoint) bool { return !e.Of(name).Enabled })
+}
+
 // endpointDefaults holds the defaults of each endpoint. The timeout is in the table of
 // endpoints.
 var endpointDefaults = events.ForEach(
-	Endpoint{Enabled: true, PollInterval: 15 * time.Second},
-	Endpoint{Enabled: true, PollInterval: time.Minute},
-	Endpoint{Enabled: true, PollInterval: time.Minute},
-	Endpoint{Enabled: false, PollInterval: time.Minute},
+	Endpoint{Enabled: true, PollInterval: 15 * time.Second, Concurrency: 1},
+	Endpoint{Enabled: true, PollInterval: time.Minute, Concurrency: 2},
+	Endpoint{Enabled: true, PollInterval: time.Minute, Concurrency: 1},
+	Endpoint{Enabled: false, PollInterval: time.Minute, Concurrency: 1},
 )
 
 // Sweep re-reads time up to Within ago, at most Every so often.
@@ -112,7 +138,9 @@ type Checkpoint struct {
 // Events says which events there are and what they mean.
 type Events struct {
 	Message MessageEvents `yaml:"message"`
-	CSAT    CSAT          `yaml:"csat"`
+	CSAT    Thresholds    `yaml:"csat"`
+	NPS     Thresholds    `yaml:"nps"`
+	Link    string        `yaml:"link"`
 }
 
 // Types returns the event types that are switched on, in the order of the documentation.
@@ -134,8 +162,8 @@ type MessageEvents struct {
 	Enabled bool `yaml:"enabled"`
 }
 
-// CSAT says what a customer's score means; between the two it is neutral.
-type CSAT struct {
+// Thresholds say what a customer's score means; between the two it is neutral.
+type Thresholds struct {
 	NegativeUpTo float64 `yaml:"negative_up_to"`
 	PositiveFrom float64 `yaml:"positive_from"`
 }
@@ -162,9 +190,9 @@ func (c *Config) SetDefaults() {
 	*c = Config{
 		Checkpoint: Checkpoint{Path: "./poller.db"},
 		Retention:  35 * 24 * time.Hour,
-		Events:     Events{CSAT: CSAT{NegativeUpTo: 2, PositiveFrom: 4}},
+		Events:     Events{CSAT: Thresholds(extract.DefaultCSAT), NPS: Thresholds(extract.DefaultNPS)},
 		Server:     Server{Listen: ":8080"},
-		Log:        Log{Level: "info", Format: "json"},
+		Log:        Log{Level: "info", Format: formatAuto},
 		Shutdown:   Shutdown{Drain: 20 * time.Second},
 	}
 	c.Kafka.SetDefaults()
@@ -176,12 +204,17 @@ func (a *Account) SetDefaults() {
 	*a = Account{
 		BaseURL:           "https://platform.kore.ai",
 		RequestsPerMinute: 60,
+		MaxBody:           kore.DefaultMaxBody,
+		OtherBots:         otherBotsDrop,
 		Sweeps:            defaultSweeps(),
 		AllowedLateness:   Lateness{Auto: true},
 	}
 	for i, e := range events.Endpoints() {
 		*a.Endpoints.Of(e) = endpointDefaults[i]
 		a.Endpoints.Of(e).Timeout = e.Spec().Timeout
+		if e.PerAccount() {
+			a.Endpoints.Of(e).SelectedFields = kore.DefaultFields()
+		}
 	}
 }
 
@@ -201,6 +234,8 @@ func (a *Account) Kore() kore.Config {
 		ClientID: a.Auth.ClientID, ClientSecret: a.Auth.ClientSecret, ClientSecretFile: a.Auth.ClientSecretFile, AuthPrefix: a.Auth.Prefix,
 		Bots:     map[string]kore.Credentials{},
 		Timeouts: map[events.Endpoint]time.Duration{},
+		Fields:   map[events.Endpoint][]string{},
+		MaxBody:  int64(a.MaxBody),
 	}
 	for _, b := range a.Bots {
 		if b.Auth != nil {
@@ -209,6 +244,9 @@ func (a *Account) Kore() kore.Config {
 	}
 	for _, e := range events.Endpoints() {
 		c.Timeouts[e] = a.Endpoints.Of(e).Timeout
+		if e.PerAccount() {
+			c.Fields[e] = append([]string{}, a.Endpoints.Of(e).SelectedFields...)
+		}
 	}
 	return c
 }
@@ -227,6 +265,27 @@ type LoadOptions struct {
 	SkipFiles bool
 }
 
+// AwaitConfig waits while the file of a configuration is empty, because what prints into it may have begun a moment ago: for at most
+// configWait, and no longer than ctx. Whatever else is wrong with the file is for Load to say.
+func AwaitConfig(ctx context.Context, log *slog.Logger, path string) {
+	empty := func() bool {
+		info, err := os.Stat(path)
+		return err == nil && info.Mode().IsRegular() && info.Size() == 0
+	}
+	if !empty() {
+		return
+	}
+	log.Warn("the configuration is empty; waiting for it to be written", "config", path, "at_most", configWait)
+	for deadline := time.Now().Add(configWait); empty() && time.Now().Before(deadline); {
+		if !pause(ctx, 100*time.Millisecond) {
+			return
+		}
+	}
+}
+
+// configWait is how long a configuration may take to be written: poller simulate first thinks up what has happened.
+const configWait = 15 * time.Second
+
 // Load reads, checks and returns a configuration. Its error is a *conf.Error with every problem if there is something to correct.
 // Warnings do not refuse a configuration; Load returns them with or without an error.
 func Load(o LoadOptions) (*Config, []conf.Problem, error) {
@@ -235,7 +294,7 @@ func Load(o LoadOptions) (*Config, []conf.Problem, error) {
 		info, err := os.Stat(o.Path)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			return nil, nil, &UsageError{fmt.Errorf("there is no configuration %s; name one with --config", o.Path)}
+			return nil, nil, &UsageError{fmt.Errorf("there is no configuration %s; name a file that exists with --config", o.Path)}
 		case err != nil:
 			return nil, nil, &UsageError{fmt.Errorf("read configuration: %w", err)}
 		case info.IsDir() || info.Size() > maxConfig:

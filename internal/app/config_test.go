@@ -1,13 +1,17 @@
 package app_test
 
 import (
+	"bytes"
 	"errors"
 	"flag"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"agentassist-poller/internal/app"
@@ -92,6 +96,11 @@ func TestDefaults(t *testing.T) {
 			events.Interactions: time.Minute, events.Conversations: 15 * time.Minute,
 			events.InteractionDetails: 2 * time.Minute, events.CallDetails: 2 * time.Minute,
 		},
+		Fields: map[events.Endpoint][]string{
+			events.InteractionDetails: {"skills", "customerinfo", "userleveltags", "sessionleveltags"},
+			events.CallDetails:        {"skills", "customerinfo", "userleveltags", "sessionleveltags"},
+		},
+		MaxBody: 32 << 20,
 	}, a.Kore())
 }
 
@@ -195,9 +204,43 @@ func TestSweepsFitIntoMemory(t *testing.T) {
 	require.False(t, slices.ContainsFunc(c.Accounts[0].Sweeps, func(s app.Sweep) bool { return s.Within > c.Retention }))
 }
 
+// A configuration that is printed a moment after the poller was started is waited for; one that stays empty is wrong.
+func TestConfigurationThatIsStillWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "poller.yaml")
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		var log bytes.Buffer
+		await := func() time.Duration {
+			began := time.Now()
+			app.AwaitConfig(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), path)
+			return time.Since(began)
+		}
+		require.Equal(t, 15*time.Second, await())
+		require.Contains(t, log.String(), "the configuration is empty; waiting for it to be written")
+		_, _, err := app.Load(app.LoadOptions{Path: path})
+		require.ErrorContains(t, err, "accounts")
+		var written sync.WaitGroup
+		written.Go(func() {
+			time.Sleep(1050 * time.Millisecond)
+			if err := os.WriteFile(path, []byte(good), 0o600); err != nil {
+				t.Error(err)
+			}
+		})
+		require.Equal(t, 1100*time.Millisecond, await())
+		written.Wait()
+		_, _, err = app.Load(app.LoadOptions{Path: path})
+		require.NoError(t, err)
+		log.Reset()
+		require.Zero(t, await())
+		path = "nowhere.yaml"
+		require.Zero(t, await())
+		require.Empty(t, log.String())
+	})
+}
+
 func TestMissingFile(t *testing.T) {
 	_, _, err := app.Load(app.LoadOptions{Path: "testdata/nowhere.yaml"})
-	require.EqualError(t, err, "there is no configuration testdata/nowhere.yaml; name one with --config")
+	require.EqualError(t, err, "there is no configuration testdata/nowhere.yaml; name a file that exists with --config")
 	require.Equal(t, app.ExitUsage, app.ExitCode(err))
 }
 

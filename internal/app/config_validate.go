@@ -15,6 +15,7 @@ import (
 	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/secret"
 )
 
@@ -82,9 +83,9 @@ func (c *Config) validate(doc *conf.Doc) {
 	}
 	within(doc, "retention", c.Retention, day, 400*day)
 	within(doc, "shutdown.drain", c.Shutdown.Drain, 0, 10*time.Minute)
-	if s := c.Events.CSAT; s.NegativeUpTo >= s.PositiveFrom {
-		doc.Add("events.csat", "negative_up_to is %v and positive_from %v; want the first to be smaller", s.NegativeUpTo, s.PositiveFrom)
-	}
+	c.Events.CSAT.validate(doc, "events.csat")
+	c.Events.NPS.validate(doc, "events.nps")
+	validateLink(doc, "events.link", c.Events.Link)
 	if from := events.TypeMessage.Endpoints(); c.Events.Message.Enabled && !slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.reads(from) }) {
 		doc.Warn("events.message.enabled", "has no effect: messages come from the endpoint %s, which no account reads", listed(from, "or"))
 	}
@@ -94,7 +95,19 @@ func (c *Config) validate(doc *conf.Doc) {
 		}
 	}
 	oneOf(doc, "log.level", c.Log.Level, "debug", "info", "warn", "error")
-	oneOf(doc, "log.format", c.Log.Format, "json", "text")
+	oneOf(doc, "log.format", c.Log.Format, formatAuto, formatJSON, formatText)
+}
+
+func (t Thresholds) validate(doc *conf.Doc, at string) {
+	if t.NegativeUpTo >= t.PositiveFrom {
+		doc.Add(at, "negative_up_to is %v and positive_from %v; want the first to be smaller", t.NegativeUpTo, t.PositiveFrom)
+	}
+}
+
+func validateLink(doc *conf.Doc, at, template string) {
+	if _, err := events.ParseLink(template); err != nil {
+		doc.Add(at, "%q: %v", template, err)
+	}
 }
 
 // accountName becomes the source of events and a part of keys, between slashes.
@@ -109,6 +122,7 @@ func (c *Config) validateAccount(doc *conf.Doc, i int) {
 	case !accountName.MatchString(a.Name):
 		doc.Add(at+".name", "%q; want at most 100 letters, digits, '.', '_' and '-'", a.Name)
 	}
+	validateLink(doc, at+".link", a.Link)
 	for j, other := range c.Accounts[:i] {
 		if a.Name != "" && a.Name == other.Name {
 			doc.Add(at+".name", "%q is the name of accounts[%d] too; want names that differ", a.Name, j)
@@ -130,6 +144,7 @@ func (c *Config) validateAccount(doc *conf.Doc, i int) {
 		doc.Add(at+".requests_per_minute", "%d; want between 1 and 10000", a.RequestsPerMinute)
 	}
 	a.validateBots(doc, at)
+	oneOf(doc, at+".other_bots", a.OtherBots, otherBotsDrop, otherBotsKeep)
 	a.validateEndpoints(doc, at)
 	c.validateTimes(doc, a, at)
 }
@@ -175,15 +190,23 @@ func (a *Account) validateBots(doc *conf.Doc, at string) {
 	}
 }
 
+// maxConcurrency is far more than the usual budget can make use of.
+const maxConcurrency = 32
+
 func (a *Account) validateEndpoints(doc *conf.Doc, at string) {
 	at += ".endpoints"
 	enabled := 0
 	for _, name := range events.Endpoints() {
 		e, at := a.Endpoints.Of(name), fmt.Sprintf("%s.%s", at, name)
 		within(doc, at+".poll_interval", e.PollInterval, time.Second, day)
+		if e.Concurrency < 1 || e.Concurrency > maxConcurrency {
+			doc.Add(at+".concurrency", "%d; want how many requests may be in flight at the same time, from 1 to %d", e.Concurrency, maxConcurrency)
+		}
 		if e.IID != "" && !name.PerAccount() {
 			doc.Add(at+".iid", "this endpoint names its bot in the URL; only %s take an iid", listed(endpoints(true), "and"))
 		}
+		e.validateFilter(doc, name, at)
+		e.validateFields(doc, name, at)
 		if !e.Enabled {
 			continue
 		}
@@ -196,6 +219,52 @@ func (a *Account) validateEndpoints(doc *conf.Doc, at string) {
 		doc.Add(at, "all are switched off; want at least one of %s", listed(events.Endpoints(), "and"))
 	}
 }
+
+// maxFilter is how many names a filter may have: it is a part of each watermark.
+const maxFilter = 100
+
+func (e *Endpoint) validateFilter(doc *conf.Doc, name events.Endpoint, at string) {
+	for _, f := range []struct {
+		key    string
+		values []string
+	}{{"queues", e.Queues}, {"channels", e.Channels}, {"agents", e.Agents}} {
+		at := at + "." + f.key
+		if len(f.values) > maxFilter {
+			doc.Add(at, "has %d names; want at most %d", len(f.values), maxFilter)
+		}
+		if len(f.values) > 0 && name == events.Conversations && f.key != "channels" {
+			doc.Add(at, "its rows name no %s; leave it empty, and switch the endpoint off if what it shows of others must not be published", f.key)
+		}
+		for i, value := range f.values {
+			switch {
+			case strings.TrimSpace(value) == "" || len(value) > bound.ConfiguredID:
+				doc.Add(fmt.Sprintf("%s[%d]", at, i), "%q; want what events of the endpoint show, of at most %d characters", value, bound.ConfiguredID)
+			case slices.Contains(f.values[:i], value):
+				doc.Add(fmt.Sprintf("%s[%d]", at, i), "%q is in the list already", value)
+			}
+		}
+	}
+}
+
+func (e *Endpoint) validateFields(doc *conf.Doc, name events.Endpoint, at string) {
+	at += ".selected_fields"
+	if len(e.SelectedFields) > 0 && !name.PerAccount() {
+		doc.Add(at, "this endpoint always shows all fields; only %s select some", listed(endpoints(true), "and"))
+		return
+	}
+	for i, field := range e.SelectedFields {
+		at := fmt.Sprintf("%s[%d]", at, i)
+		switch {
+		case !slices.Contains(knownFields, field):
+			doc.Add(at, "%q; want some of %s", field, strings.Join(knownFields, ", "))
+		case slices.Contains(e.SelectedFields[:i], field):
+			doc.Add(at, "%q is in the list already", field)
+		}
+	}
+}
+
+// knownFields are what the API's pages name.
+var knownFields = append(kore.DefaultFields(), "campaigninfo", "snoozeinfo")
 
 // reads reports whether any of the endpoints is switched on.
 func (a *Account) reads(endpoints []events.Endpoint) bool {

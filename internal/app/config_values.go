@@ -2,6 +2,8 @@ package app
 
 import (
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,4 +82,25 @@ func (l Lateness) MarshalText() ([]byte, error) {
 		return []byte("auto"), nil
 	}
 	return []byte(conf.FormatDuration(l.Max)), nil
+}
+
+// Size is a number of bytes: 32MiB. It has a unit because tools that write YAML make 3.3554432e+07 of large numbers.
+type Size int64
+
+const mebibyte = 1 << 20
+
+// UnmarshalText reads whole mebibytes.
+func (s *Size) UnmarshalText(text []byte) error {
+	digits, ok := strings.CutSuffix(string(text), "MiB")
+	n, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 32)
+	if !ok || err != nil {
+		return errors.New("want a size such as 32MiB")
+	}
+	*s = Size(n * mebibyte)
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (s Size) MarshalText() ([]byte, error) {
+	return fmt.Appendf(nil, "%dMiB", s/mebibyte), nil
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,23 +24,21 @@ const (
 	heapReview = time.Second
 )
 
-// tendHeap bounds the heap until ctx ends: by smallHeap, and where more than that lives by Go's default, twice what lives.
-// Whoever has set GOGC or GOMEMLIMIT gets that instead.
-func tendHeap(ctx context.Context) {
-	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
-		if os.Getenv(name) != "" {
-			return
-		}
+// tendHeap bounds the heap until ctx ends: by smallHeap, or where more than that lives by Go's default, twice what lives, and never by
+// more than most bytes. If the environment sets GOGC, it does nothing.
+func tendHeap(ctx context.Context, most int64) {
+	if os.Getenv("GOGC") != "" {
+		return
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(heapGrowth))
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(heapReview)
 	defer tick.Stop()
 	for last := int64(0); ; {
 		metrics.Read(live)
 		// In steps, because setting the limit stops the world for a moment.
-		if limit := max(smallHeap, (2*int64(live[0].Value.Uint64())+heapRoom)&^(4<<20-1)); limit != last {
+		if limit := min(max(smallHeap, (2*int64(live[0].Value.Uint64())+heapRoom)&^(4<<20-1)), most); limit != last {
 			debug.SetMemoryLimit(limit)
 			last = limit
 		}
@@ -47,4 +48,35 @@ func tendHeap(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// cgroup is where a container finds the limits of its own.
+const cgroup = "/sys/fs/cgroup"
+
+// memoryLimit returns how many bytes Go may use: GOMEMLIMIT, or else nine tenths of what the container may; math.MaxInt64 if neither is
+// limited. It must be called before tendHeap.
+func memoryLimit(cgroup string) int64 {
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return limit
+	}
+	for _, name := range []string{"memory.max", "memory/memory.limit_in_bytes"} { // of versions 2 and 1
+		text, err := os.ReadFile(filepath.Join(cgroup, name))
+		if err != nil {
+			continue
+		}
+		// Version 2 says max where there is no limit, version 1 a number that no machine has.
+		if limit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && limit > 0 && limit < 1<<50 {
+			return limit / 10 * 9
+		}
+	}
+	return math.MaxInt64
+}
+
+// answerBytes returns how many bytes the API's answers may take together, with what is made of them, where Go may use limit bytes.
+func answerBytes(limit int64) int64 {
+	const least, usual, most = 32 << 20, 64 << 20, 1 << 30
+	if limit == math.MaxInt64 {
+		return usual
+	}
+	return min(max(least, limit/4), most)
 }

@@ -64,12 +64,21 @@ func NewHTTPServer(o HTTPOptions) (*HTTPServer, error) {
 // Addr is where the server listens; the port is known even if 0 was asked for.
 func (s *HTTPServer) Addr() net.Addr { return s.listener.Addr() }
 
+// pageAt returns an address of the status page for a browser on the same machine.
+func pageAt(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
 // stopTimeout is how long requests that have begun may go on after a stop.
 const stopTimeout = 3 * time.Second
 
 // Serve answers until ctx ends, then lets requests that have begun finish for a moment. It returns nil after a stop.
 func (s *HTTPServer) Serve(ctx context.Context) error {
-	s.log.Info("http server listens", "addr", s.Addr().String())
+	s.log.Info("http server listens", "addr", s.Addr().String(), "status_page", pageAt(s.Addr()))
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(s.listener) }()
 	select {

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -28,6 +27,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"count":    func(n any) string { return group(fmt.Sprint(n)) },
 	"bytes":    bytesOf,
 	"events":   eventCounts,
+	"timeline": newTimeline,
 	"percent":  func(share float64) string { return strconv.Itoa(int(share*100+0.5)) + "%" },
 	"share":    share,
 }).Parse(pageSource))
@@ -36,30 +36,30 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 type page struct {
 	status.Status
 	Headline string
-	Trouble  []trouble
-}
-
-// trouble is one problem that an operator should act on.
-type trouble struct {
-	Where string
-	State status.State
-	Error *status.Error
+	Trouble  []*trouble
 }
 
 // writePage renders completely before it writes, so that a failure does not leave half a page.
 func writePage(w io.Writer, s status.Status) error {
 	p := page{Status: s, Trouble: troubles(s)}
-	total := 0
+	total, waiting := 0, 0
 	for _, a := range s.Accounts {
 		total += len(a.Endpoints)
+		for _, e := range a.Endpoints {
+			if e.State == status.Waiting {
+				waiting++
+			}
+		}
 	}
-	switch len(p.Trouble) {
-	case 0:
-		p.Headline = fmt.Sprintf("All well: %s", plural(total, "endpoint"))
-	case 1:
+	switch {
+	case len(p.Trouble) == 1:
 		p.Headline = "One problem"
-	default:
+	case len(p.Trouble) > 1:
 		p.Headline = fmt.Sprintf("%d problems", len(p.Trouble))
+	case s.State == status.Waiting:
+		p.Headline = fmt.Sprintf("Waiting: %d of %s", waiting, plural(total, "endpoint"))
+	default:
+		p.Headline = fmt.Sprintf("All well: %s", plural(total, "endpoint"))
 	}
 	var buf bytes.Buffer
 	if err := pageTemplate.Execute(&buf, p); err != nil {
@@ -67,33 +67,6 @@ func writePage(w io.Writer, s status.Status) error {
 	}
 	_, err := buf.WriteTo(w)
 	return err
-}
-
-func troubles(s status.Status) []trouble {
-	var out []trouble
-	add := func(where string, state status.State, e *status.Error) {
-		if state.Red() {
-			out = append(out, trouble{where, state, e})
-		}
-	}
-	add("Kafka", s.Delivery.State, s.Delivery.LastError)
-	add("Checkpoint", s.Checkpoint.State, s.Checkpoint.LastError)
-	for i := range s.Problems {
-		add("Topics, rights, registry, group", status.Failing, &s.Problems[i])
-	}
-	for _, a := range s.Accounts {
-		if a.Owner != nil {
-			add(a.Name, a.Owner.State, a.Owner.LastError)
-		}
-		for _, e := range a.Endpoints {
-			where := a.Name + ", " + e.Endpoint
-			if e.BotID != "" {
-				where += " of " + cmp.Or(e.BotName, e.BotID)
-			}
-			add(where, e.State, e.LastError)
-		}
-	}
-	return out
 }
 
 func plural(n int, what string) string {

@@ -131,11 +131,13 @@ func TestPageEscapesEverything(t *testing.T) {
 	a.Name, a.AccountID, a.Budget.PriorityClasses[0].Name = evil, evil, evil
 	e := &a.Endpoints[0]
 	e.Endpoint, e.BotName, e.BotID, e.Events = evil, evil, evil, map[string]int64{evil: 1}
-	e.Gaps = []status.Gap{{Reason: evil}}
+	e.Gaps = []status.Gap{{From: s.Now.Add(-time.Hour), To: s.Now, Reason: evil}}
+	e.Unsettled = e.Gaps
+	e.InWork = []status.Pass{{From: s.Now.Add(-time.Hour), To: s.Now, PriorityClass: evil}}
 	e.State, e.LastError = status.Failing, &status.Error{Text: evil, Hint: evil, Class: evil}
 	_, body, _ := get(t, serve(t, app.HTTPOptions{Status: func() status.Status { return s }})+"/")
 	require.NotContains(t, body, "<script")
-	require.GreaterOrEqual(t, strings.Count(body, "&lt;script&gt;"), 15)
+	require.GreaterOrEqual(t, strings.Count(body, "&lt;script&gt;"), 19)
 }
 
 func TestAddressInUse(t *testing.T) {
@@ -179,7 +181,7 @@ func exampleStatus() status.Status {
 	seconds := func(d time.Duration) status.Seconds { return status.Seconds(d) }
 	sweeps := []status.Sweep{
 		{Within: seconds(time.Hour), Every: seconds(5 * time.Minute), Actual: seconds(5 * time.Minute), Age: status.Of(3 * time.Minute)},
-		{Within: seconds(24 * time.Hour), Every: seconds(time.Hour), Actual: seconds(100 * time.Minute), Age: status.Of(47 * time.Minute)},
+		{Within: seconds(24 * time.Hour), Every: seconds(time.Hour), Actual: seconds(100 * time.Minute), BoundBy: "budget", Age: status.Of(47 * time.Minute)},
 		{Within: seconds(7 * 24 * time.Hour), Every: seconds(6 * time.Hour), Actual: seconds(9 * time.Hour)},
 	}
 	return status.Status{
@@ -194,12 +196,13 @@ func exampleStatus() status.Status {
 			Class: status.ClassPermanent, Since: *before(4 * time.Minute), Count: 9,
 		}},
 		Accounts: []status.Account{{
-			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa",
+			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa", Read: true,
 			Owner: &status.Owner{State: status.OK, Step: "reading", Partition: 17, Instance: "poller-0", Mine: true},
 			Budget: status.Budget{Limit: 60, Used: 41, PriorityClasses: []status.PriorityClass{
 				{Name: "new", Share: 0.5, Used: 24}, {Name: "hot", Share: 0.25, Used: 9}, {Name: "sweep", Share: 0.15, Used: 8}, {Name: "backfill", Share: 0.1},
 			}, BlockedUntil: nil},
 			ClockSkew: status.Of(-400 * time.Millisecond), UnreadableEntities: 2,
+			Contradictions: []status.Contradiction{{Kind: "copies", Count: 3, Endpoint: "interactions", First: `segment bd95fa5e723 in row "ac-1" of conversation "c-1"`}},
 			Jobs: []status.Job{{
 				ID: "9b1f0c52", State: "running", From: *before(72 * time.Hour), To: *before(48 * time.Hour), Republish: true,
 				Fraction: 0.375, Requests: 1204, Events: 40213, Updated: *before(20 * time.Second),
@@ -207,14 +210,18 @@ func exampleStatus() status.Status {
 			Endpoints: []status.Endpoint{
 				{
 					Endpoint: "interactions", BotName: "care", BotID: "st-79a76d65-d540-5b33-96d5-9bf3eeb00000", State: status.OK,
-					ReadThrough: before(9 * time.Second), CompleteUpTo: before(6 * time.Minute), Lag: status.Of(9 * time.Second),
+					CompleteFrom: before(72 * time.Hour), ReadThrough: before(9 * time.Second), CompleteUpTo: before(6 * time.Minute), Lag: status.Of(9 * time.Second),
+					InWork:       []status.Pass{{From: *before(20 * time.Second), To: *before(0), PriorityClass: "tail"}},
+					FirstRead:    &status.FirstRead{From: *before(72 * time.Hour), To: *before(60 * time.Hour), Remaining: seconds(11 * time.Hour)},
 					PollInterval: seconds(15 * time.Second), PollIntervalActual: seconds(15 * time.Second), LongestPollInterval: seconds(31 * time.Second),
 					Gaps: []status.Gap{}, Sweeps: sweeps, Rows: 48211, Events: map[string]int64{"segment": 48211, "search": 90377, "feedback": 2114},
 				},
 				{
 					Endpoint: "conversations", BotName: "care", BotID: "st-79a76d65-d540-5b33-96d5-9bf3eeb00000", State: status.Failing,
-					ReadThrough: before(11 * time.Minute), CompleteUpTo: before(80 * time.Minute), Lag: status.Of(11 * time.Minute),
+					CompleteFrom: before(72 * time.Hour), ReadThrough: before(11 * time.Minute), CompleteUpTo: before(80 * time.Minute), Lag: status.Of(11 * time.Minute),
+					Unsettled:    []status.Gap{{From: *before(40 * time.Minute), To: *before(30 * time.Minute), Reason: "the total of a day differed"}},
 					PollInterval: seconds(time.Minute), PollIntervalActual: seconds(95 * time.Second), LongestPollInterval: seconds(11 * time.Minute),
+					PollBoundBy: "in-flight", Concurrency: 2, RequestTime: seconds(5 * time.Second),
 					Gaps:   []status.Gap{{From: *before(2 * time.Hour), To: *before(110 * time.Minute), Reason: "the page could not be read"}},
 					Sweeps: sweeps[:1], Rows: 17002, Events: map[string]int64{"agentic-request": 5120},
 					LastError: &status.Error{Text: "POST aaconversation: the answer is HTML, not JSON", Hint: "a proxy answers in the API's place: check base_url and the proxy",
@@ -225,6 +232,11 @@ func exampleStatus() status.Status {
 					Gaps: []status.Gap{}, Sweeps: []status.Sweep{}, Events: nil,
 					LastError: &status.Error{Text: "POST interactionDetails: status 403", Hint: "give the JWT app the scope SmartAssist Analytics and publish it",
 						Class: status.ClassPermanent, Since: now.Add(-50 * time.Hour), Count: 1},
+				},
+				{
+					Endpoint: "call-details", State: status.Waiting, PollInterval: seconds(time.Minute), PollIntervalActual: seconds(time.Minute),
+					Gaps: []status.Gap{}, Sweeps: []status.Sweep{}, LastFailing: before(40 * time.Second),
+					Waiting: &status.Wait{Reason: status.WaitNoRows, Text: "no bot had a row in the last 6 days", Since: now.Add(-time.Hour), Until: before(-time.Minute)},
 				},
 			},
 		}},

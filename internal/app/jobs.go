@@ -37,6 +37,15 @@ func (e *jobEntry) open() bool {
 	return e.job != nil && (e.progress == nil || !e.progress.State.Final())
 }
 
+// status returns what people are shown of a job that the topic has.
+func (e *jobEntry) status(id string) status.Job {
+	s := status.Job{ID: id, State: "requested", From: e.job.From, To: e.job.To, Republish: e.job.Republish, Updated: e.job.Requested}
+	if p := e.progress; p != nil {
+		s.State, s.Reason, s.Fraction, s.Requests, s.Events, s.Updated = string(p.State), p.Reason, p.Fraction, p.Requests, p.Events, p.Updated
+	}
+	return s
+}
+
 // note takes in a record. It returns the job if there is something to do about it.
 func (j *jobs) note(key, value []byte) (*poll.Job, error) {
 	r, err := poll.DecodeJobRecord(key, value)
@@ -97,14 +106,15 @@ func (j *jobs) of(account string) []status.Job {
 		if e.job == nil || e.job.Account != account {
 			continue
 		}
-		s := status.Job{ID: id, State: "requested", From: e.job.From, To: e.job.To, Republish: e.job.Republish, Updated: e.job.Requested}
-		if p := e.progress; p != nil {
-			s.State, s.Reason, s.Fraction, s.Requests, s.Events, s.Updated = string(p.State), p.Reason, p.Fraction, p.Requests, p.Events, p.Updated
-		}
-		out = append(out, s)
+		out = append(out, e.status(id))
 	}
-	slices.SortFunc(out, func(a, b status.Job) int { return cmp.Or(b.Updated.Compare(a.Updated), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(out, newestFirst)
 	return out[:min(len(out), maxJobsShown)]
+}
+
+// newestFirst orders jobs by when something was last said of them.
+func newestFirst(a, b status.Job) int {
+	return cmp.Or(b.Updated.Compare(a.Updated), cmp.Compare(a.ID, b.ID))
 }
 
 // followJobs hands the jobs on the topic to the accounts that they are for, until ctx ends. A topic that cannot be read stops no
@@ -157,6 +167,9 @@ func (a *App) offer(ctx context.Context, control *kafka.Control, job *poll.Job) 
 		word := poll.JobProgress{
 			ID: job.ID, Account: job.Account, State: poll.JobRefused, Updated: time.Now().UTC(),
 			Reason: fmt.Sprintf("no account %s is configured", job.Account),
+		}
+		if !job.Cancelled.IsZero() {
+			word.State, word.Reason = poll.JobCancelled, ""
 		}
 		key, value, err := word.Encode()
 		if err == nil {

@@ -43,7 +43,7 @@ var quiet = Options{Log: slog.New(slog.DiscardHandler)}
 // attached waits until the account is read.
 func (a *App) attached(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(a.Status().Accounts[0].Endpoints) > 0 }, 5*time.Minute, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return a.Status().Accounts[0].Read }, 5*time.Minute, 5*time.Millisecond)
 }
 
 // Stopped, a process leaves nothing open: the next one has the same file and the same address. To stop it again does nothing.

@@ -62,10 +62,15 @@ func (p *problems) list() []status.Error {
 	return all
 }
 
-// checkEvery is how often topics, rights and registry are looked at.
-const checkEvery = 30 * time.Second
+const (
+	// checkEvery is how often topics, rights and registry are looked at.
+	checkEvery = 30 * time.Second
+	// unwritten is for how long nobody has tried to write the checkpoint file if nobody has anything to write.
+	unwritten = 2 * time.Minute
+)
 
-// checkKafka looks, until ctx ends, whether topics, rights and registry are what they were at start.
+// checkKafka looks, until ctx ends, whether topics, rights and registry are what they were at start. It also looks whether a checkpoint
+// file that could not be written can be: maybe nobody has anything to write into it any more.
 func (a *App) checkKafka(ctx context.Context, publisher *kafka.Publisher) {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
@@ -75,6 +80,9 @@ func (a *App) checkKafka(ctx context.Context, publisher *kafka.Publisher) {
 			return
 		}
 		a.problems.set(a.log, "kafka", found, time.Now())
+		if store := a.file.Store(); store.Failing() != nil && time.Since(store.Failing().Last) > unwritten {
+			_ = store.Probe() // the store notes what comes of it
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // A problem is counted while it lasts, and gone when it is over.
@@ -93,4 +96,64 @@ server: {listen: ""}
 		cancel()
 		require.NoError(t, <-done)
 	})
+}
+
+// A topic that takes less than before, while the poller runs, is in the status with what it takes and what is wanted. Where the poller
+// can go on without what is refused, it does. Where it cannot, the delivery is red, counts, says what to set, and goes on once that is set.
+func TestTopicTakesLess(t *testing.T) {
+	testsize.Slow(t)
+	for _, c := range []struct {
+		topic   string
+		bytes   int
+		refused string // of what the delivery says; empty: it goes on
+		problem string
+	}{
+		{"agentassist.watermark", 300, "topic agentassist.watermark refuses record \"retail/", "want at least 786944"},
+		{"agentassist.checkpoint", 300, "topic agentassist.checkpoint refuses record \"", "want at least 786944"},
+		{"agentassist.segment", 20_000, "", "want at least 1000512 as at start: larger events become dead letters"},
+	} {
+		t.Run(c.topic, func(t *testing.T) {
+			inBubble(t, koresim.Config{}, func(s *stage) {
+				a, _ := s.run("one")
+				time.Sleep(time.Minute)
+				require.Equal(s, status.OK, a.Status().State, a.Status())
+				s.takes(c.topic, c.bytes)
+				lowered := time.Now()
+				time.Sleep(3 * time.Minute)
+				now := a.Status()
+				require.Equal(s, status.Failing, now.State)
+				require.Len(s, now.Problems, 1)
+				require.Contains(s, now.Problems[0].Text, fmt.Sprintf("topic %s has max.message.bytes=%d; %s", c.topic, c.bytes, c.problem))
+				if c.refused == "" {
+					require.Equal(s, status.OK, now.Delivery.State)
+				} else {
+					require.Equal(s, status.Failing, now.Delivery.State)
+					e := now.Delivery.LastError
+					require.Contains(s, e.Text, c.refused)
+					require.Regexp(s, fmt.Sprintf(`of \d+ bytes, .*max.message.bytes of the topic is %d`, c.bytes), e.Text)
+					require.Equal(s, fmt.Sprintf("set max.message.bytes of topic %s to 786944 or more", c.topic), e.Hint)
+					require.Equal(s, status.ClassPermanent, e.Class)
+					require.Greater(s, e.Count, 3)
+					require.WithinDuration(s, lowered, e.Since, time.Minute)
+				}
+				s.takes(c.topic, 1<<20)
+				time.Sleep(2 * time.Minute)
+				now = a.Status()
+				require.Equal(s, status.OK, now.State)
+				require.Nil(s, now.Delivery.LastError)
+				require.True(s, now.Delivery.LastAck.After(lowered.Add(3*time.Minute)))
+			})
+		})
+	}
+}
+
+// takes sets how large the batches are that a topic takes.
+func (s *stage) takes(topic string, bytes int) {
+	s.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.cluster.ListenAddrs()...), kgo.Dialer(s.network.DialContext))
+	require.NoError(s, err)
+	defer client.Close()
+	value := strconv.Itoa(bytes)
+	_, err = kadm.NewClient(client).AlterTopicConfigs(s.Context(), []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &value}}, topic)
+	require.NoError(s, err)
 }

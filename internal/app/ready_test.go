@@ -1,10 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,6 +29,39 @@ type stage struct {
 	sim     *koresim.Server
 	secret  string // of the account; empty: the right one
 	group   string
+
+	delivery string // empty: exactly-once
+	file     string // checkpoint.path; empty: a new one for each run
+
+	mu    sync.Mutex
+	away  bool       // nobody reaches Kafka
+	conns []net.Conn // to Kafka
+}
+
+// cut takes Kafka away, or brings it back.
+func (s *stage) cut(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+	if away {
+		for _, c := range s.conns {
+			_ = c.Close()
+		}
+		s.conns = nil
+	}
+}
+
+func (s *stage) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away {
+		return nil, errors.New("nobody is there")
+	}
+	conn, err := s.network.DialContext(ctx, network, addr)
+	if err == nil {
+		s.conns = append(s.conns, conn)
+	}
+	return conn, err
 }
 
 func inBubble(t *testing.T, world koresim.Config, test func(s *stage)) {
@@ -46,7 +83,7 @@ func inBubble(t *testing.T, world koresim.Config, test func(s *stage)) {
 				return nil, nil, false
 			})
 		}
-		world.Seed, world.Start, world.SegmentsPerDay = 1, time.Now().Add(-time.Hour), 20_000
+		world.Seed, world.Start, world.SegmentsPerDay = 1, time.Now().Add(-time.Hour), cmp.Or(world.SegmentsPerDay, 20_000)
 		s.sim, err = koresim.New(world)
 		require.NoError(t, err)
 		test(s)
@@ -69,13 +106,14 @@ accounts:
     auth: {client_id: %s, client_secret: %s}
     start: %s
     bots: [{name: care, bot_id: %s}]
-kafka: {brokers: [%q], group: %q, topics: {partitions: 1, replication_factor: 1}}
+kafka: {brokers: [%q], group: %q, delivery: %s, topics: {partitions: 1, replication_factor: 1}}
 checkpoint: {path: %q}
 server: {listen: ""}
-`, a.ID, a.ClientID, secret, time.Now().Add(-time.Hour).Format(time.RFC3339), a.Bots[0].ID, s.cluster.ListenAddrs()[0], s.group, filepath.Join(s.TempDir(), "poller.db")))
+`, a.ID, a.ClientID, secret, time.Now().Add(-time.Hour).Format(time.RFC3339), a.Bots[0].ID, s.cluster.ListenAddrs()[0], s.group,
+		cmp.Or(s.delivery, "exactly-once"), cmp.Or(s.file, filepath.Join(s.TempDir(), "poller.db"))))
 	require.NoError(s, err)
 	app, err := New(cfg, Options{
-		Instance: name, Log: slog.New(slog.DiscardHandler), Transport: s.sim.Transport(), KafkaClient: []kgo.Opt{kgo.Dialer(s.network.DialContext)},
+		Instance: name, Log: slog.New(slog.DiscardHandler), Transport: s.sim.Transport(), KafkaClient: []kgo.Opt{kgo.Dialer(s.dial)},
 	})
 	require.NoError(s, err)
 	ctx, cancel := context.WithCancel(s.Context())
@@ -131,6 +169,7 @@ func TestReady(t *testing.T) {
 				after, _ = s.ready(two, 20*time.Second)
 				require.Positive(s, after, "an instance that is assigned nothing is ready")
 				require.False(s, two.Status().Accounts[0].Owner.Mine)
+				require.Empty(s, two.Status().Accounts[0].Endpoints, "they are in the status of the one that reads the account")
 				require.NoError(s, stop())
 				for !two.Status().Accounts[0].Owner.Mine {
 					time.Sleep(time.Millisecond)

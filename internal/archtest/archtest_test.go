@@ -28,12 +28,49 @@ var edges = []struct{ from, to, why string }{
 	{"cmd/poller", "internal/app", "main only parses flags and turns errors into exit codes"},
 	{"cmd/poller", "internal/demo", "has the commands that need no account"},
 
+	{"cmd/poller", "internal/kafka", "has the defaults of a configuration for commands that need no more than brokers"},
+	{"cmd/poller", "internal/tail", "shows events"},
+
+	{"examples/alerting", "examples/feed", "reads a topic"},
+	{"examples/feedback-board", "examples/feed", "reads a topic"},
+
+	{"internal/tail", "internal/events", "names types"},
+	{"internal/tail", "internal/kafka", "connects as the poller does"},
+	{"internal/tail", "internal/kafka/kafkaread", "reads topics as a consumer does"},
+
+	{"internal/app", "internal/check", "prints what it finds"},
+	{"internal/app", "internal/explain", "prints what it finds"},
+
+	{"internal/explain", "internal/checkpoint", "keeps in memory what the file would hold"},
+	{"internal/explain", "internal/events", "names types and endpoints, and compares content"},
+	{"internal/explain", "internal/extract", "reads pages as the poller does"},
+	{"internal/explain", "internal/kafka", "connects as the poller does"},
+	{"internal/explain", "internal/kafka/kafkaread", "reads topics as a consumer does"},
+	{"internal/explain", "internal/kore", "asks for pages"},
+	{"internal/explain", "internal/poll", "knows what is configured to be read"},
+	{"internal/explain", "internal/poll/pass", "reads spans as the poller does"},
+	{"internal/explain", "internal/poll/plan", "keeps within a budget of its own"},
+	{"internal/explain", "internal/poll/timeline", "bounds spans"},
+	{"internal/explain", "internal/status", "knows which errors may pass"},
+	{"internal/explain", "internal/revise", "makes events of rows as the poller does"},
+	{"internal/explain", "internal/tail", "writes texts of others to a terminal"},
+
+	{"internal/check", "internal/checkpoint", "asks whether the file can be written"},
+	{"internal/check", "internal/events", "names endpoints"},
+	{"internal/check", "internal/extract", "reads pages as the poller does"},
+	{"internal/check", "internal/kafka", "asks whether a start would succeed"},
+	{"internal/check", "internal/kore", "asks for pages"},
+	{"internal/check", "internal/payload", "knows a refusal beside data"},
+	{"internal/check", "internal/poll", "asks what the budget attains"},
+	{"internal/check", "internal/status", "knows the classes of errors"},
+
 	{"internal/demo", "internal/app", "runs the poller as poller run does"},
 	{"internal/demo", "internal/events", "counts them by type"},
 	{"internal/demo", "internal/kafka", "names its topics"},
 	{"internal/demo", "internal/kafka/kafkaread", "reads its topics back as a consumer would"},
 	{"internal/demo", "internal/koresim", "serves it, and compares with its ledger"},
 	{"internal/demo", "internal/status", "draws it"},
+	{"internal/demo", "internal/tail", "shows events as poller tail does"},
 
 	{"internal/app", "internal/bound", "bounds ids"},
 	{"internal/app", "internal/checkpoint", "wires the store"},
@@ -43,6 +80,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/app", "internal/journal", "wires the content of the checkpoint topic to its transactions and to the store"},
 	{"internal/app", "internal/kafka", "wires the delivery, and composes its configuration"},
 	{"internal/app", "internal/kore", "wires the client, and composes its configuration"},
+	{"internal/app", "internal/memory", "says how much the answers of all accounts may take"},
 	{"internal/app", "internal/owner", "asks which accounts are read here, and says what reads them"},
 	{"internal/app", "internal/poll", "runs the loop"},
 	{"internal/app", "internal/poll/plan", "configures its policy"},
@@ -61,6 +99,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/poll", "internal/events", "publishes them"},
 	{"internal/poll", "internal/extract", "reads pages as rows"},
 	{"internal/poll", "internal/kafka", "hands batches to a delivery"},
+	{"internal/poll", "internal/memory", "shares it among the answers of all accounts"},
 	{"internal/poll", "internal/kore", "asks for pages, and owns retries and the budget"},
 	{"internal/poll", "internal/poll/pass", "reads one span"},
 	{"internal/poll", "internal/payload", "knows a refusal beside data"},
@@ -101,6 +140,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/extract", "internal/status", "names the classes of errors"},
 	{"internal/kore", "internal/bound", "bounds answers"},
 	{"internal/kore", "internal/events", "names endpoints"},
+	{"internal/kore", "internal/memory", "reads answers into it"},
 	{"internal/kore", "internal/secret", "signs with client secrets"},
 	{"internal/kore", "internal/payload", "asks what came in place of a page"},
 	{"internal/kore", "internal/status", "names the classes of errors"},
@@ -123,7 +163,9 @@ var owned = []struct{ pkg, only, why string }{
 
 // exceptions to owned, by package of ours and package imported.
 var exceptions = map[string]string{
+	"examples/feed github.com/twmb/franz-go":  "it consumes as a program of somebody else does, with nothing of ours",
 	"internal/app github.com/twmb/franz-go":   "tests hand its Kafka clients options",
+	"internal/check github.com/twmb/franz-go": "its tests run kfake and srfake",
 	"internal/demo github.com/twmb/franz-go":  "it runs kfake and srfake, and reads the topics back as a consumer would",
 	"internal/koresim github.com/golang-jwt/": "the simulated API verifies tokens independently of who makes them",
 }

@@ -17,17 +17,19 @@ import (
 
 // skips lists the functions that skip a test, and where what they skip is run.
 var skips = map[string]string{
-	"internal/testsize.Slow":                  "under the race detector: the second run of make test",
-	"internal/events.TestRecipeCanBeLinkedIn": "with -short: make seeds",
-	"internal/poll.TestAccountFirstRead":      "three profiles of four with -short: make full",
-	"internal/kafka/kafkatest.Require":        "without Apache Kafka: make kafka-test",
-	"internal/bench.TestCost":                 "make bench",
-	"internal/bench.TestYear":                 "on request",
-	"internal/checkpoint.BenchmarkDedupe":     "with -short: go test -bench",
-	"internal/checkpoint.BenchmarkElsewhere":  "with -short: go test -bench",
-	"internal/journal.BenchmarkReplay":        "with -short: go test -bench",
-	"internal/archtest.committed":             "outside of a clone: in every clone",
-	"internal/archtest.TestSlowTestsRunOnce":  "without make: wherever make test is",
+	"internal/testsize.Slow":                        "under the race detector: the second run of make test",
+	"internal/events.TestRecipeCanBeLinkedIn":       "with -short: make seeds",
+	"internal/poll.TestAccountFirstRead":            "three profiles of four with -short: make full",
+	"internal/poll.TestAccountWithRequestsInFlight": "all profiles but two with -short: make full",
+	"internal/kafka/kafkatest.Require":              "without Apache Kafka: make kafka-test",
+	"internal/bench.TestCost":                       "make bench",
+	"internal/bench.TestYear":                       "on request",
+	"internal/checkpoint.BenchmarkDedupe":           "with -short: go test -bench",
+	"internal/checkpoint.BenchmarkElsewhere":        "with -short: go test -bench",
+	"internal/journal.BenchmarkReplay":              "with -short: go test -bench",
+	"internal/app.chromium":                         "without Chromium: wherever it is installed",
+	"internal/archtest.committed":                   "outside of a clone: in every clone",
+	"internal/archtest.TestSlowTestsRunOnce":        "without make: wherever make test is",
 }
 
 // A test that marks itself as slow is skipped by the first run of make test, and its second one runs it. That one runs no other, and

@@ -25,6 +25,8 @@ var (
 	costHistory = flag.Duration("cost-history", 4*time.Hour, "how much history each run reads")
 	costPerDay  = flag.Int("cost-segments-per-day", 100_000, "volume of that history")
 	costRounds  = flag.Int("cost-rounds", 3, "how often each delivery reads it; medians count")
+	costBase    = flag.String("cost-base", "", "another build of the program, to take turns with this one; nothing else is measured then")
+	costOnly    = flag.String("cost-delivery", "", "the only delivery to measure; empty for both")
 	costKnown   = flag.Int("cost-known", 10_000_000, "known entities for the comparison with none; 0 leaves it out")
 	costIdle    = flag.Int("cost-idle", 299, "accounts where nearly nothing happens, for the comparison with none; 0 leaves it out")
 	costProfile = flag.String("cost-profile", "", "write a CPU profile of each run of the first part into this directory")
@@ -34,7 +36,8 @@ var (
 const interactionsOnly = "{conversations: {enabled: false}, interaction-details: {enabled: false}}"
 
 // TestCost prints what poller run costs: the same history, read from nothing by each delivery in turn, with nothing known
-// before and with much, alone and among idle accounts.
+// before and with much, alone and among idle accounts. A machine that others use drifts within minutes: what is compared takes turns in
+// one run, and the ratios of the turns count.
 //
 //	go test ./internal/bench -run TestCost -v -timeout 30m -args -cost
 func TestCost(t *testing.T) {
@@ -48,22 +51,90 @@ func TestCost(t *testing.T) {
 		full: simulate(t, binary, world{history: *costHistory, perDay: *costPerDay, endpoints: interactionsOnly}),
 	}
 	deliveries := []string{kafka.AtLeastOnce, kafka.ExactlyOnce}
-	for range *costRounds {
+	if *costOnly != "" {
+		deliveries = []string{*costOnly}
+	}
+	all := simulate(t, binary, world{history: *costHistory / 8, perDay: *costPerDay})
+	for round := range *costRounds {
+		b.measureFloor(t)
 		for _, d := range deliveries {
-			b.measure(t, "pages of 100", b.setup(t, d, b.full), *costProfile)
+			b.turn(t, round, fullPages, d, b.full)
+			b.turn(t, round, allEndpoints, d, all)
 		}
 	}
-	b.everything(t, deliveries)
+	b.compare(t, deliveries)
+	if *costBase == "" {
+		b.rest(t, deliveries)
+	}
+	b.print(t)
+}
+
+// The names of runs.
+const (
+	fullPages    = "pages of 100"
+	allEndpoints = "all endpoints"
+	floorRun     = "floor of " + fullPages
+	ofBase       = ", base"
+)
+
+// turn has each build read the same, in an order that changes with the round.
+func (b *costBench) turn(t *testing.T, round int, name, delivery, accounts string) {
+	builds := []func(){func() { b.measure(t, name, b.setup(t, delivery, accounts), *costProfile) }}
+	if *costBase != "" {
+		builds = append(builds, func() {
+			s := b.setup(t, delivery, accounts)
+			s.binary = *costBase
+			b.measure(t, name+ofBase, s, "")
+		})
+	}
+	for i := range builds {
+		builds[(i+round)%len(builds)]()
+	}
+}
+
+// compare notes the ratios of what took turns: of each build to the floor, and of this build to the other.
+func (b *costBench) compare(t *testing.T, deliveries []string) {
+	floor := b.runs[runKey(floorRun, kafka.ExactlyOnce)]
+	for _, d := range deliveries {
+		for _, name := range []string{fullPages, allEndpoints} {
+			product, base := b.runs[runKey(name, d)], b.runs[runKey(name+ofBase, d)]
+			if name == fullPages {
+				b.note(t, "%s: %s of the floor", runKey(name, d), ratios(product, floor))
+			}
+			if base == nil {
+				continue
+			}
+			if name == fullPages {
+				b.note(t, "%s: %s of the floor", runKey(name+ofBase, d), ratios(base, floor))
+			}
+			b.note(t, "%s: %s of the base", runKey(name, d), ratios(product, base))
+		}
+	}
+}
+
+func runKey(name, delivery string) string { return name + ", " + delivery }
+
+// ratios says how many times the CPU time per event of the other one took, by round.
+func ratios(one, other []reading) string {
+	var of []float64
+	for i := range one {
+		of = append(of, one[i].perEvent()/other[i].perEvent())
+	}
+	return fmt.Sprintf("%.2f times (%.2f to %.2f in %d rounds) the CPU time", median(of, func(r float64) float64 { return r }),
+		slices.Min(of), slices.Max(of), len(of))
+}
+
+// rest measures what is not compared.
+func (b *costBench) rest(t *testing.T, deliveries []string) {
 	for _, d := range deliveries {
 		b.freshness(t, d)
 	}
 	if *costIdle > 0 {
 		b.idle(t, deliveries)
 	}
-	if *costKnown > 0 {
+	if *costKnown > 0 && *costOnly == "" {
 		b.known(t)
 	}
-	b.print(t)
 }
 
 // costBench is what the parts of the benchmark share.
@@ -71,6 +142,7 @@ type costBench struct {
 	base   setup
 	full   string // accounts with full pages
 	setups int
+	floors int
 	order  []string
 	runs   map[string][]reading // by name and delivery
 	notes  []string
@@ -94,7 +166,7 @@ func (b *costBench) measure(t *testing.T, name string, s *setup, profileTo strin
 }
 
 func (b *costBench) keep(t *testing.T, name, delivery string, r reading) {
-	key := name + ", " + delivery
+	key := runKey(name, delivery)
 	if b.runs[key] == nil {
 		b.order = append(b.order, key)
 	}
@@ -107,21 +179,13 @@ func (b *costBench) note(t *testing.T, format string, args ...any) {
 	t.Log(b.notes[len(b.notes)-1])
 }
 
-// everything reads all endpoints as they are read by default: those of analytics have pages of 20.
-func (b *costBench) everything(t *testing.T, deliveries []string) {
-	accounts := simulate(t, b.base.binary, world{history: *costHistory / 8, perDay: *costPerDay})
-	for _, d := range deliveries {
-		b.measure(t, "all endpoints", b.setup(t, d, accounts), "")
-	}
-}
-
 // idle reads the same history while nearly nothing happens in many other accounts, and then looks at what these take.
 func (b *costBench) idle(t *testing.T, deliveries []string) {
 	idle := simulate(t, b.base.binary, world{history: time.Hour, perDay: 24, accounts: *costIdle, seed: 2, endpoints: interactionsOnly})
 	idle = strings.ReplaceAll(idle, "name: account-", "name: idle-")
 	for _, d := range deliveries {
-		alone := b.rest(t, d, b.full, "")
-		among := b.rest(t, d, b.full+idle, fmt.Sprintf("among %d idle accounts", *costIdle))
+		alone := b.quiet(t, d, b.full, "")
+		among := b.quiet(t, d, b.full+idle, fmt.Sprintf("among %d idle accounts", *costIdle))
 		n := float64(*costIdle)
 		b.note(t, "an idle account, %s: %.0f KiB that live, %.1f ms of CPU time a minute", d, (among.alive-alone.alive)/n/(1<<10),
 			(among.cpu-alone.cpu).Seconds()*1e3/n)
@@ -134,8 +198,8 @@ type minute struct {
 	alive float64 // bytes
 }
 
-// rest reads the history and returns what the next minute takes.
-func (b *costBench) rest(t *testing.T, delivery, accounts, name string) (m minute) {
+// quiet reads the history and returns what the next minute takes.
+func (b *costBench) quiet(t *testing.T, delivery, accounts, name string) (m minute) {
 	const seconds = 20
 	p := b.setup(t, delivery, accounts).start(t)
 	r := p.read()
@@ -165,6 +229,8 @@ type reading struct {
 	peak                             int
 }
 
+func (r reading) perEvent() float64 { return r.cpu.Seconds() / r.events }
+
 // read waits until the history of the busy account is read, and returns what that took.
 func (p *poller) read() (r reading) {
 	p.t.Helper()
@@ -180,11 +246,11 @@ func (p *poller) read() (r reading) {
 // caughtUp says whether the account is read to now, and that without gaps.
 func caughtUp(a status.Account) bool {
 	for _, e := range a.Endpoints {
-		if len(e.Gaps) > 0 || e.Lag == nil || time.Duration(*e.Lag) > 5*time.Minute {
+		if len(e.Gaps) > 0 || e.FirstRead != nil || e.ReadThrough == nil || time.Duration(*e.Lag) > 5*time.Minute {
 			return false
 		}
 	}
-	return len(a.Endpoints) > 0
+	return a.Read
 }
 
 // until waits for something in the status, and keeps the peak of memory from when it is called.
@@ -268,5 +334,5 @@ func median[T any](of []T, f func(T) float64) float64 {
 		values[i] = f(v)
 	}
 	slices.SortFunc(values, cmp.Compare)
-	return values[len(values)/2]
+	return (values[(len(values)-1)/2] + values[len(values)/2]) / 2
 }

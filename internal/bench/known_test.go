@@ -25,7 +25,7 @@ import (
 
 var (
 	accountIDs = regexp.MustCompile(`account_id: (\S+)`)
-	baseURLs   = regexp.MustCompile(`base_url: \S+`)
+	baseURLs   = regexp.MustCompile(`base_url: (\S+)`)
 )
 
 // known reads the history again where many other things are known already: as many a day over the last five weeks, with the

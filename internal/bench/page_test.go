@@ -94,7 +94,7 @@ func ratio(b *testing.B, cpu, baseline time.Duration, unit string) {
 	}
 }
 
-func cpuTime(b *testing.B) time.Duration {
+func cpuTime(b testing.TB) time.Duration {
 	b.Helper()
 	var usage syscall.Rusage
 	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &usage))

@@ -216,14 +216,14 @@ func progress(s *status.Status) (line string, done bool) {
 	}
 	done = len(s.Accounts) > 0
 	for _, a := range s.Accounts {
-		done = done && len(a.Endpoints) > 0
+		done = done && a.Read
 		for _, e := range a.Endpoints {
 			read := "-"
 			if e.ReadThrough != nil {
 				read = e.ReadThrough.Format(time.DateOnly)
 			}
 			line += fmt.Sprintf("; %s %s to %s, %d gaps, %d rows", e.Endpoint, e.BotName, read, len(e.Gaps), e.Rows)
-			done = done && len(e.Gaps) == 0 && e.Lag != nil && time.Duration(*e.Lag) < 5*time.Minute
+			done = done && len(e.Gaps) == 0 && e.FirstRead == nil && e.ReadThrough != nil && time.Duration(*e.Lag) < 5*time.Minute
 		}
 	}
 	return line, done

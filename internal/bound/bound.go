@@ -30,6 +30,8 @@ const (
 	Record = 768 << 10
 	// DeadRaw bounds what a dead letter quotes of what it is about. With the ids, the reason and the key it stays below half of Record.
 	DeadRaw = 256 << 10
+	// Extra bounds what an event carries of members that are not known.
+	Extra = 64 << 10
 	// CheckpointValue bounds a delta and a part of a snapshot on the checkpoint topic. They are packed up to it.
 	CheckpointValue = 512 << 10
 	// Entity bounds what is stored of one entity in one entry of the checkpoint: two of them fit into a delta. What an endpoint said of

@@ -79,6 +79,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -121,7 +122,13 @@ type Store struct {
 	file   *os.File
 	broken atomic.Bool // bbolt met damage; what it holds in memory cannot be trusted any more
 	closed atomic.Bool
+	failed atomic.Pointer[Failure] // nil while it can be written
 	absent absence
+
+	writing sync.Mutex   // held by what writes to the file or to the stage
+	mu      sync.RWMutex // guards the stage, but not what it holds of an account; whoever changes it holds writing as well
+	stage   stage
+	late    *time.Timer // flushes the stage; guarded by writing
 }
 
 // Open opens the file at path, or creates it and the directories that are missing. It holds the file's lock until Close. Open checks
@@ -193,6 +200,9 @@ func (s *Store) prepare(noSync bool) error {
 	return s.db.Update(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil {
+			if tx.Bucket(bucketIdentity) != nil || tx.Bucket(bucketAccounts) != nil {
+				return damage("bucket meta is missing")
+			}
 			if name, _ := tx.Cursor().First(); name != nil {
 				return &Error{Op: "open", Path: s.path, Kind: ErrFormat, Err: errors.New("it is a database of another program")}
 			}
@@ -262,17 +272,27 @@ func create(tx *bolt.Tx) error {
 	return tx.Bucket(bucketMeta).Put(keyFormat, binary.AppendUvarint(nil, format))
 }
 
-// Close marks the file as cleanly closed and releases it. It waits for calls that are under way.
+// Close writes what is staged, marks the file as cleanly closed and releases it. It waits for calls that are under way.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.late != nil {
+		s.late.Stop()
 	}
 	if s.broken.Load() {
 		return s.abandon()
 	}
 	mark := s.guard("close", func() error {
 		s.db.NoSync = false // the mark must not reach the disk before the data that it vouches for
-		return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyClean, []byte{1}) })
+		return s.db.Update(func(tx *bolt.Tx) error {
+			if err := s.stage.write(tx); err != nil {
+				return err
+			}
+			return tx.Bucket(bucketMeta).Put(keyClean, []byte{1})
+		})
 	})
 	return errors.Join(mark, s.abandon())
 }
@@ -309,17 +329,63 @@ func (s *Store) view(op string, fn func(*bolt.Tx) error) error {
 // errUnchanged ends an update that has nothing to write, which saves the sync.
 var errUnchanged = errors.New("nothing to write")
 
-// update runs fn in a write transaction and commits it, unless fn returns an error. errUnchanged rolls back without being an error.
+// update writes what is staged, and then runs fn in a write transaction as write does.
 func (s *Store) update(op string, fn func(*bolt.Tx) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.flush(); err != nil {
+		return err
+	}
+	return s.write(op, fn)
+}
+
+// write runs fn in a write transaction and commits it, unless fn returns an error. errUnchanged rolls back without being an error. The
+// caller holds writing.
+func (s *Store) write(op string, fn func(*bolt.Tx) error) error {
 	if err := s.usable(op); err != nil {
 		return err
 	}
-	return s.guard(op, func() error {
-		if err := s.db.Update(fn); !errors.Is(err, errUnchanged) {
-			return err
+	wrote := true
+	err := s.guard(op, func() error {
+		err := s.db.Update(fn)
+		if wrote = !errors.Is(err, errUnchanged); !wrote {
+			return nil
 		}
-		return nil
+		return err
 	})
+	if wrote {
+		s.noteWrite(err)
+	}
+	return err
+}
+
+// noteWrite notes whether the store could be written.
+func (s *Store) noteWrite(err error) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		s.failed.Store(nil)
+		return
+	}
+	now := time.Now().UTC()
+	f := &Failure{Err: e, Since: now, Last: now, Count: 1}
+	if was := s.failed.Load(); was != nil {
+		f.Since, f.Count = was.Since, was.Count+1
+	}
+	s.failed.Store(f)
+}
+
+// Failing returns why the store could not be written the last time; nil if it could, or if nobody tried.
+func (s *Store) Failing() *Failure { return s.failed.Load() }
+
+// Probe writes what the store has already. It finds out whether a store can be written again into which nobody has anything to write;
+// where there is little room, more than that may still be too much.
+func (s *Store) Probe() error {
+	return s.update("probe", probe)
+}
+
+func probe(tx *bolt.Tx) error {
+	meta := tx.Bucket(bucketMeta)
+	return meta.Put(keyFormat, bytes.Clone(meta.Get(keyFormat)))
 }
 
 func (s *Store) usable(op string) error {

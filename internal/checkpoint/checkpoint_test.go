@@ -1,6 +1,7 @@
 package checkpoint_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -405,6 +406,14 @@ func TestOpenRefuses(t *testing.T) {
 		"a database of another program": {func(t *testing.T, path string) {
 			edit(t, path, func(tx *bolt.Tx) error { _, err := tx.CreateBucket([]byte("theirs")); return err })
 		}, checkpoint.ErrFormat, "another program"},
+		"a file whose name of a bucket has changed": {func(t *testing.T, path string) {
+			require.NoError(t, checkpointtest.OpenAt(t, path).Close())
+			content, err := os.ReadFile(path)
+			require.NoError(t, err)
+			changed := bytes.ReplaceAll(content, []byte("meta"), []byte("mata"))
+			require.NotEqual(t, content, changed)
+			require.NoError(t, os.WriteFile(path, changed, 0o600))
+		}, checkpoint.ErrDamaged, "meta is missing"},
 		"a file that is not a database": {func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, []byte("accounts: []\n"), 0o600))
 		}, checkpoint.ErrDamaged, "no meta page"},

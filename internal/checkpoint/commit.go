@@ -44,8 +44,8 @@ type DeadLetter struct {
 // Commit applies all of the changes or none, and returns once they are on disk (but see Options.NoSync). It takes no context: what it
 // records has already happened, so that giving up would gain nothing.
 func (s *Store) Commit(c Changes) error {
-	if c.Account == "" && len(c.Puts)+len(c.Touched)+len(c.Dead)+len(c.Progress) > 0 {
-		return errors.New("commit to checkpoint: changes name no account")
+	if err := c.check(); err != nil {
+		return err
 	}
 	return s.update("commit", func(tx *bolt.Tx) error {
 		changed := len(c.Puts)+len(c.Dead)+len(c.Progress)+len(c.Identity) > 0
@@ -81,6 +81,13 @@ func (s *Store) Commit(c Changes) error {
 	})
 }
 
+func (c *Changes) check() error {
+	if c.Account == "" && len(c.Puts)+len(c.Touched)+len(c.Dead)+len(c.Progress) > 0 {
+		return errors.New("commit to checkpoint: changes name no account")
+	}
+	return nil
+}
+
 func createAccount(tx *bolt.Tx, account string) (*bolt.Bucket, error) {
 	if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil {
 		return acc, nil
@@ -101,19 +108,35 @@ func createAccount(tx *bolt.Tx, account string) (*bolt.Bucket, error) {
 type put struct {
 	day   uint32
 	key   storedKey
-	order int // place in the batch: of several with the same key the last one counts
-	value []byte
+	order int    // place in the batch: of several with the same key the last one counts
+	value []byte // sealed
+}
+
+// puts returns the entities and dead letters, sealed, in the order in which they count.
+func (c *Changes) puts() []put {
+	size := (len(c.Puts) + len(c.Dead)) * sealSize
+	for i := range c.Puts {
+		size += len(c.Puts[i].Value)
+	}
+	sealed := make([]byte, 0, size)
+	puts := make([]put, 0, len(c.Puts)+len(c.Dead))
+	add := func(day uint32, key storedKey, value []byte) {
+		start := len(sealed)
+		sealed = seal(sealed, day, key, value)
+		puts = append(puts, put{day, key, len(puts), sealed[start:len(sealed):len(sealed)]})
+	}
+	for i := range c.Puts {
+		add(c.Puts[i].Key.Day, c.Puts[i].Key.stored(), c.Puts[i].Value)
+	}
+	for _, dead := range c.Dead {
+		add(dead.Day, newStoredKey(prefixDead, dead.Hash), nil)
+	}
+	return puts
 }
 
 // writeDays writes the puts and dead letters in the order of their keys, for which bbolt searches and moves least.
 func writeDays(days *bolt.Bucket, c *Changes) error {
-	puts := make([]put, 0, len(c.Puts)+len(c.Dead))
-	for _, entry := range c.Puts {
-		puts = append(puts, put{entry.Key.Day, entry.Key.stored(), len(puts), entry.Value})
-	}
-	for _, dead := range c.Dead {
-		puts = append(puts, put{dead.Day, newStoredKey(prefixDead, dead.Hash), len(puts), nil})
-	}
+	puts := c.puts()
 	slices.SortFunc(puts, func(a, b put) int {
 		if a.day != b.day {
 			return cmp.Compare(a.day, b.day)
@@ -133,6 +156,7 @@ func writeDays(days *bolt.Bucket, c *Changes) error {
 	return nil
 }
 
+// writeDay writes the puts of one day, which are in the order of their keys. bbolt refers to their values until the transaction ends.
 func writeDay(days *bolt.Bucket, puts []put, hour uint32) error {
 	bucket, err := days.CreateBucketIfNotExists(dayName(puts[0].day))
 	if err != nil {
@@ -142,7 +166,6 @@ func writeDay(days *bolt.Bucket, puts []put, hour uint32) error {
 	info := unpackDayInfo(bucket.Sequence())
 	info.touched = max(info.touched, hour)
 	cursor := bucket.Cursor()
-	sealed := make([]byte, 0, len(puts)*sealSize+sizeOf(puts))
 	var next []byte // the first key of the bucket that is not before the last one looked up; empty if there is none
 	for i, p := range puts {
 		if i == 0 || len(next) > 0 && bytes.Compare(p.key[:], next) >= 0 { // the bucket has no key before next
@@ -153,20 +176,11 @@ func writeDay(days *bolt.Bucket, puts []put, hour uint32) error {
 		if !again && !bytes.Equal(next, p.key[:]) {
 			info.entities++
 		}
-		start := len(sealed) // bbolt refers to it until the commit
-		sealed = seal(sealed, p.day, p.key, p.value)
-		if err := bucket.Put(p.key[:], sealed[start:]); err != nil {
+		if err := bucket.Put(p.key[:], p.value); err != nil {
 			return err
 		}
 	}
 	return bucket.SetSequence(info.pack())
-}
-
-func sizeOf(puts []put) (size int) {
-	for i := range puts {
-		size += len(puts[i].value)
-	}
-	return size
 }
 
 // touchDays records that the days were touched, and reports whether that changed anything: it does once an hour.

@@ -20,7 +20,11 @@ import (
 )
 
 // childPath is an environment variable. If it names a file, the test binary does not run tests: it commits to the file until it is killed.
-const childPath = "CHECKPOINT_TEST_CHILD"
+// It stages what it commits if childStages is set.
+const (
+	childPath   = "CHECKPOINT_TEST_CHILD"
+	childStages = "CHECKPOINT_TEST_STAGES"
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(childPath); path != "" {
@@ -63,6 +67,11 @@ func commitForEver(path string) error {
 	if err != nil {
 		return err
 	}
+	commit := s.Commit
+	if os.Getenv(childStages) != "" {
+		*checkpoint.StageBytes = 100_000 // about seven batches
+		commit = s.Stage
+	}
 	record, err := s.Progress(account, "n")
 	if err != nil {
 		return err
@@ -70,7 +79,7 @@ func commitForEver(path string) error {
 	n, _ := strconv.Atoi(string(record))
 	for {
 		n++
-		if err := s.Commit(batch(n)); err != nil {
+		if err := commit(batch(n)); err != nil {
 			return err
 		}
 		if _, err := fmt.Println(n); err != nil {
@@ -79,47 +88,62 @@ func commitForEver(path string) error {
 	}
 }
 
+// A kill leaves every commit that was reported, whole, and at most the one under way.
 func TestKillDuringCommits(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "poller.db")
 	for round := range 8 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), childPath+"="+path)
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, child.Start())
-		said, lines := 0, bufio.NewScanner(out)
-		for range 2 + round {
-			require.True(t, lines.Scan(), "the child ended by itself")
-			said, err = strconv.Atoi(lines.Text())
-			require.NoError(t, err)
-		}
-		require.NoError(t, child.Process.Kill())
-		for lines.Scan() { // what it had said before it died
-			if n, err := strconv.Atoi(lines.Text()); err == nil {
-				said = n
-			}
-		}
-		_ = child.Wait()
-
+		said := killChild(t, path, 2+round)
 		s := checkpointtest.OpenAt(t, path)
-		record, err := s.Progress(account, "n")
-		require.NoError(t, err)
-		committed, err := strconv.Atoi(string(record))
-		require.NoError(t, err)
+		committed := progressOf(t, s)
 		require.Contains(t, []int{said, said + 1}, committed, "a commit that was reported is there, and at most the one under way")
-		for n := 1; n <= committed+1; n++ {
-			known := 0
-			for _, got := range lookup(t, s, 0, keysOf(batch(n))...) {
-				if got.Known {
-					known++
-				}
-			}
-			require.Equal(t, map[bool]int{true: batchSize}[n <= committed], known, "batch %d of %d", n, committed)
-		}
+		hasBatches(t, s, committed)
 		require.NoError(t, s.Close())
 		checkpointtest.Check(t, path)
 	}
+}
+
+// A kill leaves a file that lacks what was staged, and of every batch all or nothing.
+func TestKillWhileStaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "poller.db")
+	t.Setenv(childStages, "1")
+	lacked := 0
+	for range 8 {
+		said := killChild(t, path, 20)
+		s := checkpointtest.OpenAt(t, path)
+		written := progressOf(t, s)
+		require.LessOrEqual(t, written, said+1)
+		require.Greater(t, written, said-10)
+		lacked += said - written
+		hasBatches(t, s, written)
+		require.NoError(t, s.Close())
+		checkpointtest.Check(t, path)
+	}
+	require.Positive(t, lacked)
+}
+
+// killChild kills a process that commits to the file after it has reported so many commits, and returns the last that it reported.
+func killChild(t *testing.T, path string, after int) (said int) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), childPath+"="+path)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	lines := bufio.NewScanner(out)
+	for range after {
+		require.True(t, lines.Scan(), "the child ended by itself")
+		said, err = strconv.Atoi(lines.Text())
+		require.NoError(t, err)
+	}
+	require.NoError(t, child.Process.Kill())
+	for lines.Scan() { // what it had said before it died
+		if n, err := strconv.Atoi(lines.Text()); err == nil {
+			said = n
+		}
+	}
+	_ = child.Wait()
+	return said
 }
 
 // TestDiskFull limits the size of files, so that writes fail much as on a full disk. The limit applies to a process, and so the test
@@ -150,12 +174,20 @@ func TestDiskFull(t *testing.T) {
 	classified, ok := errors.AsType[*checkpoint.Error](err)
 	require.True(t, ok, "%v", err)
 	require.True(t, classified.Retryable())
+	first := s.Failing()
+	require.Equal(t, &checkpoint.Failure{Err: classified, Since: first.Since, Last: first.Since, Count: 1}, first)
 	require.Error(t, s.Commit(batch(failed)), "still full")
+	require.Equal(t, 2, s.Failing().Count)
+	require.Equal(t, first.Since, s.Failing().Since)
+	require.ErrorIs(t, s.Failing().Err, checkpoint.ErrFull)
+	require.Contains(t, s.Failing().Err.Hint(), "free space")
 	require.True(t, lookup(t, s, 0, batch(failed - 1).Puts[0].Key)[0].Known, "what was known stays so")
 	require.False(t, lookup(t, s, 0, batch(failed).Puts[0].Key)[0].Known, "no part of a failed commit is kept")
 
 	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-	require.NoError(t, s.Commit(batch(failed)), "there is room again")
+	require.NoError(t, s.Probe(), "there is room again")
+	require.Nil(t, s.Failing())
+	require.NoError(t, s.Commit(batch(failed)))
 	s.Reopen(t)
 	for n := 1; n <= failed; n++ {
 		require.True(t, lookup(t, s, 0, batch(n).Puts[7].Key)[0].Known)

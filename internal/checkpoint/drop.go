@@ -45,6 +45,9 @@ func (s *Store) Forget(account string, days []uint32) error {
 
 // Accounts returns the ids of the accounts that the store has anything of.
 func (s *Store) Accounts() (accounts []string, err error) {
+	if err := s.Flush(); err != nil {
+		return nil, err
+	}
 	err = s.view("list accounts", func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketAccounts).ForEachBucket(func(name []byte) error {
 			accounts = append(accounts, string(name))

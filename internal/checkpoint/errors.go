@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"syscall"
+	"time"
 
 	bolt "go.etcd.io/bbolt/errors"
 )
@@ -51,10 +52,31 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Err}
 }
 
+// Hint says what a person is to do about the error; empty if there is nothing.
+func (e *Error) Hint() string {
+	switch {
+	case errors.Is(e.Kind, ErrFull):
+		return "free space on the disk of checkpoint.path, or enlarge it; no restart is needed"
+	case errors.Is(e.Kind, ErrReadOnly):
+		return "check the owner of checkpoint.path, and how its disk is mounted; no restart is needed"
+	case errors.Is(e.Kind, ErrDisk):
+		return "check the disk of checkpoint.path; no restart is needed once it works"
+	}
+	return ""
+}
+
 // Retryable reports whether the same call can succeed later with the same file. Nothing was lost: a failed commit either left the store
 // as it was or took full effect.
 func (e *Error) Retryable() bool {
 	return slices.Contains([]error{ErrFull, ErrReadOnly, ErrDisk, ErrLocked}, e.Kind)
+}
+
+// A Failure is why a store could not be written.
+type Failure struct {
+	Err   *Error    // of the last attempt
+	Since time.Time // of the first in a row
+	Last  time.Time
+	Count int // of attempts in a row
 }
 
 // classify wraps err with what was attempted. It returns an *Error as it is.

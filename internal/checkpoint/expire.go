@@ -66,7 +66,7 @@ type Stats struct {
 	Entities  int64 // dead letters included
 }
 
-// Stats reads no entities and is cheap enough for every scrape of metrics.
+// Stats reads no entities and is cheap enough for every scrape of metrics. It does not count what is staged.
 func (s *Store) Stats() (Stats, error) {
 	var stats Stats
 	accounts := make(map[string]bool)

@@ -36,11 +36,8 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 	}
 	clear(out)
 	generation := s.absent.begin()
-	return s.view("look up entities", func(tx *bolt.Tx) error {
-		days := readDays(tx, account)
-		if days.root == nil {
-			return nil
-		}
+	return s.read("look up entities", account, func(tx *bolt.Tx, staged *stagedAccount) error {
+		days := readDays(tx, account, staged)
 		var elsewhere []int // probes whose entity may be stored under another day
 		for i, probe := range probes {
 			if value := days.get(probe.Key.Day, probe.Key.stored()); value != nil {
@@ -52,7 +49,10 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 			}
 		}
 		days.findElsewhere(probes, elsewhere, out, func(day uint32) (*dayFilter, func()) {
-			bucket := days.root.Bucket(dayName(day))
+			bucket := days.bucket(day)
+			if bucket == nil {
+				return &dayFilter{}, func() {}
+			}
 			f := s.absent.of(account, day, unpackDayInfo(bucket.Sequence()).entities)
 			return f, func() {
 				if f.due() {
@@ -89,11 +89,11 @@ func (s *Store) Lookup(account string, probes []Probe, out []Found) error {
 // FindDead returns which of the dead letters are stored, and under which day, for the caller to touch.
 func (s *Store) FindDead(account string, hashes []Hash) (map[Hash]uint32, error) {
 	found := make(map[Hash]uint32)
-	err := s.view("look up dead letters", func(tx *bolt.Tx) error {
-		days := readDays(tx, account)
+	err := s.read("look up dead letters", account, func(tx *bolt.Tx, staged *stagedAccount) error {
+		days := readDays(tx, account, staged)
 		for _, hash := range hashes {
 			key := newStoredKey(prefixDead, hash)
-			for day := int64(days.last); day >= int64(days.first) && days.root != nil; day-- {
+			for day := int64(days.last); day >= int64(days.first); day-- {
 				if days.get(uint32(day), key) != nil {
 					found[hash] = uint32(day)
 					break
@@ -107,31 +107,65 @@ func (s *Store) FindDead(account string, hashes []Hash) (map[Hash]uint32, error)
 
 // daysReader looks up keys in the days of one account, within one transaction.
 type daysReader struct {
-	root        *bolt.Bucket // nil if the account has no days
-	first, last uint32
-	cursors     map[uint32]*bolt.Cursor // nil cursor: no such day
+	staged      *stagedAccount
+	root        *bolt.Bucket            // of the days in the file; nil if it has nothing of the account
+	first, last uint32                  // days of the file and the stage; if there are none, first is after last
+	cursors     map[uint32]*bolt.Cursor // nil cursor: the file has no such day
 }
 
-func readDays(tx *bolt.Tx, account string) *daysReader {
-	days := &daysReader{cursors: make(map[uint32]*bolt.Cursor)}
-	acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))
-	if acc == nil {
-		return days
+// readDays returns a reader that sees what is staged.
+func readDays(tx *bolt.Tx, account string, staged *stagedAccount) *daysReader {
+	d := &daysReader{staged: staged, first: math.MaxUint32, cursors: make(map[uint32]*bolt.Cursor)}
+	if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil {
+		d.root = acc.Bucket(bucketDays)
+		if first, _ := d.root.Cursor().First(); first != nil {
+			last, _ := d.root.Cursor().Last()
+			d.first, d.last = binary.BigEndian.Uint32(first), binary.BigEndian.Uint32(last)
+		}
 	}
-	root := acc.Bucket(bucketDays)
-	first, _ := root.Cursor().First()
-	if first == nil {
-		return days
+	for _, day := range staged.stagedDays() {
+		d.first, d.last = min(d.first, day), max(d.last, day)
 	}
-	last, _ := root.Cursor().Last()
-	days.root, days.first, days.last = root, binary.BigEndian.Uint32(first), binary.BigEndian.Uint32(last)
+	return d
+}
+
+// bucket returns the bucket of a day, nil if the file has none.
+func (d *daysReader) bucket(day uint32) *bolt.Bucket {
+	if d.root == nil {
+		return nil
+	}
+	return d.root.Bucket(dayName(day))
+}
+
+// between returns the days from first to last that the file or the stage has, in order.
+func (d *daysReader) between(first, last uint32) (days []uint32) {
+	if d.root != nil {
+		cursor := d.root.Cursor()
+		for name, _ := cursor.Seek(dayName(first)); name != nil && bytes.Compare(name, dayName(last)) <= 0; name, _ = cursor.Next() {
+			days = append(days, binary.BigEndian.Uint32(name))
+		}
+	}
+	for _, day := range d.staged.stagedDays() {
+		if at, there := slices.BinarySearch(days, day); !there && first <= day && day <= last {
+			days = slices.Insert(days, at, day)
+		}
+	}
 	return days
 }
 
+// get returns the sealed value, nil if there is none.
 func (d *daysReader) get(day uint32, key storedKey) []byte {
+	if value := d.staged.get(day, key); value != nil {
+		return value
+	}
+	return d.stored(day, key)
+}
+
+// stored is get for what is in the file.
+func (d *daysReader) stored(day uint32, key storedKey) []byte {
 	cursor, ok := d.cursors[day]
 	if !ok {
-		if bucket := d.root.Bucket(dayName(day)); bucket != nil {
+		if bucket := d.bucket(day); bucket != nil {
 			cursor = bucket.Cursor()
 		}
 		d.cursors[day] = cursor
@@ -168,20 +202,22 @@ func (d *daysReader) findElsewhere(probes []Probe, which []int, out []Found, fil
 		first = min(first, p.Key.Day-min(p.Slack, p.Key.Day))
 		last = max(last, p.Key.Day+min(p.Slack, math.MaxUint32-p.Key.Day))
 	}
-	days := d.root.Cursor()
-	for name, _ := days.Seek(dayName(first)); name != nil && bytes.Compare(name, dayName(last)) <= 0; name, _ = days.Next() {
-		day := binary.BigEndian.Uint32(name)
+	for _, day := range d.between(first, last) {
 		known, searched := filter(day)
 		for _, i := range which {
 			p := &probes[i]
-			if away := distance(day, *p); away == 0 || away > p.Slack || out[i].Known && away > distance(out[i].Key.Day, *p) || known.lacks(&p.Key.Hash) {
+			if away := distance(day, *p); away == 0 || away > p.Slack || out[i].Known && away > distance(out[i].Key.Day, *p) {
 				continue
 			}
-			if value := d.get(day, p.Key.stored()); value != nil {
+			value := d.staged.get(day, p.Key.stored())
+			if value == nil && !known.lacks(&p.Key.Hash) {
+				if value = d.stored(day, p.Key.stored()); value == nil {
+					known.missed()
+				}
+			}
+			if value != nil {
 				out[i] = Found{Known: true, Key: p.Key, Value: value}
 				out[i].Key.Day = day
-			} else {
-				known.missed()
 			}
 		}
 		searched()
@@ -190,10 +226,12 @@ func (d *daysReader) findElsewhere(probes []Probe, which []int, out []Found, fil
 
 // Progress returns the record of the account with the name, nil if there is none.
 func (s *Store) Progress(account, name string) (record []byte, err error) {
-	err = s.view("read progress", func(tx *bolt.Tx) error {
-		if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil {
-			record, err = readRecord(acc.Bucket(bucketProgress), account, name)
+	err = s.read("read progress", account, func(tx *bolt.Tx, staged *stagedAccount) error {
+		sealed, ok := staged.record(name)
+		if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil && !ok {
+			sealed = acc.Bucket(bucketProgress).Get([]byte(name))
 		}
+		record, err = unsealRecord(account, name, sealed)
 		return err
 	})
 	return record, err
@@ -202,23 +240,44 @@ func (s *Store) Progress(account, name string) (record []byte, err error) {
 // AllProgress returns all records of the account by name.
 func (s *Store) AllProgress(account string) (map[string][]byte, error) {
 	records := make(map[string][]byte)
-	err := s.view("read progress", func(tx *bolt.Tx) error {
-		acc := tx.Bucket(bucketAccounts).Bucket([]byte(account))
-		if acc == nil {
-			return nil
-		}
-		return acc.Bucket(bucketProgress).ForEach(func(name, _ []byte) (err error) {
-			records[string(name)], err = readRecord(acc.Bucket(bucketProgress), account, string(name))
+	err := s.read("read progress", account, func(tx *bolt.Tx, staged *stagedAccount) error {
+		read := func(name string, sealed []byte) (err error) {
+			if sealed != nil {
+				records[name], err = unsealRecord(account, name, sealed)
+			}
 			return err
-		})
+		}
+		if acc := tx.Bucket(bucketAccounts).Bucket([]byte(account)); acc != nil {
+			err := acc.Bucket(bucketProgress).ForEach(func(name, sealed []byte) error {
+				if _, ok := staged.record(string(name)); ok {
+					return nil
+				}
+				return read(string(name), sealed)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		for name, sealed := range staged.records() {
+			if err := read(name, sealed); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return records, err
 }
 
 // Identity returns the record about the file as a whole with the name, nil if there is none.
 func (s *Store) Identity(name string) (record []byte, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	err = s.view("read identity", func(tx *bolt.Tx) error {
-		record, err = readRecord(tx.Bucket(bucketIdentity), "", name)
+		sealed, staged := s.stage.identity[name]
+		if !staged {
+			sealed = tx.Bucket(bucketIdentity).Get([]byte(name))
+		}
+		record, err = unsealRecord("", name, sealed)
 		return err
 	})
 	return record, err

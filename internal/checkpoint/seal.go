@@ -35,9 +35,8 @@ func entitySum(day uint32, key storedKey, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(place[:], castagnoli), castagnoli, value)
 }
 
-// readRecord returns a copy of the record with the name, nil if there is none. The account is empty for records about the file.
-func readRecord(bucket *bolt.Bucket, account, name string) ([]byte, error) {
-	stored := bucket.Get([]byte(name))
+// unsealRecord returns a copy of a record that is stored under the name, nil for nil. The account is empty for records about the file.
+func unsealRecord(account, name string, stored []byte) ([]byte, error) {
 	if stored == nil {
 		return nil, nil
 	}
@@ -55,11 +54,24 @@ func checkRecord(account, name string, stored []byte) error {
 }
 
 func writeRecord(bucket *bolt.Bucket, account, name string, record []byte) error {
+	return putRecord(bucket, name, sealRecord(account, name, record))
+}
+
+// sealRecord returns the record as it is stored, nil for nil.
+func sealRecord(account, name string, record []byte) []byte {
 	if record == nil {
-		return bucket.Delete([]byte(name))
+		return nil
 	}
 	stored := binary.BigEndian.AppendUint32(make([]byte, 0, sealSize+len(record)), recordSum(account, name, record))
-	return bucket.Put([]byte(name), append(stored, record...))
+	return append(stored, record...)
+}
+
+// putRecord stores a sealed record; nil deletes it.
+func putRecord(bucket *bolt.Bucket, name string, sealed []byte) error {
+	if sealed == nil {
+		return bucket.Delete([]byte(name))
+	}
+	return bucket.Put([]byte(name), sealed)
 }
 
 func recordSum(account, name string, record []byte) uint32 {

@@ -180,7 +180,23 @@ func TestEnvironment(t *testing.T) {
 	require.Equal(t, []server{{"a", 80, login{"u"}}, {"b", 1, login{}}}, s.Servers)
 	require.Equal(t, "me", s.Own.User)
 	require.Len(t, warnings, 1)
-	require.Equal(t, "$APP_PORT_9092_TCP: is not a setting and is ignored", warnings[0].String())
+	require.Equal(t, "$APP_PORT_9092_TCP: is set by Kubernetes for a service of that name, is not a setting, and is ignored", warnings[0].String())
+}
+
+// What Kubernetes sets for a service whose name begins like a setting is no setting that somebody misspelt.
+func TestServiceLinks(t *testing.T) {
+	for _, link := range []string{
+		"APP_SERVERS_0_PORT=tcp://10.0.0.7:8081", "APP_NAMES_SERVICE_HOST=10.0.0.7", "APP_NAMES_SERVICE_PORT=8081", "APP_NAMES_SERVICE_PORT_HTTP=8081",
+		"APP_NAMES_PORT_8081_TCP=tcp://10.0.0.7:8081", "APP_NAMES_PORT_8081_TCP_PROTO=tcp", "APP_NAMES_PORT_8081_TCP_PORT=8081",
+		"APP_NAMES_PORT_8081_TCP_ADDR=10.0.0.7", "APP_NAME_PORT=tcp://10.0.0.7:8081",
+	} {
+		_, problems, warnings := decode(t, "name: x", link)
+		require.Empty(t, problems, link)
+		require.Len(t, warnings, 1, link)
+		require.Contains(t, warnings[0].String(), "is set by Kubernetes", link)
+	}
+	_, problems, _ := decode(t, "name: x", "APP_NAMES=y", "APP_SERVERS_0_PORT_NUMBR=80")
+	require.Len(t, problems, 2)
 }
 
 func TestEnvironmentBeyondTenEntries(t *testing.T) {

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
 // overlay puts the variables that are settings into the tree. A name that only looks like a setting is a problem if it
-// is spelt nearly like one, and a warning otherwise: Kubernetes puts names of its own beside ours.
+// is spelt nearly like one, and a warning otherwise: Kubernetes adds variables of its own, with any spelling.
 func (d *Doc) overlay(prefix string, into any) {
 	t := reflect.TypeOf(into).Elem()
 	for _, name := range slices.SortedFunc(maps.Keys(d.env), byIndex) {
@@ -21,7 +22,9 @@ func (d *Doc) overlay(prefix string, into any) {
 		pos := Pos{Name: "$" + name}
 		path, ok := resolve(t, rest)
 		if !ok {
-			if near := nearest(masked(rest), variables(t, "")); near != "" {
+			if isServiceLink(name, d.env[name]) {
+				d.warnings = append(d.warnings, Problem{Pos: pos, Text: "is set by Kubernetes for a service of that name, is not a setting, and is ignored"})
+			} else if near := nearest(masked(rest), variables(t, "")); near != "" {
 				d.problems = append(d.problems, Problem{Pos: pos, Text: "sets nothing; did you mean " + prefix + unmask(near, rest) + "?"})
 			} else {
 				d.warnings = append(d.warnings, Problem{Pos: pos, Text: "is not a setting and is ignored"})
@@ -30,6 +33,17 @@ func (d *Doc) overlay(prefix string, into any) {
 		}
 		d.set(pos, path, d.env[name])
 	}
+}
+
+// serviceLink matches the names that Kubernetes gives to the variables of a service, and serviceAddress the values of some of them.
+var (
+	serviceLink    = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+	serviceAddress = regexp.MustCompile(`^(tcp|udp|sctp)://.+:[0-9]+$`)
+)
+
+// isServiceLink reports whether Kubernetes has set a variable because there is a service whose name begins like our settings.
+func isServiceLink(name, value string) bool {
+	return serviceLink.MatchString(name) || strings.HasSuffix(name, "_PORT") && serviceAddress.MatchString(value)
 }
 
 // byIndex orders names so that ACCOUNTS_2 comes before ACCOUNTS_10.

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -33,13 +35,16 @@ type Options struct {
 	JSON     bool          // one object at the end instead of the screen
 	Seed     uint64
 	Listen   string // of the HTTP server; empty for none
+	AnyPort  bool   // take another port if that of Listen is taken
+	// Hurry ends when a second signal asks to stop without a verdict. Nil means never.
+	Hurry <-chan struct{}
 }
 
 // What the demonstration's contact centre is like: small, and in a hurry.
 const (
 	segmentsPerDay    = 200_000
 	requestsPerMinute = 1_200
-	// settleTimeout bounds how long the last edits may take to arrive after the contact centre has closed.
+	// settleTimeout bounds how long the last events may take to arrive after the demo was stopped.
 	settleTimeout = 90 * time.Second
 )
 
@@ -52,6 +57,7 @@ type demo struct {
 	broker *kfake.Cluster
 	schema *srfake.Registry
 	app    *app.App
+	taken  string // the address that the HTTP server could not have; empty if it has that of Options
 	screen *screen
 	names  kafka.Names
 	start  time.Time
@@ -73,8 +79,8 @@ type Result struct {
 // errDisagree is returned when the topics do not hold what the contact centre did.
 var errDisagree = errors.New("the topics do not agree with the ledger of the simulated contact centre")
 
-// Run runs simulator, broker, registry and poller in one process and shows what flows. With a duration, the contact
-// centre closes after it; what consumers see is then compared with what happened.
+// Run runs simulator, broker, registry and poller in one process and shows what flows, until the duration is over or ctx ends. It then
+// compares what consumers see with what the contact centre did up to that time, and returns an error if they disagree.
 func Run(ctx context.Context, out app.Output, o Options) error {
 	dir, err := os.MkdirTemp("", "poller-demo-")
 	if err != nil {
@@ -88,7 +94,8 @@ func Run(ctx context.Context, out app.Output, o Options) error {
 	defer d.broker.Close()
 	defer d.schema.Close()
 
-	ctx, stop := context.WithCancel(ctx)
+	asked := ctx.Done()
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // the poller goes on until the verdict
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.sim.Serve(ctx, d.sim.listener) })
@@ -96,18 +103,16 @@ func Run(ctx context.Context, out app.Output, o Options) error {
 	g.Go(func() error { return d.consume(ctx) })
 	g.Go(func() error { return d.screen.run(ctx) })
 	var result *Result
-	if o.Duration > 0 {
-		g.Go(func() error {
-			defer stop()
-			var err error
-			result, err = d.judge(ctx)
-			return err
-		})
-	}
+	g.Go(func() error {
+		defer stop()
+		var err error
+		result, err = d.judge(ctx, asked)
+		return err
+	})
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	if result == nil { // stopped by hand
+	if result == nil { // given up
 		return nil
 	}
 	d.print(result)
@@ -143,12 +148,38 @@ func (d *demo) open(dir string) error {
 		return fmt.Errorf("configure the demo: %w", err)
 	}
 	d.names = kafka.NewNames(poller.Kafka.TopicPrefix)
-	d.app, err = app.New(poller, app.Options{Version: d.o.Version, Log: d.out.Log})
-	if err != nil {
+	if d.app, err = d.newApp(poller); err != nil {
 		return err
 	}
 	d.screen = newScreen(d)
 	return nil
+}
+
+// newApp makes the poller. If the address of its HTTP server is taken, another port will do, unless somebody has chosen the address.
+func (d *demo) newApp(cfg *app.Config) (*app.App, error) {
+	// Warnings of the poller would disturb the view. They are about oddities of the simulated API.
+	o := app.Options{Version: d.o.Version, Log: app.NewLog(app.Log{Level: "error", Format: "text"}, d.out.Err)}
+	a, err := app.New(cfg, o)
+	if !d.o.AnyPort || !errors.Is(err, syscall.EADDRINUSE) {
+		return a, err
+	}
+	d.taken = cfg.Server.Listen
+	if cfg.Server.Listen, err = anyPort(d.taken); err != nil {
+		return nil, err
+	}
+	if a, err = app.New(cfg, o); err == nil {
+		d.out.Log.Warn("the address for metrics and status is taken; another one is used", "taken", d.taken, "addr", a.Addr())
+	}
+	return a, err
+}
+
+// anyPort returns an address with which a listener of the same host gets a port that is free.
+func anyPort(address string) (string, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("choose another port than that of %q: %w", address, err)
+	}
+	return net.JoinHostPort(host, "0"), nil
 }
 
 func (d *demo) config(dir string, start time.Time) string {
@@ -186,6 +217,22 @@ log: {level: warn, format: text}
 		d.broker.ListenAddrs()[0], d.schema.URL(), filepath.Join(dir, "poller.db"), d.o.Listen)
 }
 
+// statusPage returns the address of the status page, and why it is not where it was to be; empty if there is none.
+func (d *demo) statusPage() string {
+	switch {
+	case d.app.Addr() == "":
+		return ""
+	case d.taken != "":
+		return "http://" + d.app.Addr() + "/ (" + d.taken + " is taken)"
+	}
+	return "http://" + d.app.Addr() + "/"
+}
+
+// tailCommand returns the command that shows the events of the demo.
+func (d *demo) tailCommand() string {
+	return fmt.Sprintf("poller tail --brokers %s --registry %s", d.broker.ListenAddrs()[0], d.schema.URL())
+}
+
 // topics are those that hold events, and the copies of negative feedback.
 func (d *demo) topics() []string {
 	var out []string
@@ -210,61 +257,56 @@ func (d *demo) consume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client, err := kgo.NewClient(
-		kgo.SeedBrokers(d.broker.ListenAddrs()...), kgo.ConsumeTopics(d.topics()...), kgo.FetchMaxWait(200*time.Millisecond),
-		kgo.MetadataMinAge(100*time.Millisecond), kgo.MetadataMaxAge(time.Second),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-	)
+	reader := kafkaread.NewReader(decoder, kgo.SeedBrokers(d.broker.ListenAddrs()...), kgo.MetadataMinAge(100*time.Millisecond))
+	err = reader.Follow(ctx, func(r *kafkaread.Record) error {
+		d.screen.record(r.Topic, r.Value, time.Now())
+		return nil
+	}, d.topics()...)
 	if err != nil {
-		return fmt.Errorf("consume the demo's topics: %w", err)
+		return fmt.Errorf("follow the demo's topics: %w", err)
 	}
-	defer client.Close()
-	for {
-		fetches := client.PollFetches(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		now := time.Now()
-		for iter := fetches.RecordIter(); !iter.Done(); {
-			r := iter.Next()
-			fields, err := decoder.Decode(ctx, r.Value)
-			if err != nil {
-				return fmt.Errorf("consume %s: %w", r.Topic, err)
-			}
-			d.screen.record(r.Topic, fields, now)
-		}
-	}
+	return nil
 }
 
-// judge waits until the contact centre has closed and its last edit has had time to arrive, then compares.
-func (d *demo) judge(ctx context.Context) (*Result, error) {
-	deadline := time.Now().Add(d.o.Duration + settleTimeout)
-	wait := d.o.Duration
+// judge waits until the duration is over or somebody asks to stop, and then until the topics hold all that was readable then. It returns
+// the last comparison; nil if ctx ends or somebody is in a hurry.
+func (d *demo) judge(ctx context.Context, asked <-chan struct{}) (result *Result, err error) {
+	var over <-chan time.Time
+	if d.o.Duration > 0 {
+		over = time.After(d.o.Duration)
+	}
+	select {
+	case <-over:
+	case <-asked:
+	case <-ctx.Done():
+		return nil, nil
+	}
+	d.screen.stop()
+	stopped, deadline := d.sim.Now(), time.Now().Add(settleTimeout)
 	for {
 		select {
+		case <-time.After(time.Second):
+		case <-d.o.Hurry:
+			return nil, nil
 		case <-ctx.Done():
 			return nil, nil
-		case <-time.After(wait):
 		}
-		wait = time.Second
-		result, settled, err := d.compare(ctx)
-		if err != nil || settled || time.Now().After(deadline) {
+		result, err = d.compare(ctx, stopped)
+		if err != nil || d.report.OK() || time.Now().After(deadline) {
 			return result, err
 		}
 	}
 }
 
-// compare reads all topics from the start, as a new consumer would, and compares them with the ledger. It is settled when
-// everything has come and nothing more will: the ledger has no version that is yet to become visible.
-func (d *demo) compare(ctx context.Context) (result *Result, settled bool, err error) {
-	now := d.sim.Now()
+// compare reads all topics from the start, as a new consumer would, and compares them with what the ledger had when the demo was stopped.
+func (d *demo) compare(ctx context.Context, stopped time.Time) (*Result, error) {
 	decoder, err := d.decoder()
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	records, err := kafkaread.NewReader(decoder, kgo.SeedBrokers(d.broker.ListenAddrs()...)).All(ctx, d.topics()...)
 	if err != nil {
-		return nil, false, fmt.Errorf("read the demo's topics back: %w", err)
+		return nil, fmt.Errorf("read the demo's topics back: %w", err)
 	}
 	observed := make([]koresim.Observed, len(records))
 	for i, r := range records {
@@ -272,8 +314,10 @@ func (d *demo) compare(ctx context.Context) (result *Result, settled bool, err e
 			Topic: r.Topic, Key: r.Key, Partition: r.Partition, Offset: r.Offset, Headers: r.Headers, Fields: r.Value,
 		}
 	}
-	report := koresim.Compare(d.sim.Ledger(now), observed, koresim.Scope{From: d.start, To: now.Add(time.Hour), Settled: now, Now: d.sim.Now()})
-	result = &Result{
+	now := d.sim.Now()
+	report := koresim.Compare(d.sim.Ledger(now), observed, koresim.Scope{From: d.start, To: now.Add(time.Hour), Settled: stopped, Now: now})
+	d.report = report
+	result := &Result{
 		Expected: report.Expected, Found: report.Found, Lost: len(report.Lost), Repeated: len(report.Repeated),
 		Wrong: len(report.Wrong), Events: report.Events, Types: map[events.Type]int{},
 		FreshnessP99MS: d.screen.freshness(d.sim.Ledger(now)).Milliseconds(),
@@ -281,17 +325,7 @@ func (d *demo) compare(ctx context.Context) (result *Result, settled bool, err e
 	for _, t := range events.Types() {
 		result.Types[t] = report.ByType[t].Events
 	}
-	d.report = report
-	pending := 0
-	for e := range d.sim.Ledger(now.Add(time.Hour)) {
-		for _, v := range e.Views {
-			if n := len(v.Versions); n > 0 && v.Versions[n-1].Visible.After(now) {
-				pending++
-			}
-		}
-	}
-	d.screen.closing(pending, result)
-	return result, report.OK() && pending == 0, nil
+	return result, nil
 }
 
 // print shows the verdict.
@@ -305,12 +339,13 @@ func (d *demo) print(r *Result) {
 		return
 	}
 	w := d.out.Out
-	fmt.Fprintf(w, "\nThe contact centre closed after %v. Its ledger against the topics, read back as a consumer would:\n\n", d.o.Duration)
+	fmt.Fprintf(w, "\nStopped after %v. What the contact centre did, compared with the topics, read back as a consumer would:\n\n", time.Since(d.screen.began).Round(time.Second))
 	for _, t := range events.Types() {
 		fmt.Fprintf(w, "  %-20s %7d\n", t, r.Types[t])
 	}
-	fmt.Fprintf(w, "\n  expected %d, found %d, lost %d, repeated %d, wrong %d; 99 of 100 were on their topic within %s of being readable\n",
-		r.Expected, r.Found, r.Lost, r.Repeated, r.Wrong, time.Duration(r.FreshnessP99MS)*time.Millisecond)
+	fmt.Fprintf(w, "\n  expected %d, found %d, lost %d, repeated %d, wrong %d\n", r.Expected, r.Found, r.Lost, r.Repeated, r.Wrong)
+	fmt.Fprintf(w, "  in %d records: what changes upstream is published again, as its next revision\n", r.Events)
+	fmt.Fprintf(w, "  99 of 100 were on their topic within %s of being readable\n", time.Duration(r.FreshnessP99MS)*time.Millisecond)
 }
 
 // quantile returns a value that the fraction q of all does not exceed. It sorts its argument.

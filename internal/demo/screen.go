@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,17 +16,20 @@ import (
 
 	"golang.org/x/term"
 
+	"agentassist-poller/internal/app"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/tail"
 )
 
-// screen is what a person sees of the demo: on a terminal a picture that is drawn again four times a second, elsewhere a
-// line every other second. It learns of events as any consumer would, from the topics.
+// screen is what a person sees of the demo: on a terminal a picture that fits it and is drawn four times a second, elsewhere a line every
+// other second. It learns of events as any consumer would, from the topics.
 type screen struct {
 	d        *demo
 	out      io.Writer
-	terminal bool
+	terminal *os.File // nil if the output is no terminal that can be drawn on
+	color    bool
 	began    time.Time
 
 	mu       sync.Mutex
@@ -34,29 +38,25 @@ type screen struct {
 	arrivals []time.Time // of the last ten seconds
 	first    map[events.Type]map[string]time.Time
 	latest   map[string]map[string]any // by entity, of the types that the KPIs are made of
-	alerts   []alertLine
-	pending  int // edits that are still to come; -1 before the centre has closed
+	events   []string                  // the last lines
+	feedback []string                  // the last lines about feedback that is or was negative
+	negative int                       // how many of them there were
+	stopping bool                      // the topics are compared with the ledger
 }
 
-// alertLine is one line about a feedback that is or was negative.
-type alertLine struct {
-	at   time.Time
-	text string
-	bad  bool
-}
-
-const maxAlerts = 6
+// most is how many of the last lines are kept: more than a terminal has.
+const most = 200
 
 func newScreen(d *demo) *screen {
 	sc := &screen{
-		d: d, out: d.out.Out, began: time.Now(), counts: map[events.Type]int{}, pending: -1,
+		d: d, out: d.out.Out, began: time.Now(), counts: map[events.Type]int{}, color: os.Getenv("NO_COLOR") == "",
 		first: map[events.Type]map[string]time.Time{}, latest: map[string]map[string]any{},
 	}
 	if d.o.JSON {
 		sc.out = io.Discard
 	}
-	if f, ok := sc.out.(*os.File); ok {
-		sc.terminal = term.IsTerminal(int(f.Fd()))
+	if os.Getenv("TERM") != "dumb" {
+		sc.terminal = app.Terminal(sc.out)
 	}
 	return sc
 }
@@ -65,11 +65,18 @@ func newScreen(d *demo) *screen {
 func (sc *screen) record(topic string, fields map[string]any, now time.Time) {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
+	name := strings.TrimPrefix(topic, sc.d.names.Event(""))
 	if topic == sc.d.names.Negative() {
-		sc.alert(fields, now)
+		sc.negative++
+		color := red
+		if text(fields, "sentiment") != events.SentimentNegative {
+			color = green
+		}
+		sc.feedback = keep(sc.feedback, color+tail.Line("feedback", fields)+plain)
 		return
 	}
-	t := events.Type(strings.TrimPrefix(topic, sc.d.names.Event("")))
+	t := events.Type(name)
+	sc.events = keep(sc.events, tail.Line(name, fields))
 	sc.counts[t]++
 	sc.total++
 	sc.arrivals = append(sc.arrivals, now)
@@ -86,28 +93,16 @@ func (sc *screen) record(topic string, fields map[string]any, now time.Time) {
 	}
 }
 
-func (sc *screen) alert(fields map[string]any, now time.Time) {
-	who := "an agent"
-	if agent, ok := fields["agent"].(map[string]any); ok && text(agent, "name") != "" {
-		who = text(agent, "name")
-	} else if text(fields, "given_by") == "CUSTOMER" {
-		who = "a customer"
-	}
-	a := alertLine{at: now, bad: text(fields, "sentiment") == events.SentimentNegative}
-	a.text = fmt.Sprintf("%s on %s", who, orText(text(fields, "target_type"), text(fields, "feedback_type")))
-	if comment := text(fields, "comment"); comment != "" {
-		a.text += ": " + comment
-	}
-	if sc.alerts = append(sc.alerts, a); len(sc.alerts) > maxAlerts {
-		sc.alerts = sc.alerts[1:]
-	}
+func keep(lines []string, line string) []string {
+	lines = append(lines, line)
+	return lines[max(0, len(lines)-most):]
 }
 
-// closing notes how many edits are still to come.
-func (sc *screen) closing(pending int, r *Result) {
+// stop notes that the topics are compared with the ledger.
+func (sc *screen) stop() {
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
-	sc.pending = pending + r.Lost
+	sc.stopping = true
 }
 
 // freshness returns how long 99 of 100 things took from being readable upstream to being read from their topic.
@@ -133,12 +128,12 @@ func (sc *screen) freshness(ledger iter.Seq[*koresim.Entry]) time.Duration {
 // run draws until ctx ends.
 func (sc *screen) run(ctx context.Context) error {
 	every := 2 * time.Second
-	if sc.terminal {
+	if sc.terminal != nil {
 		every = 250 * time.Millisecond
 		fmt.Fprint(sc.out, "\x1b[?25l\x1b[2J")
 		defer fmt.Fprint(sc.out, "\x1b[?25h\n")
-	} else if sc.d.app.Addr() != "" {
-		fmt.Fprintf(sc.out, "status page: http://%s/\n", sc.d.app.Addr())
+	} else {
+		fmt.Fprintf(sc.out, "status page: %s\nin another terminal: %s\n", cmp.Or(sc.d.statusPage(), "none"), sc.d.tailCommand())
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -150,7 +145,7 @@ func (sc *screen) run(ctx context.Context) error {
 		}
 		s := sc.d.app.Status()
 		sc.mu.Lock()
-		if sc.terminal {
+		if sc.terminal != nil {
 			sc.draw(&s)
 		} else {
 			sc.line(&s)
@@ -161,44 +156,37 @@ func (sc *screen) run(ctx context.Context) error {
 
 // line writes the state as one line, for logs and pipes.
 func (sc *screen) line(s *status.Status) {
-	k := sc.kpis()
-	fmt.Fprintf(sc.out, "%4s  %6d events  %5.1f/s  adoption %s  adherence %s  handle time %s  %d alerts  %s\n",
-		time.Since(sc.began).Round(time.Second), sc.total, sc.rate(), k.adoption, k.adherence, k.handleTime, len(sc.alerts), sc.stage(s))
+	fmt.Fprintf(sc.out, "%4s  %6d records  %5.1f/s  %s  %s\n", time.Since(sc.began).Round(time.Second), sc.total, sc.rate(), sc.kpis(), sc.stage(s))
 }
 
 func (sc *screen) stage(s *status.Status) string {
-	switch {
-	case sc.pending > 0:
-		return fmt.Sprintf("closed; %d edits to come", sc.pending)
-	case sc.d.o.Duration > 0 && time.Since(sc.began) > sc.d.o.Duration:
-		return "closed; waiting for the last edits"
+	if sc.stopping {
+		return "stopping: waiting for what was readable then"
 	}
 	return string(s.State)
 }
 
-// rate is the number of events a second over the last ten seconds.
+// rate is the number of records a second over the last ten seconds.
 func (sc *screen) rate() float64 {
 	cut := time.Now().Add(-10 * time.Second)
 	sc.arrivals = slices.DeleteFunc(sc.arrivals, func(t time.Time) bool { return t.Before(cut) })
 	return float64(len(sc.arrivals)) / min(10, max(1, time.Since(sc.began).Seconds()))
 }
 
-type figures struct{ adoption, adherence, handleTime string }
-
-// kpis are three figures as a stream processor would compute them from the topics.
-func (sc *screen) kpis() figures {
+// kpis are figures as a stream processor would compute them from the topics. Conversations of the demo take seconds.
+func (sc *screen) kpis() string {
 	var shown, used, nudges, adhered, served, seconds float64
 	taken := map[string]bool{} // what something was used of
 	for _, f := range sc.latest {
-		if f["type"] == events.TypeSuggestionUsed {
-			taken[text(f, "parent_entity_id")] = true
+		if f["type"] == events.TypeSuggestionUsed && events.Accepted(text(f, "usage")) {
+			taken[text(f, "shown_entity_id")] = true
 		}
 	}
 	for id, f := range sc.latest {
 		switch f["type"] {
 		case events.TypeSuggestionShown:
 			shown++
-			if taken[orText(text(f, "search_entity_id"), id)] {
+			if taken[id] {
 				used++
 			}
 		case events.TypeCoachingTriggered:
@@ -215,17 +203,14 @@ func (sc *screen) kpis() figures {
 			}
 		}
 	}
-	k := figures{"-", "-", "-"}
-	if shown > 0 {
-		k.adoption = fmt.Sprintf("%.0f%%", 100*used/shown)
+	figure := func(format string, part, of float64) string {
+		if of == 0 {
+			return "-"
+		}
+		return fmt.Sprintf(format, part/of)
 	}
-	if nudges > 0 {
-		k.adherence = fmt.Sprintf("%.0f%%", 100*adhered/nudges)
-	}
-	if served > 0 {
-		k.handleTime = fmt.Sprintf("%.0fs", seconds/served)
-	}
-	return k
+	return fmt.Sprintf("suggestions used %s  coaching followed %s  handle time %s  negative %d",
+		figure("%.0f%%", 100*used, shown), figure("%.0f%%", 100*adhered, nudges), figure("%.0f s", seconds, served), sc.negative)
 }
 
 // The colours of the terminal.
@@ -233,57 +218,74 @@ const (
 	bold, dim, red, green, plain = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 )
 
-// draw paints the whole picture anew, in one write.
+// draw paints the whole picture in one write: as many lines as the terminal has.
 func (sc *screen) draw(s *status.Status) {
+	width, height, err := term.GetSize(int(sc.terminal.Fd()))
+	if err != nil || width < 20 || height < 10 {
+		width, height = 80, 24
+	}
 	var b bytes.Buffer
 	b.WriteString("\x1b[H")
-	row := func(format string, args ...any) {
-		fmt.Fprintf(&b, format, args...)
-		b.WriteString("\x1b[K\n")
-	}
-	k := sc.kpis()
-	row(" %sagentassist-poller%s  a simulated contact centre, read and published for real", bold, plain)
-	where := ""
-	if sc.d.app.Addr() != "" {
-		where = "http://" + sc.d.app.Addr() + "/"
-	}
-	row(" %s%s  %s  Kafka at %s%s", dim, time.Since(sc.began).Round(time.Second), where, sc.d.broker.ListenAddrs()[0], plain)
-	row("")
-	row(" %d events  %.1f/s   %s", sc.total, sc.rate(), sc.stage(s))
-	row("")
-	most := 1
-	for n := range maps.Values(sc.counts) {
-		most = max(most, n)
-	}
-	for _, t := range events.Types() {
-		row("  %-19s %6d %s%s%s", t, sc.counts[t], green, strings.Repeat("▇", sc.counts[t]*36/most), plain)
-	}
-	row("")
-	row(" %ssuggestions taken%s %s   %scoaching adhered to%s %s   %saverage handle time%s %s",
-		dim, plain, k.adoption, dim, plain, k.adherence, dim, plain, k.handleTime)
-	row("")
-	row(" %snegative feedback%s", bold, plain)
-	for i := range maxAlerts {
-		if i >= len(sc.alerts) {
-			row("")
-			continue
+	for i, row := range sc.picture(s, height) {
+		if i > 0 {
+			b.WriteString("\n")
 		}
-		a := sc.alerts[len(sc.alerts)-1-i]
-		mark := red + "▼" + plain
-		if !a.bad {
-			mark = green + "▲" + plain
-		}
-		row("  %s %s %s", mark, a.at.Format(time.TimeOnly), clip(a.text, 90))
+		b.WriteString(fit(row, width, sc.color) + "\x1b[K")
 	}
-	row("")
-	sc.drawAccounts(&b, s, row)
 	b.WriteString("\x1b[J")
-	io.WriteString(sc.out, b.String())
+	_, _ = b.WriteTo(sc.out) // there is nobody else to tell
 }
 
-func (sc *screen) drawAccounts(b *bytes.Buffer, s *status.Status, row func(string, ...any)) {
-	row(" %sendpoint                    behind   complete up to   polls every%s", bold, plain)
+// picture returns the rows of the view, at most height of them.
+func (sc *screen) picture(s *status.Status, height int) []string {
+	head := []string{
+		" " + bold + "agentassist-poller" + plain + "  a simulated contact centre, published to Kafka",
+		fmt.Sprintf(" %s%s  %s", dim, time.Since(sc.began).Round(time.Second), sc.d.statusPage()) + plain,
+		" " + dim + "try: " + sc.d.tailCommand() + plain,
+		fmt.Sprintf(" %d records  %.1f/s  %s", sc.total, sc.rate(), sc.stage(s)),
+		" " + sc.kpis(),
+	}
+	foot := sc.endpoints(s)
+	if room := height - len(head) - len(foot); room >= 30 { // a large terminal
+		head = append(head, sc.bars()...)
+	}
+	room := height - len(head) - len(foot) - 3 // titles, and a line that stays empty
+	negatives := min(max(room/3, 1), 6)
+	rows := append(head, " "+bold+"events"+plain)
+	rows = append(rows, last(sc.events, room-negatives)...)
+	rows = append(rows, " "+bold+"negative feedback"+plain+dim+", and its all-clear"+plain)
+	rows = append(rows, last(sc.feedback, negatives)...)
+	rows = append(rows, foot...)
+	return rows[:min(len(rows), height)]
+}
+
+// last returns the last n lines, and empty ones if there are fewer.
+func last(lines []string, n int) []string {
+	out := make([]string, max(n, 0))
+	for i := range out {
+		if at := len(lines) - len(out) + i; at >= 0 {
+			out[i] = "  " + lines[at]
+		}
+	}
+	return out
+}
+
+// bars show how many records there are of each type.
+func (sc *screen) bars() (rows []string) {
+	longest := 1
+	for n := range maps.Values(sc.counts) {
+		longest = max(longest, n)
+	}
+	for _, t := range events.Types() {
+		rows = append(rows, fmt.Sprintf("  %-19s %6d %s%s%s", t, sc.counts[t], green, strings.Repeat("▇", sc.counts[t]*36/longest), plain))
+	}
+	return rows
+}
+
+// endpoints show how far each endpoint was read, and what the budget is spent on.
+func (sc *screen) endpoints(s *status.Status) (rows []string) {
 	for _, a := range s.Accounts {
+		rows = append(rows, " "+bold+"endpoint                  behind   complete up to"+plain)
 		for _, e := range a.Endpoints {
 			lag, complete := "-", "-"
 			if e.Lag != nil {
@@ -296,37 +298,43 @@ func (sc *screen) drawAccounts(b *bytes.Buffer, s *status.Status, row func(strin
 			if e.State.Red() {
 				mark = red + "●" + plain
 			}
-			row("  %s %-24s %7s   %14s   %11s", mark, strings.TrimSpace(e.Endpoint+" "+e.BotName), lag, complete,
-				time.Duration(e.PollIntervalActual).Round(100*time.Millisecond))
+			row := fmt.Sprintf("  %s %-22s %7s   %14s", mark, strings.TrimSpace(e.Endpoint+" "+e.BotName), lag, complete)
 			if e.LastError != nil {
-				row("    %s%s%s", red, clip(e.LastError.Text, 100), plain)
+				row += "  " + red + e.LastError.Text + plain
 			}
+			rows = append(rows, row)
 		}
-		row("")
 		used := make([]string, 0, len(a.Budget.PriorityClasses))
 		for _, l := range a.Budget.PriorityClasses {
 			used = append(used, fmt.Sprintf("%s %d", l.Name, l.Used))
 		}
-		row(" %srequests in the last minute%s %d of %d  (%s)", dim, plain, a.Budget.Used, a.Budget.Limit, strings.Join(used, ", "))
+		rows = append(rows, fmt.Sprintf(" %d of %d requests a minute: %s", a.Budget.Used, a.Budget.Limit, strings.Join(used, ", ")))
 	}
+	return rows
+}
+
+// fit cuts a row to the width of the terminal. Colours take no room, and are left out if they are not wanted.
+func fit(row string, width int, color bool) string {
+	var b strings.Builder
+	coloring := false
+	for _, r := range row {
+		switch {
+		case r == '\x1b':
+			coloring = true
+		case !coloring && width == 0:
+			continue
+		case !coloring:
+			width--
+		}
+		if !coloring || color {
+			b.WriteRune(r)
+		}
+		coloring = coloring && r != 'm'
+	}
+	return b.String()
 }
 
 func text(fields map[string]any, name string) string {
 	s, _ := fields[name].(string)
 	return s
-}
-
-func orText(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-func clip(s string, n int) string {
-	r := []rune(strings.Join(strings.Fields(s), " "))
-	if len(r) <= n {
-		return string(r)
-	}
-	return string(r[:n-1]) + "…"
 }

@@ -2,37 +2,76 @@ package demo
 
 import (
 	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
 	"agentassist-poller/internal/app"
 	"agentassist-poller/internal/events"
-	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/status"
 )
+
+// newTestScreen returns a screen of a demo that is open and does not run.
+func newTestScreen(t *testing.T, out *bytes.Buffer) *screen {
+	t.Helper()
+	d := &demo{o: Options{Seed: 1, Listen: "127.0.0.1:0"}, out: app.Output{Out: out, Err: out, Log: app.NewLog(app.Log{Level: "error"}, out)}}
+	require.NoError(t, d.open(t.TempDir()))
+	t.Cleanup(func() {
+		d.sim.listener.Close()
+		d.broker.Close()
+		d.schema.Close()
+		require.NoError(t, d.app.Close())
+	})
+	return d.screen
+}
 
 // The screen counts what consumers see, and computes the figures that a stream processor would.
 func TestScreen(t *testing.T) {
 	var out bytes.Buffer
-	names := kafka.NewNames("agentassist")
-	sc := newScreen(&demo{out: app.Output{Out: &out}, names: names})
-	now := time.Now()
+	sc := newTestScreen(t, &out)
+	names, now := sc.d.names, time.Now()
 	for _, r := range []struct {
 		topic  string
 		fields map[string]any
 	}{
 		{names.Event(events.TypeSuggestionShown), map[string]any{"entity_id": "shown-1"}},
 		{names.Event(events.TypeSuggestionShown), map[string]any{"entity_id": "shown-2"}},
-		{names.Event(events.TypeSuggestionUsed), map[string]any{"entity_id": "used-1", "parent_entity_id": "shown-1"}},
+		{names.Event(events.TypeSuggestionUsed), map[string]any{"entity_id": "used-1", "usage": events.UsageSent, "shown_entity_id": "shown-1"}},
 		{names.Event(events.TypeCoachingTriggered), map[string]any{"entity_id": "nudge-1", "is_adhered": true}},
 		{names.Event(events.TypeAgentEngagement), map[string]any{"entity_id": "served-1", "interaction_duration": int64(90)}},
-		{names.Negative(), map[string]any{"given_by": "CUSTOMER", "sentiment": events.SentimentNegative, "feedback_type": "CSAT", "comment": "slow"}},
+		{names.Negative(), map[string]any{"given_by": "CUSTOMER", "sentiment": events.SentimentNegative, "scale": "CSAT"}},
 	} {
 		sc.record(r.topic, r.fields, now)
 	}
 	sc.line(&status.Status{State: status.OK})
-	require.Regexp(t, `^ +0s +5 events .* adoption 50%  adherence 100%  handle time 90s  1 alerts  ok\n$`, out.String())
-	require.Equal(t, "a customer on CSAT: slow", sc.alerts[0].text)
+	require.Regexp(t, `^ +0s +5 records .* suggestions used 50%  coaching followed 100%  handle time 90 s  negative 1  ok\n$`, out.String())
+	require.Contains(t, sc.feedback[0], "NEGATIVE by CUSTOMER CSAT")
+}
+
+// The picture fits every terminal, and shows the latest event on all of them.
+func TestPictureFits(t *testing.T) {
+	sc := newTestScreen(t, &bytes.Buffer{})
+	for i := range 300 {
+		sc.record(sc.d.names.Event(events.TypeSearch), map[string]any{"search_phrase": fmt.Sprintf("phrase %d %s", i, strings.Repeat("x", 300))}, time.Now())
+	}
+	s := &status.Status{State: status.OK, Accounts: []status.Account{{Endpoints: make([]status.Endpoint, 6)}}}
+	for _, size := range []struct{ width, height int }{{80, 24}, {80, 50}, {140, 45}, {200, 100}, {40, 20}} {
+		rows := sc.picture(s, size.height)
+		require.LessOrEqual(t, len(rows), size.height)
+		require.Contains(t, strings.Join(rows, "\n"), "phrase 299", "%v", size)
+		for _, row := range rows {
+			require.LessOrEqual(t, utf8.RuneCountInString(fit(row, size.width, false)), size.width)
+		}
+	}
+}
+
+func TestFit(t *testing.T) {
+	const row = " " + bold + "añb" + plain + "cd"
+	require.Equal(t, " "+bold+"añ"+plain, fit(row, 3, true))
+	require.Equal(t, " añb", fit(row, 4, false))
+	require.Equal(t, " añbcd", fit(row, 80, false))
 }

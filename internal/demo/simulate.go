@@ -2,9 +2,12 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"agentassist-poller/internal/app"
@@ -14,6 +17,7 @@ import (
 // SimulateOptions are the flags of poller simulate.
 type SimulateOptions struct {
 	Listen            string
+	AnyPort           bool // take another port if that of Listen is taken
 	Seed              uint64
 	Accounts, Bots    int
 	SegmentsPerDay    int           // per account
@@ -50,11 +54,45 @@ func Simulate(ctx context.Context, out app.Output, o SimulateOptions) error {
 		return &app.UsageError{Err: err}
 	}
 	sim, err := serveSim(o.Listen, cfg)
+	if o.AnyPort && errors.Is(err, syscall.EADDRINUSE) {
+		var other string
+		if other, err = anyPort(o.Listen); err != nil {
+			return err
+		}
+		if sim, err = serveSim(other, cfg); err == nil {
+			out.Log.Warn("the address for the simulated API is taken; another one is used", "taken", o.Listen, "addr", sim.listener.Addr().String())
+		}
+	}
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out.Out, "# The simulated API listens on %s. A configuration that reads it (put your own Kafka in):\n%s", sim.url, sim.config(o.RequestsPerMinute))
+	server, err := pollerListens(out.Log)
+	if err != nil {
+		return errors.Join(err, sim.listener.Close())
+	}
+	// One write, so that a poller that reads the file meanwhile finds all of it or nothing.
+	_, err = fmt.Fprintf(out.Out, "# The simulated API listens on %s. A configuration that reads it (put your own Kafka in):\n%s%s",
+		sim.url, sim.config(o.RequestsPerMinute), server)
+	if err != nil {
+		return errors.Join(fmt.Errorf("print the configuration: %w", err), sim.listener.Close())
+	}
 	return sim.Serve(ctx, sim.listener)
+}
+
+// pollerListens returns the part of a configuration that has the poller listen where it can: nothing if it can by default.
+func pollerListens(log *slog.Logger) (string, error) {
+	var defaults app.Config
+	defaults.SetDefaults()
+	probe, err := net.Listen("tcp", defaults.Server.Listen)
+	if err == nil {
+		return "", probe.Close()
+	}
+	if probe, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return "", fmt.Errorf("find a port for the poller's status: %w", err)
+	}
+	address := probe.Addr().String()
+	log.Warn("the address where pollers serve their status is taken; the configuration names another one", "taken", defaults.Server.Listen, "addr", address)
+	return fmt.Sprintf("server: {listen: %q} # %s is taken\n", address, defaults.Server.Listen), probe.Close()
 }
 
 // simulator is a simulated API behind a socket.

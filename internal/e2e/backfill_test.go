@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/app"
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/testsize"
@@ -55,8 +57,8 @@ func TestKafkaBackfill(t *testing.T) {
 	testBackfill(t, apache(t), kafka.ExactlyOnce)
 }
 
-// The real command has the real poller read what lay before its beginning. It is killed while it does so and started again, and
-// reads everything once; the command sees the end of it.
+// A backfill has the real poller read time before its start. The poller is killed meanwhile and started again. It publishes everything
+// once, and the command follows the job to its end.
 func testBackfill(t *testing.T, p *platform, delivery string) {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
@@ -103,7 +105,48 @@ func testBackfill(t *testing.T, p *platform, delivery string) {
 	c.settleAfterKills(t, delivery, live, 1)
 	live.checkRequests(t)
 
-	// Another one over the same time brings nothing, and is watched for a while only.
+	// poller tail shows every feedback that is on the topic.
+	code, shown, said := s.run(t, poller, "tail", "feedback", "--since", world.AddDate(0, -1, 0).Format(time.DateOnly), "--follow=false", "--json")
+	require.Zero(t, code, said)
+	feedback := 0
+	for _, r := range c.read(t) {
+		if r.Topic == c.names.Event(events.TypeFeedback) {
+			feedback++
+		}
+	}
+	require.NotZero(t, feedback)
+	require.Equal(t, feedback, strings.Count(shown, "\n"))
+
+	// poller explain finds every event of a conversation as the API shows it, by whatever id it is asked.
+	for _, r := range c.read(t) {
+		if r.Topic != c.names.Event(events.TypeFeedback) || r.Field("session_id") == "" {
+			continue
+		}
+		for _, name := range []string{"conversation_id", "session_id", "entity_id"} {
+			code, shown, said = s.run(t, poller, "explain", r.Field(name), "--since", "60d")
+			require.Zero(t, code, "%s\n%s", shown, said)
+			require.Regexp(t, `All \d+ events that the API shows are published\.`, shown)
+			require.Contains(t, shown, r.Field("entity_id"))
+		}
+		break
+	}
+	code, shown, said = s.run(t, poller, "explain", "nobody")
+	require.Equal(t, app.ExitFailure, code)
+	require.Contains(t, shown, "Nothing is known of nobody")
+	require.Contains(t, said, "explain nobody: nothing is known of it")
+
+	// poller audit finds every event as the API shows it, within a budget of its own.
+	code, shown, said = s.run(t, poller, "audit", "--from", world.Format(time.RFC3339), "--requests-per-minute", "600")
+	require.Zero(t, code, "%s\n%s", shown, said)
+	require.Regexp(t, `(?m)^\d{3,} events are published as the API shows them \(\d+ requests\)\.$`, shown)
+	require.Contains(t, said, "live: sends at most 600 requests a minute, which count towards the account's budget of 6000")
+
+	// poller check finds all in order, and disturbs nobody: the poller goes on below as the owner that it was.
+	code, shown, said = s.run(t, poller, "check", "--json")
+	require.Zero(t, code, "%s\n%s", shown, said)
+	require.NotContains(t, shown, live.account().ClientSecret)
+
+	// A second backfill of the same time publishes nothing. The command is stopped before the job ends.
 	records := c.count()
 	watch := s.command(t, poller, "backfill", "--account", "live", "--from", world.Format(time.RFC3339), "--endpoint", "interactions")
 	var seen logs
@@ -122,10 +165,4 @@ func testBackfill(t *testing.T, p *platform, delivery string) {
 	require.Zero(t, code, said)
 	require.Equal(t, records, c.count())
 	second.stop(t)
-}
-
-func (l *logs) text() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }

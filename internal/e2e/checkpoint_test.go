@@ -19,7 +19,7 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// quietCentre is a centre in which little happens, and nothing more soon.
+// quietCentre is a centre in which little happens, and soon nothing more.
 func quietCentre(t *testing.T, name string, seed uint64) *centre {
 	now := time.Now().UTC().Truncate(time.Second)
 	return serve(t, name, koresim.Config{
@@ -27,8 +27,8 @@ func quietCentre(t *testing.T, name string, seed uint64) *centre {
 	})
 }
 
-// quietCentreApart serves a world whose account lies in another partition of the checkpoint topic. The ids of accounts follow from the seed
-// and from when the world began, so that two of them share one of the 64 partitions now and then.
+// quietCentreApart serves a world whose account is in another partition of the checkpoint topic. The id of an account follows from the seed
+// and from the start of the world, so two accounts sometimes share one of the 64 partitions.
 func quietCentreApart(t *testing.T, name string, than *centre) *centre {
 	for seed := uint64(32); ; seed++ {
 		c := quietCentre(t, name, seed)
@@ -38,7 +38,7 @@ func quietCentreApart(t *testing.T, name string, than *centre) *centre {
 	}
 }
 
-// awaitAll waits until the consumer has all that the centre did, however often.
+// awaitAll waits until the consumer has everything that the centre did, once or several times.
 func (c *consumer) awaitAll(t *testing.T, centre *centre) {
 	t.Helper()
 	eventually(t, waitLimit, func() error {
@@ -51,7 +51,7 @@ func (c *consumer) awaitAll(t *testing.T, centre *centre) {
 	})
 }
 
-// awaitRefusal waits until an account is red, and returns what is said of it.
+// awaitRefusal waits until an account is red, and returns its error.
 func (p *inProcess) awaitRefusal(t *testing.T, account string) *status.Error {
 	t.Helper()
 	var said *status.Error
@@ -74,7 +74,7 @@ func (p *inProcess) awaitReading(t *testing.T, account string) {
 	t.Helper()
 	eventually(t, waitLimit, func() error {
 		for _, a := range p.status(t).Accounts {
-			if a.Name == account && a.Owner != nil && a.Owner.State == status.OK && len(a.Endpoints) > 0 {
+			if a.Name == account && a.Owner != nil && a.Owner.State == status.OK && a.Read {
 				return nil
 			}
 		}
@@ -82,8 +82,8 @@ func (p *inProcess) awaitReading(t *testing.T, account string) {
 	})
 }
 
-// The checkpoint topic is deleted, cut off, or of an account there is nothing left: it is found, said with the command that helps, no
-// other account stops, and after the command reading goes on, with nothing lost. The disk may be there or not.
+// The checkpoint topic is deleted or truncated, or an account's records are gone from it. The poller finds it and names the command that
+// helps, other accounts go on, and after the command the account is read on with nothing lost, with and without its file.
 func TestSmallCheckpointTopicLost(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()
@@ -148,7 +148,7 @@ func TestSmallCheckpointTopicLost(t *testing.T) {
 	}
 }
 
-// cut deletes the records of a partition but for the last ones.
+// cut deletes all records of a partition but the last ones.
 func cut(t *testing.T, admin *kadm.Client, topic string, partition int32, left int64) {
 	t.Helper()
 	ends, err := admin.ListEndOffsets(t.Context(), topic)
@@ -162,8 +162,8 @@ func cut(t *testing.T, admin *kadm.Client, topic string, partition int32, left i
 	require.NoError(t, deleted.Error())
 }
 
-// The topics are mirrored to another cluster, the events not all of them. What is remembered is not trusted there until somebody says
-// how far to go back; then all that was read since is read again.
+// The topics are mirrored to another cluster, with some events missing. The poller does not trust the checkpoint there until an operator
+// says how far to go back. It then reads again everything since.
 func TestSmallCheckpointAdopted(t *testing.T) {
 	t.Parallel()
 	live := quietCentre(t, "live", 33)
@@ -188,7 +188,7 @@ func TestSmallCheckpointAdopted(t *testing.T) {
 	require.Contains(t, said.Text, "was written for Kafka cluster")
 	require.Contains(t, said.Text, "and this is cluster mirror; run: poller checkpoint adopt --rewind 24h --config "+mirror.config()+" --account live")
 	poller := binary(t, "")
-	// As if the poller had taken the partition back during the command.
+	// The poller takes the partition back during the command.
 	cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.EndTxn}, Err: kerr.InvalidTxnState, Count: 1})
 	code, told, errs := mirror.run(t, poller, "checkpoint", "adopt", "--rewind", "24h", "--account", "live")
 	require.Zero(t, code, errs)
@@ -202,7 +202,7 @@ func TestSmallCheckpointAdopted(t *testing.T) {
 	run.stop(t)
 }
 
-// copyTopic copies what a consumer sees of a compacted topic.
+// copyTopic copies a compacted topic as a consumer sees it.
 func copyTopic(t *testing.T, from, to, topic string, partitions int32) {
 	t.Helper()
 	compact := "compact"

@@ -14,9 +14,8 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// Of three brokers, of which each record must reach two, one is killed during transactions and comes back; leaders move;
-// one finds its disk full and another is killed, so that nothing can be written until they are back. What a reader of committed
-// records sees is what happened, once.
+// Three brokers, min.insync.replicas 2. One is killed during transactions and comes back; leaders move; one stops as with a full disk while
+// another is killed, so that nothing can be written until they return. A reader of committed records sees everything once.
 func TestKafkaCluster(t *testing.T) {
 	t.Parallel()
 	registry := apache(t).registry
@@ -64,7 +63,7 @@ func TestKafkaCluster(t *testing.T) {
 	c.checkLatest(t, s)
 }
 
-// restart starts brokers that need each other.
+// restart starts several brokers at once: each waits for the others.
 func restart(t *testing.T, brokers []*kafkatest.Broker) error {
 	t.Helper()
 	done := make(chan error, len(brokers))
@@ -79,7 +78,7 @@ func restart(t *testing.T, brokers []*kafkatest.Broker) error {
 	return nil
 }
 
-// leader is the address of the broker that leads the first partition of the watermarks, which every transaction writes to.
+// leader returns the address of the broker that leads the first partition of the watermark topic, which every transaction writes to.
 func (c *consumer) leader(t *testing.T) string {
 	t.Helper()
 	found, err := kadm.NewClient(c.client).Metadata(t.Context(), c.names.Watermark())
@@ -94,7 +93,7 @@ func (c *consumer) leader(t *testing.T) string {
 	return ""
 }
 
-// moveLeaders has another replica lead, for every partition of ours.
+// moveLeaders moves the leader of every partition of our topics to another replica.
 func (c *consumer) moveLeaders(t *testing.T) {
 	t.Helper()
 	admin := kadm.NewClient(c.client)

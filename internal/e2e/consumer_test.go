@@ -20,7 +20,7 @@ import (
 	"agentassist-poller/internal/koresim"
 )
 
-// consumer follows all topics of a setup from their beginning, as a service would.
+// consumer reads all topics of a setup from their start, as a service would.
 type consumer struct {
 	names  kafka.Names
 	client *kgo.Client
@@ -33,7 +33,7 @@ type consumer struct {
 	err     error
 }
 
-// follow starts a consumer that goes on until the test ends.
+// follow starts a consumer that runs until the test ends.
 func (s *setup) follow(t *testing.T) *consumer {
 	t.Helper()
 	decoder := s.platform.decoder(t)
@@ -59,7 +59,7 @@ func (s *setup) follow(t *testing.T) *consumer {
 	return c
 }
 
-// topics are all that the poller writes to.
+// topics returns all topics that the poller writes to.
 func (c *consumer) topics() []string {
 	return append(c.eventTopics(), c.names.Watermark(), c.names.DeadLetter())
 }
@@ -119,7 +119,7 @@ func (c *consumer) run(ctx context.Context, decoder *kafkaread.Decoder) {
 	}
 }
 
-// read waits until the consumer has everything that is on the topics now, and returns it.
+// read waits until the consumer has read up to the present ends of all topics, and returns all records.
 func (c *consumer) read(t *testing.T) []kafkaread.Record {
 	t.Helper()
 	ends := c.ends(t)
@@ -141,7 +141,7 @@ func (c *consumer) read(t *testing.T) []kafkaread.Record {
 	return out
 }
 
-// ends are the ends of all partitions that hold anything.
+// ends returns the end offsets of all partitions that are not empty.
 func (c *consumer) ends(t *testing.T, topics ...string) map[string]map[int32]int64 {
 	t.Helper()
 	if topics == nil {
@@ -161,7 +161,7 @@ func (c *consumer) ends(t *testing.T, topics ...string) map[string]map[int32]int
 	return out
 }
 
-// observed are the records about one account on the event topics.
+// observed returns the events of one account.
 func observed(records []kafkaread.Record, account string) (out []koresim.Observed) {
 	for _, r := range records {
 		if r.Headers["ce_id"] != "" && r.Field("account_id") == account {
@@ -173,7 +173,7 @@ func observed(records []kafkaread.Record, account string) (out []koresim.Observe
 	return out
 }
 
-// compare holds what is on the topics against what a centre did. It is settled when all is there and nothing more will come.
+// compare compares the topics with what a centre did. It is settled when everything is there and nothing more will come.
 func (c *consumer) compare(t *testing.T, centre *centre) (report *koresim.Report, settled bool) {
 	t.Helper()
 	now := centre.Now()
@@ -187,7 +187,7 @@ func (c *consumer) compare(t *testing.T, centre *centre) (report *koresim.Report
 
 var errNotYet = errors.New("not yet")
 
-// settled says what is missing or wrong, or that something is yet to come.
+// settled returns an error that says what is missing, what is wrong, or that more will come.
 func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed, centre *centre) error {
 	now := centre.Now()
 	report := koresim.Compare(slices.Values(entries), observed, koresim.Scope{
@@ -202,8 +202,8 @@ func settled(entries []*koresim.Entry, pending int, observed []koresim.Observed,
 	return nil
 }
 
-// settle waits until the topics hold all that the centres did. It compares whenever nothing has come for a while, and gives up
-// when nothing has come for very long.
+// settle waits until the topics hold everything that the centres did. It compares whenever nothing has come for a short while, and fails
+// when nothing has come for a long one.
 func (c *consumer) settle(t *testing.T, centres ...*centre) {
 	t.Helper()
 	began := time.Now()
@@ -216,7 +216,7 @@ func (c *consumer) settle(t *testing.T, centres ...*centre) {
 	}
 }
 
-// await is settle for one centre, and leaves it to the caller what to make of the outcome.
+// await is settle for one centre; it returns the outcome instead of failing the test.
 func (c *consumer) await(t *testing.T, centre *centre) (report *koresim.Report, settled bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Second)
@@ -236,7 +236,7 @@ func (c *consumer) await(t *testing.T, centre *centre) (report *koresim.Report, 
 	}
 }
 
-// count is how many events have come so far.
+// count returns how many events have come so far.
 func (c *consumer) count() (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -250,7 +250,7 @@ func (c *consumer) count() (n int) {
 	return n
 }
 
-// countOn is how much has come on a topic.
+// countOn returns how many offsets of a topic have been read, markers of transactions included.
 func (c *consumer) countOn(topic string) (n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

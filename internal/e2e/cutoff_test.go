@@ -17,8 +17,8 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// A replica is cut off from Kafka and not from the API, so that another one takes its account over while it is alive; then from the
-// API and not from Kafka. Nothing comes twice, and the budget is never spent by both.
+// A replica loses its connection to Kafka but not to the API, so that another takes its account over while the first is alive. Then a
+// replica loses the API but not Kafka. Nothing is published twice, and two replicas never spend the budget at the same time.
 func TestSmallCutOff(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
@@ -93,15 +93,15 @@ func TestSmallCutOff(t *testing.T) {
 	}
 }
 
-// cutOff is a replica whose ways to Kafka and to the API can be cut.
+// cutOff is a replica whose connections to Kafka and to the API can be cut.
 type cutOff struct {
 	setup
 	*inProcess
 	kafka, api atomic.Bool
 }
 
-// reads reports whether the replica has an account to read.
-func (r *cutOff) reads(t *testing.T) bool { return len(r.status(t).Accounts[0].Endpoints) > 0 }
+// reads reports whether the replica reads the account.
+func (r *cutOff) reads(t *testing.T) bool { return r.status(t).Accounts[0].Read }
 
 // RoundTrip implements http.RoundTripper.
 func (r *cutOff) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -116,7 +116,7 @@ func (r *cutOff) dial(ctx context.Context, network, host string) (net.Conn, erro
 	return &cutConn{conn, &r.kafka}, err
 }
 
-// cutConn loses what is sent on it while it is cut.
+// cutConn drops what is sent on it while it is cut.
 type cutConn struct {
 	net.Conn
 	cut *atomic.Bool

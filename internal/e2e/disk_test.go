@@ -12,14 +12,14 @@ import (
 	"agentassist-poller/internal/koresim"
 )
 
-// The disk is lost. In transactions the checkpoint topic has all of it, and nothing comes twice.
+// The disk is lost. With transactions the checkpoint topic has everything, and nothing is published twice.
 func TestSmallDiskLost(t *testing.T) {
 	t.Parallel()
 	run := testDiskLost(t, "", func(_ *inProcess, c *consumer, live *centre) { c.settle(t, live) })
 	require.NotContains(t, run.tail(1000), "reading goes on from the last watermark")
 }
 
-// The file is cut short under a poller that goes on: it is set aside and made again, and nothing comes twice.
+// The file is truncated under a running poller. The poller sets it aside and makes it again, and publishes nothing twice.
 func TestSmallDiskDamagedInUse(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)
@@ -37,8 +37,8 @@ func TestSmallDiskDamagedInUse(t *testing.T) {
 	live.checkRequests(t)
 }
 
-// Without transactions the checkpoint is lost with the disk. What can be lost with it is memory, never events: reading goes on
-// from the last watermark, and things that happened while nobody read are there.
+// Without transactions the checkpoint is lost with the disk. Events may be published again, but none is lost: reading goes on from the last
+// watermark, and what happened while nothing was read is published.
 func TestSmallCheckpointLost(t *testing.T) {
 	t.Parallel()
 	testDiskLost(t, "at-least-once", func(run *inProcess, c *consumer, live *centre) {
@@ -47,7 +47,7 @@ func TestSmallCheckpointLost(t *testing.T) {
 	})
 }
 
-// testDiskLost removes the file between two runs, and ends the second when the topics hold what they should.
+// testDiskLost removes the file between two runs, and ends the second run when the topics hold everything.
 func testDiskLost(t *testing.T, delivery string, settle func(*inProcess, *consumer, *centre)) *inProcess {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
@@ -59,7 +59,7 @@ func testDiskLost(t *testing.T, delivery string, settle func(*inProcess, *consum
 	run := s.startInProcess(t)
 	eventually(t, waitLimit, func() error {
 		st := run.status(t)
-		if len(st.Accounts[0].Endpoints) == 0 {
+		if !st.Accounts[0].Read {
 			return errNotYet
 		}
 		for _, e := range st.Accounts[0].Endpoints {

@@ -22,7 +22,7 @@
 //	checkRecords(t, c)            // keys, partitions, headers, watermarks: records_test.go
 //	checkWindows(t, c, 1, live)   // a consumer that closes windows of time by watermarks is never told lies: window_test.go
 //	c.checkLatest(t, s)           // the compacted topics: latest_test.go
-//	live.checkRequests(t)         // budget, tokens, one request at a time: centre_test.go
+//	live.checkRequests(t)         // budget, tokens, requests in flight: centre_test.go
 //
 // Nothing here expects anything to happen within a time: a test waits (eventually, settle) for far longer than an idle machine takes.
 // Where the product promises a time, as for stopping, the test says so.

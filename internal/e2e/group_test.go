@@ -14,9 +14,8 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// Three replicas share the accounts. Every few seconds one is killed, or stopped like a machine that sleeps, or asked to stop, and
-// comes back with or without its disk. The accounts are read by whoever is there: nothing is lost, nothing comes twice, no
-// budget is spent by two.
+// Three replicas share the accounts. Every few seconds one is killed, or suspended, or asked to stop, and comes back with or without its
+// disk. The others read its accounts: nothing is lost, nothing is published twice, and no two replicas spend one budget.
 func TestKafkaGroup(t *testing.T) {
 	t.Parallel()
 	testGroup(t, apache(t), 20, 3)
@@ -99,7 +98,7 @@ type replica struct {
 	run *process
 }
 
-// reads returns how many accounts the replica reads.
+// reads returns how many accounts are assigned to the replica.
 func (r *replica) reads(t *testing.T) (n int) {
 	t.Helper()
 	for _, e := range r.run.entries() {
@@ -107,7 +106,7 @@ func (r *replica) reads(t *testing.T) (n int) {
 			continue
 		}
 		for _, a := range statusAt(t, e.Addr).Accounts {
-			if len(a.Endpoints) > 0 {
+			if a.Read {
 				n++
 			}
 		}
@@ -123,7 +122,7 @@ func counts(centres []*centre) map[string]int64 {
 	return out
 }
 
-// allRead says which account has not been asked for since before.
+// allRead returns an error that names an account for which no request came since a time.
 func allRead(centres []*centre, before map[string]int64) error {
 	for name, n := range counts(centres) {
 		if n <= before[name] {
@@ -133,7 +132,7 @@ func allRead(centres []*centre, before map[string]int64) error {
 	return nil
 }
 
-// silence knows how long each centre has gone without a request.
+// silence tracks how long each centre has had no request.
 type silence struct {
 	reset   func()
 	longest func() time.Duration

@@ -13,8 +13,8 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// Whatever is wrong with the API or the settings ends in one clear line that says what to change, and in a red status. What
-// could not be read does not count as read, and the other endpoints go on.
+// Whatever is wrong with the API or the settings leads to one clear line that says what to change, and to a red status. Nothing that could
+// not be read counts as read, and the other endpoints go on.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	p := withoutRegistry(t)
@@ -113,7 +113,7 @@ func TestBadInput(t *testing.T) {
 			said := map[string]int{}
 			for _, e := range run.warnings() {
 				switch {
-				case e.Endpoint == "":
+				case !strings.Contains(e.Text, `"read failed"`): // the world contradicts itself, whatever fails
 				case test.name == "wrong bot" && events.Endpoint(e.Endpoint).PerAccount():
 					// It named the wrong bot first, was refused, and goes on in the name of another.
 					require.Contains(t, e.Text, "st-wrong")

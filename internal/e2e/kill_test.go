@@ -14,8 +14,8 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// The real binary is killed while it works and started again. Nothing is lost. Without transactions, what is repeated
-// has the event_id that it had before, and is of the one page whose delivery was cut off; with them, nothing is.
+// The real binary is killed at work and started again. Nothing is lost. With transactions nothing is repeated. Without them only the batch
+// whose delivery the kill cut off is repeated, with the same event ids.
 func TestKafkaKilled(t *testing.T) {
 	t.Parallel()
 	t.Run(kafka.AtLeastOnce, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestSmallKilled(t *testing.T) {
 	}
 }
 
-// pointsOfBoth are where the poller is killed that deliveries of both kinds come by.
+// pointsOfBoth are the points that both kinds of delivery reach.
 var pointsOfBoth = []point{
 	{faultpoint.AfterProduce, 4}, {anyInstant, 0}, {faultpoint.BeforeDisk, 6}, {faultpoint.BeforeBegin, 4},
 	{faultpoint.DuringDisk, 8}, {faultpoint.BeforeEnd, 6},
@@ -49,9 +49,9 @@ func testKills(t *testing.T, p *platform, delivery string, kills int) {
 	now := time.Now().UTC().Truncate(time.Second)
 	live := serve(t, "live", koresim.Config{
 		Seed: 21, Start: now.Add(-scaled(p, 3*time.Minute, 10*time.Minute)), End: now.Add(time.Duration(kills) * scaled(p, uptime, 2*uptime)),
-		SegmentsPerDay: scaled(p, 40_000, 100_000), Pace: koresim.Burst, RequestsPerMinute: requests,
+		SegmentsPerDay: scaled(p, 40_000, 100_000), Pace: koresim.Burst, RequestsPerMinute: requests, TooLarge: 0.02,
 	})
-	s := newSetup(t, p, live.yaml(quickSettings("1h")))
+	s := newSetup(t, p, live.yaml(smallAnswers+quickSettings("1h")))
 	s.delivery = delivery
 	c := s.follow(t)
 	run := killLoop{setup: s, binary: build(t, "-tags", "faultpoints"), rnd: rand.New(rand.NewPCG(1, uint64(now.Unix())))}
@@ -63,10 +63,12 @@ func testKills(t *testing.T, p *platform, delivery string, kills int) {
 	repeats := c.settleAfterKills(t, delivery, live, kills)
 	last.stop(t)
 	live.checkRequests(t)
-	t.Logf("%d kills, %d of them elsewhere, %d records repeated", run.kills, run.missed, repeats)
+	large := countTooLarge(t, c)
+	require.Positive(t, large)
+	t.Logf("%d kills, %d of them elsewhere, %d records repeated, %d dead letters of what is too large", run.kills, run.missed, repeats, large)
 }
 
-// settleAfterKills is settle for a poller that was killed so many times. At-least-once it may have delivered a batch twice each time.
+// settleAfterKills waits as settle does, after the poller was killed so many times. Without transactions each kill may repeat one batch.
 func (c *consumer) settleAfterKills(t *testing.T, delivery string, centre *centre, kills int) (repeats int) {
 	t.Helper()
 	eventually(t, waitLimit, func() error {
@@ -80,10 +82,10 @@ func (c *consumer) settleAfterKills(t *testing.T, delivery string, centre *centr
 	return repeats
 }
 
-// repeat is a record that came twice.
+// repeat is a record that was published twice.
 type repeat struct{ first, second *kafkaread.Record }
 
-// split separates the records that are there for the first time from those that are repeated.
+// split separates the first copy of each record from later ones.
 func split(records []kafkaread.Record) (once []kafkaread.Record, repeated []repeat) {
 	seen := map[string]*kafkaread.Record{}
 	for i := range records {
@@ -99,7 +101,7 @@ func split(records []kafkaread.Record) (once []kafkaread.Record, repeated []repe
 	return once, repeated
 }
 
-// checkRepeats checks that each kill repeats at most one batch, which is what one page brought.
+// checkRepeats checks that each kill repeats at most one batch: the events of one page.
 func checkRepeats(t *testing.T, repeated []repeat, kills int) {
 	t.Helper()
 	pages := map[string]bool{}

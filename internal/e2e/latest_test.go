@@ -10,11 +10,11 @@ import (
 	"agentassist-poller/internal/kafka/kafkaread"
 )
 
-// latest switches compacted topics on, of types that have many revisions, and of one whose things may become others.
+// latest switches compacted topics on: of types that have many revisions, and of one whose entities can be superseded.
 const latest = "  latest: [feedback, conversation, segment]\n"
 
-// checkLatest holds the compacted topics against the event topics: what is left of each entity is its last revision, or nothing once
-// another has taken its place. What transactions that were aborted wrote is nowhere.
+// checkLatest compares the compacted topics with the event topics: of each entity the last revision is left, or nothing if another entity
+// superseded it. Nothing of aborted transactions is left.
 func (c *consumer) checkLatest(t *testing.T, s *setup) {
 	t.Helper()
 	reader := kafkaread.NewReader(s.platform.decoder(t), kgo.SeedBrokers(s.platform.list()...))

@@ -20,11 +20,19 @@ import (
 	"agentassist-poller/internal/kafka/kafkatest"
 )
 
-// Scenarios wait far more than they work, so that more of them run at once than there are processors. An explicit -parallel wins.
-const atOnce = "8"
+// Scenarios mostly wait, so more of them run at once than there are processors. Those on Apache Kafka take hundreds of megabytes each. An
+// explicit -parallel wins.
+const (
+	atOnce       = "8"
+	atOnceOnReal = "6"
+)
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", atOnce); err != nil {
+	most := atOnce
+	if os.Getenv(kafkatest.Env) != "" {
+		most = atOnceOnReal
+	}
+	if err := flag.Set("test.parallel", most); err != nil {
 		panic(err)
 	}
 	dir, err := os.MkdirTemp("", "poller-e2e-")
@@ -46,7 +54,7 @@ type platform struct {
 	full     bool   // the real ones: scenarios are played in full
 }
 
-// scaled returns small on the embedded platform, and full on the real one.
+// scaled returns small on the embedded platform, and full on Apache Kafka.
 func scaled[T any](p *platform, small, full T) T {
 	if p.full {
 		return full
@@ -54,12 +62,12 @@ func scaled[T any](p *platform, small, full T) T {
 	return small
 }
 
-// seeds are the brokers as a list in YAML.
+// seeds returns the brokers as a list in YAML.
 func (p *platform) seeds() string { return `"` + strings.Join(p.list(), `", "`) + `"` }
 
 func (p *platform) list() []string { return strings.Split(p.broker, ",") }
 
-// shared is what the whole suite starts at most once.
+// shared is what the suite starts at most once.
 var shared struct {
 	dir      string
 	kafka    sync.Once
@@ -71,7 +79,7 @@ var shared struct {
 	builds map[string]string
 }
 
-// embedded returns a platform that needs nothing but Go.
+// embedded returns a platform inside the test process.
 func embedded(t *testing.T) *platform {
 	t.Helper()
 	p := withoutRegistry(t)
@@ -81,7 +89,7 @@ func embedded(t *testing.T) *platform {
 	return p
 }
 
-// withoutRegistry is one without a schema registry, which under the race detector takes longer to start with than all the rest.
+// withoutRegistry returns a platform without a schema registry: under the race detector the registry makes every start slow.
 func withoutRegistry(t *testing.T) *platform {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -105,7 +113,7 @@ func (p *platform) decoder(t *testing.T) *kafkaread.Decoder {
 	return kafkaread.NewDecoder(registry)
 }
 
-// apache returns the platform that all tests in full share. It skips the test where that is not wanted.
+// apache returns the Apache Kafka platform that all tests share. It skips the test unless POLLER_KAFKA_TEST is set.
 func apache(t *testing.T) *platform {
 	t.Helper()
 	kafkatest.Require(t)
@@ -135,10 +143,10 @@ func sharedStop() {
 	}
 }
 
-// binary builds the poller, once for each set of linker flags.
+// binary returns the path of the poller, built once for each set of linker flags.
 func binary(t *testing.T, ldflags string) string { return build(t, "-ldflags", ldflags) }
 
-// build builds the poller, once for each set of flags.
+// build returns the path of the poller, built once for each set of flags.
 func build(t *testing.T, flags ...string) string {
 	t.Helper()
 	key := strings.Join(flags, " ")

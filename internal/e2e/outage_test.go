@@ -17,7 +17,7 @@ import (
 	"agentassist-poller/internal/status"
 )
 
-// busyCentre is a centre with traffic for so long.
+// busyCentre serves a centre with traffic for a duration.
 func busyCentre(t *testing.T, seed uint64, length time.Duration) *centre {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Second)
@@ -26,8 +26,8 @@ func busyCentre(t *testing.T, seed uint64, length time.Duration) *centre {
 	})
 }
 
-// The broker is killed in the middle of it and comes back after a while: the batch in hand is held, status says so meanwhile,
-// nothing is lost, and nothing is there twice, as the producer is idempotent.
+// The broker is killed and comes back later. The poller holds its batch, status says so meanwhile, and nothing is lost or published twice:
+// the producer is idempotent.
 func TestKafkaBrokerKilled(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
@@ -58,7 +58,7 @@ func TestKafkaBrokerKilled(t *testing.T) {
 	centre.checkRequests(t)
 }
 
-// Schemas that are known go on without the registry.
+// Without the registry, events whose schemas are known are published.
 func TestKafkaRegistryGone(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
@@ -82,7 +82,7 @@ func TestKafkaRegistryGone(t *testing.T) {
 	run.stop(t)
 }
 
-// Topics that may not be created are asked for by name.
+// Topics that the poller may not create are named in its error.
 func TestKafkaTopicsMissing(t *testing.T) {
 	t.Parallel()
 	centre := busyCentre(t, 43, time.Second)
@@ -102,7 +102,7 @@ func TestKafkaTopicsMissing(t *testing.T) {
 	}
 }
 
-// Records that a topic refuses are dead letters, each by itself; all others arrive.
+// Each record that a topic refuses becomes a dead letter; all others arrive.
 func TestKafkaRecordsTooLarge(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
@@ -147,7 +147,7 @@ func TestKafkaRecordsTooLarge(t *testing.T) {
 	run.stop(t)
 }
 
-// anyEvent reports whether anything has come.
+// anyEvent reports whether any event has come.
 func anyEvent(c *consumer) error {
 	if c.count() == 0 {
 		return errNotYet

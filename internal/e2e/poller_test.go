@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -27,8 +28,8 @@ import (
 // stopWithin is how long a poller may take to stop: shutdown.drain and what the chart adds to it.
 const stopWithin = 35 * time.Second
 
-// quickSettings are settings of an account that let a test see in seconds what takes hours by default. Older time is swept as often
-// as is said.
+// quickSettings returns settings of an account with which seconds show what takes hours by default. Sweeps of older time are due at the
+// given period.
 func quickSettings(older string) string {
 	return fmt.Sprintf(`    endpoints:
       interactions: {poll_interval: 1s}
@@ -39,7 +40,10 @@ func quickSettings(older string) string {
 `, older)
 }
 
-// setup is where a poller runs: its platform, topics, checkpoint and accounts.
+// smallAnswers makes the largest rows of a world with koresim.Config.TooLarge too large to be read.
+const smallAnswers = "    max_body: 2MiB\n"
+
+// setup is what a poller runs with: platform, topics, checkpoint and accounts.
 type setup struct {
 	platform *platform
 	prefix   string
@@ -78,7 +82,7 @@ log: {level: info, format: json}
 `, s.accounts, s.platform.seeds(), s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"), s.drain)
 }
 
-// config is where the configuration of a poller as a process is.
+// config returns the path of the configuration of a poller that runs as a process.
 func (s *setup) config() string { return filepath.Join(s.dir, "poller.yaml") }
 
 func (s *setup) mode() string {
@@ -95,7 +99,7 @@ func (s *setup) kafka() string {
 	return "  topics: {partitions: 3, replication_factor: 1}\n"
 }
 
-// logs keeps what a poller says.
+// logs keeps the log of a poller.
 type logs struct {
 	mu   sync.Mutex
 	buf  bytes.Buffer
@@ -119,9 +123,7 @@ type entry struct {
 }
 
 func (l *logs) entries() (out []entry) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.buf.String()) {
+	for line := range strings.Lines(l.text()) {
 		e := entry{Text: strings.TrimSpace(line)}
 		_ = json.Unmarshal([]byte(line), &e) // a panic is no JSON, and is shown as it is
 		out = append(out, e)
@@ -129,7 +131,7 @@ func (l *logs) entries() (out []entry) {
 	return out
 }
 
-// warnings are the lines that somebody should read.
+// warnings returns the lines of level warn and above.
 func (l *logs) warnings() (out []entry) {
 	for _, e := range l.entries() {
 		if e.Level == "WARN" || e.Level == "ERROR" {
@@ -139,13 +141,15 @@ func (l *logs) warnings() (out []entry) {
 	return out
 }
 
-func (l *logs) contains(text string) bool {
+func (l *logs) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return strings.Contains(l.buf.String(), text)
+	return l.buf.String()
 }
 
-// awaitLog waits for a line of the log of a poller that runs.
+func (l *logs) contains(text string) bool { return strings.Contains(l.text(), text) }
+
+// awaitLog waits for a line in the log of a running poller.
 func (l *logs) awaitLog(t *testing.T, text string) {
 	t.Helper()
 	eventually(t, waitLimit, func() error {
@@ -172,7 +176,7 @@ func (l *logs) tail(n int) string {
 	return strings.Join(out[max(0, len(out)-n):], "\n")
 }
 
-// inProcess is a poller in the test's own process.
+// inProcess is a poller in the test process.
 type inProcess struct {
 	logs
 	app    *app.App
@@ -180,7 +184,7 @@ type inProcess struct {
 	err    error
 }
 
-// startInProcess starts the poller as poller run would.
+// startInProcess starts the poller as poller run does.
 func (s *setup) startInProcess(t *testing.T) *inProcess {
 	return s.startInProcessWith(t, app.Options{})
 }
@@ -210,7 +214,7 @@ func (s *setup) startInProcessWith(t *testing.T, o app.Options) *inProcess {
 	return p
 }
 
-// stop asks the poller to stop, which it must do in order and in time.
+// stop asks the poller to stop, and fails the test unless it does so without an error and in time.
 func (p *inProcess) stop(t *testing.T) {
 	t.Helper()
 	p.cancel()
@@ -218,11 +222,13 @@ func (p *inProcess) stop(t *testing.T) {
 	case <-p.done:
 		require.NoError(t, p.err)
 	case <-time.After(stopWithin):
-		require.FailNow(t, "the poller does not stop")
+		var goroutines strings.Builder
+		_ = pprof.Lookup("goroutine").WriteTo(&goroutines, 1)
+		require.FailNow(t, "the poller does not stop", goroutines.String())
 	}
 }
 
-// status asks for /status.
+// status returns the answer of /status.
 func (p *inProcess) status(t *testing.T) status.Status {
 	t.Helper()
 	return statusAt(t, p.app.Addr())
@@ -246,7 +252,7 @@ func readStatus(addr string) ([]byte, error) {
 	return io.ReadAll(resp.Body)
 }
 
-// stateAt is what a poller says of itself, for people who look why a test failed.
+// stateAt returns what a poller says of itself, for the text of a failure.
 func stateAt(addr string) string {
 	text, err := readStatus(addr)
 	if err != nil {
@@ -262,7 +268,7 @@ type process struct {
 	err error
 }
 
-// startProcess starts the real binary, with more in its environment.
+// startProcess starts the real binary with additional environment variables.
 func (s *setup) startProcess(t *testing.T, binary string, environ ...string) *process {
 	t.Helper()
 	require.NoError(t, os.WriteFile(s.config(), []byte(s.yaml()), 0o600))
@@ -285,7 +291,7 @@ func (s *setup) startProcess(t *testing.T, binary string, environ ...string) *pr
 	return p
 }
 
-// noSettings is the environment without what would be a setting. How much memory the tests may take is theirs alone.
+// noSettings returns the environment without variables that are settings of the poller or of the tests' memory.
 func noSettings() []string {
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -293,7 +299,7 @@ func noSettings() []string {
 	})
 }
 
-// addr is where the poller listens, empty if it does not.
+// addr returns the address on which the poller listens, empty if it does not.
 func (p *process) addr() string {
 	for _, e := range p.entries() {
 		if e.Addr != "" {
@@ -317,11 +323,14 @@ func (p *process) stop(t *testing.T) {
 	case <-p.done:
 		require.NoError(t, p.err, "asked to stop, the exit code is 0")
 	case <-time.After(stopWithin):
-		require.FailNow(t, "poller run does not stop")
+		require.NoError(t, p.cmd.Process.Signal(syscall.SIGQUIT))
+		<-p.done
+		_, goroutines, _ := strings.Cut(p.text(), "SIGQUIT")
+		require.FailNow(t, "poller run does not stop", goroutines)
 	}
 }
 
-// eventually waits until nothing is wrong any more.
+// eventually waits until the condition returns nil.
 func eventually(t *testing.T, within time.Duration, what func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; {

@@ -2,7 +2,9 @@ package e2e_test
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,20 @@ import (
 
 	"agentassist-poller/internal/kafka/kafkaread"
 )
+
+// tooLarge are the reasons of dead letters for what koresim.Config.TooLarge makes large.
+var tooLarge = regexp.MustCompile(`^(conversationI[Dd]|convId) has 4\d{5} bytes; want at most|^the answer with this row alone is too large; |^a record of \d{7} bytes is larger than `)
+
+// countTooLarge counts the dead letters of what is too large.
+func countTooLarge(t *testing.T, c *consumer) (n int) {
+	t.Helper()
+	for _, r := range c.read(t) {
+		if r.Topic == c.names.DeadLetter() && tooLarge.MatchString(r.Field("reason")) {
+			n++
+		}
+	}
+	return n
+}
 
 // checkRecords checks what a consumer relies on besides the content of events: keys, partitions, headers, times, dead letters
 // and watermarks.
@@ -46,8 +62,9 @@ func checkRecords(t *testing.T, c *consumer) {
 			check(r.Key == r.Field("source")+"/"+bot+"/"+r.Field("endpoint"), r, "watermark has key %s", r.Key)
 			continue
 		case c.names.DeadLetter():
-			raw, _ := r.Value["raw"].([]byte)
-			check(strings.Contains(string(raw), "lost in migration"), r, "a dead letter without fault: %v", r.Value)
+			raw, _ := r.Value["raw_bytes"].([]byte)
+			fault := strings.Contains(string(raw), "lost in migration") || tooLarge.MatchString(r.Field("reason"))
+			check(fault, r, "a dead letter without fault: %s", r.Field("reason"))
 			once := r.Field("account_id") + r.Field("raw_hash")
 			check(!hashes[once], r, "a dead letter that came before")
 			hashes[once] = true
@@ -77,7 +94,7 @@ func checkRecords(t *testing.T, c *consumer) {
 		for name, want := range map[string]string{
 			"ce_specversion": "1.0", "ce_id": r.Field("event_id"), "ce_source": source, "ce_type": "agentassist." + typ + ".v1",
 			"ce_time": when.UTC().Format("2006-01-02T15:04:05.000Z07:00"), "ce_subject": r.Field("entity_id"),
-			"content-type": "application/avro",
+			"content-type": "application/avro", "ce_revision": strconv.FormatInt(revision, 10), "ce_sentiment": r.Field("sentiment"),
 		} {
 			check(r.Headers[name] == want, r, "header %s is %q; want %q", name, r.Headers[name], want)
 		}
@@ -111,8 +128,8 @@ func watermarkOf(r *kafkaread.Record) watermark {
 
 func place(topic string, partition int64) string { return fmt.Sprintf("%s:%d", topic, partition) }
 
-// checkWatermarks checks that watermarks never go back, that they speak about all partitions of all that they feed, and that
-// they are true: what comes after their offsets lies after their time, or says that it is late.
+// checkWatermarks checks that watermarks never go back, that they have all partitions of all topics that they feed, and that they are true:
+// an event after their offsets is later than their time, or is marked as late.
 func checkWatermarks(t *testing.T, c *consumer, records, events []kafkaread.Record) {
 	t.Helper()
 	ends := c.ends(t)

@@ -16,8 +16,8 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// Asked to stop, the real binary ends in order and in time whatever it is doing: before it has found Kafka, while it takes over,
-// while it reads, while Kafka does not answer. Asked twice, it ends at once. What it leaves is taken up.
+// Asked to stop, the real binary drains and exits 0 in time whatever it is doing: before it has reached Kafka, during a takeover, while it
+// reads, while Kafka does not answer. Asked twice, it exits at once. The next process goes on where it stopped.
 func TestSmallStop(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()
@@ -84,8 +84,8 @@ func silentServer(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-// A file that was written without transactions is taken along when they are switched on, with the batch that a kill has left half
-// published in it, and is on the topic from then on.
+// When transactions are switched on, the file that was written without them is taken over, with a batch that a kill left half published.
+// From then on the checkpoint is on the topic.
 func TestSmallSwitchToTransactions(t *testing.T) {
 	t.Parallel()
 	now := time.Now().UTC().Truncate(time.Second)

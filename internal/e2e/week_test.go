@@ -13,8 +13,8 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// A week of history and live traffic are read in every profile, through passing faults; the topics must hold what happened,
-// once each. Then nothing new happens, and nothing is published: by another process, and by a newer version.
+// The poller reads a week of history and live traffic in every profile, through transient faults. The topics must hold everything once.
+// Then nothing new happens, and another process and a newer version publish nothing.
 func TestKafkaWeek(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
@@ -29,8 +29,8 @@ func TestKafkaWeek(t *testing.T) {
 const (
 	// waitLimit is far more than any one thing takes that a test waits for: others may run on the machine.
 	waitLimit = 8 * time.Minute
-	// quietLimit is how long nothing may come while something is missing: longer than the poller holds anything back. How long
-	// all of it takes is the machine's business.
+	// quietLimit is how long nothing may come while something is missing: longer than the poller holds anything back. There is no limit on
+	// the whole.
 	quietLimit = 6 * time.Minute
 )
 
@@ -81,7 +81,7 @@ func testWeek(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay
 	require.Equal(t, before, c.ends(t, c.eventTopics()...), "a second run has nothing to publish")
 
 	if profile.Name == koresim.Profiles()[0].Name { // what is hashed does not depend on the profile
-		newer := s.startProcess(t, binary(t, "-X agentassist-poller/internal/events.recipe=2"))
+		newer := s.startProcess(t, binary(t, "-X agentassist-poller/internal/events.recipe=3"))
 		reread(t, history, live)
 		newer.stop(t)
 		require.Equal(t, before, c.ends(t, c.eventTopics()...), "a newer version has nothing to publish")
@@ -91,7 +91,7 @@ func testWeek(t *testing.T, p *platform, profile koresim.Profile, segmentsPerDay
 	}
 }
 
-// reread waits until everything has been given out once more.
+// reread waits until the API has returned every row once more.
 func reread(t *testing.T, centres ...*centre) {
 	t.Helper()
 	for _, centre := range centres {

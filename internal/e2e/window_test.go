@@ -18,8 +18,8 @@ import (
 	"agentassist-poller/internal/testsize"
 )
 
-// Windows that a consumer closes by offsets alone stay closed, while conversations go on, are edited late and shift from page to
-// page, requests fail, and the poller is killed in the middle of it.
+// Windows that a consumer closes by offsets stay closed while conversations go on, are edited late and move between pages, requests fail,
+// and the poller is killed.
 func TestSmallWindows(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()
@@ -65,13 +65,13 @@ func TestSmallWindows(t *testing.T) {
 	}
 }
 
-// shortLateness has windows closed while it matters to a test.
+// shortLateness makes windows close within a test's duration.
 const shortLateness = "    allowed_lateness: 1s\n"
 
-// complete says which endpoint is not complete up to a time.
+// complete returns an error that names an endpoint that is not complete up to a time.
 func complete(run *inProcess, t *testing.T, upTo time.Time) error {
 	st := run.status(t)
-	if len(st.Accounts[0].Endpoints) == 0 {
+	if !st.Accounts[0].Read {
 		return errNotYet
 	}
 	for _, e := range st.Accounts[0].Endpoints {
@@ -82,8 +82,8 @@ func complete(run *inProcess, t *testing.T, upTo time.Time) error {
 	return nil
 }
 
-// checkWindows reads all records as consumers do that go by the README: in the order in which they came, and in orders in which
-// they might have come. Starts is how often the poller was started.
+// checkWindows reads all records as consumers do that follow the docs: in the order in which they came, and in other possible orders. Starts
+// is how often the poller was started.
 func checkWindows(t *testing.T, c *consumer, starts int, centres ...*centre) {
 	t.Helper()
 	records := c.read(t)
@@ -110,7 +110,7 @@ func checkWindows(t *testing.T, c *consumer, starts int, centres ...*centre) {
 	checkPace(t, records, c.names.Watermark(), starts)
 }
 
-// shuffled has the watermarks come first, and everything else by partitions in random turns.
+// shuffled returns the watermarks first, and then the partitions' records interleaved at random.
 func shuffled(records []kafkaread.Record, watermarks string, seed uint64) []kafkaread.Record {
 	var out []kafkaread.Record
 	left := map[string][]kafkaread.Record{}
@@ -134,7 +134,7 @@ func shuffled(records []kafkaread.Record, watermarks string, seed uint64) []kafk
 	return out
 }
 
-// windows is a consumer that closes event time by the offsets of watermarks, and remembers what came when.
+// windows is a consumer that closes windows by the offsets of watermarks, and keeps what came when.
 type windows struct {
 	names    kafka.Names
 	position map[string]int64
@@ -149,14 +149,14 @@ type windows struct {
 	wrong    []string
 }
 
-// arrival is the first version of a thing.
+// arrival is the first revision of an entity.
 type arrival struct {
 	at   int
 	when time.Time
 	late bool
 }
 
-// closing says that a topic is complete, as far as one source is concerned.
+// closing is the statement that a topic is complete up to a time for one source.
 type closing struct {
 	at         int
 	from, upTo time.Time
@@ -197,7 +197,7 @@ func (w *windows) watermark(r *kafkaread.Record) {
 	w.pending[r.Key] = append(w.pending[r.Key], m)
 }
 
-// close closes what the watermarks of a key say, as far as their offsets are reached.
+// close closes windows by the watermarks of a key whose offsets are reached.
 func (w *windows) close(key string) {
 	n := 0
 	for _, m := range w.pending[key] {
@@ -225,7 +225,7 @@ func (w *windows) reached(m watermark) bool {
 	return true
 }
 
-// closeTopic notes up to when all endpoints that feed a topic are complete.
+// closeTopic records up to when all endpoints that feed a topic are complete.
 func (w *windows) closeTopic(source, topic string) {
 	c := closing{at: w.seen}
 	for key, m := range w.last {
@@ -275,7 +275,7 @@ func (w *windows) event(r *kafkaread.Record) {
 	}
 }
 
-// compare holds what had come when windows were closed against what had happened by then.
+// compare compares what had come when windows were closed with what had happened by then.
 func (w *windows) compare(t *testing.T, c *centre) string {
 	t.Helper()
 	entries, _ := c.ledger(c.Now())
@@ -307,7 +307,7 @@ func (w *windows) compare(t *testing.T, c *centre) string {
 	return fmt.Sprintf("of %d things of %s %d were there when their windows were closed, %d came late", len(entries), c.name, inTime, late)
 }
 
-// checkPace checks that an endpoint of which nothing comes has no more than one watermark in ten seconds, starts aside.
+// checkPace checks that an endpoint without new events has at most one watermark in ten seconds, except at starts.
 func checkPace(t *testing.T, records []kafkaread.Record, topic string, starts int) {
 	t.Helper()
 	last, early := map[string]watermark{}, map[string]int{}

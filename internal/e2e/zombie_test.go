@@ -20,9 +20,8 @@ import (
 	"agentassist-poller/internal/owner"
 )
 
-// A poller without a group stops in its tracks, for longer than a transaction may last or than the server's minute, while another
-// one with the same configuration takes over; then it goes on. It finds out before it asks the API for anything: it publishes
-// nothing, spends nothing of the budget, which the other one uses up, and ends with exit code 3.
+// A poller without a group is suspended for longer than a transaction may last, while another with the same configuration takes over. When
+// it is resumed it finds out before it asks the API for anything: it publishes nothing, spends nothing of the budget, and exits with code 3.
 func TestKafkaZombie(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
@@ -61,8 +60,8 @@ func TestKafkaZombie(t *testing.T) {
 	}
 }
 
-// Of two pollers with the same configuration and no group, one stays and one ends with exit code 3, whoever starts first and
-// however many partitions the accounts are in.
+// Of two pollers with the same configuration and no group, one stays and one exits with code 3, whichever starts first and however many
+// partitions the accounts are in.
 func TestKafkaTwoInstances(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
@@ -99,7 +98,7 @@ func TestKafkaTwoInstances(t *testing.T) {
 	}
 }
 
-// Of two that have each taken something from the other, the owner of the lowest partition takes the rest back; the other one ends.
+// If each of two pollers has taken a partition from the other, the owner of the lowest partition takes the rest back; the other exits.
 func TestSmallInstances(t *testing.T) {
 	t.Parallel()
 	one := quietCentre(t, "one", 63)
@@ -146,7 +145,7 @@ func TestSmallInstances(t *testing.T) {
 	require.ErrorIs(t, p.err, owner.ErrFenced)
 }
 
-// scarceCentre is a centre whose budget is used up all the time, and a setup that reads it.
+// scarceCentre serves a centre whose budget is always used up, and returns a setup that reads it.
 func scarceCentre(t *testing.T, p *platform, length time.Duration) (*centre, *setup) {
 	t.Helper()
 	now := time.Now().UTC().Truncate(time.Second)
@@ -157,7 +156,7 @@ func scarceCentre(t *testing.T, p *platform, length time.Duration) (*centre, *se
 	return c, newSetup(t, p, c.yaml(quickSettings("1h")))
 }
 
-// stopped returns nil if the process stands still.
+// stopped returns nil if the process is suspended.
 func (p *process) stopped() error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {

@@ -42,7 +42,7 @@ type AgenticRequest struct {
 	// Organisation, prefixed o-.
 	OrgID *string `avro:"org_id" json:"org_id,omitempty" stored:"16"`
 	// Language code, for example en.
-	Language *string `avro:"language" json:"language,omitempty" stored:"17"`
+	LanguageCode *string `avro:"language_code" json:"language_code,omitempty" stored:"17"`
 	// Experience, for example chat or voice.
 	Experience *string `avro:"experience" json:"experience,omitempty" stored:"18"`
 	// Bot session named by the activity.
@@ -133,7 +133,7 @@ func (e *AgenticRequest) encode(w *encoder) {
 	w.strPtr(e.TriggeringMessageID)
 	w.timePtr(e.MessageTime)
 	w.strPtr(e.OrgID)
-	w.strPtr(e.Language)
+	w.strPtr(e.LanguageCode)
 	w.strPtr(e.Experience)
 	w.strPtr(e.AgenticBotSessionID)
 	w.strPtr(e.AgenticStatus)
@@ -184,7 +184,7 @@ func (e *AgenticRequest) decode(r *decoder) {
 	e.TriggeringMessageID = r.strPtr()
 	e.MessageTime = r.timePtr()
 	e.OrgID = r.strPtr()
-	e.Language = r.strPtr()
+	e.LanguageCode = r.strPtr()
 	e.Experience = r.strPtr()
 	e.AgenticBotSessionID = r.strPtr()
 	e.AgenticStatus = r.strPtr()
@@ -222,7 +222,7 @@ func (e *AgenticRequest) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentStr(dst, "triggering_message_id", e.TriggeringMessageID)
 	dst = contentTime(dst, "message_time", e.MessageTime)
 	dst = contentStr(dst, "org_id", e.OrgID)
-	dst = contentStr(dst, "language", e.Language)
+	dst = contentStr(dst, "language", e.LanguageCode)
 	dst = contentStr(dst, "experience", e.Experience)
 	dst = contentStr(dst, "agentic_bot_session_id", e.AgenticBotSessionID)
 	dst = contentStr(dst, "agentic_status", e.AgenticStatus)
@@ -315,7 +315,7 @@ func (e *AgenticRequest) merge(other Event, by order) Event {
 	out.TriggeringMessageID = eitherStr(hi.TriggeringMessageID, lo.TriggeringMessageID)
 	out.MessageTime = eitherPtr(hi.MessageTime, lo.MessageTime)
 	out.OrgID = eitherStr(hi.OrgID, lo.OrgID)
-	out.Language = eitherStr(hi.Language, lo.Language)
+	out.LanguageCode = eitherStr(hi.LanguageCode, lo.LanguageCode)
 	out.Experience = eitherStr(hi.Experience, lo.Experience)
 	out.AgenticStatus = eitherStr(hi.AgenticStatus, lo.AgenticStatus)
 	out.AgenticUserID = eitherStr(hi.AgenticUserID, lo.AgenticUserID)

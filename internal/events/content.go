@@ -12,9 +12,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// recipe is set with -ldflags "-X agentassist-poller/internal/events.recipe=2" by the test that upgrades a running
+// recipe is set with -ldflags "-X agentassist-poller/internal/events.recipe=3" by the test that upgrades a running
 // installation.
-var recipe = "1"
+var recipe = "2"
 
 var parseRecipe = sync.OnceValue(func() int {
 	n, err := strconv.Atoi(recipe)
@@ -31,14 +31,76 @@ func Recipe() int { return parseRecipe() }
 var contentBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // ContentHash tells the upstream content of e under a recipe from that of other versions of the same entity: nobody gains by
-// making two of them collide, so it need not be cryptographic. The recipe enters the hash.
+// making two of them collide, so it need not be cryptographic. The recipe enters the hash, and for things of a segment which of its
+// surroundings are known: see ContentIs.
 func ContentHash(e Event, recipe int) [8]byte {
 	buf := contentBuffers.Get().(*[]byte)
 	defer contentBuffers.Put(buf)
 	*buf = e.AppendContent(binary.AppendUvarint((*buf)[:0], uint64(recipe)), recipe)
-	var hash [8]byte
-	binary.BigEndian.PutUint64(hash[:], xxhash.Sum64(*buf))
+	if inherits(e, recipe) {
+		*buf = append(*buf, surroundings(e.Head()))
+	}
+	return sum(*buf)
+}
+
+// ContentIs reports whether hash is that of the content of e under a recipe. For things of a segment it is also the hash of the same content
+// with more surroundings known: session, agent and queue may become known late, which makes a version, but that another row does not know
+// them does not.
+func ContentIs(hash [8]byte, e Event, recipe int) bool {
+	buf := contentBuffers.Get().(*[]byte)
+	defer contentBuffers.Put(buf)
+	*buf = e.AppendContent(binary.AppendUvarint((*buf)[:0], uint64(recipe)), recipe)
+	if !inherits(e, recipe) {
+		return sum(*buf) == hash
+	}
+	*buf = append(*buf, 0)
+	known := surroundings(e.Head())
+	for more := range byte(allKnown + 1) {
+		if more&known != known {
+			continue
+		}
+		(*buf)[len(*buf)-1] = more
+		if sum(*buf) == hash {
+			return true
+		}
+	}
+	return false
+}
+
+func sum(content []byte) (hash [8]byte) {
+	binary.BigEndian.PutUint64(hash[:], xxhash.Sum64(content))
 	return hash
+}
+
+// What is known of a segment, in bits.
+const (
+	sessionKnown = 1 << iota
+	agentKnown
+	queueKnown
+	allKnown = 1<<iota - 1
+)
+
+// inherits reports whether e is of a type that takes session, agent and queue from its segment, and whether it counts under a recipe that they
+// become known.
+func inherits(e Event, recipe int) bool {
+	switch e.EventType() {
+	case TypeSegment, TypeConversation, TypeAgentEngagement, TypeMessage:
+		return false
+	}
+	return recipe >= 2
+}
+
+func surroundings(h *Header) (known byte) {
+	if !blank(h.SessionID) {
+		known |= sessionKnown
+	}
+	if h.Agent != nil && !blank(h.Agent.AgentID) {
+		known |= agentKnown
+	}
+	if h.Queue != nil && !blank(h.Queue.QueueID) {
+		known |= queueKnown
+	}
+	return known
 }
 
 // The content of an event is, per field that counts and is not empty, its name and its value, both with their lengths:

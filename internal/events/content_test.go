@@ -68,8 +68,8 @@ func TestContentTellsVersionsApart(t *testing.T) {
 		same bool
 	}{
 		"text":               {&events.Feedback{Response: new("up")}, &events.Feedback{Response: new("down")}, false},
-		"null and blank":     {&events.Feedback{}, &events.Feedback{Comment: new("")}, true},
-		"neighbouring texts": {&events.Feedback{Response: new("a"), Comment: new("bc")}, &events.Feedback{Response: new("ab"), Comment: new("c")}, false},
+		"null and blank":     {&events.Feedback{}, &events.Feedback{CommentText: new("")}, true},
+		"neighbouring texts": {&events.Feedback{Response: new("a"), CommentText: new("bc")}, &events.Feedback{Response: new("ab"), CommentText: new("c")}, false},
 		"derived":            {&events.Feedback{Sentiment: "POSITIVE"}, &events.Feedback{Sentiment: "NEGATIVE"}, true},
 		"false and null":     {&events.Summary{IsEdited: new(false)}, &events.Summary{}, false},
 		"false and true":     {&events.Summary{IsEdited: new(false)}, &events.Summary{IsEdited: new(true)}, false},
@@ -106,7 +106,7 @@ func TestRecipeEntersTheHash(t *testing.T) {
 // Hashes are kept for as long as entities are remembered: what they are taken over must never change under a recipe.
 func TestContentHashIsPinned(t *testing.T) {
 	e := &events.PlaybookStep{
-		Scope: "STEP", RunID: new("r"), OpenedAt: new(time.UnixMilli(1_772_012_010_500)), AdherenceRate: new(12.5),
+		Level: "STEP", RunID: new("r"), OpenedAt: new(time.UnixMilli(1_772_012_010_500)), AdherenceRate: new(12.5),
 		StageOrdinal: new(int64(2)), IsAdhered: new(true), TotalStages: map[string]int64{"s": 3},
 	}
 	hash := events.ContentHash(e, 1)
@@ -130,7 +130,7 @@ func TestRecipeIsThatOfTheSchemas(t *testing.T) {
 	require.Equal(t, newest, events.Recipe())
 }
 
-var wantRecipe = flag.Int("want-recipe", 1, "the recipe this test binary was linked with")
+var wantRecipe = flag.Int("want-recipe", 2, "the recipe this test binary was linked with")
 
 func TestLinkedRecipe(t *testing.T) { require.Equal(t, *wantRecipe, events.Recipe()) }
 

@@ -44,11 +44,11 @@ type Conversation struct {
 	AutomationBotIDs []string `avro:"automation_bot_ids" json:"automation_bot_ids,omitempty" stored:"17"`
 	// Skills that the conversation asks for.
 	Skills []ConversationSkill `avro:"skills" json:"skills,omitempty" stored:"18"`
-	// The customer's score, 1 to 5.
-	CSATScore *int64 `avro:"csat_score" json:"csat_score,omitempty" stored:"19"`
+	// The customer's score, 1 to 5, decimals too. Null where none was given, for which upstream writes 0.
+	CSATScore *float64 `avro:"csat_score" json:"csat_score,omitempty" stored:"19"`
 	// The customer's words in the survey.
 	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"20"`
-	// Net promoter score.
+	// Net promoter score, 0 to 10. A 0 beside a CSAT score, or beside the 0 that upstream writes for none, is null.
 	NPSScore *int64 `avro:"nps_score" json:"nps_score,omitempty" stored:"21"`
 	// Like or dislike, as upstream gives it.
 	LikeDislikeScore *string `avro:"like_dislike_score" json:"like_dislike_score,omitempty" stored:"22"`
@@ -78,6 +78,8 @@ type Conversation struct {
 	MetaInfo *ConversationMeta `avro:"meta_info" json:"meta_info,omitempty" stored:"34"`
 	// metaInfo as JSON with sorted keys: the automation may put anything there.
 	MetaInfoJSON *string `avro:"meta_info_json" json:"meta_info_json,omitempty" stored:"35"`
+	// Members of the session that have no field here, as JSON with sorted keys, at most 64 KiB. They are counted as drift, too.
+	ExtraJSON *string `avro:"extra_json" json:"extra_json,omitempty" stored:"36"`
 }
 
 // ConversationSkill: A skill.
@@ -256,7 +258,7 @@ func (e *Conversation) encode(w *encoder) {
 		e.Skills[i].encode(w)
 	}
 	w.close()
-	w.longPtr(e.CSATScore)
+	w.doublePtr(e.CSATScore)
 	w.strPtr(e.CSATFeedback)
 	w.longPtr(e.NPSScore)
 	w.strPtr(e.LikeDislikeScore)
@@ -287,6 +289,7 @@ func (e *Conversation) encode(w *encoder) {
 		e.MetaInfo.encode(w)
 	}
 	w.strPtr(e.MetaInfoJSON)
+	w.strPtr(e.ExtraJSON)
 }
 
 func (e *Conversation) decode(r *decoder) {
@@ -316,7 +319,7 @@ func (e *Conversation) decode(r *decoder) {
 			e.Skills = append(e.Skills, x)
 		}
 	}
-	e.CSATScore = r.longPtr()
+	e.CSATScore = r.doublePtr()
 	e.CSATFeedback = r.strPtr()
 	e.NPSScore = r.longPtr()
 	e.LikeDislikeScore = r.strPtr()
@@ -354,6 +357,7 @@ func (e *Conversation) decode(r *decoder) {
 		e.MetaInfo.decode(r)
 	}
 	e.MetaInfoJSON = r.strPtr()
+	e.ExtraJSON = r.strPtr()
 }
 
 // AppendContent implements Event.
@@ -377,7 +381,7 @@ func (e *Conversation) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentList(dst, "disposition_remarks", len(e.DispositionRemarks), false, func(dst []byte, i int) []byte { return append(dst, e.DispositionRemarks[i]...) })
 	dst = contentList(dst, "automation_bot_ids", len(e.AutomationBotIDs), false, func(dst []byte, i int) []byte { return append(dst, e.AutomationBotIDs[i]...) })
 	dst = contentList(dst, "skills", len(e.Skills), true, func(dst []byte, i int) []byte { return e.Skills[i].appendContent(dst, recipe) })
-	dst = contentLong(dst, "csat_score", e.CSATScore)
+	dst = contentDouble(dst, "csat_score", e.CSATScore)
 	dst = contentStr(dst, "csat_feedback", e.CSATFeedback)
 	dst = contentLong(dst, "nps_score", e.NPSScore)
 	dst = contentStr(dst, "like_dislike_score", e.LikeDislikeScore)
@@ -393,6 +397,9 @@ func (e *Conversation) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentStr(dst, "snooze_info_json", e.SnoozeInfoJSON)
 	dst = contentList(dst, "destinations", len(e.Destinations), false, func(dst []byte, i int) []byte { return e.Destinations[i].appendContent(dst, recipe) })
 	dst = contentStr(dst, "meta_info_json", e.MetaInfoJSON)
+	if recipe >= 2 {
+		dst = contentStr(dst, "extra_json", e.ExtraJSON)
+	}
 	return dst
 }
 
@@ -706,6 +713,7 @@ func (e *Conversation) merge(other Event, by order) Event {
 	out.Destinations = eitherList(hi.Destinations, lo.Destinations)
 	out.MetaInfo = eitherPtr(hi.MetaInfo, lo.MetaInfo)
 	out.MetaInfoJSON = eitherStr(hi.MetaInfoJSON, lo.MetaInfoJSON)
+	out.ExtraJSON = eitherStr(hi.ExtraJSON, lo.ExtraJSON)
 
 	// Fields that belong to call-details.
 	hi, lo = e, o

@@ -29,12 +29,12 @@ type DeadLetter struct {
 	// Entity, where it had become an event before it failed.
 	EntityID *string `avro:"entity_id" json:"entity_id,omitempty"`
 	// What was read, at most 256 KiB of it.
-	Raw []byte `avro:"raw" json:"raw"`
+	RawBytes []byte `avro:"raw_bytes" json:"raw_bytes"`
 	// raw was cut.
 	RawTruncated bool `avro:"raw_truncated" json:"raw_truncated"`
 	// SHA-256 over all of what was read, in hex.
 	RawHash string `avro:"raw_hash" json:"raw_hash"`
-	// When the poller saw it.
+	// When the answer that showed it arrived, by the poller's clock.
 	ObservedTime time.Time `avro:"observed_time" json:"observed_time"`
 }
 
@@ -50,7 +50,7 @@ func (e *DeadLetter) encode(w *encoder) {
 	w.strPtr(e.SegmentID)
 	w.strPtr(e.EventType)
 	w.strPtr(e.EntityID)
-	w.bytes(e.Raw)
+	w.bytes(e.RawBytes)
 	w.boolean(e.RawTruncated)
 	w.str(e.RawHash)
 	w.time(e.ObservedTime)
@@ -69,7 +69,7 @@ func (e *DeadLetter) decode(r *decoder) {
 	e.SegmentID = r.strPtr()
 	e.EventType = r.strPtr()
 	e.EntityID = r.strPtr()
-	e.Raw = r.bytes()
+	e.RawBytes = r.bytes()
 	e.RawTruncated = r.boolean()
 	e.RawHash = r.str()
 	e.ObservedTime = r.time()

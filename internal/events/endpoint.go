@@ -51,7 +51,7 @@ var endpoints = [...]EndpointSpec{
 			TypeSearch, TypeSuggestionUsed, TypeFeedback, TypeCoachingTriggered, TypePlaybookStep, TypeAgenticRequest,
 			TypeSuggestionShown, TypeSegment, TypeSummary,
 		},
-		Takes:   Takes{Range: week, Limit: 100, IDs: true},
+		Takes:   Takes{Range: week, Limit: 100, IDs: true, Filters: true},
 		Timeout: time.Minute, Latency: time.Second,
 		Scope: "AgentAssist Analytics",
 	},
@@ -132,8 +132,8 @@ type Takes struct {
 	Limit int
 	// FirstOffset is the offset of the first page, MaxOffset the last that is answered; 0 if there is no last.
 	FirstOffset, MaxOffset int
-	// IDs is set where a query can name the conversations that it is about.
-	IDs bool
+	// IDs is set where a query can name the conversations that it is about, Filters where it can name channels and agents.
+	IDs, Filters bool
 }
 
 // Widen returns the bounds as a query has to give them for all between from and to to be answered: whole seconds or whole days,

@@ -81,9 +81,19 @@ type Observation struct {
 	// Home is the id of the entity next to which this one is stored: the one that its identity depends on, for example its segment. An
 	// entity that is its own Home has others next to it. Home is empty if the anchor decides.
 	Home string
-	// Rank orders observations of an entity that several parents show, such as a run that spans segments: an observation of a lower
-	// rank than an earlier one changes nothing. It is 0 if there is only one parent.
+	// Parent is the id of the row if several rows of the endpoint may show the entity: a run that spans segments, a request that two
+	// documents list. Endpoint and Parent are the place that shows the entity. It is empty if only one row can.
+	Parent string
+	// Rank orders the places of one endpoint: the newest has the highest.
 	Rank int64
+	// Copy is 0 unless the page shows the row several times: then it is 0 in the copy that has progressed furthest, and rises.
+	Copy int
+	// Named is the id that the entity has if another person than the first speaks: the agent is part of it. It is empty if only one person
+	// can speak, or if the row does not say who does.
+	Named string
+	// Group is an id that feedback has in common which one row shows and nothing else in it names. An observation whose entity has that id
+	// stands for all feedback of the group that the row has shown and shows no more. It is empty for all else.
+	Group string
 	// Supersedes is the id of the entity that this one replaces, if that one was ever published: the bot-only session that gained a
 	// conversation. It is empty if there is none.
 	Supersedes string

@@ -8,17 +8,17 @@ import "cmp"
 type Feedback struct {
 	Header `stored:"0"`
 
-	// POSITIVE, NEGATIVE, NEUTRAL or UNKNOWN: up and like are positive, down and dislike negative; a score of 1-2 negative, 3 neutral, 4-5 positive unless configured otherwise.
+	// POSITIVE, NEGATIVE, NEUTRAL, UNKNOWN, or WITHDRAWN where it was taken back: up and like are positive, down and dislike negative. Unless configured otherwise, a CSAT of 1-2 is negative, 3 neutral, 4-5 positive, and an NPS of 0-6 negative, 7-8 neutral, 9-10 positive.
 	Sentiment string `avro:"sentiment" json:"sentiment" stored:"1"`
-	// The verdict as upstream says it: up, Up, down, Down, like, dislike; the score as text where a customer gave it.
+	// The verdict as upstream says it: up, Up, down, Down, like, dislike; the score as text where a customer gave one.
 	Response *string `avro:"response" json:"response,omitempty" stored:"2"`
 	// Reasons that were chosen.
 	ReasonCodes []string `avro:"reason_codes" json:"reason_codes,omitempty" stored:"3"`
 	// Free text.
-	Comment *string `avro:"comment" json:"comment,omitempty" stored:"4"`
+	CommentText *string `avro:"comment_text" json:"comment_text,omitempty" stored:"4"`
 	// AGENT or CUSTOMER.
 	GivenBy string `avro:"given_by" json:"given_by" stored:"5"`
-	// Type as upstream names it: summary, agentic or widget. Null where it has none.
+	// Type as upstream names it: summary, agentic or widget. Null where it has none, as on interactions.
 	FeedbackType *string `avro:"feedback_type" json:"feedback_type,omitempty" stored:"6"`
 	// What it is about: DialogTask, FAQ, Answer, File, WebPage, GeneralDataSource or a new type as it is named; Agentic, Summary, Widget, Message; Conversation for a customer's score.
 	TargetType string `avro:"target_type" json:"target_type" stored:"7"`
@@ -34,10 +34,22 @@ type Feedback struct {
 	RequestID *string `avro:"request_id" json:"request_id,omitempty" stored:"12"`
 	// The rated message or entry of the search history.
 	MessageID *string `avro:"message_id" json:"message_id,omitempty" stored:"13"`
-	// The customer's score, 1 to 5.
-	CSATScore *int64 `avro:"csat_score" json:"csat_score,omitempty" stored:"14"`
+	// The customer's score where scale is CSAT: 1 to 5, decimals too.
+	CSATScore *float64 `avro:"csat_score" json:"csat_score,omitempty" stored:"14"`
 	// The customer's words in the survey.
 	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"15"`
+	// What a customer's verdict means: CSAT, NPS or LIKE. A conversation has a feedback for each that it was given. Null where an agent gave the feedback.
+	Scale *string `avro:"scale" json:"scale,omitempty" stored:"16"`
+	// The customer's score where scale is NPS: 0 to 10.
+	NPSScore *int64 `avro:"nps_score" json:"nps_score,omitempty" stored:"17"`
+	// What was rated, for people to read: the answer, the summary, the message, else the name, title or address of the target. At most 2,000 characters. Null for the widget and for a customer's verdict.
+	TargetText *string `avro:"target_text" json:"target_text,omitempty" stored:"18"`
+	// Whether target_text is longer upstream.
+	TargetTextTruncated bool `avro:"target_text_truncated" json:"target_text_truncated" stored:"19"`
+	// What was asked: the phrase of the search, the utterance, the query of the agentic request. At most 2,000 characters. Null where nothing was asked.
+	TargetQuery *string `avro:"target_query" json:"target_query,omitempty" stored:"20"`
+	// Where a person can look at it: events.link with the ids of this event. Null without that setting, or where the event lacks an id that it names.
+	Link *string `avro:"link" json:"link,omitempty" stored:"21"`
 }
 
 // EventType implements Event.
@@ -51,7 +63,7 @@ func (e *Feedback) encode(w *encoder) {
 	w.str(e.Sentiment)
 	w.strPtr(e.Response)
 	w.strs(e.ReasonCodes)
-	w.strPtr(e.Comment)
+	w.strPtr(e.CommentText)
 	w.str(e.GivenBy)
 	w.strPtr(e.FeedbackType)
 	w.str(e.TargetType)
@@ -61,8 +73,14 @@ func (e *Feedback) encode(w *encoder) {
 	w.strPtr(e.SummaryID)
 	w.strPtr(e.RequestID)
 	w.strPtr(e.MessageID)
-	w.longPtr(e.CSATScore)
+	w.doublePtr(e.CSATScore)
 	w.strPtr(e.CSATFeedback)
+	w.strPtr(e.Scale)
+	w.longPtr(e.NPSScore)
+	w.strPtr(e.TargetText)
+	w.boolean(e.TargetTextTruncated)
+	w.strPtr(e.TargetQuery)
+	w.strPtr(e.Link)
 }
 
 func (e *Feedback) decode(r *decoder) {
@@ -71,7 +89,7 @@ func (e *Feedback) decode(r *decoder) {
 	e.Sentiment = r.str()
 	e.Response = r.strPtr()
 	e.ReasonCodes = r.strs()
-	e.Comment = r.strPtr()
+	e.CommentText = r.strPtr()
 	e.GivenBy = r.str()
 	e.FeedbackType = r.strPtr()
 	e.TargetType = r.str()
@@ -81,15 +99,21 @@ func (e *Feedback) decode(r *decoder) {
 	e.SummaryID = r.strPtr()
 	e.RequestID = r.strPtr()
 	e.MessageID = r.strPtr()
-	e.CSATScore = r.longPtr()
+	e.CSATScore = r.doublePtr()
 	e.CSATFeedback = r.strPtr()
+	e.Scale = r.strPtr()
+	e.NPSScore = r.longPtr()
+	e.TargetText = r.strPtr()
+	e.TargetTextTruncated = r.boolean()
+	e.TargetQuery = r.strPtr()
+	e.Link = r.strPtr()
 }
 
 // AppendContent implements Event.
 func (e *Feedback) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentStr(dst, "response", e.Response)
 	dst = contentList(dst, "reason_codes", len(e.ReasonCodes), false, func(dst []byte, i int) []byte { return append(dst, e.ReasonCodes[i]...) })
-	dst = contentStr(dst, "comment", e.Comment)
+	dst = contentStr(dst, "comment", e.CommentText)
 	dst = contentStr(dst, "given_by", &e.GivenBy)
 	dst = contentStr(dst, "feedback_type", e.FeedbackType)
 	dst = contentStr(dst, "target_type", &e.TargetType)
@@ -97,7 +121,7 @@ func (e *Feedback) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentStr(dst, "summary_id", e.SummaryID)
 	dst = contentStr(dst, "request_id", e.RequestID)
 	dst = contentStr(dst, "message_id", e.MessageID)
-	dst = contentLong(dst, "csat_score", e.CSATScore)
+	dst = contentDouble(dst, "csat_score", e.CSATScore)
 	dst = contentStr(dst, "csat_feedback", e.CSATFeedback)
 	return dst
 }
@@ -111,10 +135,6 @@ func (e *Feedback) merge(other Event, by order) Event {
 		hi, lo = o, e
 	}
 	out.Header = mergeHeader(&hi.Header, &lo.Header)
-	out.Sentiment = followStr(hi.Sentiment, lo.Sentiment, hi.Response, lo.Response)
-	out.Response = eitherStr(hi.Response, lo.Response)
-	out.ReasonCodes = eitherList(hi.ReasonCodes, lo.ReasonCodes)
-	out.Comment = eitherStr(hi.Comment, lo.Comment)
 	out.GivenBy = cmp.Or(hi.GivenBy, lo.GivenBy)
 	out.TargetType = cmp.Or(hi.TargetType, lo.TargetType)
 	out.TargetEntityID = eitherStr(hi.TargetEntityID, lo.TargetEntityID)
@@ -122,21 +142,37 @@ func (e *Feedback) merge(other Event, by order) Event {
 	out.PositionID = eitherStr(hi.PositionID, lo.PositionID)
 	out.SummaryID = eitherStr(hi.SummaryID, lo.SummaryID)
 	out.RequestID = eitherStr(hi.RequestID, lo.RequestID)
+	out.Scale = eitherStr(hi.Scale, lo.Scale)
+	out.TargetText = eitherStr(hi.TargetText, lo.TargetText)
+	out.TargetTextTruncated = hi.TargetTextTruncated
+	out.TargetQuery = eitherStr(hi.TargetQuery, lo.TargetQuery)
+	out.Link = eitherStr(hi.Link, lo.Link)
+	if hi.says() {
+		out.take(hi)
+	} else {
+		out.take(lo)
+	}
 
 	// Fields that belong to conversations.
 	hi, lo = e, o
 	if by.swap(Conversations) {
 		hi, lo = o, e
 	}
-	out.FeedbackType = eitherStr(hi.FeedbackType, lo.FeedbackType)
 	out.MessageID = eitherStr(hi.MessageID, lo.MessageID)
-
-	// Fields that belong to interaction-details.
-	hi, lo = e, o
-	if by.swap(InteractionDetails) {
-		hi, lo = o, e
-	}
-	out.CSATScore = eitherPtr(hi.CSATScore, lo.CSATScore)
-	out.CSATFeedback = eitherStr(hi.CSATFeedback, lo.CSATFeedback)
 	return out
+}
+
+func (e *Feedback) says() bool {
+	return !blank(e.Response) || len(e.ReasonCodes) > 0 || !blank(e.CommentText) || !blank(e.FeedbackType) || e.CSATScore != nil || !blank(e.CSATFeedback) || e.NPSScore != nil
+}
+
+func (e *Feedback) take(from *Feedback) {
+	e.Sentiment = from.Sentiment
+	e.Response = from.Response
+	e.ReasonCodes = from.ReasonCodes
+	e.CommentText = from.CommentText
+	e.FeedbackType = from.FeedbackType
+	e.CSATScore = from.CSATScore
+	e.CSATFeedback = from.CSATFeedback
+	e.NPSScore = from.NPSScore
 }

@@ -55,7 +55,15 @@ const (
 	SentimentNegative = "NEGATIVE"
 	SentimentNeutral  = "NEUTRAL"
 	SentimentUnknown  = "UNKNOWN"
+	// SentimentWithdrawn is that of feedback that was taken back.
+	SentimentWithdrawn = "WITHDRAWN"
 )
+
+// Withdrawn reports whether e says that there is no feedback, or none any more.
+func Withdrawn(e Event) bool {
+	f, ok := e.(*Feedback)
+	return ok && f.Sentiment == SentimentWithdrawn
+}
 
 // Negative reports whether e is negative feedback.
 func Negative(e Event) bool {

@@ -19,7 +19,19 @@ func Merge(a Event, aFrom Endpoint, b Event, bFrom Endpoint) Event {
 	if aFrom == bFrom {
 		by.tie = tie(a, b)
 	}
-	return a.(merger).merge(b, by)
+	merged := a.(merger).merge(b, by)
+	if used, ok := merged.(*SuggestionUsed); ok {
+		used.SetUsage(a.(*SuggestionUsed).Usage == UsageRated || b.(*SuggestionUsed).Usage == UsageRated)
+	}
+	return merged
+}
+
+// TakeVerdict makes what from says of its target what into says, if both are feedback: verdict, reasons and comment, all of them. It
+// changes into.
+func TakeVerdict(into, from Event) {
+	if f, ok := into.(*Feedback); ok {
+		f.take(from.(*Feedback))
+	}
 }
 
 // merger is implemented by every generated event.
@@ -113,14 +125,6 @@ func eitherList[T any](hi, lo []T) []T {
 
 func eitherMap[K comparable, V any](hi, lo map[K]V) map[K]V {
 	if len(hi) == 0 {
-		return lo
-	}
-	return hi
-}
-
-// followStr returns the value of the observation whose lead field is taken: the field that the value was derived from.
-func followStr(hi, lo string, hiLead, loLead *string) string {
-	if blank(hiLead) && !blank(loLead) {
 		return lo
 	}
 	return hi

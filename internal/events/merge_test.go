@@ -46,18 +46,18 @@ func TestMergeTakesTheOwnersWord(t *testing.T) {
 	fast := &events.AgenticRequest{
 		Header: events.Header{EventTime: early, EventTimeBasis: "requestTime", SegmentID: new("ac-1"),
 			Agent: &events.Agent{AgentID: new("a-1")}},
-		RequestID: new("aa-1"), Query: new("fast"), ReqStatus: new("200"), Language: new("fast"),
+		RequestID: new("aa-1"), Query: new("fast"), ReqStatus: new("200"), LanguageCode: new("fast"),
 	}
 	slow := &events.AgenticRequest{
 		Header: events.Header{EventTime: late, EventTimeBasis: "requestedAt", SessionID: new("s-1"),
 			Agent: &events.Agent{AgentID: new("a-1"), Name: new("Ann")}},
-		RequestID: new("aa-1"), Query: new("slow"), Language: new("slow"), OrgID: new("o-1"),
+		RequestID: new("aa-1"), Query: new("slow"), LanguageCode: new("slow"), OrgID: new("o-1"),
 	}
 	got := events.Merge(slow, events.Conversations, fast, events.Interactions).(*events.AgenticRequest)
 	require.Equal(t, &events.AgenticRequest{
 		Header: events.Header{EventTime: early, EventTimeBasis: "requestTime", SegmentID: new("ac-1"), SessionID: new("s-1"),
 			Agent: &events.Agent{AgentID: new("a-1"), Name: new("Ann")}},
-		RequestID: new("aa-1"), Query: new("fast"), ReqStatus: new("200"), Language: new("slow"), OrgID: new("o-1"),
+		RequestID: new("aa-1"), Query: new("fast"), ReqStatus: new("200"), LanguageCode: new("slow"), OrgID: new("o-1"),
 	}, got)
 }
 
@@ -71,16 +71,21 @@ func TestMergeFillsWhatIsBlank(t *testing.T) {
 	require.Equal(t, "Agent Closed", *got.DisconnectingEvent)
 }
 
-// The sentiment must fit the response beside it, whichever side that came from.
-func TestMergeKeepsSentimentWithResponse(t *testing.T) {
-	rated := &events.Feedback{Sentiment: events.SentimentNegative, Response: new("dislike")}
+// Verdict, reasons and comment are one statement, and are never mixed.
+func TestMergeTakesAVerdictWhole(t *testing.T) {
+	rated := &events.Feedback{Sentiment: events.SentimentNegative, Response: new("dislike"), CommentText: new("wrong"), ReasonCodes: []string{"a"}}
 	other := &events.Feedback{Sentiment: events.SentimentPositive, Response: new("up")}
-	silent := &events.Feedback{Sentiment: events.SentimentUnknown}
+	silent := &events.Feedback{Sentiment: events.SentimentUnknown, MessageID: new("ms-1")}
 
 	got := events.Merge(silent, events.Interactions, rated, events.Conversations).(*events.Feedback)
-	require.Equal(t, rated, got)
+	require.Equal(t, &events.Feedback{
+		Sentiment: events.SentimentNegative, Response: new("dislike"), CommentText: new("wrong"), ReasonCodes: []string{"a"}, MessageID: new("ms-1"),
+	}, got)
 	got = events.Merge(rated, events.Conversations, other, events.Interactions).(*events.Feedback)
 	require.Equal(t, other, got)
+	events.TakeVerdict(got, rated)
+	require.Equal(t, rated, got)
+	events.TakeVerdict(&events.Summary{}, &events.Summary{})
 }
 
 func TestMergeAgentsOfDifferentIDsAreNotMixed(t *testing.T) {

@@ -5,12 +5,12 @@ package events
 import "cmp"
 import "time"
 
-// PlaybookStep: A step of a playbook, a stage without recorded steps, or the run as a whole.
+// PlaybookStep: A step of a playbook, a stage, or the run as a whole.
 type PlaybookStep struct {
 	Header `stored:"0"`
 
-	// STEP, STAGE (a stage without recorded steps) or PLAYBOOK (one per run).
-	Scope string `avro:"scope" json:"scope" stored:"1"`
+	// STEP, STAGE (each stage, with or without steps) or PLAYBOOK (one per run).
+	Level string `avro:"level" json:"level" stored:"1"`
 	// The run. One run can span segments.
 	RunID *string `avro:"run_id" json:"run_id,omitempty" stored:"2"`
 	// The playbook, prefixed acl-.
@@ -20,20 +20,20 @@ type PlaybookStep struct {
 	// What opened it, for example auto.
 	TriggerType *string `avro:"trigger_type" json:"trigger_type,omitempty" stored:"5"`
 	// Language code, for example en.
-	Language *string `avro:"language" json:"language,omitempty" stored:"6"`
+	LanguageCode *string `avro:"language_code" json:"language_code,omitempty" stored:"6"`
 	// Order of the steps: sequential or random.
-	Order *string `avro:"order" json:"order,omitempty" stored:"7"`
+	StepOrder *string `avro:"step_order" json:"step_order,omitempty" stored:"7"`
 	// When the run was opened.
 	OpenedAt *time.Time `avro:"opened_at" json:"opened_at,omitempty" stored:"8"`
-	// When the run was closed. Only for scope PLAYBOOK; null while it is open.
+	// When the run was closed. Only for level PLAYBOOK; null while it is open.
 	ClosedAt *time.Time `avro:"closed_at" json:"closed_at,omitempty" stored:"9"`
-	// Number of steps followed. Only for scope PLAYBOOK.
+	// Number of steps followed. Only for level PLAYBOOK.
 	AdheredSteps *int64 `avro:"adhered_steps" json:"adhered_steps,omitempty" stored:"10"`
-	// Share of steps followed, in percent. Only for scope PLAYBOOK.
+	// Share of steps followed, in percent. Only for level PLAYBOOK.
 	AdherenceRate *float64 `avro:"adherence_rate" json:"adherence_rate,omitempty" stored:"11"`
-	// Number of steps by stage. Only for scope PLAYBOOK.
+	// Number of steps by stage. Only for level PLAYBOOK.
 	TotalStages map[string]int64 `avro:"total_stages" json:"total_stages,omitempty" stored:"12"`
-	// totalStages as JSON with sorted keys, where it is more than stage to number. Only for scope PLAYBOOK.
+	// totalStages as JSON with sorted keys, where it is more than stage to number. Only for level PLAYBOOK.
 	TotalStagesJSON *string `avro:"total_stages_json" json:"total_stages_json,omitempty" stored:"13"`
 	// The stage, prefixed acs-.
 	StageID *string `avro:"stage_id" json:"stage_id,omitempty" stored:"14"`
@@ -41,17 +41,17 @@ type PlaybookStep struct {
 	StageName *string `avro:"stage_name" json:"stage_name,omitempty" stored:"15"`
 	// Place of the stage in the run, 1 first.
 	StageOrdinal *int64 `avro:"stage_ordinal" json:"stage_ordinal,omitempty" stored:"16"`
-	// State of the stage as upstream says. Only for scope STAGE.
+	// State of the stage as upstream says. Only for level STAGE.
 	StageStatus *string `avro:"stage_status" json:"stage_status,omitempty" stored:"17"`
-	// The stage is complete. Only for scope STAGE.
+	// The stage is complete. Only for level STAGE.
 	StageCompleted *bool `avro:"stage_completed" json:"stage_completed,omitempty" stored:"18"`
-	// When the stage was opened. Only for scope STAGE.
+	// When the stage was opened. Only for level STAGE.
 	StageOpenedAt *time.Time `avro:"stage_opened_at" json:"stage_opened_at,omitempty" stored:"19"`
-	// When the stage was closed. Only for scope STAGE.
+	// When the stage was closed. Only for level STAGE.
 	StageClosedAt *time.Time `avro:"stage_closed_at" json:"stage_closed_at,omitempty" stored:"20"`
-	// The stage as JSON with sorted keys: its shape is not documented. Only for scope STAGE.
+	// The stage as JSON with sorted keys, without its steps: its shape is not documented. Only for level STAGE.
 	StageJSON *string `avro:"stage_json" json:"stage_json,omitempty" stored:"21"`
-	// The step, prefixed acst-. Only for scope STEP.
+	// The step, prefixed acst-. Only for level STEP.
 	StepID *string `avro:"step_id" json:"step_id,omitempty" stored:"22"`
 	// Name of the step.
 	StepName *string `avro:"step_name" json:"step_name,omitempty" stored:"23"`
@@ -61,7 +61,7 @@ type PlaybookStep struct {
 	StepOrdinal *int64 `avro:"step_ordinal" json:"step_ordinal,omitempty" stored:"25"`
 	// State of the step as upstream says.
 	StepStatus *string `avro:"step_status" json:"step_status,omitempty" stored:"26"`
-	// The step was followed.
+	// The step was followed. Where isAdhered is missing, completed counts, else a status that says so; adherence_basis names which.
 	IsAdhered *bool `avro:"is_adhered" json:"is_adhered,omitempty" stored:"27"`
 	// When the step was followed. Null until then.
 	AdheredAt *time.Time `avro:"adhered_at" json:"adhered_at,omitempty" stored:"28"`
@@ -69,6 +69,10 @@ type PlaybookStep struct {
 	AdheredBy *string `avro:"adhered_by" json:"adhered_by,omitempty" stored:"29"`
 	// The step as JSON with sorted keys: its shape is not documented.
 	StepJSON *string `avro:"step_json" json:"step_json,omitempty" stored:"30"`
+	// Members of the run that have no field here, as JSON with sorted keys, at most 64 KiB. Only for level PLAYBOOK.
+	RunJSON *string `avro:"run_json" json:"run_json,omitempty" stored:"31"`
+	// What is_adhered comes from: isAdhered; completed or status where the step has no isAdhered. Only for level STEP; null where is_adhered is.
+	AdherenceBasis *string `avro:"adherence_basis" json:"adherence_basis,omitempty" stored:"32"`
 }
 
 // EventType implements Event.
@@ -79,13 +83,13 @@ func (e *PlaybookStep) Head() *Header { return &e.Header }
 
 func (e *PlaybookStep) encode(w *encoder) {
 	e.Header.encode(w)
-	w.str(e.Scope)
+	w.str(e.Level)
 	w.strPtr(e.RunID)
 	w.strPtr(e.PlaybookID)
 	w.strPtr(e.PlaybookType)
 	w.strPtr(e.TriggerType)
-	w.strPtr(e.Language)
-	w.strPtr(e.Order)
+	w.strPtr(e.LanguageCode)
+	w.strPtr(e.StepOrder)
 	w.timePtr(e.OpenedAt)
 	w.timePtr(e.ClosedAt)
 	w.longPtr(e.AdheredSteps)
@@ -109,18 +113,20 @@ func (e *PlaybookStep) encode(w *encoder) {
 	w.timePtr(e.AdheredAt)
 	w.strPtr(e.AdheredBy)
 	w.strPtr(e.StepJSON)
+	w.strPtr(e.RunJSON)
+	w.strPtr(e.AdherenceBasis)
 }
 
 func (e *PlaybookStep) decode(r *decoder) {
 	*e = PlaybookStep{}
 	e.Header.decode(r)
-	e.Scope = r.str()
+	e.Level = r.str()
 	e.RunID = r.strPtr()
 	e.PlaybookID = r.strPtr()
 	e.PlaybookType = r.strPtr()
 	e.TriggerType = r.strPtr()
-	e.Language = r.strPtr()
-	e.Order = r.strPtr()
+	e.LanguageCode = r.strPtr()
+	e.StepOrder = r.strPtr()
 	e.OpenedAt = r.timePtr()
 	e.ClosedAt = r.timePtr()
 	e.AdheredSteps = r.longPtr()
@@ -144,17 +150,19 @@ func (e *PlaybookStep) decode(r *decoder) {
 	e.AdheredAt = r.timePtr()
 	e.AdheredBy = r.strPtr()
 	e.StepJSON = r.strPtr()
+	e.RunJSON = r.strPtr()
+	e.AdherenceBasis = r.strPtr()
 }
 
 // AppendContent implements Event.
 func (e *PlaybookStep) AppendContent(dst []byte, recipe int) []byte {
-	dst = contentStr(dst, "scope", &e.Scope)
+	dst = contentStr(dst, "scope", &e.Level)
 	dst = contentStr(dst, "run_id", e.RunID)
 	dst = contentStr(dst, "playbook_id", e.PlaybookID)
 	dst = contentStr(dst, "playbook_type", e.PlaybookType)
 	dst = contentStr(dst, "trigger_type", e.TriggerType)
-	dst = contentStr(dst, "language", e.Language)
-	dst = contentStr(dst, "order", e.Order)
+	dst = contentStr(dst, "language", e.LanguageCode)
+	dst = contentStr(dst, "order", e.StepOrder)
 	dst = contentTime(dst, "opened_at", e.OpenedAt)
 	dst = contentTime(dst, "closed_at", e.ClosedAt)
 	dst = contentLong(dst, "adhered_steps", e.AdheredSteps)
@@ -174,10 +182,15 @@ func (e *PlaybookStep) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentStr(dst, "step_description", e.StepDescription)
 	dst = contentLong(dst, "step_ordinal", e.StepOrdinal)
 	dst = contentStr(dst, "step_status", e.StepStatus)
-	dst = contentBoolean(dst, "is_adhered", e.IsAdhered)
+	if !e.derives("is_adhered") {
+		dst = contentBoolean(dst, "is_adhered", e.IsAdhered)
+	}
 	dst = contentTime(dst, "adhered_at", e.AdheredAt)
 	dst = contentStr(dst, "adhered_by", e.AdheredBy)
 	dst = contentStr(dst, "step_json", e.StepJSON)
+	if recipe >= 2 {
+		dst = contentStr(dst, "run_json", e.RunJSON)
+	}
 	return dst
 }
 
@@ -190,13 +203,13 @@ func (e *PlaybookStep) merge(other Event, by order) Event {
 		hi, lo = o, e
 	}
 	out.Header = mergeHeader(&hi.Header, &lo.Header)
-	out.Scope = cmp.Or(hi.Scope, lo.Scope)
+	out.Level = cmp.Or(hi.Level, lo.Level)
 	out.RunID = eitherStr(hi.RunID, lo.RunID)
 	out.PlaybookID = eitherStr(hi.PlaybookID, lo.PlaybookID)
 	out.PlaybookType = eitherStr(hi.PlaybookType, lo.PlaybookType)
 	out.TriggerType = eitherStr(hi.TriggerType, lo.TriggerType)
-	out.Language = eitherStr(hi.Language, lo.Language)
-	out.Order = eitherStr(hi.Order, lo.Order)
+	out.LanguageCode = eitherStr(hi.LanguageCode, lo.LanguageCode)
+	out.StepOrder = eitherStr(hi.StepOrder, lo.StepOrder)
 	out.OpenedAt = eitherPtr(hi.OpenedAt, lo.OpenedAt)
 	out.ClosedAt = eitherPtr(hi.ClosedAt, lo.ClosedAt)
 	out.AdheredSteps = eitherPtr(hi.AdheredSteps, lo.AdheredSteps)
@@ -220,5 +233,7 @@ func (e *PlaybookStep) merge(other Event, by order) Event {
 	out.AdheredAt = eitherPtr(hi.AdheredAt, lo.AdheredAt)
 	out.AdheredBy = eitherStr(hi.AdheredBy, lo.AdheredBy)
 	out.StepJSON = eitherStr(hi.StepJSON, lo.StepJSON)
+	out.RunJSON = eitherStr(hi.RunJSON, lo.RunJSON)
+	out.AdherenceBasis = eitherStr(hi.AdherenceBasis, lo.AdherenceBasis)
 	return out
 }

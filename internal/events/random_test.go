@@ -30,6 +30,9 @@ func randomEvent(r random, t events.Type) events.Event {
 	e := events.New(t)
 	randomize(r, reflect.ValueOf(e).Elem())
 	e.Head().EventTime = randomTime(r)
+	if used, ok := e.(*events.SuggestionUsed); ok {
+		used.SetUsage(r.IntN(2) == 0)
+	}
 	return e
 }
 

@@ -28,6 +28,15 @@ func Schema(t Type) string {
 	return string(text)
 }
 
+// Doc returns what the schema of a type says that it is, empty if there is no such type.
+func Doc(t Type) string {
+	var schema struct {
+		Doc string `json:"doc"`
+	}
+	_ = json.Unmarshal([]byte(Schema(t)), &schema) // empty if there is none
+	return schema.Doc
+}
+
 // Fingerprint returns the CRC-64-AVRO of the schema of a type, in the byte order of single-object encoding. It is the
 // specification's: taken over the canonical form, which has no logical types.
 func Fingerprint(t Type) [8]byte { return fingerprints()[t] }

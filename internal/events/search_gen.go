@@ -48,7 +48,7 @@ type Search struct {
 	// Identifier of the entry in the search history.
 	SearchID *string `avro:"search_id" json:"search_id,omitempty" stored:"19"`
 	// Language code, for example en.
-	Language *string `avro:"language" json:"language,omitempty" stored:"20"`
+	LanguageCode *string `avro:"language_code" json:"language_code,omitempty" stored:"20"`
 	// Experience, for example chat or voice.
 	Experience *string `avro:"experience" json:"experience,omitempty" stored:"21"`
 }
@@ -80,7 +80,7 @@ func (e *Search) encode(w *encoder) {
 	w.longPtr(e.CountFromNonNativeDataSource)
 	w.strPtr(e.RequestID)
 	w.strPtr(e.SearchID)
-	w.strPtr(e.Language)
+	w.strPtr(e.LanguageCode)
 	w.strPtr(e.Experience)
 }
 
@@ -106,7 +106,7 @@ func (e *Search) decode(r *decoder) {
 	e.CountFromNonNativeDataSource = r.longPtr()
 	e.RequestID = r.strPtr()
 	e.SearchID = r.strPtr()
-	e.Language = r.strPtr()
+	e.LanguageCode = r.strPtr()
 	e.Experience = r.strPtr()
 }
 
@@ -131,7 +131,7 @@ func (e *Search) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentLong(dst, "count_from_non_native_data_source", e.CountFromNonNativeDataSource)
 	dst = contentStr(dst, "request_id", e.RequestID)
 	dst = contentStr(dst, "search_id", e.SearchID)
-	dst = contentStr(dst, "language", e.Language)
+	dst = contentStr(dst, "language", e.LanguageCode)
 	dst = contentStr(dst, "experience", e.Experience)
 	return dst
 }
@@ -170,7 +170,7 @@ func (e *Search) merge(other Event, by order) Event {
 	}
 	out.RequestID = eitherStr(hi.RequestID, lo.RequestID)
 	out.SearchID = eitherStr(hi.SearchID, lo.SearchID)
-	out.Language = eitherStr(hi.Language, lo.Language)
+	out.LanguageCode = eitherStr(hi.LanguageCode, lo.LanguageCode)
 	out.Experience = eitherStr(hi.Experience, lo.Experience)
 	return out
 }

@@ -36,6 +36,8 @@ type Segment struct {
 	CorrectionsPresented *int64 `avro:"corrections_presented" json:"corrections_presented,omitempty" stored:"13"`
 	// Word corrections accepted, over the searches of the segment as this version saw them.
 	CorrectionsAccepted *int64 `avro:"corrections_accepted" json:"corrections_accepted,omitempty" stored:"14"`
+	// Members of the segment that have no field here, such as details of custom and assist tabs, as JSON with sorted keys, at most 64 KiB. They are counted as drift, too.
+	ExtraJSON *string `avro:"extra_json" json:"extra_json,omitempty" stored:"15"`
 }
 
 // SegmentLink: A link that was clicked.
@@ -90,6 +92,7 @@ func (e *Segment) encode(w *encoder) {
 	w.longPtr(e.PhrasesEntered)
 	w.longPtr(e.CorrectionsPresented)
 	w.longPtr(e.CorrectionsAccepted)
+	w.strPtr(e.ExtraJSON)
 }
 
 func (e *Segment) decode(r *decoder) {
@@ -121,6 +124,7 @@ func (e *Segment) decode(r *decoder) {
 	e.PhrasesEntered = r.longPtr()
 	e.CorrectionsPresented = r.longPtr()
 	e.CorrectionsAccepted = r.longPtr()
+	e.ExtraJSON = r.strPtr()
 }
 
 // AppendContent implements Event.
@@ -141,6 +145,9 @@ func (e *Segment) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentLong(dst, "count_scroll_dn", e.CountScrollDn)
 	dst = contentList(dst, "links_clicked", len(e.LinksClicked), false, func(dst []byte, i int) []byte { return e.LinksClicked[i].appendContent(dst, recipe) })
 	dst = contentList(dst, "tags", len(e.Tags), true, func(dst []byte, i int) []byte { return e.Tags[i].appendContent(dst, recipe) })
+	if recipe >= 2 {
+		dst = contentStr(dst, "extra_json", e.ExtraJSON)
+	}
 	return dst
 }
 
@@ -210,5 +217,6 @@ func (e *Segment) merge(other Event, by order) Event {
 	out.PhrasesEntered = eitherPtr(hi.PhrasesEntered, lo.PhrasesEntered)
 	out.CorrectionsPresented = eitherPtr(hi.CorrectionsPresented, lo.CorrectionsPresented)
 	out.CorrectionsAccepted = eitherPtr(hi.CorrectionsAccepted, lo.CorrectionsAccepted)
+	out.ExtraJSON = eitherStr(hi.ExtraJSON, lo.ExtraJSON)
 	return out
 }

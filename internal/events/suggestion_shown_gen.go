@@ -5,7 +5,7 @@ package events
 import "cmp"
 import "time"
 
-// SuggestionShown: A list of suggestions was displayed to the agent: the denominator of every adoption figure.
+// SuggestionShown: Suggestions were displayed to the agent: upstream counts some, or lists them. The denominator of every adoption figure.
 type SuggestionShown struct {
 	Header `stored:"0"`
 
@@ -31,6 +31,8 @@ type SuggestionShown struct {
 	CountFromNonNativeDataSource *int64 `avro:"count_from_non_native_data_source" json:"count_from_non_native_data_source,omitempty" stored:"10"`
 	// What was displayed: dialogs, faqs, answers, web, file, then other lists, each in the order given.
 	Suggestions []ShownSuggestion `avro:"suggestions" json:"suggestions,omitempty" stored:"11"`
+	// Number of suggestions displayed: the sum of the counts, or the length of the list where the counts say nothing.
+	CountTotal *int64 `avro:"count_total" json:"count_total,omitempty" stored:"12"`
 }
 
 // ShownSuggestion: One suggestion of a displayed list.
@@ -94,6 +96,7 @@ func (e *SuggestionShown) encode(w *encoder) {
 		e.Suggestions[i].encode(w)
 	}
 	w.close()
+	w.longPtr(e.CountTotal)
 }
 
 func (e *SuggestionShown) decode(r *decoder) {
@@ -116,6 +119,7 @@ func (e *SuggestionShown) decode(r *decoder) {
 			e.Suggestions = append(e.Suggestions, x)
 		}
 	}
+	e.CountTotal = r.longPtr()
 }
 
 // AppendContent implements Event.
@@ -229,5 +233,6 @@ func (e *SuggestionShown) merge(other Event, by order) Event {
 	out.CountWebPages = eitherPtr(hi.CountWebPages, lo.CountWebPages)
 	out.CountFromNonNativeDataSource = eitherPtr(hi.CountFromNonNativeDataSource, lo.CountFromNonNativeDataSource)
 	out.Suggestions = eitherList(hi.Suggestions, lo.Suggestions)
+	out.CountTotal = eitherPtr(hi.CountTotal, lo.CountTotal)
 	return out
 }

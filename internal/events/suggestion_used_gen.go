@@ -5,7 +5,7 @@ package events
 import "cmp"
 import "time"
 
-// SuggestionUsed: The agent used a suggestion: sent, copied, ran, opened or rated it; or used an answer of the agentic copilot.
+// SuggestionUsed: The agent did something with a suggestion or with an answer of the agentic copilot: usage says what, and whether that is acceptance.
 type SuggestionUsed struct {
 	Header `stored:"0"`
 
@@ -69,6 +69,14 @@ type SuggestionUsed struct {
 	IsOverride *bool `avro:"is_override" json:"is_override,omitempty" stored:"29"`
 	// The whole target as JSON with sorted keys, where its type is none of those named above, or lies under a name that is none of theirs. What it shares with them is in the fields above all the same.
 	TargetJSON *string `avro:"target_json" json:"target_json,omitempty" stored:"30"`
+	// What became of it, in one vocabulary: SENT, COPIED or RUN; OPENED if only more of it or a link was clicked; OVERRIDDEN; RATED if only feedback was given; else UNKNOWN. SENT, COPIED and RUN are acceptance, the others are not. Made from status, run_type, used_type, is_sent, is_copied, is_override and the clicks.
+	Usage string `avro:"usage" json:"usage" stored:"31"`
+	// When the list that it comes from was displayed; for AGENTIC, when the answer came. Null for LIBRARY.
+	DisplayTime *time.Time `avro:"display_time" json:"display_time,omitempty" stored:"32"`
+	// Where it was displayed: the suggestion-shown event, for PROACTIVE and SEARCH; for AGENTIC the agentic-request event with the answer. Null for LIBRARY, and where upstream says of no list.
+	ShownEntityID *string `avro:"shown_entity_id" json:"shown_entity_id,omitempty" stored:"33"`
+	// The search event that led to it, through the search bar or agentic. Null where there was no search.
+	SearchEntityID *string `avro:"search_entity_id" json:"search_entity_id,omitempty" stored:"34"`
 }
 
 // UsedLink: A link that was clicked.
@@ -121,6 +129,10 @@ func (e *SuggestionUsed) encode(w *encoder) {
 	w.booleanPtr(e.IsCopied)
 	w.booleanPtr(e.IsOverride)
 	w.strPtr(e.TargetJSON)
+	w.str(e.Usage)
+	w.timePtr(e.DisplayTime)
+	w.strPtr(e.ShownEntityID)
+	w.strPtr(e.SearchEntityID)
 }
 
 func (e *SuggestionUsed) decode(r *decoder) {
@@ -162,6 +174,10 @@ func (e *SuggestionUsed) decode(r *decoder) {
 	e.IsCopied = r.booleanPtr()
 	e.IsOverride = r.booleanPtr()
 	e.TargetJSON = r.strPtr()
+	e.Usage = r.str()
+	e.DisplayTime = r.timePtr()
+	e.ShownEntityID = r.strPtr()
+	e.SearchEntityID = r.strPtr()
 }
 
 // AppendContent implements Event.
@@ -251,6 +267,10 @@ func (e *SuggestionUsed) merge(other Event, by order) Event {
 	out.RequestID = eitherStr(hi.RequestID, lo.RequestID)
 	out.UsedType = eitherStr(hi.UsedType, lo.UsedType)
 	out.TargetJSON = eitherStr(hi.TargetJSON, lo.TargetJSON)
+	out.Usage = cmp.Or(hi.Usage, lo.Usage)
+	out.DisplayTime = eitherPtr(hi.DisplayTime, lo.DisplayTime)
+	out.ShownEntityID = eitherStr(hi.ShownEntityID, lo.ShownEntityID)
+	out.SearchEntityID = eitherStr(hi.SearchEntityID, lo.SearchEntityID)
 
 	// Fields that belong to conversations.
 	hi, lo = e, o

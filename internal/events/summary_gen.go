@@ -27,7 +27,7 @@ type Summary struct {
 	// Type of the model.
 	ModelType *string `avro:"model_type" json:"model_type,omitempty" stored:"9"`
 	// Duration as upstream gives it. Its page says milliseconds; in its samples it is the seconds from exe_start_time to sum_sub_time.
-	Time *float64 `avro:"time" json:"time,omitempty" stored:"10"`
+	SummaryDuration *float64 `avro:"summary_duration" json:"summary_duration,omitempty" stored:"10"`
 	// When generation began.
 	ExeStartTime *time.Time `avro:"exe_start_time" json:"exe_start_time,omitempty" stored:"11"`
 	// When the agent submitted it. Null until then.
@@ -69,7 +69,7 @@ func (e *Summary) encode(w *encoder) {
 	w.booleanPtr(e.IsEdited)
 	w.strPtr(e.SummaryModel)
 	w.strPtr(e.ModelType)
-	w.doublePtr(e.Time)
+	w.doublePtr(e.SummaryDuration)
 	w.timePtr(e.ExeStartTime)
 	w.timePtr(e.SumSubTime)
 	w.doublePtr(e.GenerationTimeInSecs)
@@ -95,7 +95,7 @@ func (e *Summary) decode(r *decoder) {
 	e.IsEdited = r.booleanPtr()
 	e.SummaryModel = r.strPtr()
 	e.ModelType = r.strPtr()
-	e.Time = r.doublePtr()
+	e.SummaryDuration = r.doublePtr()
 	e.ExeStartTime = r.timePtr()
 	e.SumSubTime = r.timePtr()
 	e.GenerationTimeInSecs = r.doublePtr()
@@ -120,7 +120,7 @@ func (e *Summary) AppendContent(dst []byte, recipe int) []byte {
 	dst = contentBoolean(dst, "is_edited", e.IsEdited)
 	dst = contentStr(dst, "summary_model", e.SummaryModel)
 	dst = contentStr(dst, "model_type", e.ModelType)
-	dst = contentDouble(dst, "time", e.Time)
+	dst = contentDouble(dst, "time", e.SummaryDuration)
 	dst = contentTime(dst, "exe_start_time", e.ExeStartTime)
 	dst = contentTime(dst, "sum_sub_time", e.SumSubTime)
 	dst = contentDouble(dst, "generation_time_in_secs", e.GenerationTimeInSecs)
@@ -152,7 +152,7 @@ func (e *Summary) merge(other Event, by order) Event {
 	out.IsEdited = eitherPtr(hi.IsEdited, lo.IsEdited)
 	out.SummaryModel = eitherStr(hi.SummaryModel, lo.SummaryModel)
 	out.ModelType = eitherStr(hi.ModelType, lo.ModelType)
-	out.Time = eitherPtr(hi.Time, lo.Time)
+	out.SummaryDuration = eitherPtr(hi.SummaryDuration, lo.SummaryDuration)
 	out.ExeStartTime = eitherPtr(hi.ExeStartTime, lo.ExeStartTime)
 	out.SumSubTime = eitherPtr(hi.SumSubTime, lo.SumSubTime)
 	out.PositionID = eitherStr(hi.PositionID, lo.PositionID)

@@ -18,7 +18,7 @@ type Watermark struct {
 	Feeds []string `avro:"feeds" json:"feeds,omitempty"`
 	// Begin of the time that was read. Null before the first pass.
 	CompleteFrom *time.Time `avro:"complete_from" json:"complete_from,omitempty"`
-	// In terms of event_time: everything earlier, gaps aside, has been published by the offsets below. Never goes back. Null before the first pass.
+	// In terms of event_time: everything earlier, gaps aside, has been published by the offsets below. Never goes back while it is not null. Null before the first pass, and while the time is read again for bots whose rows were dropped (other_bots).
 	CompleteUpTo *time.Time `avro:"complete_up_to" json:"complete_up_to,omitempty"`
 	// Upstream was read through this time. Null before the first pass.
 	ReadThrough *time.Time `avro:"read_through" json:"read_through,omitempty"`

@@ -15,14 +15,17 @@ type agentic struct {
 	search   *events.Search
 }
 
+func (a agentic) contents() []events.Event { return together(a.request, a.used, a.feedback, a.search) }
+
+// The kinds of agentic requests.
 const (
-	kindAssist = "ASSIST"
-	kindSearch = "SEARCH"
+	KindAssist = "ASSIST"
+	KindSearch = "SEARCH"
 )
 
 // activity reads an agentic request as interactions show it.
 func (d *decoder) activity() (agentic, bool) {
-	a := agentic{request: &events.AgenticRequest{Kind: kindAssist}}
+	a := agentic{request: &events.AgenticRequest{Kind: KindAssist}}
 	e := a.request
 	ok := d.object("agenticActivities[]", func(name string) {
 		switch name {
@@ -123,9 +126,15 @@ func (d *decoder) observeAgentic(a agentic, parent string, at moment) {
 	e := a.request
 	switch id := or(e.RequestID); {
 	case strings.HasPrefix(id, "ua-"):
-		e.Kind = kindSearch
+		e.Kind = KindSearch
 	case strings.HasPrefix(id, "aa-"):
-		e.Kind = kindAssist
+		e.Kind = KindAssist
+	}
+	if a.search == nil && d.scope.Endpoint == events.Interactions && e.Kind == KindSearch {
+		a.search = &events.Search{SearchPhrase: e.Query, ExecutionStartTime: e.RequestedAt, DisplayTime: e.RespondedAt}
+	}
+	if s := a.search; s != nil {
+		s.Via, s.RequestID = "AGENTIC", e.RequestID
 	}
 	at = at.orOf(d.at)
 	parts := []string{or(e.RequestID)}
@@ -139,31 +148,52 @@ func (d *decoder) observeAgentic(a agentic, parent string, at moment) {
 	if e.RequestedAt != nil {
 		anchor = *e.RequestedAt
 	}
-	id := d.entity(events.TypeAgenticRequest, parts...)
+	identify := d.entity
+	if e.RequestID != nil {
+		identify = d.id
+	}
+	id := identify(events.TypeAgenticRequest, parts...)
 	// Without an id a request of a segment is remembered with the segment, as all of it is.
 	own := e.RequestID != nil || d.home == ""
-	belongs := func(seen *events.Observation) {
+	belongs := func(seen *events.Observation) *events.Observation {
 		seen.Merged = e.RequestID != nil
 		if own {
-			beside(seen, id, anchor)
+			beside(d.spans(seen), id, anchor)
+		}
+		return seen
+	}
+	spans := func(seen *events.Observation) {
+		seen.Merged = e.RequestID != nil
+		if own {
+			d.findable(d.spans(seen), false)
+			seen.Anchor = anchor
 		}
 	}
-	seen := d.observe(e, id, at)
-	seen.Merged = e.RequestID != nil
-	if own {
-		d.findable(seen, false)
-		seen.Anchor = anchor
+	// Who rated the answer had asked for it, as far as anybody knows where the row names no agent.
+	var agent *events.Agent
+	if d.head.Agent == nil && given(a.feedback) {
+		agent = a.feedback.Agent
 	}
-	if a.search != nil {
-		d.findable(d.observe(a.search, d.entity(events.TypeSearch, parts...), at), false)
+	e.Agent = agent
+	spans(d.observe(e, id, at))
+	var search *string
+	if s := a.search; s != nil {
+		search = d.texts.put(identify(events.TypeSearch, parts...))
+		s.Agent = agent
+		spans(d.observe(s, *search, at))
 	}
 	if u := a.used; u != nil {
 		u.TargetType, u.Via, u.RequestID, u.ParentEntityID = "Agentic", "AGENTIC", e.RequestID, d.texts.put(id)
-		belongs(d.observe(u, d.entity(events.TypeSuggestionUsed, id, "agentic"), at))
+		u.DisplayTime, u.ShownEntityID, u.SearchEntityID = e.RespondedAt, u.ParentEntityID, search
+		u.Agent = agent
+		u.SetUsage(given(a.feedback))
+		belongs(d.observe(u, d.id(events.TypeSuggestionUsed, id, "agentic"), at))
 	}
-	if f := a.feedback; f != nil {
+	if f := saysOrNot(a.feedback); f != nil {
 		f.TargetType, f.RequestID, f.MessageID = "Agentic", e.RequestID, e.MessageID
-		belongs(d.observeFeedback(f, id, at))
+		about(f, first(joined(len(e.Responses), func(i int) *string { return e.Responses[i].Content }),
+			joined(len(e.Components), func(i int) *string { return e.Components[i].Text })), e.Query)
+		d.named(belongs(d.observeFeedback(f, id, at)), id)
 	}
 }
 

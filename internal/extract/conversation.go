@@ -21,6 +21,7 @@ type conversation struct {
 	messages  []rated[*events.Message]
 	agentic   []agentic
 	widget    []*events.Feedback
+	unread    bool // some of widget could not be read
 }
 
 func (d *decoder) conversation() {
@@ -48,7 +49,7 @@ func (d *decoder) conversation() {
 	if bot == "" {
 		bot = or(c.botID)
 	}
-	d.begin(bot, at, or(c.id), events.Header{ConversationID: c.convID, SessionID: c.sessionID, Channel: c.experience})
+	d.begin(bot, at, *key, or(c.id), events.Header{ConversationID: c.convID, SessionID: c.sessionID, Channel: c.experience})
 	d.observeConversation(&c)
 	d.add(Row{
 		ID:             *key,
@@ -56,6 +57,7 @@ func (d *decoder) conversation() {
 		BotID:          or(first(c.botID, &bot)),
 		Start:          or(c.start),
 		Agentic:        len(c.agentic) > 0 || len(c.summaries) > 0,
+		Channel:        or(c.experience),
 	})
 }
 
@@ -102,19 +104,21 @@ func (d *decoder) conversationMember(name string, c *conversation) {
 			switch {
 			case !ok:
 			case name == "searchHistory":
-				a := e.agentic(kindSearch)
+				a := e.agentic(KindSearch)
 				a.search = e.search()
 				c.agentic = append(c.agentic, a)
 			case e.isAgentic():
-				c.agentic = append(c.agentic, e.agentic(kindAssist))
+				c.agentic = append(c.agentic, e.agentic(KindAssist))
 			default:
 				c.messages = append(c.messages, rated[*events.Message]{e.plain(), e.feedback})
 			}
 		})
 	case "widgetFeedbacks":
 		d.list(func() {
-			if f := d.feedbackInfo("widgetFeedbacks[]"); f != nil {
+			if f := d.feedbackInfo("widgetFeedbacks[]"); given(f) {
 				c.widget = append(c.widget, f)
+			} else if f == unread {
+				c.unread = true
 			}
 		})
 	}
@@ -249,7 +253,7 @@ func (e *entry) agentic(kind string) agentic {
 	q, m := e.request, e.message
 	q.Kind = kind
 	q.MessageID, q.MessageType, q.MessageTime = m.MessageID, m.MessageType, m.MessageTime
-	q.OrgID, q.Language, q.Experience = m.OrgID, m.Lang, m.Experience
+	q.OrgID, q.LanguageCode, q.Experience = m.OrgID, m.Lang, m.Experience
 	for _, c := range m.Components {
 		q.Components = append(q.Components, events.AgenticComponent(c))
 	}
@@ -263,14 +267,12 @@ func (e *entry) agentic(kind string) agentic {
 // search returns an entry of the search history as a search.
 func (e *entry) search() *events.Search {
 	return &events.Search{
-		Via:                "AGENTIC",
 		ActionType:         e.message.MessageType,
 		SearchPhrase:       e.request.Query,
 		ExecutionStartTime: e.request.RequestedAt,
 		DisplayTime:        e.request.RespondedAt,
-		RequestID:          e.request.RequestID,
 		SearchID:           e.message.MessageID,
-		Language:           e.message.Lang,
+		LanguageCode:       e.message.Lang,
 		Experience:         e.message.Experience,
 	}
 }
@@ -285,15 +287,15 @@ func (e *entry) plain() *events.Message {
 
 func (d *decoder) observeConversation(c *conversation) {
 	parent := or(first(c.convID, c.id))
-	for _, s := range c.summaries {
+	for _, s := range inOrder(c.summaries, summaryTime, rated[*events.Summary].contents) {
 		d.observeSummary(s, parent)
 	}
-	for _, m := range inOrder(c.messages, func(m rated[*events.Message]) *time.Time { return m.thing.MessageTime }) {
+	for _, m := range inOrder(c.messages, func(m rated[*events.Message]) *time.Time { return m.thing.MessageTime }, rated[*events.Message].contents) {
 		m.thing.Experience = first(m.thing.Experience, c.experience)
 		m.thing.IsExtAd, m.thing.MBUserID = c.isExtAD, c.userID
 		d.observeMessage(m, parent)
 	}
-	for _, a := range inOrder(c.agentic, requestTime) {
+	for _, a := range inOrder(c.agentic, requestTime, agentic.contents) {
 		e := a.request
 		e.Experience = first(e.Experience, c.experience)
 		e.IsExtAd, e.MBUserID = c.isExtAD, c.userID
@@ -301,13 +303,27 @@ func (d *decoder) observeConversation(c *conversation) {
 		at := moment{}.or(e.RequestedAt, "requestedAt").or(e.MessageTime, "timestampValue").or(e.RespondedAt, "respondedAt")
 		d.observeAgentic(a, parent, at)
 	}
-	for _, f := range c.widget {
+	d.observeWidget(c, parent)
+}
+
+// observeWidget adds what agents think of the assistant as a whole. Nothing else in the document names who does, so that what was taken back
+// is found by the group.
+func (d *decoder) observeWidget(c *conversation, parent string) {
+	group := d.id(events.TypeFeedback, "widgets", parent)
+	for _, f := range inOrder(c.widget, func(*events.Feedback) *time.Time { return nil }, alone[*events.Feedback]) {
 		f.TargetType = "Widget"
 		agent := ""
 		if f.Agent != nil {
 			agent = or(first(f.Agent.AgentID, f.Agent.Name))
 		}
-		d.findable(d.observe(f, d.entity(events.TypeFeedback, "widget", parent, agent), moment{}), false)
+		seen := d.spans(d.observe(f, d.entity(events.TypeFeedback, "widget", parent, agent), moment{}))
+		d.findable(seen, false)
+		seen.Group = group
+	}
+	if !c.unread {
+		seen := d.spans(d.observe(&events.Feedback{GivenBy: "AGENT", TargetType: "Widget", Sentiment: events.SentimentWithdrawn}, group, moment{}))
+		d.findable(seen, true)
+		seen.Group = group
 	}
 }
 
@@ -322,10 +338,17 @@ func (d *decoder) observeMessage(m rated[*events.Message], parent string) {
 		parts = []string{parent, stamp(e.MessageTime), text}
 	}
 	at := moment{}.or(e.MessageTime, "messages[].timestampValue").or(e.CreatedOn, "messages[].createdOn").orOf(d.at)
-	id := d.entity(events.TypeMessage, parts...)
-	d.findable(d.observe(e, id, at), false)
-	if f := m.feedback; f != nil {
+	identify := d.entity
+	if e.MessageID != nil {
+		identify = d.id
+	}
+	id := identify(events.TypeMessage, parts...)
+	d.findable(d.spans(d.observe(e, id, at)), false)
+	if f := saysOrNot(m.feedback); f != nil {
 		f.TargetType, f.MessageID = "Message", e.MessageID
-		beside(d.observeFeedback(f, id, at), id, d.anchor)
+		about(f, joined(len(e.Components), func(i int) *string { return e.Components[i].Text }), nil)
+		seen := d.spans(d.observeFeedback(f, id, at))
+		beside(seen, id, d.anchor)
+		d.named(seen, id)
 	}
 }

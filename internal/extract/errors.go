@@ -28,7 +28,7 @@ var errNoRecords = errors.New("neither data nor results is a list of records")
 // errRecordsMissing is returned for a response that has null for the records that it announces: it must not count as read.
 var errRecordsMissing = errors.New("the response has null for its records")
 
-// errTooMuch is wrapped by the error of a page that holds more than is read at once. Fewer records may be asked for.
+// errTooMuch is wrapped by the error of a page that holds more than is read at once.
 var errTooMuch = errors.New("the page holds too much")
 
 // pageError says what is wrong with a body that could not be read for err.
@@ -78,6 +78,9 @@ func (e *PageError) Error() string {
 	}
 	return b.String()
 }
+
+// TooMuch reports whether the page holds more than is read at once: fewer records may be asked for.
+func (e *PageError) TooMuch() bool { return e.Fault == payload.TooMuch }
 
 // excerpt makes text from outside fit for one line of a log.
 func excerpt(s string) string {

@@ -26,13 +26,7 @@ type Scope struct {
 	// BotID is the bot that was asked for. Where the endpoint runs once per account it is empty, and the rows say.
 	BotID    string
 	Endpoint events.Endpoint
-	CSAT     CSAT
-}
-
-// CSAT says what a customer's score means. The zero value is the default: 1 and 2 are negative, 4 and more positive.
-type CSAT struct {
-	NegativeUpTo float64
-	PositiveFrom float64
+	Scores   Scores
 }
 
 // A Page is what one response said.
@@ -62,8 +56,14 @@ type Row struct {
 	// BotOnly sessions never reached an agent, or have not yet.
 	BotOnly bool
 	// Agentic conversations have something that the conversations endpoint tells more about.
-	Agentic      bool
-	Observations []events.Observation
+	Agentic bool
+	// Channel, Queues and Agents are what the record is of, as its events say: Queues and Agents hold the ids of all that took part.
+	// Records of conversations tell only the channel.
+	Channel        string
+	Queues, Agents []string
+	Observations   []events.Observation
+	// Unsaid is the feedback that the row would show and does not: whatever it showed before was taken back.
+	Unsaid []events.Observation
 }
 
 // Dead is a record that could not be read, whole. Like what a row holds, it shares the memory of the page.
@@ -98,6 +98,7 @@ func Decode(s Scope, body []byte) (*Page, error) {
 		d := newDecoder(s, body)
 		err := d.envelope()
 		if err == nil {
+			d.page.numberCopies()
 			d.page.Dead = append(broken, d.page.Dead...)
 			return d.page, nil
 		}
@@ -105,14 +106,16 @@ func Decode(s Scope, body []byte) (*Page, error) {
 		if !found || len(broken) == maxBroken {
 			return nil, pageError(body, err)
 		}
-		reason := "broken JSON: " + excerpt(err.Error())
-		if errors.Is(err, errDepth) {
-			reason = excerpt(err.Error())
+		reason := excerpt(within(err, start).Error())
+		if !errors.Is(err, errDepth) {
+			reason = "broken JSON: " + reason
 		}
 		if len(broken) == 0 {
 			body = bytes.Clone(body)
 		}
-		broken = append(broken, Dead{Stage: stageDecode, Reason: reason, Raw: whole[start:end:end]})
+		dead := idsBefore(s.Endpoint, whole[start:end])
+		dead.Stage, dead.Reason, dead.Raw = stageDecode, reason, whole[start:end:end]
+		broken = append(broken, dead)
 		blank(body[start:end])
 	}
 }
@@ -284,7 +287,7 @@ func (d *decoder) unfit(repeated ...named) string {
 // the body would hold on to all of it.
 func (d *decoder) add(r Row) {
 	r.ID, r.ConversationID = strings.Clone(r.ID), strings.Clone(r.ConversationID)
-	r.Observations = slices.Clone(d.out)
+	r.Observations, r.Unsaid = slices.Clone(d.out), slices.Clone(d.unsaid)
 	d.page.Rows = append(d.page.Rows, r)
 }
 
@@ -332,6 +335,41 @@ func balanced(s string) int {
 		}
 	}
 	return 0
+}
+
+// idNames are what an endpoint calls the ids of its records; empty where it has none of the kind.
+type idNames struct{ conversation, session, segment string }
+
+var (
+	analyticsIDs = idNames{"conversationId", "sessionId", ""}
+	idNamesOf    = events.ForEach(idNames{"conversationID", "botSessionID", "segmentID"}, idNames{"convId", "mbSessionId", ""}, analyticsIDs, analyticsIDs)
+)
+
+// idsBefore returns the ids that stand in a broken record before what is wrong with it.
+func idsBefore(e events.Endpoint, record []byte) (ids Dead) {
+	names := idNamesOf[e.Index()]
+	r := newReader(record)
+	if r.kind() != '{' {
+		return ids
+	}
+	for more := r.enter('}'); more; more = r.more('}') {
+		var id *string
+		switch r.unquote(r.scanner.name()) {
+		case "": // as are the names of ids that the endpoint does not have
+		case names.conversation:
+			id = &ids.ConversationID
+		case names.session:
+			id = &ids.SessionID
+		case names.segment:
+			id = &ids.SegmentID
+		}
+		if id == nil {
+			r.skip()
+		} else if text, ok := r.scalar(); ok && r.err == nil {
+			*id = text
+		}
+	}
+	return ids
 }
 
 // blank writes null over a record.

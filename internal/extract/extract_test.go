@@ -81,6 +81,8 @@ type observation struct {
 	Shared     string       `json:"shared_within,omitempty"`
 	Merged     bool         `json:"merged,omitempty"`
 	Home       string       `json:"home,omitempty"`
+	Parent     string       `json:"parent,omitempty"`
+	Named      string       `json:"named,omitempty"`
 	Rank       int64        `json:"rank,omitempty"`
 	Supersedes string       `json:"supersedes,omitempty"`
 	Event      events.Event `json:"event"`
@@ -94,10 +96,10 @@ func render(t *testing.T, page *extract.Page) []byte {
 	enc.SetIndent("", "  ")
 	for _, row := range page.Rows {
 		observations := row.Observations
-		row.Observations = nil
+		row.Observations, row.Unsaid = nil, nil
 		require.NoError(t, enc.Encode(row))
 		for _, s := range observations {
-			g := observation{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Merged: s.Merged, Home: s.Home, Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
+			g := observation{Type: s.Event.EventType(), Anchor: s.Anchor.Format("2006-01-02T15:04:05.000Z07:00"), Merged: s.Merged, Home: s.Home, Parent: s.Parent, Named: s.Named, Rank: s.Rank, Supersedes: s.Supersedes, Event: s.Event}
 			if s.Shared {
 				g.Shared = s.Slack.String()
 				if s.Slack == events.Anywhere {

@@ -114,7 +114,7 @@ func TestSharedByInteractionsAndConversations(t *testing.T) {
 		return m
 	}
 	one, other := kinds(interactions), kinds(conversations)
-	require.Len(t, one, 7)
+	require.Len(t, one, 8)
 	require.Equal(t, slices.Sorted(maps.Keys(one)), slices.Sorted(maps.Keys(other)))
 	for id, s := range one {
 		require.Equal(t, s.Event.EventType(), other[id].Event.EventType())
@@ -192,8 +192,8 @@ func TestRunsThatSpanSegments(t *testing.T) {
 		{"segmentID":"ac-1","conversationID":"c-1","segmentStartTime":"2026-02-25T09:00:00Z",`+run+`},
 		{"segmentID":"ac-2","conversationID":"c-1","segmentStartTime":"2026-02-25T09:30:00Z",`+run+`}]}`)
 	older, newer := page.Rows[0].Observations[1:], page.Rows[1].Observations[1:]
-	require.Len(t, older, 4)
-	require.Len(t, newer, 4)
+	require.Len(t, older, 5)
+	require.Len(t, newer, 5)
 	for i := range older {
 		require.Equal(t, older[i].Event.Head().EntityID, newer[i].Event.Head().EntityID)
 		require.Equal(t, older[i].Anchor, newer[i].Anchor)
@@ -225,25 +225,119 @@ func TestAnchorOfAnObject(t *testing.T) {
 	}
 }
 
-// Things that are equal in all that identifies them keep their identities whatever order they come in, as long as their
-// times tell them apart.
+// Things that are equal in all that identifies them keep their identities whatever order they come in: their times tell them apart, or
+// else what they say.
 func TestTwins(t *testing.T) {
 	run := func(a, b string) map[string]string {
 		m := map[string]string{}
-		page := decode(t, events.Interactions, segments(`"playbookRuntimeData":[`+a+`,`+b+`]`))
-		for _, e := range all[*events.PlaybookStep](page.Rows[0].Observations) {
-			m[*e.Language] = e.EntityID
+		page := decode(t, events.Interactions, segments(`"agentActions":[{"actionType":"LibrarySelection","used":[`+a+`,`+b+`]}]`))
+		for _, e := range all[*events.SuggestionUsed](page.Rows[0].Observations) {
+			m[or(e.Status)] = e.EntityID
+		}
+		for _, f := range all[*events.Feedback](page.Rows[0].Observations) {
+			m[*f.Response] = *f.TargetEntityID
 		}
 		return m
 	}
-	first := `{"_id":"run-1","openedAt":"2026-02-25T09:00:10Z","language":"en"}`
-	second := `{"_id":"run-1","openedAt":"2026-02-25T09:00:20Z","language":"de"}`
+	page := func(members string) string {
+		return `{"targetType":"WebPage","target":{"url":"https://a.example",` + members + `}}`
+	}
+	first, second := page(`"status":"Sent","usedTime":"2026-02-25T09:00:10Z"`), page(`"status":"Copied","usedTime":"2026-02-25T09:00:20Z"`)
 	require.Len(t, run(first, second), 2)
-	require.NotEqual(t, run(first, second)["en"], run(first, second)["de"])
+	require.NotEqual(t, run(first, second)["Sent"], run(first, second)["Copied"])
+	require.Equal(t, run(first, second), run(second, first))
+	first, second = page(`"status":"","feedback":{"response":"up"}`), page(`"status":"Copied","feedback":{"response":"down"}`)
+	require.Len(t, run(first, second), 4)
 	require.Equal(t, run(first, second), run(second, first))
 
 	same := decode(t, events.Interactions, segments(`"agentActions":[{"actionType":"LibrarySelection","used":[{"targetType":"FAQ"},{"targetType":"FAQ"},{"targetType":"FAQ"}]}]`))
 	require.Len(t, contents(t, same), 4)
+}
+
+func or(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// What has an id upstream is one thing however often a record lists it.
+func TestListedTwice(t *testing.T) {
+	for name, members := range map[string]string{
+		"request":  `"agenticActivities":[{"requestId":"aa-1","utterance":"a","feedback":{"response":"up"}},{"requestId":"aa-1","utterance":"b","feedback":{"response":"down"}}]`,
+		"summary":  `"summary":[{"summaryId":"smr-1","summary":"a"},{"summaryId":"smr-1","summary":"b"}]`,
+		"run":      `"playbookRuntimeData":[{"_id":"run-1","openedAt":"2026-02-25T09:00:10Z"},{"_id":"run-1","openedAt":"2026-02-25T09:00:20Z"}]`,
+		"coaching": `"coachingRuntimeData":[{"_id":"co-1","isAdhered":true},{"_id":"co-1","isAdhered":false}]`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			ids := map[string]int{}
+			for _, o := range decode(t, events.Interactions, segments(members)).Rows[0].Observations[1:] {
+				ids[o.Event.Head().EntityID]++
+				require.Equal(t, "ac-1", o.Parent)
+			}
+			for id, n := range ids {
+				require.Equal(t, 2, n, id)
+			}
+		})
+	}
+}
+
+// Copies of a record on one page are numbered, the newest first.
+func TestCopiesOfARecord(t *testing.T) {
+	copies := []string{
+		`"segmentEndTime":"2026-02-25T09:05:00Z","countScrollUp":2`, `"segmentEndTime":"2026-02-25T09:05:00Z","countScrollUp":1`,
+		`"segmentEndTime":"2026-02-25T09:05:00Z","countScrollDn":1`, `"countScrollUp":9`,
+	}
+	want := []int{0, 1, 1, 3}
+	for range 10 {
+		order := rand.Perm(len(copies))
+		body := ""
+		for _, n := range order {
+			body += `{"segmentID":"ac-1","conversationID":"c-1","segmentStartTime":"2026-02-25T09:00:00Z",` + copies[n] + `},`
+		}
+		page := decode(t, events.Interactions, `{"data":[`+body+`{"segmentID":"ac-2","segmentStartTime":"2026-02-25T09:00:00Z"}]}`)
+		for i, n := range order {
+			require.Equal(t, want[n], page.Rows[i].Observations[0].Copy, copies[n])
+		}
+		require.Zero(t, page.Rows[len(order)].Observations[0].Copy)
+	}
+}
+
+// Feedback on what several agents may rate says who speaks, by an id; on what only one agent has, it does not.
+func TestWhoSpeaks(t *testing.T) {
+	interactions := decode(t, events.Interactions, segments(`"agent":{"agentId":"a-1","name":"Ann"},
+		"agenticActivities":[{"requestId":"aa-1","requestTime":"2026-02-25T09:01:00Z","feedback":{"response":"up"}}],
+		"summary":{"summaryId":"smr-1","feedback":{"response":"Down"}},
+		"proActiveSuggestions":[{"displayTime":"2026-02-25T09:00:10Z","used":[{"targetType":"FAQ","target":{"title":"T"},"feedback":{"response":"up"}}]}]`))
+	conversations := func(agent string) *extract.Page {
+		return decode(t, events.Conversations, `{"results":[{"_id":"i-1","convId":"c-1","startTime":"2026-02-25T09:00:00Z",
+			"summaries":[{"summaryId":"smr-1","feedbackInfo":{"feedback":"dislike","agentDetails":`+agent+`}}],
+			"messages":[{"_id":"m1","type":"AGENTIC","requestId":"aa-1","feedbackInfo":{"feedback":"like","agentDetails":`+agent+`}},{"_id":"ms-1","feedbackInfo":{"feedback":"like","agentDetails":`+agent+`}}],
+			"widgetFeedbacks":[{"feedback":"like","agentDetails":`+agent+`}]}]}`)
+	}
+	named := func(page *extract.Page) map[string]string {
+		m := map[string]string{}
+		for _, o := range page.Rows[0].Observations {
+			if f, ok := o.Event.(*events.Feedback); ok {
+				m[f.TargetType] = o.Named
+				if o.Named != "" {
+					require.NotEqual(t, f.EntityID, o.Named)
+					require.NotEmpty(t, o.Parent)
+				}
+			}
+		}
+		return m
+	}
+	one := named(interactions)
+	require.Empty(t, one["FAQ"])
+	other := named(conversations(`{"identity":"a-1","name":"Anonymous"}`))
+	require.Equal(t, one["Summary"], other["Summary"])
+	require.Equal(t, one["Agentic"], other["Agentic"])
+	for _, target := range []string{"Summary", "Agentic", "Message"} {
+		require.NotEmpty(t, other[target], target)
+		require.Empty(t, named(conversations(`{"name":"Anonymous"}`))[target], target)
+		require.NotEqual(t, other[target], named(conversations(`{"identity":"a-2"}`))[target], target)
+	}
 }
 
 // How and when something was used, and what somebody thinks of it, is no part of its identity.

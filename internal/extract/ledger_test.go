@@ -2,6 +2,7 @@ package extract_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -48,6 +49,7 @@ func TestLedger(t *testing.T) {
 			for _, kind := range events.Types() {
 				require.NotZero(t, report.ByType[kind].Found, kind)
 			}
+			r.checkJoins()
 			// A watermark waits for the topics that its endpoint feeds: those of all that it shows, and no others.
 			for _, e := range events.Endpoints() {
 				require.ElementsMatch(t, e.Spec().Feeds, r.shownBy(e), e)
@@ -64,6 +66,39 @@ type simReader struct {
 	tokens  int
 	seen    map[string]map[events.Endpoint]events.Observation
 	drift   map[string]int64
+}
+
+// checkJoins checks that what uses and lists refer to is there.
+func (r *simReader) checkJoins() {
+	types := map[string]events.Type{}
+	for id, observations := range r.seen {
+		for _, o := range observations {
+			types[id] = o.Event.EventType()
+		}
+	}
+	joined := map[string]int{}
+	check := func(id *string, via string, want events.Type) {
+		if id != nil {
+			require.Equal(r.t, want, types[*id])
+			joined[via+" "+string(want)]++
+		}
+	}
+	for _, observations := range r.seen {
+		for _, o := range observations {
+			switch e := o.Event.(type) {
+			case *events.SuggestionShown:
+				check(e.SearchEntityID, "shown", events.TypeSearch)
+			case *events.SuggestionUsed:
+				at := events.TypeSuggestionShown
+				if e.Via == "AGENTIC" {
+					at = events.TypeAgenticRequest
+				}
+				check(e.ShownEntityID, e.Via, at)
+				check(e.SearchEntityID, e.Via, events.TypeSearch)
+			}
+		}
+	}
+	require.Len(r.t, joined, 6, "%v", joined)
 }
 
 // shownBy returns the types of the things that were seen through an endpoint.
@@ -151,7 +186,8 @@ func (r *simReader) read(e events.Endpoint, query url.Values, body any) *extract
 }
 
 func (r *simReader) see(e events.Endpoint, s events.Observation) {
-	id := s.Event.Head().EntityID
+	id := cmp.Or(s.Named, s.Event.Head().EntityID) // each agent has a feedback of his own
+	s.Event.Head().EntityID = id
 	if r.seen[id] == nil {
 		r.seen[id] = map[events.Endpoint]events.Observation{}
 	}

@@ -1,10 +1,13 @@
 package extract_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 )
@@ -42,10 +45,12 @@ func TestTargets(t *testing.T) {
 			require.Equal(t, c.targetType, u[0].TargetType)
 			require.Equal(t, "SEARCH", u[0].Via)
 			require.Equal(t, all[*events.Search](row.Observations)[0].EntityID, *u[0].ParentEntityID)
+			require.Equal(t, *u[0].ParentEntityID, *u[0].SearchEntityID)
 			body := *u[0]
 			body.Header, body.TargetType, body.Via, body.ActionType, body.ParentEntityID = events.Header{}, "", "", nil, nil
-			empty := text(t, events.SuggestionUsed{})
-			require.Equal(t, empty[:len(empty)-1]+","+c.event+"}", text(t, body))
+			body.Usage, body.SearchEntityID = "", nil
+			empty := strings.TrimSuffix(text(t, events.SuggestionUsed{}), `,"usage":""}`)
+			require.Equal(t, empty+","+c.event+`,"usage":""}`, text(t, body))
 			feedback := all[*events.Feedback](row.Observations)
 			if c.response == "" {
 				require.Empty(t, feedback)
@@ -73,48 +78,157 @@ func TestSentiment(t *testing.T) {
 	}
 }
 
-func TestCustomerScore(t *testing.T) {
-	strict := extract.CSAT{NegativeUpTo: 3, PositiveFrom: 5}
-	for members, c := range map[string]struct {
-		csat      extract.CSAT
-		sentiment string // empty: no feedback
-		response  string
+// An alert says what was rated and what had been asked: it takes no join to read.
+func TestWhatWasRated(t *testing.T) {
+	long := strings.Repeat("é", 2001)
+	list := func(at string) string {
+		return `"suggestions":{"answers":[{"positionId":"dg-1","content":"Other."},{"positionId":"dg-2","content":"` + at + `"}],"dialogs":[{"name":"Pay Bill"}]}`
+	}
+	answer := `"used":[{"targetType":"Answer","target":{"answer":{"positionId":"dg-2","status":"Sent","feedback":{"response":"down"}}}}]`
+	for name, c := range map[string]struct {
+		endpoint         events.Endpoint
+		record           string
+		text, query      string
+		cut, textMissing bool
 	}{
-		`,"csatScore":1`:                             {extract.CSAT{}, "NEGATIVE", "1"},
-		`,"csatScore":"2"`:                           {extract.CSAT{}, "NEGATIVE", "2"},
-		`,"csatScore":3`:                             {extract.CSAT{}, "NEUTRAL", "3"},
-		`,"csatScore":4,"csatFeedback":""`:           {extract.CSAT{}, "POSITIVE", "4"},
-		`,"csatScore":5,"csatFeedback":"well done"`:  {extract.CSAT{}, "POSITIVE", "5"},
-		`,"csatScore":4 ,"conversationId":"c-1"`:     {strict, "NEUTRAL", "4"},
-		`,"csatScore":3 ,"conversationId":"c-1"`:     {strict, "NEGATIVE", "3"},
-		`,"csatScore":null,"csatFeedback":"meh"`:     {extract.CSAT{}, "UNKNOWN", ""},
-		`,"csatScore":0`:                             {extract.CSAT{}, "", ""},
-		`,"csatScore":null`:                          {extract.CSAT{}, "", ""},
-		`,"csatScore":"","csatFeedback":null`:        {extract.CSAT{}, "", ""},
-		`,"npsScore":9,"likeDislikeScore":"dislike"`: {extract.CSAT{}, "", ""},
+		"an answer that was searched for": {endpoint: events.Interactions, text: "In 14 days.", query: "refund",
+			record: `"agentActions":[{"actionType":"SearchBarEntry","action":{"searchPhrase":"refund","executionStartTime":"2026-02-25T09:00:01Z",` + list("In 14 days.") + `},` + answer + `}]`},
+		"an answer that was displayed": {endpoint: events.Interactions, text: "In 14 days.", query: "My money!",
+			record: `"proActiveSuggestions":[{"utterance":"My money!",` + list("In 14 days.") + `,` + answer + `}]`},
+		"a long answer": {endpoint: events.Interactions, text: long[:2*2000], query: long[:2*2000], cut: true,
+			record: `"proActiveSuggestions":[{"utterance":"` + long + `",` + list(long) + `,` + answer + `}]`},
+		"an answer that no list shows": {endpoint: events.Interactions, textMissing: true, query: "My money!",
+			record: `"proActiveSuggestions":[{"utterance":"My money!",` + answer + `}]`},
+		"a document": {endpoint: events.Interactions, text: "https://a.example/kb", query: "refund",
+			record: `"agentActions":[{"actionType":"SearchBarEntry","action":{"searchPhrase":"refund"},"used":[{"targetType":"WebPage","target":{"url":"https://a.example/kb","feedback":{"response":"down"}}}]}]`},
+		"a dialog of the library": {endpoint: events.Interactions, text: "Pay Bill",
+			record: `"agentActions":[{"actionType":"LibrarySelection","used":[{"targetType":"DialogTask","target":{"name":"Pay Bill"},"feedback":{"response":"down"}}]}]`},
+		"a summary": {endpoint: events.Interactions, text: "They talked.",
+			record: `"summary":{"summaryId":"smr-1","summary":"They talked.","editedSummary":"They spoke.","feedback":{"response":"Down"}}`},
+		"an agentic answer": {endpoint: events.Interactions, text: "One.\nTwo.", query: "Where?",
+			record: `"agenticActivities":[{"requestId":"aa-1","utterance":"Where?","response":[{"type":"text","content":"One."},{"content":"Two."}],"feedback":{"response":"down"}}]`},
+		"an agentic answer in a conversation": {endpoint: events.Conversations, text: "Here.", query: "Where?",
+			record: `"messages":[{"type":"AGENTIC","requestId":"aa-1","query":"Where?","components":{"data":{"text":"Here."}},"feedbackInfo":{"feedback":"dislike"}}]`},
+		"a message": {endpoint: events.Conversations, text: "Hello.",
+			record: `"messages":[{"_id":"ms-1","components":[{"data":{"text":"Hello."}}],"feedbackInfo":{"feedback":"dislike"}}]`},
+		"the widget":     {endpoint: events.Conversations, textMissing: true, record: `"widgetFeedbacks":[{"feedback":"dislike"}]`},
+		"a conversation": {endpoint: events.InteractionDetails, textMissing: true, record: `"csatScore":1`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ids := events.ForEach(`"segmentID":"ac-1","segmentStartTime":"2026-02-25T09:00:00Z"`, `"convId":"c-1","startTime":"2026-02-25T09:00:00Z"`,
+				`"sessionId":"s-1","sessionStartTime":"2026-02-25T09:00:00"`, "")[c.endpoint.Index()]
+			f := only[*events.Feedback](t, c.endpoint, `{"data":[{`+ids+`,`+c.record+`}]}`)
+			require.Equal(t, "NEGATIVE", f.Sentiment)
+			require.Equal(t, c.text, orNone(f.TargetText))
+			require.Equal(t, c.textMissing, f.TargetText == nil)
+			require.Equal(t, c.cut, f.TargetTextTruncated)
+			require.Equal(t, c.query, orNone(f.TargetQuery))
+		})
+	}
+}
+
+// What customers say is feedback, on whichever scale a channel asks them.
+func TestCustomerScore(t *testing.T) {
+	strict := extract.Scores{CSAT: extract.Thresholds{NegativeUpTo: 3, PositiveFrom: 5}, NPS: extract.Thresholds{NegativeUpTo: 0, PositiveFrom: 1}}
+	type said struct{ scale, sentiment, response, comment string }
+	for members, c := range map[string]struct {
+		scores extract.Scores
+		want   []said
+	}{
+		`,"csatScore":1`:                             {want: []said{{"CSAT", "NEGATIVE", "1", ""}}},
+		`,"csatScore":"2"`:                           {want: []said{{"CSAT", "NEGATIVE", "2", ""}}},
+		`,"csatScore":2.5`:                           {want: []said{{"CSAT", "NEUTRAL", "2.5", ""}}},
+		`,"csatScore":3`:                             {want: []said{{"CSAT", "NEUTRAL", "3", ""}}},
+		`,"csatScore":4,"csatFeedback":""`:           {want: []said{{"CSAT", "POSITIVE", "4", ""}}},
+		`,"csatScore":4.5`:                           {want: []said{{"CSAT", "POSITIVE", "4.5", ""}}},
+		`,"csatScore":5,"csatFeedback":"well done"`:  {want: []said{{"CSAT", "POSITIVE", "5", "well done"}}},
+		`,"csatScore":4 ,"conversationId":"c-1"`:     {strict, []said{{"CSAT", "NEUTRAL", "4", ""}}},
+		`,"csatScore":3 ,"conversationId":"c-1"`:     {strict, []said{{"CSAT", "NEGATIVE", "3", ""}}},
+		`,"csatScore":null,"csatFeedback":"meh"`:     {want: []said{{"CSAT", "UNKNOWN", "", "meh"}}},
+		`,"csatScore":0`:                             {},
+		`,"csatScore":"0.0"`:                         {},
+		`,"csatScore":null`:                          {},
+		`,"csatScore":"","csatFeedback":null`:        {},
+		`,"npsScore":0`:                              {want: []said{{"NPS", "NEGATIVE", "0", ""}}},
+		`,"npsScore":"6","csatFeedback":"well"`:      {want: []said{{"NPS", "NEGATIVE", "6", "well"}}},
+		`,"npsScore":7`:                              {want: []said{{"NPS", "NEUTRAL", "7", ""}}},
+		`,"npsScore":8`:                              {want: []said{{"NPS", "NEUTRAL", "8", ""}}},
+		`,"npsScore":9`:                              {want: []said{{"NPS", "POSITIVE", "9", ""}}},
+		`,"npsScore":10`:                             {want: []said{{"NPS", "POSITIVE", "10", ""}}},
+		`,"npsScore":1,"conversationId":"c-1"`:       {strict, []said{{"NPS", "POSITIVE", "1", ""}}},
+		`,"npsScore":0,"csatScore":0`:                {},
+		`,"npsScore":0,"csatScore":4`:                {want: []said{{"CSAT", "POSITIVE", "4", ""}}},
+		`,"npsScore":-1`:                             {},
+		`,"likeDislikeScore":"dislike"`:              {want: []said{{"LIKE", "NEGATIVE", "dislike", ""}}},
+		`,"likeDislikeScore":"Like"`:                 {want: []said{{"LIKE", "POSITIVE", "Like", ""}}},
+		`,"npsScore":9,"likeDislikeScore":"dislike"`: {want: []said{{"NPS", "POSITIVE", "9", ""}, {"LIKE", "NEGATIVE", "dislike", ""}}},
 	} {
 		s := scope(events.InteractionDetails)
-		s.CSAT = c.csat
+		s.Scores = c.scores
 		page, err := extract.Decode(s, []byte(session(members)))
 		require.NoError(t, err)
-		got := all[*events.Feedback](page.Rows[0].Observations)
-		if c.sentiment == "" {
-			require.Empty(t, got, members)
-			continue
+		var got []said
+		ids := map[string]bool{}
+		for _, f := range all[*events.Feedback](page.Rows[0].Observations) {
+			got = append(got, said{*f.Scale, f.Sentiment, orNone(f.Response), orNone(f.CommentText)})
+			ids[f.EntityID] = true
+			require.Equal(t, "CUSTOMER", f.GivenBy)
+			require.Equal(t, "Conversation", f.TargetType)
+			require.Equal(t, page.Rows[0].Observations[0].Event.Head().EntityID, *f.TargetEntityID)
+			require.Equal(t, "sessionStartTime", f.EventTimeBasis)
+			require.Equal(t, f.Scale != nil && *f.Scale == "CSAT" && f.Response != nil, f.CSATScore != nil)
+			require.Equal(t, *f.Scale == "NPS", f.NPSScore != nil)
 		}
-		require.Len(t, got, 1, members)
-		f := got[0]
-		require.Equal(t, c.sentiment, f.Sentiment, members)
-		require.Equal(t, "CUSTOMER", f.GivenBy)
-		require.Equal(t, "Conversation", f.TargetType)
-		require.Equal(t, page.Rows[0].Observations[0].Event.Head().EntityID, *f.TargetEntityID)
-		require.Equal(t, "sessionStartTime", f.EventTimeBasis)
-		if c.response == "" {
-			require.Nil(t, f.Response)
-		} else {
-			require.Equal(t, c.response, *f.Response)
-		}
+		require.Equal(t, c.want, got, members)
+		require.Len(t, ids, len(c.want), "each scale is a feedback of its own")
 	}
+}
+
+// What a customer says is put down to the queue and the agent that responded last.
+func TestWhoServedTheCustomer(t *testing.T) {
+	served := func(destinations string) string {
+		f := only[*events.Feedback](t, events.InteractionDetails, session(`,"conversationId":"c-1","csatScore":2,"destinations":[`+destinations+`]`))
+		if f.Agent == nil {
+			return "nobody"
+		}
+		queue := "none"
+		if f.Queue != nil {
+			queue = *f.Queue.QueueID
+		}
+		return *f.Agent.AgentID + " in " + queue
+	}
+	queue := func(id, responding string) string {
+		return `{"destinationType":"QueueEntry","queueId":"` + id + `","EnterTime":"2026-02-25T09:00:00"` + responding + `}`
+	}
+	agent := func(id, accepted string) string {
+		return `,"respondingAgent":{"agentId":"` + id + `","acceptedTime":"` + accepted + `"}`
+	}
+	first, second := queue("q-1", agent("ann", "2026-02-25T09:01:00")), queue("q-2", agent("bo", "2026-02-25T09:20:00"))
+	require.Equal(t, "ann in q-1", served(first))
+	require.Equal(t, "bo in q-2", served(first+","+second))
+	require.Equal(t, "bo in q-2", served(second+","+first))
+	require.Equal(t, "ann in q-1", served(first+","+queue("q-3", `,"nonRespondingAgents":[{"agentId":"cy","assignedAt":"2026-02-25T09:30:00"}]`)))
+	require.Equal(t, "dee in none", served(first+`,{"destinationType":"AgentSegment","agentId":"dee","acceptedTime":"2026-02-25T09:40:00"}`))
+	require.Equal(t, "bo in q-2", served(queue("q-1", agent("ann", ""))+","+queue("q-2", agent("bo", ""))), "times do not tell")
+	require.Equal(t, "nobody", served(queue("q-1", "")))
+}
+
+// A CSAT of 0 stands for none, and one may have decimals: in conversation as in feedback, so that averages are right.
+func TestScoresOfAConversation(t *testing.T) {
+	score := func(members string) *events.Conversation {
+		return only[*events.Conversation](t, events.InteractionDetails, session(members))
+	}
+	require.Nil(t, score(`,"csatScore":0`).CSATScore)
+	require.InDelta(t, 4.5, *score(`,"csatScore":"4.5"`).CSATScore, 0)
+	require.Nil(t, score(`,"csatScore":0,"npsScore":0`).NPSScore)
+	require.Zero(t, *score(`,"npsScore":0`).NPSScore)
+}
+
+func orNone(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // A thing without a time of its own takes the time of the nearest thing that has one.
@@ -157,22 +271,102 @@ func TestPlaybooks(t *testing.T) {
 		{"_id":"acs-1","name":"Open","steps":[{"_id":"acst-1","name":"Greet","isAdhered":"true","adheredAt":"2026-02-25T09:00:15Z","adheredBy":"manual","extra":[1]},{"name":"Verify"}]},
 		{"_id":"acs-2","name":"Close","steps":[],"completed":false}]}]`)).Rows[0]
 	list := all[*events.PlaybookStep](row.Observations)
-	require.Len(t, list, 4)
+	require.Len(t, list, 5)
 	scopes := []string{}
 	for _, e := range list {
-		scopes = append(scopes, e.Scope)
+		scopes = append(scopes, e.Level)
 		require.Equal(t, "run-1", *e.RunID)
 		require.Equal(t, "acl-1", *e.PlaybookID)
 	}
-	require.Equal(t, []string{"PLAYBOOK", "STEP", "STEP", "STAGE"}, scopes)
+	require.Equal(t, []string{"PLAYBOOK", "STAGE", "STEP", "STEP", "STAGE"}, scopes)
 	require.Equal(t, 66.5, *list[0].AdherenceRate)
 	require.Equal(t, map[string]int64{"Open": 2}, list[0].TotalStages)
 	require.Equal(t, `{"Close":{"n":1},"Open":2}`, *list[0].TotalStagesJSON)
-	require.True(t, *list[1].IsAdhered)
-	require.Equal(t, "Open", *list[1].StageName)
-	require.Equal(t, `{"_id":"acst-1","adheredAt":"2026-02-25T09:00:15Z","adheredBy":"manual","extra":[1],"isAdhered":"true","name":"Greet"}`, *list[1].StepJSON)
-	require.EqualValues(t, 2, *list[2].StepOrdinal)
-	require.False(t, *list[3].StageCompleted)
+	require.Equal(t, `{"_id":"acs-1","name":"Open","steps":[]}`, *list[1].StageJSON)
+	require.True(t, *list[2].IsAdhered)
+	require.Equal(t, events.AdherenceIsAdhered, *list[2].AdherenceBasis)
+	require.Equal(t, "Open", *list[2].StageName)
+	require.Equal(t, `{"_id":"acst-1","adheredAt":"2026-02-25T09:00:15Z","adheredBy":"manual","extra":[1],"isAdhered":"true","name":"Greet"}`, *list[2].StepJSON)
+	require.EqualValues(t, 2, *list[3].StepOrdinal)
+	require.Nil(t, list[3].IsAdhered)
+	require.Nil(t, list[3].AdherenceBasis)
+	require.False(t, *list[4].StageCompleted)
+	require.Equal(t, `{"_id":"acs-2","completed":false,"name":"Close","steps":[]}`, *list[4].StageJSON)
+}
+
+// A stage has an event of its own with its values, and keeps it when steps are added: the same, as they are events themselves.
+func TestStageThatGainsSteps(t *testing.T) {
+	const members = `"_id":"acs-1","name":"Open","status":"completed","completed":true,"openedAt":"2026-02-25T09:00:10Z","closedAt":"2026-02-25T09:00:50Z","adherenceRate":50`
+	stage := func(steps string) *events.PlaybookStep {
+		list := all[*events.PlaybookStep](decode(t, events.Interactions, segments(`"playbookRuntimeData":[{"_id":"run-1","stages":[{`+members+`,"steps":`+steps+`}]}]`)).Rows[0].Observations)
+		require.Equal(t, "STAGE", list[1].Level)
+		return list[1]
+	}
+	before, after := stage(`[]`), stage(`[{"_id":"acst-1","completed":true}]`)
+	require.Equal(t, before.EntityID, after.EntityID)
+	require.Equal(t, events.ContentHash(before, events.Recipe()), events.ContentHash(after, events.Recipe()))
+	require.Equal(t, "completed", *after.StageStatus)
+	require.True(t, *after.StageCompleted)
+	require.NotNil(t, after.StageOpenedAt)
+	require.NotNil(t, after.StageClosedAt)
+	require.Equal(t, "playbookRuntimeData[].stages[].openedAt", after.EventTimeBasis)
+	require.Contains(t, *after.StageJSON, `"adherenceRate":50`)
+}
+
+func TestAdherence(t *testing.T) {
+	for members, want := range map[string]string{
+		`"isAdhered":true,"completed":false,"status":"incomplete"`: "true by isAdhered",
+		`"isAdhered":null,"completed":false,"status":"completed"`:  "false by completed",
+		`"complete":true`:         "true by completed",
+		`"status":"Completed"`:    "true by status",
+		`"status":"not_adhered"`:  "false by status",
+		`"status":"under review"`: "null",
+		`"name":"Greet"`:          "null",
+	} {
+		list := all[*events.PlaybookStep](decode(t, events.Interactions, segments(`"playbookRuntimeData":[{"_id":"run-1","stages":[{"steps":[{"_id":"s",`+members+`}]}]}]`)).Rows[0].Observations)
+		e := list[len(list)-1]
+		got := "null"
+		if e.IsAdhered != nil {
+			got = fmt.Sprint(*e.IsAdhered, " by ", *e.AdherenceBasis)
+		}
+		require.Equal(t, want, got, members)
+	}
+}
+
+// What is not known is kept, and counted as drift besides.
+func TestUnknownMembersAreKept(t *testing.T) {
+	page := decode(t, events.Interactions, segments(`"customTabDetails":{"b":[1],"a":"x"},"assistTabDetails":"y","later":null,
+		"playbookRuntimeData":[{"_id":"run-1","name":"Returns","scenarioStatus":"completed"}]`))
+	require.Equal(t, `{"assistTabDetails":"y","customTabDetails":{"a":"x","b":[1]}}`, *all[*events.Segment](page.Rows[0].Observations)[0].ExtraJSON)
+	require.Equal(t, `{"name":"Returns","scenarioStatus":"completed"}`, *all[*events.PlaybookStep](page.Rows[0].Observations)[0].RunJSON)
+	require.Equal(t, map[string]int64{"data[].customTabDetails": 1, "data[].assistTabDetails": 1, "data[].later": 1,
+		"data[].playbookRuntimeData[].name": 1, "data[].playbookRuntimeData[].scenarioStatus": 1}, page.Drift)
+	page = decode(t, events.CallDetails, session(`,"aiTopics":["billing"]`))
+	require.Equal(t, `{"aiTopics":["billing"]}`, *all[*events.Conversation](page.Rows[0].Observations)[0].ExtraJSON)
+
+	huge := `"` + strings.Repeat("x", bound.Extra) + `"`
+	page = decode(t, events.Interactions, segments(`"a":`+huge+`,"b":1`))
+	require.Equal(t, `{"b":1}`, *all[*events.Segment](page.Rows[0].Observations)[0].ExtraJSON)
+	page = decode(t, events.Interactions, segments(`"a":`+huge))
+	require.Nil(t, all[*events.Segment](page.Rows[0].Observations)[0].ExtraJSON)
+}
+
+// The engagements of a session that gains a conversation are replaced by those of the conversation, twins one by one.
+func TestEngagementsOfSessionThatGainsConversation(t *testing.T) {
+	const destinations = `,"destinations":[{"destinationType":"QueueEntry","queueId":"qu-1","respondingAgent":{"agentId":"u-1","assignedAt":"2026-02-25T09:00:10"}},
+		{"destinationType":"QueueEntry","queueId":"qu-1","respondingAgent":{"agentId":"u-1","assignedAt":"2026-02-25T09:00:10"}}]`
+	engagements := func(members string) (ids, supersedes []string) {
+		for _, o := range decode(t, events.InteractionDetails, session(members+destinations)).Rows[0].Observations {
+			if o.Event.EventType() == events.TypeAgentEngagement {
+				ids, supersedes = append(ids, o.Event.Head().EntityID), append(supersedes, o.Supersedes)
+			}
+		}
+		return ids, supersedes
+	}
+	before, none := engagements("")
+	_, replaced := engagements(`,"conversationId":"c-1"`)
+	require.Equal(t, []string{"", ""}, none)
+	require.Equal(t, before, replaced)
 }
 
 func TestEngagements(t *testing.T) {
@@ -253,6 +447,13 @@ func TestPhrases(t *testing.T) {
 	require.EqualValues(t, 4, *e.CorrectionsPresented)
 	require.Nil(t, e.CorrectionsAccepted)
 	require.Nil(t, only[*events.Segment](t, events.Interactions, segments(``)).PhrasesSuggested)
+
+	e = only[*events.Segment](t, events.Interactions, segments(`"agentActions":[`+search(`"searchPhrase":"x","suggestionsShown":null`)+`]`))
+	require.Nil(t, e.PhrasesSuggested)
+	require.Nil(t, e.PhrasesEntered)
+	e = only[*events.Segment](t, events.Interactions, segments(`"agentActions":[`+search(`"suggestionsShown":[],"phraseInput":""`)+`]`))
+	require.Zero(t, *e.PhrasesSuggested)
+	require.Zero(t, *e.PhrasesEntered)
 }
 
 // What upstream calls by a new name is read as far as it is like what has a name, and the rest is kept as JSON.

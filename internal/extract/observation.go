@@ -1,7 +1,9 @@
 package extract
 
 import (
+	"bytes"
 	"cmp"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,38 +49,46 @@ type collector struct {
 	anchor time.Time
 	fixed  bool   // the anchor follows from the record's id
 	home   string // the entity beside which is remembered what only this record shows; empty for none
-	rank   int64  // of segments among those of one conversation
+	parent string // the record's id
+	rank   int64  // of the record among those that may show the same things
 	twins  map[string]int
 	out    []events.Observation
+	unsaid []events.Observation
 }
 
-// begin starts a row that was read completely. Its id may tell when it was made.
-func (s *collector) begin(bot string, at moment, id string, head events.Header) {
+// begin starts a row that was read completely. parent is what identifies the row; id, which may be the same, may tell when it was made.
+func (s *collector) begin(bot string, at moment, parent, id string, head events.Header) {
 	head.AccountID, head.Source, head.Endpoint = s.scope.AccountID, s.scope.Source, string(s.scope.Endpoint)
 	if bot != "" {
 		head.BotID = &bot
 	}
-	s.bot, s.at, s.head, s.home = bot, at, head, ""
+	s.bot, s.at, s.head, s.home, s.parent = bot, at, head, "", parent
 	if s.anchor, s.fixed = madeAt(id); !s.fixed {
 		s.anchor = at.time
 	}
+	s.rank = events.Rank(s.anchor, nil)
 	if s.twins == nil {
 		s.twins = map[string]int{}
 	}
 	clear(s.twins)
-	s.out = s.out[:0]
+	s.out, s.unsaid = s.out[:0], s.unsaid[:0]
 }
 
-// entity returns the id of a thing. Things of one record that are equal in all that identifies them are told apart by
-// their order, which is why they are asked for in the order of their immutable times.
+// id returns the id of a thing that upstream identifies: listed twice, it is one thing.
+func (s *collector) id(t events.Type, parts ...string) string {
+	return events.EntityID(s.scope.AccountID, s.bot, t, parts...)
+}
+
+// entity returns the id of a thing that has none upstream. Things of one record that are equal in all that identifies them are told apart
+// by their order, which is why they are asked for in the order that inOrder gives them.
 func (s *collector) entity(t events.Type, parts ...string) string {
-	id := events.EntityID(s.scope.AccountID, s.bot, t, parts...)
+	id := s.id(t, parts...)
 	n := s.twins[id]
 	s.twins[id] = n + 1
 	if n == 0 {
 		return id
 	}
-	return events.EntityID(s.scope.AccountID, s.bot, t, append(parts, "twin", strconv.Itoa(n))...)
+	return s.id(t, append(parts, "twin", strconv.Itoa(n))...)
 }
 
 // observe adds an observation. An agent or a queue that is already in the header takes precedence over the row's.
@@ -94,8 +104,12 @@ func (s *collector) observe(e events.Event, id string, at moment) *events.Observ
 	}
 	at = at.orOf(s.at)
 	h.EntityID, h.EventTime, h.EventTimeBasis = id, at.time, at.basis
-	s.out = append(s.out, events.Observation{Event: e, Endpoint: s.scope.Endpoint, Row: s.at.time, Anchor: s.anchor, Home: s.home})
-	return &s.out[len(s.out)-1]
+	out := &s.out
+	if events.Withdrawn(e) {
+		out = &s.unsaid
+	}
+	*out = append(*out, events.Observation{Event: e, Endpoint: s.scope.Endpoint, Row: s.at.time, Anchor: s.anchor, Home: s.home})
+	return &(*out)[len(*out)-1]
 }
 
 // findable marks a thing that must be found whatever became of its time: other records show it as well, or its time may be
@@ -112,6 +126,12 @@ func beside(seen *events.Observation, home string, anchor time.Time) {
 	seen.Anchor, seen.Shared, seen.Slack, seen.Home = anchor, true, day, home
 }
 
+// spans marks a thing that other records may show as well: the segment that follows, another document of the conversation.
+func (s *collector) spans(seen *events.Observation) *events.Observation {
+	seen.Parent, seen.Rank = s.parent, s.rank
+	return seen
+}
+
 // madeAt returns the time that an id of a record tells, if it is the id of an object in upstream's database: 24 hex digits, of
 // which the first eight are the second in which the object was made. That time cannot move, unlike those in the record.
 func madeAt(id string) (time.Time, bool) {
@@ -125,21 +145,34 @@ func madeAt(id string) (time.Time, bool) {
 	return t, err == nil && t.Year() >= 2009 && t.Year() < 2060
 }
 
-// inOrder sorts siblings by a time that never changes, the ones without it last and as they were.
-func inOrder[T any](siblings []T, at func(T) *time.Time) []T {
+// inOrder sorts siblings by a time that never changes, the ones without it last. Those that it does not tell apart are sorted by their
+// content, so that twins have the same order whatever order upstream lists them in.
+func inOrder[T any](siblings []T, at func(T) *time.Time, content func(T) []events.Event) []T {
 	slices.SortStableFunc(siblings, func(a, b T) int {
-		switch ta, tb := at(a), at(b); {
-		case ta == nil && tb == nil:
-			return 0
-		case ta == nil:
+		ta, tb := at(a), at(b)
+		switch {
+		case ta == nil && tb != nil:
 			return 1
-		case tb == nil:
+		case ta != nil && tb == nil:
 			return -1
-		default:
+		case ta != nil && !ta.Equal(*tb):
 			return ta.Compare(*tb)
 		}
+		return bytes.Compare(appendContents(nil, content(a)), appendContents(nil, content(b)))
 	})
 	return siblings
+}
+
+func appendContents(dst []byte, list []events.Event) []byte {
+	for _, e := range list {
+		dst = e.AppendContent(dst, events.Recipe())
+	}
+	return dst
+}
+
+// together returns the events that there are.
+func together(list ...events.Event) []events.Event {
+	return slices.DeleteFunc(list, func(e events.Event) bool { return reflect.ValueOf(e).IsNil() })
 }
 
 // stamp writes a time as a part of an identity.

@@ -99,11 +99,11 @@ func TestDeadRecords(t *testing.T) {
 		"no identity":        {`{"conversationID":"c-2","botSessionID":"s-2","segmentStartTime":"2026-02-25T09:00:00Z"}`, "segmentID is missing", "map", extract.Dead{ConversationID: "c-2", SessionID: "s-2"}},
 		"null identity":      {`{"conversationID":"c-2","segmentID":null}`, "segmentID is missing", "map", extract.Dead{ConversationID: "c-2"}},
 		"no time":            {`{"segmentID":"ac-2","segmentStartTime":"","agent":{"agentId":"a"}}`, "no time in the record", "map", extract.Dead{SegmentID: "ac-2"}},
-		"bad escape":         {`{"segmentID":"ac-2","channel":"a\x"}`, "broken JSON", "decode", extract.Dead{}},
-		"control character":  {"{\"segmentID\":\"ac-2\",\"channel\":\"a\x01b\"}", "broken JSON", "decode", extract.Dead{}},
-		"not a number":       {`{"segmentID":"ac-2","countScrollUp":NaN}`, "broken JSON", "decode", extract.Dead{}},
-		"missing comma":      {`{"segmentID":"ac-2" "channel":"chat"}`, "broken JSON", "decode", extract.Dead{}},
-		"brackets in a text": {`{"segmentID":"ac-2","channel":"\\\"]}","tags":[{]}}`, "broken JSON", "decode", extract.Dead{}},
+		"bad escape":         {`{"segmentID":"ac-2","channel":"a\x"}`, "broken JSON", "decode", extract.Dead{SegmentID: "ac-2"}},
+		"control character":  {"{\"segmentID\":\"ac-2\",\"channel\":\"a\x01b\"}", "broken JSON", "decode", extract.Dead{SegmentID: "ac-2"}},
+		"not a number":       {`{"segmentID":"ac-2","countScrollUp":NaN}`, "broken JSON", "decode", extract.Dead{SegmentID: "ac-2"}},
+		"missing comma":      {`{"segmentID":"ac-2" "channel":"chat"}`, "broken JSON", "decode", extract.Dead{SegmentID: "ac-2"}},
+		"brackets in a text": {`{"segmentID":"ac-2","channel":"\\\"]}","tags":[{]}}`, "broken JSON", "decode", extract.Dead{SegmentID: "ac-2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			body := `{"hasMore":false,"data":[` + good("ac-1") + `, ` + c.record + "\n," + good("ac-3") + `],"numResults":3}`
@@ -117,6 +117,35 @@ func TestDeadRecords(t *testing.T) {
 			require.Equal(t, c.record, string(dead.Raw))
 			require.Contains(t, dead.Reason, c.reason)
 			require.Equal(t, c.stage, dead.Stage)
+			dead.Raw, dead.Reason, dead.Stage = nil, "", ""
+			require.Equal(t, c.ids, dead)
+		})
+	}
+}
+
+// What is wrong with a record, and where, is said of the record and not of its page, with the ids that stand before it.
+func TestBrokenRecordFarDownAPage(t *testing.T) {
+	filler := strings.Repeat(`{"segmentID":"ac-1","segmentStartTime":"2026-02-25T09:00:00Z"},`, 900)
+	for name, c := range map[string]struct {
+		endpoint events.Endpoint
+		record   string
+		reason   string
+		ids      extract.Dead
+	}{
+		"trailing comma": {
+			events.Interactions, `{"segmentID":"ac-2","conversationID":"c-2","botSessionID":7,"tags":[1],}`,
+			`broken JSON: '}' at offset 71, where a name should be`, extract.Dead{SegmentID: "ac-2", ConversationID: "c-2", SessionID: "7"},
+		},
+		"before the ids": {events.Interactions, `{"channel":x,"segmentID":"ac-2"}`, `broken JSON: 'x' at offset 11, where a value should be`, extract.Dead{}},
+		"conversation":   {events.Conversations, `{"_id":"1","convId":"c-2","mbSessionId":"s-2",}`, "at offset 46", extract.Dead{ConversationID: "c-2", SessionID: "s-2"}},
+		"details":        {events.InteractionDetails, `{"conversationId":"c-2","sessionId":"s-2",}`, "at offset 42", extract.Dead{ConversationID: "c-2", SessionID: "s-2"}},
+		"call":           {events.CallDetails, `{"conversationId":"c-2","sessionId":"s-2",}`, "at offset 42", extract.Dead{ConversationID: "c-2", SessionID: "s-2"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			page := decode(t, c.endpoint, `{"data":[`+filler+c.record+`]}`)
+			dead := page.Dead[0] // the filler may be as dead to other endpoints
+			require.Equal(t, c.record, string(dead.Raw))
+			require.Contains(t, dead.Reason, c.reason)
 			dead.Raw, dead.Reason, dead.Stage = nil, "", ""
 			require.Equal(t, c.ids, dead)
 		})

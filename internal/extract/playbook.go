@@ -7,17 +7,26 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// playbook is a run of a playbook with its steps, and its stages that have none.
+// playbook is a run of a playbook with its stages and steps.
 type playbook struct {
 	run   *events.PlaybookStep
 	parts []*events.PlaybookStep
 }
 
+func (p playbook) contents() []events.Event {
+	list := together(p.run)
+	for _, e := range p.parts {
+		list = append(list, e)
+	}
+	return list
+}
+
 func (d *decoder) playbook() (playbook, bool) {
 	var p playbook
-	p.run = &events.PlaybookStep{Scope: "PLAYBOOK"}
+	p.run = &events.PlaybookStep{Level: "PLAYBOOK"}
 	e := p.run
-	ok := d.object("playbookRuntimeData[]", func(name string) {
+	var rest extra
+	ok := d.objectAndRest("playbookRuntimeData[]", &rest, func(name string) {
 		switch name {
 		case "_id":
 			e.RunID = d.text()
@@ -28,9 +37,9 @@ func (d *decoder) playbook() (playbook, bool) {
 		case "triggerType":
 			e.TriggerType = d.text()
 		case "language":
-			e.Language = d.text()
+			e.LanguageCode = d.text()
 		case "order":
-			e.Order = d.text()
+			e.StepOrder = d.text()
 		case "openedAt":
 			e.OpenedAt = d.time()
 		case "closedAt":
@@ -49,9 +58,10 @@ func (d *decoder) playbook() (playbook, bool) {
 			})
 		}
 	})
+	e.RunJSON = rest.json(d.reader)
 	for _, part := range p.parts {
 		part.RunID, part.PlaybookID, part.PlaybookType = e.RunID, e.PlaybookID, e.PlaybookType
-		part.TriggerType, part.Language, part.Order, part.OpenedAt = e.TriggerType, e.Language, e.Order, e.OpenedAt
+		part.TriggerType, part.LanguageCode, part.StepOrder, part.OpenedAt = e.TriggerType, e.LanguageCode, e.StepOrder, e.OpenedAt
 	}
 	return p, ok
 }
@@ -84,11 +94,12 @@ func (d *decoder) totalStages(e *events.PlaybookStep) {
 	}
 }
 
-// stage reads a stage: one event for each of its steps, or one for itself if it has none. The shape of stages and steps is
-// not documented, so that members beyond the likely ones are no drift; each event keeps the whole as JSON.
+// stage reads a stage: one event for itself, and one for each of its steps. The shape of stages and steps is not documented, so that
+// members beyond the likely ones are no drift; each event keeps the whole as JSON, but a stage its steps.
 func (d *decoder) stage(ordinal int64) []*events.PlaybookStep {
 	var steps []*events.PlaybookStep
-	e := &events.PlaybookStep{Scope: "STAGE", StageOrdinal: d.ints.put(ordinal)}
+	var listed struct{ from, to int }
+	e := &events.PlaybookStep{Level: "STAGE", StageOrdinal: d.ints.put(ordinal)}
 	start := d.next()
 	if d.kind() == '"' {
 		e.StageName = d.text()
@@ -110,35 +121,41 @@ func (d *decoder) stage(ordinal int64) []*events.PlaybookStep {
 			e.StageClosedAt = d.time()
 		case "steps":
 			n := int64(0)
+			listed.from = d.next()
 			d.list(func() {
 				n++
 				if step := d.step(n); step != nil {
 					steps = append(steps, step)
 				}
 			})
+			listed.to = d.pos
 		default:
 			d.skip()
 		}
 	}) {
 		return nil
 	}
-	if len(steps) == 0 {
+	switch {
+	case d.err != nil:
+	case len(steps) == 0:
 		e.StageJSON = d.canonical(start)
-		return []*events.PlaybookStep{e}
+	default:
+		e.StageJSON = d.texts.put(canonicalJSON(d.body[start:listed.from] + "[]" + d.body[listed.to:d.pos]))
 	}
 	for _, step := range steps {
 		step.StageID, step.StageName, step.StageOrdinal = e.StageID, e.StageName, e.StageOrdinal
 	}
-	return steps
+	return append([]*events.PlaybookStep{e}, steps...)
 }
 
 func (d *decoder) step(ordinal int64) *events.PlaybookStep {
-	e := &events.PlaybookStep{Scope: "STEP", StepOrdinal: d.ints.put(ordinal)}
+	e := &events.PlaybookStep{Level: "STEP", StepOrdinal: d.ints.put(ordinal)}
 	start := d.next()
 	if d.kind() == '"' {
 		e.StepName = d.text()
 		return e
 	}
+	var completed *bool
 	if !d.object("steps[]", func(name string) {
 		switch name {
 		case "_id", "id", "stepId":
@@ -151,6 +168,8 @@ func (d *decoder) step(ordinal int64) *events.PlaybookStep {
 			e.StepStatus = d.text()
 		case "isAdhered", "adhered":
 			e.IsAdhered = d.boolean()
+		case "completed", "complete":
+			completed = d.boolean()
 		case "adheredAt":
 			e.AdheredAt = d.time()
 		case "adheredBy":
@@ -162,7 +181,23 @@ func (d *decoder) step(ordinal int64) *events.PlaybookStep {
 		return nil
 	}
 	e.StepJSON = d.canonical(start)
+	d.adheres(e, completed)
 	return e
+}
+
+// adheres says whether a step was followed, and what says so.
+func (d *decoder) adheres(e *events.PlaybookStep, completed *bool) {
+	basis := ""
+	if e.IsAdhered != nil {
+		basis = events.AdherenceIsAdhered
+	} else if completed != nil {
+		e.IsAdhered, basis = completed, events.AdherenceCompleted
+	} else if adhered, ok := events.Adhered(or(e.StepStatus)); ok {
+		e.IsAdhered, basis = d.bools.put(adhered), events.AdherenceStatus
+	}
+	if basis != "" {
+		e.AdherenceBasis = d.texts.put(basis)
+	}
 }
 
 func (d *decoder) observePlaybook(p playbook) {
@@ -171,16 +206,20 @@ func (d *decoder) observePlaybook(p playbook) {
 		run = []string{"playbook", or(first(d.head.ConversationID, d.head.SegmentID)), or(p.run.PlaybookID), stamp(p.run.OpenedAt)}
 	}
 	at := moment{}.or(p.run.OpenedAt, "playbookRuntimeData[].openedAt").orOf(d.at)
-	id := d.entity(events.TypePlaybookStep, run...)
+	identify := d.entity
+	if p.run.RunID != nil {
+		identify = d.id
+	}
+	id := identify(events.TypePlaybookStep, run...)
 	d.spanning(d.observe(p.run, id, at), p.run.OpenedAt)
 	d.out[len(d.out)-1].Home = id
 	add := func(e *events.PlaybookStep, at moment, parts ...string) {
-		seen := d.observe(e, d.entity(events.TypePlaybookStep, append(run[:len(run):len(run)], parts...)...), at)
-		seen.Rank, seen.Anchor, seen.Home = d.rank, timeOr(p.run.OpenedAt, d.anchor), id
+		seen := d.spans(d.observe(e, identify(events.TypePlaybookStep, append(run[:len(run):len(run)], parts...)...), at))
+		seen.Anchor, seen.Home = timeOr(p.run.OpenedAt, d.anchor), id
 	}
 	for _, e := range p.parts {
 		stage := ordinalOr(e.StageID, e.StageOrdinal)
-		if e.Scope == "STAGE" {
+		if e.Level == "STAGE" {
 			add(e, moment{}.
 				or(e.StageOpenedAt, "playbookRuntimeData[].stages[].openedAt").
 				or(e.StageClosedAt, "playbookRuntimeData[].stages[].closedAt").
@@ -202,8 +241,8 @@ func ordinalOr(id *string, ordinal *int64) string {
 // spanning marks a thing that several segments of a conversation may show: what the newest says counts. It has a time of its own,
 // which all of them agree on.
 func (d *decoder) spanning(seen *events.Observation, own *time.Time) {
-	d.findable(seen, false)
-	seen.Rank, seen.Anchor = d.rank, timeOr(own, d.anchor)
+	d.findable(d.spans(seen), false)
+	seen.Anchor = timeOr(own, d.anchor)
 }
 
 // timeOr returns the time, or another if it is not known.
@@ -286,7 +325,9 @@ func (d *decoder) observeCoaching(e *events.CoachingTriggered) {
 		parts = []string{or(d.head.SegmentID), or(e.RuleID), or(e.MessageID), stamp(e.TriggeredAt)}
 	}
 	at := moment{}.or(e.TriggeredAt, "coachingRuntimeData[].triggeredAt").orOf(d.at)
-	if seen := d.observe(e, d.entity(events.TypeCoachingTriggered, parts...), at); e.CoachingID != nil {
-		d.spanning(seen, e.TriggeredAt)
+	if e.CoachingID != nil {
+		d.spanning(d.observe(e, d.id(events.TypeCoachingTriggered, parts...), at), e.TriggeredAt)
+	} else {
+		d.observe(e, d.entity(events.TypeCoachingTriggered, parts...), at)
 	}
 }

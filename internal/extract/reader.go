@@ -25,10 +25,12 @@ type reader struct {
 
 	path  []string // to the object being read
 	name  string   // of the member being read
+	extra *extra   // collects what is not known of the next object; nil if nothing does
 	drift drift
 	buf   []byte // for one text at a time
 
 	listed int // elements of lists since it was last set to 0
+	wrong  int // values that could not be used
 
 	earliest *time.Time // of all times read since it was last set to nil
 
@@ -80,6 +82,8 @@ func (r *reader) object(at string, field func(name string)) bool {
 
 func (r *reader) members(at string, field func(name string)) bool {
 	found := false
+	keep := r.extra
+	r.extra = nil
 	depth := len(r.path)
 	if at != "" {
 		r.path = append(r.path, at)
@@ -92,7 +96,12 @@ func (r *reader) members(at string, field func(name string)) bool {
 		field(name)
 		if r.pos == before && r.err == nil {
 			r.drift.add("", r.path, name)
-			r.skip()
+			if keep == nil || r.kind() == 'n' {
+				r.skip()
+				continue
+			}
+			name = strings.Clone(name)
+			keep.members = append(keep.members, member{name, r.value()})
 		}
 	}
 	r.path = r.path[:depth]
@@ -126,7 +135,10 @@ func (r *reader) list(elem func()) {
 }
 
 // bad counts a value that could not be used.
-func (r *reader) bad(name string) { r.drift.add("bad:", r.path, name) }
+func (r *reader) bad(name string) {
+	r.wrong++
+	r.drift.add("bad:", r.path, name)
+}
 
 // scalar reads a string, number or boolean as text; not ok for anything that means nothing: null, "", [] and {}. The only
 // element of an array stands for itself.
@@ -306,19 +318,6 @@ func (r *reader) textsOrJSON() []string {
 		}
 	})
 	return list
-}
-
-// whole returns a number as an integer, nil if it is none.
-func (r *reader) whole(f *float64) *int64 {
-	if f == nil {
-		return nil
-	}
-	n := int64(*f)
-	if float64(n) != *f {
-		r.bad(r.name)
-		return nil
-	}
-	return r.ints.put(n)
 }
 
 // A slab hands out pointers to values that lie side by side. A value keeps its neighbours alive.

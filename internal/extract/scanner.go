@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -64,14 +65,35 @@ func (s *scanner) accept(c byte) bool {
 	return true
 }
 
+// A syntaxError says what is wrong with a text, and where.
+type syntaxError struct {
+	what string
+	at   int    // the offset in the text
+	rest string // of the sentence
+	kind error  // io.ErrUnexpectedEOF or errDepth; nil for anything else
+}
+
+func (e *syntaxError) Error() string { return fmt.Sprintf("%s at offset %d%s", e.what, e.at, e.rest) }
+func (e *syntaxError) Unwrap() error { return e.kind }
+
+// within returns an error of a text as one of the part of it that begins at start: offsets count from there.
+func within(err error, start int) error {
+	if e, ok := errors.AsType[*syntaxError](err); ok {
+		return &syntaxError{e.what, e.at - start, e.rest, e.kind}
+	}
+	return err
+}
+
 // fail ends the walk because what comes next is not what should.
 func (s *scanner) fail(want string) {
+	e := &syntaxError{at: s.pos, rest: ", where " + want + " should be"}
 	if s.pos == len(s.body) {
-		s.stop(fmt.Errorf("%w at offset %d, where %s should be", io.ErrUnexpectedEOF, s.pos, want))
-		return
+		e.what, e.kind = io.ErrUnexpectedEOF.Error(), io.ErrUnexpectedEOF
+	} else {
+		r, _ := utf8.DecodeRuneInString(s.body[s.pos:])
+		e.what = strconv.QuoteRune(r)
 	}
-	r, _ := utf8.DecodeRuneInString(s.body[s.pos:])
-	s.stop(fmt.Errorf("%q at offset %d, where %s should be", r, s.pos, want))
+	s.stop(e)
 }
 
 // stop ends the walk. The first error counts.
@@ -86,7 +108,7 @@ func (s *scanner) stop(err error) {
 // passes over that as well.
 func (s *scanner) enter(closing byte) bool {
 	if s.depth == bound.Depth {
-		s.stop(fmt.Errorf("%w at offset %d; at most %d levels are read", errDepth, s.pos, bound.Depth))
+		s.stop(&syntaxError{errDepth.Error(), s.pos, fmt.Sprintf("; at most %d levels are read", bound.Depth), errDepth})
 		return false
 	}
 	s.pos++

@@ -27,19 +27,38 @@ type segment struct {
 type action struct {
 	kind   *string
 	search *events.Search // nil where there was none
+	told   phrases
 	shown  *events.SuggestionShown
 	used   []used
 }
 
+// phrases are what a search says of phrases: whether it says what was suggested, and what was entered.
+type phrases struct{ suggested, entered bool }
+
+func (a action) contents() []events.Event {
+	list := together(a.search, a.shown)
+	for _, u := range a.used {
+		list = append(list, u.contents()...)
+	}
+	return list
+}
+
 // rated is a thing and what somebody thought of it.
-type rated[T any] struct {
+type rated[T events.Event] struct {
 	thing    T
 	feedback *events.Feedback // nil for none
 }
 
+func (r rated[T]) contents() []events.Event { return together(r.thing, r.feedback) }
+
+// alone returns a thing that has nothing with it.
+func alone[T events.Event](thing T) []events.Event { return []events.Event{thing} }
+
 func (d *decoder) segment() {
 	s := segment{event: new(events.Segment)}
-	d.object("data[]", func(name string) { d.segmentMember(name, &s) })
+	var rest extra
+	d.objectAndRest("data[]", &rest, func(name string) { d.segmentMember(name, &s) })
+	s.event.ExtraJSON = rest.json(d.reader)
 	if d.err != nil {
 		return
 	}
@@ -58,7 +77,7 @@ func (d *decoder) segment() {
 		d.dead(stageMap, "there is no time in the record", ids)
 		return
 	}
-	d.begin(d.scope.BotID, at, "", events.Header{
+	d.begin(d.scope.BotID, at, *s.segmentID, "", events.Header{
 		ConversationID: s.conversationID,
 		SessionID:      s.sessionID,
 		SegmentID:      s.segmentID,
@@ -66,9 +85,9 @@ func (d *decoder) segment() {
 		Agent:          s.agent,
 		Queue:          s.queue,
 	})
-	d.rank = rankOf(at.time, e.SegmentEndTime)
+	d.rank = events.Rank(at.time, e.SegmentEndTime)
 	d.observeSegment(&s)
-	d.add(Row{
+	row := Row{
 		ID:             *s.segmentID,
 		ConversationID: or(s.conversationID),
 		BotID:          d.scope.BotID,
@@ -76,7 +95,15 @@ func (d *decoder) segment() {
 		End:            or(e.SegmentEndTime),
 		Open:           e.SegmentEndTime == nil,
 		Agentic:        len(s.agentic) > 0 || len(s.summaries) > 0,
-	})
+		Channel:        or(s.channel),
+	}
+	if queue := or(s.queue).QueueID; queue != nil {
+		row.Queues = []string{*queue}
+	}
+	if agent := or(s.agent).AgentID; agent != nil {
+		row.Agents = []string{*agent}
+	}
+	d.add(row)
 }
 
 // repeated returns the texts that every event of the segment carries.
@@ -88,17 +115,6 @@ func (s *segment) repeated() []named {
 		{name: "agent.agentId", text: agent.AgentID}, {name: "agent.name", text: agent.Name}, {name: "agent.email", text: agent.Email},
 		{name: "queueInfo.queueId", text: queue.QueueID}, {name: "queueInfo.queueName", text: queue.QueueName},
 	}
-}
-
-// rankOf orders the segments of a conversation: the one that began later is newer, and of those that began together, as they
-// do after a redial, the one that ended later, or has not.
-func rankOf(start time.Time, end *time.Time) int64 {
-	const longest = 1<<20 - 1 // seconds: twelve days
-	lasted := int64(longest)
-	if end != nil {
-		lasted = min(max(int64(end.Sub(start)/time.Second), 0), longest)
-	}
-	return start.UnixMilli()<<20 | lasted
 }
 
 func (d *decoder) segmentMember(name string, s *segment) {
@@ -259,7 +275,7 @@ func (d *decoder) links(add func(url *string, at *time.Time)) {
 }
 
 func (d *decoder) observeSegment(s *segment) {
-	id := d.entity(events.TypeSegment, *s.segmentID)
+	id := d.id(events.TypeSegment, *s.segmentID)
 	d.countPhrases(s)
 	d.findable(d.observe(s.event, id, moment{}), false)
 	d.out[len(d.out)-1].Home = id
@@ -269,22 +285,22 @@ func (d *decoder) observeSegment(s *segment) {
 			return nil
 		}
 		return first(a.search.ExecutionStartTime, a.search.TypingStartTime, a.search.DisplayTime)
-	}) {
+	}, action.contents) {
 		d.observeAction(a, id)
 	}
-	for _, p := range inOrder(s.proactive, func(p shown) *time.Time { return p.event.DisplayTime }) {
+	for _, p := range inOrder(s.proactive, func(p shown) *time.Time { return p.event.DisplayTime }, shown.contents) {
 		d.observeShown(p.event, p.used)
 	}
-	for _, sum := range inOrder(s.summaries, func(sum rated[*events.Summary]) *time.Time { return sum.thing.ExeStartTime }) {
+	for _, sum := range inOrder(s.summaries, summaryTime, rated[*events.Summary].contents) {
 		d.observeSummary(sum, *s.segmentID)
 	}
-	for _, p := range inOrder(s.playbooks, func(p playbook) *time.Time { return p.run.OpenedAt }) {
+	for _, p := range inOrder(s.playbooks, func(p playbook) *time.Time { return p.run.OpenedAt }, playbook.contents) {
 		d.observePlaybook(p)
 	}
-	for _, c := range inOrder(s.coaching, func(c *events.CoachingTriggered) *time.Time { return c.TriggeredAt }) {
+	for _, c := range inOrder(s.coaching, func(c *events.CoachingTriggered) *time.Time { return c.TriggeredAt }, alone[*events.CoachingTriggered]) {
 		d.observeCoaching(c)
 	}
-	for _, a := range inOrder(s.agentic, func(a agentic) *time.Time { return a.request.RequestedAt }) {
+	for _, a := range inOrder(s.agentic, func(a agentic) *time.Time { return a.request.RequestedAt }, agentic.contents) {
 		at := moment{}.or(a.request.RequestedAt, "agenticActivities[].requestTime").or(a.request.RespondedAt, "agenticActivities[].responseTime")
 		d.observeAgentic(a, *s.segmentID, at)
 	}
@@ -306,13 +322,17 @@ func (d *decoder) countPhrases(s *segment) {
 		if a.search == nil {
 			continue
 		}
-		shown, entered := int64(len(a.search.SuggestionsShown)), int64(0)
-		if a.search.PhraseInput != nil {
-			entered = 1
+		if a.told.suggested {
+			sum(&e.PhrasesSuggested, d.ints.put(int64(len(a.search.SuggestionsShown))))
 		}
-		sum(&e.PhrasesSuggested, &shown)
 		sum(&e.PhrasesAccepted, a.search.SuggestionUsed)
-		sum(&e.PhrasesEntered, &entered)
+		if a.told.entered {
+			entered := int64(0)
+			if a.search.PhraseInput != nil {
+				entered = 1
+			}
+			sum(&e.PhrasesEntered, &entered)
+		}
 		sum(&e.CorrectionsPresented, a.search.CorrectionsPresented)
 		sum(&e.CorrectionsAccepted, a.search.CorrectionsAccepted)
 	}

@@ -13,7 +13,6 @@ type session struct {
 	event                                          *events.Conversation
 	conversationID, sessionID, botID, channel      *string
 	topDirection, customerDirection, metaDirection *string
-	score                                          *float64
 	fromMeta                                       events.Conversation // what metaInfo says about the customer
 	engagements                                    []*engagement
 }
@@ -26,7 +25,9 @@ type engagement struct {
 
 func (d *decoder) session() {
 	s := session{event: new(events.Conversation)}
-	d.object("data[]", func(name string) { d.sessionMember(name, &s) })
+	var rest extra
+	d.objectAndRest("data[]", &rest, func(name string) { d.sessionMember(name, &s) })
+	s.event.ExtraJSON = rest.json(d.reader)
 	if d.err != nil {
 		return
 	}
@@ -52,10 +53,11 @@ func (d *decoder) session() {
 	if bot == "" {
 		bot = d.scope.BotID
 	}
-	d.begin(bot, at, or(s.sessionID), events.Header{ConversationID: s.conversationID, SessionID: s.sessionID, Channel: s.channel})
+	d.begin(bot, at, *s.sessionID, *s.sessionID, events.Header{ConversationID: s.conversationID, SessionID: s.sessionID, Channel: s.channel})
 	s.settle()
+	s.settleScores()
 	d.observeSession(&s)
-	d.add(Row{
+	row := Row{
 		ID:             *s.sessionID + "/" + or(first(s.conversationID, s.channel)),
 		ConversationID: or(s.conversationID),
 		BotID:          bot,
@@ -63,7 +65,19 @@ func (d *decoder) session() {
 		End:            or(e.SessionEndTime),
 		Open:           e.SessionEndTime == nil || isOpen(or(e.FinalStatus)),
 		BotOnly:        e.BotOnly,
-	})
+		Channel:        or(s.channel),
+	}
+	for _, to := range e.Destinations {
+		if to.QueueID != nil {
+			row.Queues = append(row.Queues, *to.QueueID)
+		}
+	}
+	for _, p := range s.engagements {
+		if p.agent.AgentID != nil {
+			row.Agents = append(row.Agents, *p.agent.AgentID)
+		}
+	}
+	d.add(row)
 }
 
 // isOpen knows the states in which a conversation will go on.
@@ -129,8 +143,7 @@ func (d *decoder) sessionMember(name string, s *session) {
 	case "skills":
 		d.list(func() { d.skill(e) })
 	case "csatScore":
-		s.score = d.number()
-		e.CSATScore = d.whole(s.score)
+		e.CSATScore = d.number()
 	case "csatFeedback":
 		e.CSATFeedback = d.text()
 	case "npsScore":
@@ -335,29 +348,58 @@ func (d *decoder) observeSession(s *session) {
 	// and so is what the customer said about it.
 	botOnly := events.EntityID(d.scope.AccountID, d.bot, events.TypeConversation, *s.sessionID, "channel", strings.ToLower(strings.TrimSpace(or(s.channel))))
 	id := botOnly
+	before := "" // the id of the session without a conversation
 	if !e.BotOnly {
-		id = d.entity(events.TypeConversation, *s.sessionID, *s.conversationID)
+		before = botOnly
+		id = d.id(events.TypeConversation, *s.sessionID, *s.conversationID)
 	}
 	seen := d.observe(e, id, moment{})
 	d.findable(seen, d.fixed)
 	seen.Merged = true
-	if !e.BotOnly {
-		seen.Supersedes = botOnly
-	}
-	if f := d.csat(s); f != nil {
-		seen := d.observeFeedback(f, id, moment{})
+	seen.Supersedes = before
+	served := s.served()
+	for _, f := range d.scores(s) {
+		f.TargetEntityID = d.texts.put(id)
+		if served != nil {
+			f.Agent, f.Queue = served.event.Agent, served.event.Queue
+		}
+		seen := d.observe(f, d.scoreID(id, f), moment{})
 		beside(seen, id, d.anchor)
 		seen.Merged = true
-		if !e.BotOnly {
-			seen.Supersedes = events.EntityID(d.scope.AccountID, d.bot, events.TypeFeedback, botOnly, f.GivenBy)
+		switch {
+		case e.BotOnly:
+		case !events.Withdrawn(f):
+			seen.Supersedes = d.scoreID(botOnly, f)
+		default: // nor is the score that the session may have had before it gained the conversation
+			gone := *f
+			seen := d.observe(&gone, d.scoreID(botOnly, f), moment{})
+			beside(seen, botOnly, d.anchor)
+			seen.Merged = true
 		}
 	}
-	for _, p := range inOrder(s.engagements, func(p *engagement) *time.Time { return p.event.AssignedAt }) {
-		d.observeEngagement(p, id)
+	for _, p := range inOrder(s.engagements, func(p *engagement) *time.Time { return p.event.AssignedAt },
+		func(p *engagement) []events.Event { return together(p.event) }) {
+		d.observeEngagement(p, id, before)
 	}
 }
 
-func (d *decoder) observeEngagement(p *engagement, conversation string) {
+// served returns the part of the agent who responded last, to whom what the customer says is put down; nil if nobody responded. Where times
+// do not tell, the last in the list counts.
+func (s *session) served() (last *engagement) {
+	at := func(p *engagement) time.Time {
+		return or(first(p.event.AcceptedTime, p.event.AssignedAt, p.event.QueueEnterTime))
+	}
+	for _, p := range s.engagements {
+		if p.event.Responding && (last == nil || !at(p).Before(at(last))) {
+			last = p
+		}
+	}
+	return last
+}
+
+// observeEngagement adds an engagement of a conversation. If the conversation has replaced a session, the engagement may have replaced one of
+// the session.
+func (d *decoder) observeEngagement(p *engagement, conversation, session string) {
 	e := p.event
 	var queue string
 	if e.Queue != nil {
@@ -381,4 +423,8 @@ func (d *decoder) observeEngagement(p *engagement, conversation string) {
 	seen := d.observe(e, d.entity(events.TypeAgentEngagement, parts...), at)
 	beside(seen, conversation, d.anchor)
 	seen.Merged = true
+	if session != "" {
+		parts[0] = session
+		seen.Supersedes = d.entity(events.TypeAgentEngagement, parts...)
+	}
 }

@@ -28,6 +28,19 @@ type nested struct {
 	used
 }
 
+func (p shown) contents() []events.Event {
+	list := together(p.event)
+	for _, u := range p.used {
+		list = append(list, u.contents()...)
+	}
+	return list
+}
+
+func (u used) contents() []events.Event { return together(u.event, u.feedback) }
+
+// taken returns when a suggestion was taken, which does not change once it was, and tells twins apart.
+func (u used) taken() *time.Time { return first(u.event.DialogStartTime, u.event.UsedTime) }
+
 const (
 	searchBarEntry   = "SearchBarEntry"
 	librarySelection = "LibrarySelection"
@@ -35,27 +48,27 @@ const (
 
 func (d *decoder) action() (action, bool) {
 	var a action
-	var unknown *events.Search
-	var list *events.SuggestionShown
+	var unknown action
 	ok := d.object("agentActions[]", func(name string) {
 		switch name {
 		case "actionType":
 			a.kind = d.text()
 		case "action":
-			a.search, a.shown = d.search(name)
+			a.search, a.shown, a.told = d.search(name)
 		case "used":
 			a.used = d.usedList(a.used)
 		default:
 			if d.kind() == '{' { // what a new kind of action may call itself
 				d.drift.add("", d.path, name)
-				if search, shown := d.search(name); unknown == nil && search != nil && first(search.ExecutionStartTime, search.TypingStartTime, search.DisplayTime) != nil {
-					unknown, list = search, shown
+				search, shown, told := d.search(name)
+				if unknown.search == nil && search != nil && first(search.ExecutionStartTime, search.TypingStartTime, search.DisplayTime) != nil {
+					unknown = action{search: search, shown: shown, told: told}
 				}
 			}
 		}
 	})
-	if a.search == nil && unknown != nil {
-		a.search, a.shown = unknown, list
+	if a.search == nil {
+		a.search, a.shown, a.told = unknown.search, unknown.shown, unknown.told
 	}
 	if a.search == nil && or(a.kind) == searchBarEntry {
 		a.search = new(events.Search)
@@ -66,11 +79,11 @@ func (d *decoder) action() (action, bool) {
 	return a, ok
 }
 
-// search reads the action of an agentAction. What it displayed is nil where it says nothing of suggestions.
-func (d *decoder) search(at string) (*events.Search, *events.SuggestionShown) {
+// search reads the action of an agentAction, and what it displayed.
+func (d *decoder) search(at string) (*events.Search, *events.SuggestionShown, phrases) {
+	var told phrases
 	e := new(events.Search)
 	list := new(events.SuggestionShown)
-	displayed := false
 	if !d.object(at, func(name string) {
 		switch name {
 		case "searchPhrase":
@@ -82,10 +95,12 @@ func (d *decoder) search(at string) (*events.Search, *events.SuggestionShown) {
 		case "displayTime":
 			e.DisplayTime = d.time()
 		case "suggestionsShown":
+			told.suggested = d.kind() != 'n'
 			e.SuggestionsShown = d.strings()
 		case "suggestionUsed":
 			e.SuggestionUsed = d.integer()
 		case "phraseInput":
+			told.entered = d.kind() != 'n'
 			e.PhraseInput = d.text()
 		case "correctionsPresented":
 			e.CorrectionsPresented = d.integer()
@@ -94,11 +109,10 @@ func (d *decoder) search(at string) (*events.Search, *events.SuggestionShown) {
 		case "countDisplayedAnswers":
 			d.counts(list)
 		case "suggestions":
-			displayed = d.kind() != 'n'
 			d.suggestions(list)
 		}
 	}) {
-		return nil, nil
+		return nil, nil, told
 	}
 	e.CountDialogTasks = list.CountDialogTasks
 	e.CountFAQs = list.CountFAQs
@@ -106,11 +120,8 @@ func (d *decoder) search(at string) (*events.Search, *events.SuggestionShown) {
 	e.CountFiles = list.CountFiles
 	e.CountWebPages = list.CountWebPages
 	e.CountFromNonNativeDataSource = list.CountFromNonNativeDataSource
-	if !displayed {
-		return e, nil
-	}
 	list.DisplayTime = e.DisplayTime
-	return e, list
+	return e, list, told
 }
 
 func (d *decoder) proactive() (shown, bool) {
@@ -418,14 +429,14 @@ func (d *decoder) promptCounts(at string, e *events.SuggestionUsed) {
 
 // rate keeps the feedback that lies deepest: it is the one about the target itself.
 func (u *used) rate(f *events.Feedback, depth int) {
-	if f != nil && (u.feedback == nil || depth >= u.depth) {
+	if f != nil && (u.feedback == nil || depth >= u.depth) && (f != unread || !given(u.feedback)) {
 		u.feedback, u.depth = f, depth
 	}
 }
 
 func (d *decoder) observeAction(a action, segment string) {
 	if a.search == nil {
-		d.observeUsed(a.used, "LIBRARY", a.kind, segment, d.at)
+		d.observeUsed(a.used, "LIBRARY", a.kind, origin{parent: segment}, d.at)
 		return
 	}
 	e := a.search
@@ -447,17 +458,20 @@ func (d *decoder) observeAction(a action, segment string) {
 		id = d.entity(events.TypeSearch, segmentID, "phrase", or(e.SearchPhrase))
 	}
 	d.observe(e, id, at)
+	from := origin{parent: id, search: d.texts.put(id), displayed: e.DisplayTime, asked: e.SearchPhrase}
 	if a.shown != nil {
-		list := a.shown
-		list.Kind = "SEARCH"
-		list.SearchEntityID = d.texts.put(id)
+		from.offered = a.shown.Suggestions
+	}
+	if list := a.shown; list != nil && d.displayed(list) {
+		list.Kind, list.SearchEntityID = "SEARCH", from.search
 		parts := []string{or(d.head.SegmentID), list.Kind, stamp(list.DisplayTime)}
 		if list.DisplayTime == nil {
 			parts = []string{or(d.head.SegmentID), list.Kind, "search", id}
 		}
-		d.observe(list, d.entity(events.TypeSuggestionShown, parts...), moment{}.or(list.DisplayTime, "agentActions[].action.displayTime").orOf(at))
+		from.list = d.texts.put(d.entity(events.TypeSuggestionShown, parts...))
+		d.observe(list, *from.list, moment{}.or(list.DisplayTime, "agentActions[].action.displayTime").orOf(at))
 	}
-	d.observeUsed(a.used, "SEARCH", a.kind, id, at)
+	d.observeUsed(a.used, "SEARCH", a.kind, from, at)
 }
 
 func (d *decoder) observeShown(e *events.SuggestionShown, uses []used) {
@@ -468,21 +482,60 @@ func (d *decoder) observeShown(e *events.SuggestionShown, uses []used) {
 	}
 	id := d.entity(events.TypeSuggestionShown, parts...)
 	at := moment{}.or(e.DisplayTime, "proActiveSuggestions[].displayTime").orOf(d.at)
-	d.observe(e, id, at)
-	d.observeUsed(uses, "PROACTIVE", nil, id, at)
+	from := origin{parent: id, displayed: e.DisplayTime, asked: e.Utterance, offered: e.Suggestions}
+	if d.displayed(e) {
+		from.list = d.texts.put(id)
+		d.observe(e, id, at)
+	}
+	d.observeUsed(uses, "PROACTIVE", nil, from, at)
 }
 
-func (d *decoder) observeUsed(uses []used, via string, actionType *string, parent string, at moment) {
-	for _, u := range inOrder(uses, func(u used) *time.Time { return u.event.DialogStartTime }) {
+// displayed reports whether anything was displayed, and counts it.
+func (d *decoder) displayed(e *events.SuggestionShown) bool {
+	var total int64
+	for _, n := range []*int64{e.CountDialogTasks, e.CountFAQs, e.CountAnswers, e.CountFiles, e.CountWebPages, e.CountFromNonNativeDataSource} {
+		total += or(n)
+	}
+	if total <= 0 {
+		total = int64(len(e.Suggestions))
+	}
+	e.CountTotal = d.ints.put(total)
+	return total > 0
+}
+
+// origin is where a suggestion that was used comes from.
+type origin struct {
+	parent       string     // its identity depends on
+	list, search *string    // the events; nil if there is none
+	displayed    *time.Time // when the list was
+	asked        *string    // what the list answers
+	offered      []events.ShownSuggestion
+}
+
+// text returns what a list shows of the suggestion that is e, else what e is called.
+func (o *origin) text(e *events.SuggestionUsed, name *string) *string {
+	for i := range o.offered {
+		if s := &o.offered[i]; e.PositionID != nil && s.PositionID != nil && *s.PositionID == *e.PositionID {
+			return first(s.Content, s.Name, name)
+		}
+	}
+	return name
+}
+
+func (d *decoder) observeUsed(uses []used, via string, actionType *string, from origin, at moment) {
+	for _, u := range inOrder(uses, used.taken, used.contents) {
 		e := u.event
-		e.Via, e.ActionType, e.ParentEntityID = via, actionType, d.texts.put(parent)
+		e.Via, e.ActionType, e.ParentEntityID = via, actionType, d.texts.put(from.parent)
+		e.DisplayTime, e.ShownEntityID, e.SearchEntityID = from.displayed, from.list, from.search
+		e.SetUsage(given(u.feedback))
 		at := moment{}.or(e.UsedTime, "used[].target.usedTime").or(e.DialogStartTime, "used[].target.startTime").orOf(at)
-		id := d.entity(events.TypeSuggestionUsed, append([]string{parent, strings.ToLower(e.TargetType)}, usedParts(e)...)...)
+		id := d.entity(events.TypeSuggestionUsed, append([]string{from.parent, strings.ToLower(e.TargetType)}, usedParts(e)...)...)
 		d.observe(e, id, at)
-		if f := u.feedback; f != nil {
+		if f := saysOrNot(u.feedback); f != nil {
 			f.TargetType = e.TargetType
 			f.TargetName = first(e.DialogName, e.Title, e.URL, e.Path, e.URI, e.Connector)
 			f.PositionID = e.PositionID
+			about(f, from.text(e, f.TargetName), from.asked)
 			d.observeFeedback(f, id, at)
 		}
 	}

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"strings"
+	"time"
 
 	"agentassist-poller/internal/events"
 )
@@ -31,7 +32,7 @@ func (d *decoder) summary(at string) (rated[*events.Summary], bool) {
 		case "modelType":
 			e.ModelType = d.text()
 		case "time":
-			e.Time = d.number()
+			e.SummaryDuration = d.number()
 		case "exeStartTime":
 			e.ExeStartTime = d.time()
 		case "sumSubTime":
@@ -86,6 +87,8 @@ func (d *decoder) participant(at string, kind **string, starts, ends *[]string) 
 	return a
 }
 
+func summaryTime(s rated[*events.Summary]) *time.Time { return s.thing.ExeStartTime }
+
 // observeSummary adds a summary. The parent identifies it together with its type where it has no id.
 func (d *decoder) observeSummary(s rated[*events.Summary], parent string) {
 	e := s.thing
@@ -94,7 +97,11 @@ func (d *decoder) observeSummary(s rated[*events.Summary], parent string) {
 	if e.SummaryID == nil {
 		parts = []string{parent, or(e.SummaryType)}
 	}
-	id := d.entity(events.TypeSummary, parts...)
+	identify := d.entity
+	if e.SummaryID != nil {
+		identify = d.id
+	}
+	id := identify(events.TypeSummary, parts...)
 	if d.head.Agent != nil {
 		e.Agent = nil // the segment says more about the agent than the participant does
 	}
@@ -102,14 +109,16 @@ func (d *decoder) observeSummary(s rated[*events.Summary], parent string) {
 	own := e.SummaryID != nil || d.home == ""
 	seen.Merged = e.SummaryID != nil
 	if own {
-		d.findable(seen, false)
+		d.findable(d.spans(seen), false)
 	}
-	if f := s.feedback; f != nil {
+	if f := saysOrNot(s.feedback); f != nil {
 		f.TargetType, f.TargetName, f.PositionID, f.SummaryID = "Summary", e.SummaryType, e.PositionID, e.SummaryID
+		about(f, first(e.Summary, e.EditedSummary), nil)
 		seen := d.observeFeedback(f, id, at)
 		seen.Merged = e.SummaryID != nil
 		if own {
-			beside(seen, id, d.anchor)
+			beside(d.spans(seen), id, d.anchor)
+			d.named(seen, id)
 		}
 	}
 }

@@ -32,6 +32,7 @@ type model struct {
 	journals map[string]*journal.Journal
 	want     map[string]map[string]string // by account, as dump has it
 	now      time.Time
+	staged   bool // commits are staged, and a crash loses what was not written
 	crashes  int
 	rebuilds int
 }
@@ -41,7 +42,7 @@ var accounts = []string{"a1", "a2", "a3"}
 func newModel(t *testing.T, seed uint64) *model {
 	m := &model{
 		t: t, random: rand.New(rand.NewPCG(seed, 1)), dir: t.TempDir(), now: time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC),
-		want: make(map[string]map[string]string),
+		want: make(map[string]map[string]string), staged: seed%2 == 1,
 	}
 	for _, account := range accounts {
 		m.want[account] = make(map[string]string)
@@ -191,7 +192,11 @@ func (m *model) step() {
 
 func (m *model) commit(j *journal.Journal, c checkpoint.Changes) {
 	c.Identity = map[string][]byte{"next/7": strconv.AppendInt(nil, m.topic.next, 10)}
-	require.NoError(m.t, m.store.Commit(c))
+	commit := m.store.Commit
+	if m.staged {
+		commit = m.store.Stage
+	}
+	require.NoError(m.t, commit(c))
 	j.Committed()
 }
 
@@ -231,6 +236,7 @@ func (m *model) expire(account string) {
 }
 
 func (m *model) compact() {
+	require.NoError(m.t, m.store.Flush())
 	horizon := storeNext(m.t, m.store.Store)
 	if m.saved != "" {
 		horizon = min(horizon, m.savedAt)
@@ -240,11 +246,19 @@ func (m *model) compact() {
 
 // save copies the store, as an unsynced disk might keep it.
 func (m *model) save() {
+	require.NoError(m.t, m.store.Flush())
 	m.savedAt = storeNext(m.t, m.store.Store)
+	m.saved = m.copyOfFile()
+}
+
+// copyOfFile copies the file as it is, without what is staged, and returns the path of the copy.
+func (m *model) copyOfFile() string {
 	file, err := os.ReadFile(m.store.Path)
 	require.NoError(m.t, err)
-	m.saved = m.store.Path + ".saved"
-	require.NoError(m.t, os.WriteFile(m.saved, file, 0o600))
+	m.files++
+	path := filepath.Join(m.dir, strconv.Itoa(m.files))
+	require.NoError(m.t, os.WriteFile(path, file, 0o600))
+	return path
 }
 
 // crash leaves a store that is some commits behind, or no store. A replay brings it up to date.
@@ -252,12 +266,11 @@ func (m *model) crash() {
 	m.crashes++
 	switch kind := m.random.IntN(4); {
 	case kind == 0 && m.saved != "":
-		m.files++
-		path := filepath.Join(m.dir, strconv.Itoa(m.files))
-		require.NoError(m.t, os.Rename(m.saved, path))
-		m.store, m.saved = checkpointtest.OpenAt(m.t, path), ""
+		m.store, m.saved = checkpointtest.OpenAt(m.t, m.saved), ""
 	case kind == 1:
 		m.store = m.newStore()
+	case kind == 2: // the process was killed
+		m.store = checkpointtest.OpenAt(m.t, m.copyOfFile())
 	}
 	from := storeNext(m.t, m.store.Store)
 	if m.random.IntN(3) == 0 { // again, before it has finished

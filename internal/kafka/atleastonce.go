@@ -10,6 +10,18 @@ import (
 	"agentassist-poller/internal/faultpoint"
 )
 
+// phase is how far a batch has come that is delivered without transactions. A batch without events and dead letters has no intent.
+//
+//	unsent --intent on disk--> intended --events acknowledged, recorded on disk--> recorded --watermarks acknowledged--> delivered
+//	   \___________________________ no events, recorded on disk ______________________/
+type phase uint8
+
+const (
+	unsent phase = iota
+	intended
+	recorded
+)
+
 // atLeastOnce is the delivery without transactions.
 type atLeastOnce struct {
 	*sender
@@ -32,20 +44,20 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 		return d.failed(b, err)
 	}
 	recording := b.recording()
-	if len(b.Events)+len(b.Dead) > 0 && !b.outbox.written {
+	if len(b.Events)+len(b.Dead) > 0 && b.outbox.phase == unsent {
 		if err := recording.Intend(d.encoder.intent(b.outbox)); err != nil {
 			return err
 		}
-		b.outbox.written = true
+		b.outbox.phase = intended
 		faultpoint.Reach(faultpoint.BeforeBegin)
 	}
 	if err := d.drain(ctx, b); err != nil {
 		return err
 	}
-	if b.outbox.written {
+	if b.outbox.phase == intended {
 		faultpoint.Reach(faultpoint.AfterProduce)
 	}
-	if !b.outbox.recorded {
+	if b.outbox.phase != recorded {
 		after := b.outbox.after(b)
 		if err := recording.Prepare(after); err != nil {
 			return err
@@ -56,7 +68,7 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 		if err := d.addWatermarks(b, after); err != nil {
 			return err
 		}
-		b.outbox.recorded = true
+		b.outbox.phase = recorded
 	}
 	faultpoint.Reach(faultpoint.BeforeEnd)
 	if err := d.drain(ctx, b); err != nil {

@@ -57,6 +57,22 @@ func NewClient(c Config, log *slog.Logger, metrics prometheus.Registerer, extra 
 	return connect.client(metrics)
 }
 
+// Consumer returns the options of clients that read topics as any consumer does, and makes sure, within dialTimeout, that a broker
+// answers: its error is an *UnreachableError if none does. It reads certificate and password files.
+func Consumer(ctx context.Context, c Config, log *slog.Logger) ([]kgo.Opt, error) {
+	connect, err := newConnector(c, log)
+	if err != nil {
+		return nil, err
+	}
+	opts := append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...), kgo.ClientID(c.ClientID), kgo.MetadataMinAge(metadataMinAge)}, connect.connecting()...)
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("build Kafka client: %w", err)
+	}
+	defer client.Close()
+	return opts, connect.reach(ctx, client, dialTimeout)
+}
+
 // reach asks any broker for a sign of life, for at most the given time.
 func (c *connector) reach(ctx context.Context, client *kgo.Client, within time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, within)
@@ -78,14 +94,18 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	hint := "check kafka.brokers and that the brokers run"
-	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](e.Err); ok {
-		hint = "check kafka.tls and kafka.sasl"
-	}
+	return withRemedy(fmt.Sprintf("reach Kafka at %s: %v", strings.Join(e.Brokers, ", "), e.Err), e.Remedy())
+}
+
+// Remedy says what to do.
+func (e *UnreachableError) Remedy() string {
 	if known := hintFor(e.Err); known != "" {
-		hint = known
+		return known
 	}
-	return fmt.Sprintf("reach Kafka at %s: %v; %s", strings.Join(e.Brokers, ", "), e.Err, hint)
+	if _, ok := errors.AsType[*kgo.ErrFirstReadEOF](e.Err); ok {
+		return "check kafka.tls and kafka.sasl"
+	}
+	return "check kafka.brokers and that the brokers run"
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

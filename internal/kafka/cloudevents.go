@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -19,6 +20,9 @@ const (
 	headerSubject     = "ce_subject"
 	headerDataSchema  = "ce_dataschema"
 	headerContentType = "content-type"
+	// Extensions of ours. With them a consumer tells an all-clear from a new alert without decoding.
+	headerRevision  = "ce_revision"
+	headerSentiment = "ce_sentiment" // of feedback
 )
 
 // appendTime appends a time as CloudEvents wants it: RFC 3339, here in UTC and with milliseconds. Package time is fast at
@@ -51,11 +55,12 @@ type headerArena struct {
 }
 
 // eventHeaders returns the headers of one event, nil if they are switched off.
-func (w *writer) eventHeaders(constant *constantHeaders, h *events.Header) []kgo.RecordHeader {
+func (w *writer) eventHeaders(constant *constantHeaders, e events.Event) []kgo.RecordHeader {
 	if constant == nil {
 		return nil
 	}
-	n := len(*constant) + 4
+	h := e.Head()
+	n := len(*constant) + 6
 	if cap(w.headers.free) < n {
 		w.headers.free = make([]kgo.RecordHeader, 0, 64*n)
 	}
@@ -68,9 +73,23 @@ func (w *writer) eventHeaders(constant *constantHeaders, h *events.Header) []kgo
 		kgo.RecordHeader{Key: headerSource, Value: w.source(h)},
 		kgo.RecordHeader{Key: headerTime, Value: when},
 		kgo.RecordHeader{Key: headerSubject, Value: w.arena.text(h.EntityID)},
+		kgo.RecordHeader{Key: headerRevision, Value: w.revision(h.Revision)},
 	)
-	w.headers.free = out[n:n:cap(out)]
-	return out[:n:n]
+	if f, ok := e.(*events.Feedback); ok {
+		out = append(out, kgo.RecordHeader{Key: headerSentiment, Value: w.arena.text(f.Sentiment)})
+	}
+	w.headers.free = out[len(out):len(out):cap(out)]
+	return out[:len(out):len(out)]
+}
+
+// first is the revision of nearly all events.
+var first = []byte("1")
+
+func (w *writer) revision(n int64) []byte {
+	if n == 1 {
+		return first
+	}
+	return w.arena.text(strconv.FormatInt(n, 10))
 }
 
 // source is the same for all events of a bot.

@@ -47,16 +47,23 @@ func newConnector(c Config, log *slog.Logger, extra ...kgo.Opt) (*connector, err
 	return out, nil
 }
 
-// client returns a client that has not dialled anybody yet. Metrics may be nil. More options win over those of the connector. The
-// caller closes the client.
-func (c *connector) client(metrics prometheus.Registerer, more ...kgo.Opt) (*kgo.Client, error) {
-	opts := append(BuildOpts(c.config), kgo.RecordPartitioner(c.partitioner()), kgo.ProducerBatchMaxBytesFn(c.limits.batchBytes), kgo.Dialer(c.dial),
-		kgo.WithLogger(clientLog{kslog.New(c.log), c}), kgo.WithHooks(c))
+// connecting returns the options that say where Kafka is, how to log in, and where to log.
+func (c *connector) connecting() []kgo.Opt {
+	opts := []kgo.Opt{kgo.Dialer(c.dial), kgo.WithLogger(clientLog{kslog.New(c.log), c}), kgo.WithHooks(c)}
 	if c.login != nil {
 		opts = append(opts, kgo.SASL(c.login), kgo.WithHooks(c.login))
 	}
+	return opts
+}
+
+// client returns a client that has not dialled anybody yet. Metrics may be nil. More options win over those of the connector. The
+// caller closes the client.
+func (c *connector) client(metrics prometheus.Registerer, more ...kgo.Opt) (*kgo.Client, error) {
+	opts := append(BuildOpts(c.config), kgo.RecordPartitioner(c.partitioner()), kgo.ProducerBatchMaxBytesFn(c.limits.batchBytes))
+	opts = append(opts, c.connecting()...)
 	if metrics != nil {
-		opts = append(opts, kgo.WithHooks(kprom.NewMetrics("poller", kprom.Subsystem("kafka_client"), kprom.Registerer(metrics))))
+		opts = append(opts, kgo.WithHooks(kprom.NewMetrics("poller", kprom.Subsystem("kafka_client"), kprom.Registerer(clientRegisterer{metrics}))))
+		opts = append(opts, kgo.WithHooks(&buffered{registerer: metrics}))
 	}
 	opts = append(append(opts, c.extra...), more...)
 	client, err := kgo.NewClient(opts...)

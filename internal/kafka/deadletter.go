@@ -30,9 +30,9 @@ func (w *writer) deadLetter(d *events.DeadLetter) {
 // and then the quotation is.
 func (e *Encoder) deadLetter(d events.DeadLetter, most int) *letter {
 	if d.RawHash == "" {
-		d.RawHash = RawHash(d.Raw)
+		d.RawHash = RawHash(d.RawBytes)
 	}
-	raw := d.Raw
+	raw := d.RawBytes
 	texts := min(bound.ID, max(most/32, leastText)) // there are eleven of them, one twice
 	key := d.RawHash
 	if id := d.ConversationID; id != nil && *id != "" && len(*id) <= texts {
@@ -57,17 +57,17 @@ func (e *Encoder) deadLetter(d events.DeadLetter, most int) *letter {
 			}
 			value, _ = d.AppendAvro(append([]byte(nil), e.dead.prefix...))
 		}
-		l := &letter{dead: &d, record: kgo.Record{
+		l := &letter{kind: deadLetter, dead: &d, record: kgo.Record{
 			Topic: e.dead.topic, Key: []byte(key), Value: value, Timestamp: d.ObservedTime,
 		}}
 		l.size = sizeOf(&l.record)
 		return l
 	}
-	d.Raw = nil
+	d.RawBytes = nil
 	room := min(bound.DeadRaw, most/2, most-encode().size)
-	if d.Raw = raw; len(raw) > room {
+	if d.RawBytes = raw; len(raw) > room {
 		room = max(room, 0)
-		d.Raw, d.RawTruncated = raw[:room:room], true
+		d.RawBytes, d.RawTruncated = raw[:room:room], true
 	}
 	return encode()
 }
@@ -82,7 +82,9 @@ func (w *writer) undeliverable(o *Outgoing, stage, reason string, raw []byte) {
 	if raw != nil {
 		d = letterOf(o, stage, reason, raw)
 	}
-	w.deadLetter(&d)
+	l := w.Encoder.deadLetter(d, w.room(w.dead))
+	l.instead = true
+	w.out.add(l)
 }
 
 // DeadLetterOf makes a dead letter of an event that is not to be published. It quotes the event as JSON, without what differs each time
@@ -98,7 +100,7 @@ func letterOf(o *Outgoing, stage, reason string, raw []byte) events.DeadLetter {
 	return events.DeadLetter{
 		Stage: stage, Reason: reason, Endpoint: h.Endpoint, Source: h.Source, AccountID: h.AccountID,
 		BotID: h.BotID, ConversationID: h.ConversationID, SessionID: h.SessionID, SegmentID: h.SegmentID,
-		EventType: &typ, EntityID: &h.EntityID, Raw: raw, ObservedTime: h.ObservedTime,
+		EventType: &typ, EntityID: &h.EntityID, RawBytes: raw, ObservedTime: h.ObservedTime,
 	}
 }
 
@@ -112,12 +114,16 @@ func (e *Encoder) instead(l *letter) *letter {
 		if taken := e.limits.taken(l.record.Topic); taken > 0 {
 			reason += fmt.Sprintf("; the record has %d bytes, and %s of the topic is %d", l.size, maxMessageBytes, taken)
 		}
-		return e.deadLetter(letterOf(l.event, StagePublish, reason, l.record.Value), most)
-	case l.dead != nil && len(l.dead.Raw) > 0:
+		dead := e.deadLetter(letterOf(l.event, StagePublish, reason, l.record.Value), most)
+		dead.instead = true
+		return dead
+	case l.kind == deadLetter && len(l.dead.RawBytes) > 0:
 		if most >= l.size { // so that its size is not known to be what is wrong
 			most = l.size / 4
 		}
-		return e.deadLetter(*l.dead, most)
+		dead := e.deadLetter(*l.dead, most)
+		dead.instead = l.instead
+		return dead
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (b *Batch) Undelivered() (dead []*events.DeadLetter) {
 		return nil
 	}
 	for _, l := range b.outbox.letters {
-		if l.dead != nil && l.dead.EventType != nil && l.dead.EntityID != nil {
+		if l.instead {
 			dead = append(dead, l.dead)
 		}
 	}

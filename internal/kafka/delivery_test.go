@@ -186,6 +186,18 @@ func TestRefusedWatermark(t *testing.T) {
 	require.Contains(t, failure.Hint(), "message.timestamp settings of topic agentassist.watermark")
 }
 
+// Every error that an operator must act on says what to do.
+func TestHint(t *testing.T) {
+	for want, err := range map[string]error{
+		"set max.message.bytes of topic t to 786944 or more":                       &kafka.RefusedError{Topic: "t", Bytes: 1000, Taken: 500},
+		"grant the poller's user Describe, DescribeConfigs and Write on the topic": &kafka.LostError{Err: &kafka.DeliveryError{Err: kerr.TopicAuthorizationFailed}},
+		"raise it": &kafka.TopicError{Topic: "t", Hint: "raise it"},
+		"":         &kafka.DeliveryError{Err: kerr.NotLeaderForPartition},
+	} {
+		require.Equal(t, want, kafka.Hint(err), "%v", err)
+	}
+}
+
 // Every error code that a produce request can be answered with either passes by itself, or ends in an error that says
 // whether to try again, or in a dead letter. In no case is anything lost or written twice.
 func TestEveryProduceError(t *testing.T) {

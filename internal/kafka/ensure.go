@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ type Topic struct {
 // Topics are the topics that the poller writes to, as they were found at start. They are safe for concurrent use.
 type Topics struct {
 	Names
-	Created []string
+	Created []string // by this start; after Inspect, those that a start would create
 	// Cluster and CheckpointID identify the cluster and the checkpoint topic: another topic may have had the same name.
 	Cluster, CheckpointID string
 	byName                map[string]Topic
@@ -105,43 +106,23 @@ func ensureTopics(ctx context.Context, connect *connector, client *kgo.Client, t
 	if err := connect.reach(ctx, client, reachTimeout); err != nil {
 		return nil, err
 	}
-	t := &Topics{Names: NewNames(c.TopicPrefix), byName: map[string]Topic{}, specs: specs(c, types), timestamps: c.Timestamp}
+	t := newTopics(c, types)
 	found, err := describe(ctx, client, t.specs)
 	if err != nil {
 		return nil, err
 	}
 	missing, started := t.missing(found), !found.topics[t.Watermark()].missing()
 	if len(missing) > 0 && c.Topics.Create {
-		if t.Created, err = create(ctx, client, missing, t.sharedCount(found, c), found.brokers); err != nil {
+		if t.Created, err = create(ctx, client, t.wanted(missing, found, c), false); err != nil {
 			return nil, err
 		}
 		if found, err = describeCreated(ctx, client, t.specs, missing); err != nil {
 			return nil, err
 		}
 	}
-	t.Cluster = found.cluster
-	if id := found.topics[t.Checkpoint()].id; id != [16]byte{} {
-		t.CheckpointID = hex.EncodeToString(id[:])
-	}
-	problems := t.check(found)
-	unread, err := readConfigs(ctx, client, t.byName)
+	published, problems, err := t.survey(ctx, connect, client, found, started)
 	if err != nil {
 		return nil, err
-	}
-	problems = append(problems, unread...)
-	for _, s := range t.specs {
-		if topic := t.byName[s.name]; topic.Partitions > 0 {
-			problems = append(problems, checkConfig(s, topic, c)...)
-		}
-	}
-	published := 0
-	if started && len(problems) == 0 {
-		if published, err = publishedOver(ctx, connect, client, t); err != nil {
-			return nil, err
-		}
-	}
-	if t.placed, t.misplaced = place(t.eventCounts(), published, c.Topics); t.misplaced != nil && t.placed == 0 {
-		problems = append(problems, t.misplaced)
 	}
 	if len(problems) > 0 {
 		return nil, &TopicsError{problems}
@@ -149,9 +130,45 @@ func ensureTopics(ctx context.Context, connect *connector, client *kgo.Client, t
 	if published > 0 && published != t.placed {
 		connect.log.Warn("keys are placed over another number of partitions from now on", "partitions", t.placed, "before", published)
 	}
-	t.latest.Store(&t.byName)
 	connect.topics.Store(t)
 	return t, nil
+}
+
+// newTopics returns the topics that a configuration needs. Their partitions and settings are not known yet.
+func newTopics(c Config, types []events.Type) *Topics {
+	return &Topics{Names: NewNames(c.TopicPrefix), byName: map[string]Topic{}, specs: specs(c, types), timestamps: c.Timestamp}
+}
+
+// survey takes in the topics that metadata has found, looks up their settings, and decides over how many partitions keys are placed. It
+// returns everything that is wrong with them. If started, events may have been published before; published is over how many
+// partitions they were, 0 if there are none. It changes nothing on the cluster.
+func (t *Topics) survey(ctx context.Context, connect *connector, client *kgo.Client, found *metadata, started bool) (published int, problems []error, err error) {
+	c := connect.config
+	t.Cluster = found.cluster
+	if id := found.topics[t.Checkpoint()].id; id != [16]byte{} {
+		t.CheckpointID = hex.EncodeToString(id[:])
+	}
+	problems = t.check(found)
+	unread, err := readConfigs(ctx, client, t.byName)
+	if err != nil {
+		return 0, nil, err
+	}
+	problems = append(problems, unread...)
+	for _, s := range t.specs {
+		if topic := t.byName[s.name]; topic.Partitions > 0 {
+			problems = append(problems, checkConfig(s, topic, c)...)
+		}
+	}
+	if started && len(problems) == 0 {
+		if published, err = publishedOver(ctx, connect, client, t); err != nil {
+			return 0, nil, err
+		}
+	}
+	if t.placed, t.misplaced = place(t.eventCounts(), published, c.Topics); t.misplaced != nil && t.placed == 0 {
+		problems = append(problems, t.misplaced)
+	}
+	t.latest.Store(&t.byName)
+	return published, problems, nil
 }
 
 // eventCounts returns the topics that are keyed like events by their number of partitions.
@@ -169,7 +186,7 @@ const (
 	// reachTimeout is how long a start waits for the answer of any broker.
 	reachTimeout = 15 * time.Second
 	// visibleTimeout is how long a start waits until the brokers know a topic that one of them has created, which takes a moment.
-	visibleTimeout = 15 * time.Second
+	visibleTimeout = time.Minute
 	visiblePoll    = 100 * time.Millisecond
 )
 
@@ -185,6 +202,7 @@ type described struct {
 	id         [16]byte
 	err        error
 	partitions int
+	replicas   int                 // of the partition that has the fewest
 	allowed    []kadm.ACLOperation // empty where the broker does not say
 }
 
@@ -220,12 +238,18 @@ func describe(ctx context.Context, client *kgo.Client, specs []topicSpec) (*meta
 		if topic.Topic == nil {
 			continue
 		}
-		found.topics[*topic.Topic] = described{
+		d := described{
 			id:         topic.TopicID,
 			err:        kerr.ErrorForCode(topic.ErrorCode),
 			partitions: len(topic.Partitions),
 			allowed:    kadm.DecodeACLOperations(topic.AuthorizedOperations),
 		}
+		for i, p := range topic.Partitions {
+			if n := len(p.Replicas); i == 0 || n < d.replicas {
+				d.replicas = n
+			}
+		}
+		found.topics[*topic.Topic] = d
 	}
 	return found, nil
 }
@@ -262,35 +286,41 @@ func (t *Topics) missing(found *metadata) []topicSpec {
 	return missing
 }
 
-// sharedCount returns the number of partitions for event topics that are to be created: that of an event topic that exists, so that
-// they join with it, or else the configured number.
-func (t *Topics) sharedCount(found *metadata, c Config) int32 {
+// wanted returns missing topics as they are to be created: event topics with as many partitions as one that exists, so that they join
+// with it, and all with replicas by the number of brokers where none is configured.
+func (t *Topics) wanted(missing []topicSpec, found *metadata, c Config) []topicSpec {
+	shared := c.Topics.Partitions
 	for _, s := range t.specs {
 		if n := found.topics[s.name].partitions; n > 0 && s.kind.shared() {
-			return int32(n)
+			shared = int32(n)
+			break
 		}
 	}
-	return c.Topics.Partitions
+	wanted := slices.Clone(missing)
+	for i := range wanted {
+		s := &wanted[i]
+		if s.kind.shared() {
+			s.partitions = shared
+		}
+		if s.replicas == 0 {
+			s.replicas = int16(min(3, max(1, found.brokers)))
+		}
+		if _, own := s.config["min.insync.replicas"]; !own && s.replicas > 2 {
+			s.config = maps.Clone(s.config)
+			s.config["min.insync.replicas"] = strconv.Itoa(int(s.replicas) - 1)
+		}
+	}
+	return wanted
 }
 
-// create creates topics and returns the names of those that no other instance has created meanwhile.
-func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared int32, brokers int) (made []string, err error) {
+// create creates topics and returns the names of those that no other instance has created meanwhile. With dry, Kafka says only whether
+// it would create them.
+func create(ctx context.Context, client *kgo.Client, wanted []topicSpec, dry bool) (made []string, err error) {
 	req := kmsg.NewPtrCreateTopicsRequest()
-	req.TimeoutMillis = 30_000
-	for _, s := range missing {
+	req.TimeoutMillis, req.ValidateOnly = 30_000, dry
+	for _, s := range wanted {
 		topic := kmsg.NewCreateTopicsRequestTopic()
-		topic.Topic = s.name
-		topic.NumPartitions = s.partitions
-		if s.kind.shared() {
-			topic.NumPartitions = shared
-		}
-		topic.ReplicationFactor = s.replicas
-		if s.replicas == 0 {
-			topic.ReplicationFactor = int16(min(3, max(1, brokers)))
-		}
-		if _, own := s.config["min.insync.replicas"]; !own && topic.ReplicationFactor > 2 {
-			s.config["min.insync.replicas"] = strconv.Itoa(int(topic.ReplicationFactor) - 1)
-		}
+		topic.Topic, topic.NumPartitions, topic.ReplicationFactor = s.name, s.partitions, s.replicas
 		for _, key := range sortedKeys(s.config) {
 			entry := kmsg.NewCreateTopicsRequestTopicConfig()
 			entry.Name, entry.Value = key, kmsg.StringPtr(s.config[key])
@@ -312,17 +342,22 @@ func create(ctx context.Context, client *kgo.Client, missing []topicSpec, shared
 		case errors.Is(err, kerr.TopicAlreadyExists):
 			continue
 		}
-		e := &TopicError{Topic: topic.Topic, Err: err, Text: "could not be created"}
-		if topic.ErrorMessage != nil {
-			e.Text += ": " + *topic.ErrorMessage
-		}
-		e.Hint = hintFor(err)
-		if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
-			e.Hint = "grant the poller's user Create on it, or create it by hand and set kafka.topics.create: false"
-		}
-		failed.Problems = append(failed.Problems, e)
+		failed.Problems = append(failed.Problems, refusal(topic.Topic, "could not be created", err, topic.ErrorMessage,
+			"grant the poller's user Create on it, or create it by hand and set kafka.topics.create: false"))
 	}
 	return made, failed.orNil()
+}
+
+// refusal returns what Kafka says of one topic that it does not create or change, and grant as the hint if a right is missing.
+func refusal(topic, text string, err error, message *string, grant string) *TopicError {
+	e := &TopicError{Topic: topic, Err: err, Text: text, Hint: hintFor(err)}
+	if message != nil && *message != "" {
+		e.Text += ": " + *message
+	}
+	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
+		e.Hint = grant
+	}
+	return e
 }
 
 // check checks the metadata: do the topics exist, may they be used, and do they have enough partitions.
@@ -371,9 +406,18 @@ func (s topicSpec) usable(d described) (problems []error) {
 
 // readConfigs fills in what DescribeConfigs says of topics, and returns what it does not say.
 func readConfigs(ctx context.Context, client *kgo.Client, topics map[string]Topic) (problems []error, err error) {
-	names := sortedKeys(topics)
+	settings, problems, err := describeConfigs(ctx, client, sortedKeys(topics))
+	for name, all := range settings {
+		known := topics[name]
+		topics[name] = newTopic(name, known.ID, known.Partitions, all)
+	}
+	return problems, err
+}
+
+// describeConfigs returns the settings of topics by their names, and what is in the way of reading some of them.
+func describeConfigs(ctx context.Context, client *kgo.Client, names []string) (settings map[string]map[string]string, problems []error, err error) {
 	if len(names) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	for _, name := range names {
@@ -383,8 +427,9 @@ func readConfigs(ctx context.Context, client *kgo.Client, topics map[string]Topi
 	}
 	resp, err := req.RequestWith(ctx, client)
 	if err != nil {
-		return nil, &requestError{"describe the configuration of topics", err}
+		return nil, nil, &requestError{"describe the configuration of topics", err}
 	}
+	settings = map[string]map[string]string{}
 	for _, resource := range resp.Resources {
 		name := resource.ResourceName
 		switch err := kerr.ErrorForCode(resource.ErrorCode); {
@@ -395,16 +440,23 @@ func readConfigs(ctx context.Context, client *kgo.Client, topics map[string]Topi
 			problems = append(problems, &TopicError{Topic: name, Err: err, Text: "has a configuration that cannot be read", Hint: hintFor(err)})
 			continue
 		}
-		known := topics[name]
-		topic := Topic{Name: name, ID: known.ID, Partitions: known.Partitions, Retention: -1, Before: -1, After: -1}
+		settings[name] = map[string]string{}
 		for _, entry := range resource.Configs {
 			if entry.Value != nil {
-				topic.set(entry.Name, *entry.Value)
+				settings[name][entry.Name] = *entry.Value
 			}
 		}
-		topics[name] = topic
 	}
-	return problems, nil
+	return settings, problems, nil
+}
+
+// newTopic returns a topic with some settings, by their names. It has no bound that they do not set.
+func newTopic(name string, id [16]byte, partitions int, settings map[string]string) Topic {
+	t := Topic{Name: name, ID: id, Partitions: partitions, Retention: -1, Before: -1, After: -1}
+	for key, value := range settings {
+		t.set(key, value)
+	}
+	return t
 }
 
 func (t *Topic) set(key, value string) {
@@ -467,9 +519,5 @@ func checkConfig(s topicSpec, topic Topic, c Config) []error {
 
 // describe says in words what the topic should be like.
 func (s topicSpec) describe() string {
-	n := fmt.Sprintf("%d partitions", s.partitions)
-	if s.partitions == 1 {
-		n = "1 partition"
-	}
-	return n + " and cleanup.policy=" + s.config["cleanup.policy"]
+	return count(int(s.partitions), "partition") + " and cleanup.policy=" + s.config["cleanup.policy"]
 }

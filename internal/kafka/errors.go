@@ -3,6 +3,7 @@ package kafka
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -99,7 +100,25 @@ func hintFor(err error) string {
 	if code, ok := errors.AsType[*kerr.Error](err); ok {
 		return fatal[code]
 	}
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return "check kafka.brokers and that the brokers run"
+	}
 	return ""
+}
+
+// Hint returns what a person can do about an error of this package, empty if that is not known or nothing but waiting helps.
+func Hint(err error) string {
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		return refused.Hint()
+	}
+	e, ok := errors.AsType[interface {
+		error
+		Remedy() string
+	}](err)
+	if ok {
+		return e.Remedy()
+	}
+	return hintFor(err)
 }
 
 // GroupError says that a group may not be used.
@@ -113,8 +132,11 @@ func (e *GroupError) Error() string {
 	if e.Err != nil {
 		text += fmt.Sprintf(" (%v)", e.Err)
 	}
-	return text + "; grant the poller's user Read on it"
+	return withRemedy(text, e.Remedy())
 }
+
+// Remedy says what to do.
+func (e *GroupError) Remedy() string { return "grant the poller's user Read on it" }
 
 func (e *GroupError) Unwrap() error { return e.Err }
 
@@ -127,6 +149,14 @@ func groupError(op, group string, err error) error {
 		return &GroupError{group, err}
 	}
 	return &requestError{op + " of group " + group, err}
+}
+
+// withRemedy returns what is wrong and what to do about it in one line. Remedy cuts it apart again.
+func withRemedy(text, remedy string) string {
+	if remedy == "" {
+		return text
+	}
+	return text + "; " + remedy
 }
 
 // Retryable reports whether waiting may help against an error, and whether the error says anything about that.
@@ -163,7 +193,7 @@ func (e *RefusedError) Hint() string {
 	if need := e.Bytes + batchOverhead; e.Taken > 0 && e.Taken < need {
 		return fmt.Sprintf("set %s of topic %s to %d or more", maxMessageBytes, e.Topic, max(need, bound.Record+batchOverhead))
 	}
-	return fmt.Sprintf("check %s and the message.timestamp settings of topic %s, and what the broker logs about it", maxMessageBytes, e.Topic)
+	return fmt.Sprintf("check %s, segment.bytes and the message.timestamp settings of topic %s, and what the broker logs about the record", maxMessageBytes, e.Topic)
 }
 
 func (e *RefusedError) Unwrap() error { return e.Err }

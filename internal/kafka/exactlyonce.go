@@ -118,7 +118,7 @@ func (d *exactlyOnce) transact(ctx context.Context, b *Batch) (next int64, err e
 // replaceAll sees to it that the next transaction has nothing of what was refused. If that cannot be, it returns a *RefusedError.
 func (d *exactlyOnce) replaceAll(b *Batch, culprits []*letter) error {
 	for _, l := range culprits {
-		if l.checkpoint && d.encoder.limits.record(d.topic) < b.outbox.recordRoom {
+		if l.kind == checkpointLetter && d.encoder.limits.record(d.topic) < b.outbox.recordRoom {
 			continue // the records of the checkpoint are made again, and smaller
 		}
 		if err := d.replace(b, l); err != nil {
@@ -183,7 +183,7 @@ func (d *exactlyOnce) fill(ctx context.Context, b *Batch) error {
 		return err
 	}
 	for _, r := range records {
-		l := &letter{derived: true, checkpoint: true, record: kgo.Record{
+		l := &letter{kind: checkpointLetter, record: kgo.Record{
 			Topic: d.topic, Partition: d.partition, Key: r.Key, Value: r.Value,
 		}}
 		l.size = sizeOf(&l.record)
@@ -220,7 +220,7 @@ func (d *exactlyOnce) commit(b *Batch) (next int64, err error) {
 		d.confirmed.Store(&asked)
 	}
 	for _, l := range b.outbox.letters {
-		if l.checkpoint {
+		if l.kind == checkpointLetter {
 			next = max(next, l.record.Offset+1)
 		}
 	}

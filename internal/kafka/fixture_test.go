@@ -60,7 +60,7 @@ func open(t testing.TB, cluster *kfake.Cluster, client []kgo.Opt, changes ...fun
 	}
 	require.Empty(t, f.config.Validate())
 	p, err := kafka.Open(t.Context(), kafka.Options{
-		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Metrics: f.metrics, Client: client,
+		Config: f.config, Types: types, Log: slog.New(slog.DiscardHandler), Metrics: kafka.NewMetrics(f.metrics), ClientMetrics: f.metrics, Client: client,
 	})
 	require.NoError(t, err)
 	f.Publisher, f.delivery = p, p.AtLeastOnce

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -25,7 +26,8 @@ const (
 
 // A Member is this process in the group that divides the partitions of the checkpoint topic.
 type Member struct {
-	client *kgo.Client
+	client *kgo.Client // its life is that of the membership
+	other  *kgo.Client // of the publisher; it outlives the membership
 	pulse  pulse
 	topic  string
 	group  string
@@ -48,7 +50,8 @@ type Assignment interface {
 // accounts are those that this instance is configured with, their names by id.
 func (p *Publisher) Join(a Assignment, accounts map[string]string) (*Member, error) {
 	c := p.options.Config
-	m := &Member{topic: p.Topics.Checkpoint(), group: c.Group, done: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	m := &Member{other: p.client, topic: p.Topics.Checkpoint(), group: c.Group, done: make(chan struct{}), cancel: cancel}
 	assigned := func(_ context.Context, _ *kgo.Client, topics map[string][]int32) { a.Assigned(m, topics[m.topic]) }
 	revoked := func(_ context.Context, _ *kgo.Client, topics map[string][]int32) {
 		if partitions := topics[m.topic]; len(partitions) > 0 {
@@ -56,18 +59,17 @@ func (p *Publisher) Join(a Assignment, accounts map[string]string) (*Member, err
 		}
 	}
 	client, err := p.connect.client(nil,
-		kgo.ClientID(p.options.Instance), kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(m.topic), kgo.DisableAutoCommit(),
+		kgo.WithContext(ctx), kgo.ClientID(p.options.Instance), kgo.ConsumerGroup(c.Group), kgo.ConsumeTopics(m.topic), kgo.DisableAutoCommit(),
 		kgo.Balancers(newBalancer(m.topic, accounts)), kgo.SessionTimeout(sessionTimeout), kgo.HeartbeatInterval(heartbeatInterval),
 		kgo.OnPartitionsAssigned(assigned), kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(revoked),
 		kgo.WithHooks(&m.pulse),
 	)
 	if err != nil {
+		cancel()
 		return nil, err
 	}
 	client.PauseFetchTopics(m.topic) // what it holds is read by whoever takes a partition over
 	m.client = client
-	ctx, cancel := context.WithCancel(context.Background())
-	m.cancel = cancel
 	go func() {
 		defer close(m.done)
 		m.listen(ctx, a)
@@ -145,7 +147,10 @@ func (m *Member) sharing(group kadm.DescribedGroup) *Sharing {
 	for instance, accounts := range known {
 		for id, name := range accounts {
 			partition := CheckpointPartition(id)
-			owner := s.Owners[partition]
+			owner, assigned := s.Owners[partition]
+			if !assigned {
+				continue // between the two steps of a rebalance
+			}
 			if knows, member := known[owner]; member && knows == nil {
 				continue // it does not tell
 			} else if _, has := knows[id]; has {
@@ -197,12 +202,29 @@ func (e *ForeignError) Error() string {
 func (e *ForeignError) Retryable() bool { return false }
 
 // Leave gives the partitions back and waits until the group knows it, but no longer than ctx. Reading of all of them must have ended.
+//
+// The client does not leave by itself: in the middle of a rebalance it would wait for the slowest of the other members first.
 func (m *Member) Leave(ctx context.Context) error {
 	m.cancel()
 	<-m.done
-	err := m.client.LeaveGroupContext(ctx)
 	m.client.Close()
-	if err != nil && !errors.Is(err, context.Canceled) {
+	id, _ := m.client.GroupMetadata()
+	if id == "" {
+		return nil // it has never been a member
+	}
+	req := kmsg.NewPtrLeaveGroupRequest()
+	req.Group, req.MemberID = m.group, id
+	member := kmsg.NewLeaveGroupRequestMember()
+	member.MemberID = id
+	req.Members = append(req.Members, member)
+	resp, err := req.RequestWith(ctx, m.other)
+	if err == nil {
+		err = kerr.ErrorForCode(resp.ErrorCode)
+	}
+	if err == nil && len(resp.Members) > 0 {
+		err = kerr.ErrorForCode(resp.Members[0].ErrorCode)
+	}
+	if err != nil && !errors.Is(err, kerr.UnknownMemberID) { // it has been thrown out already
 		return fmt.Errorf("leave group %s: %w", m.group, err)
 	}
 	return nil

@@ -164,6 +164,32 @@ func TestGroup(t *testing.T) {
 	require.Zero(t, one.count()+two.count())
 }
 
+// A member leaves at once in the middle of a rebalance, which may take a minute if another member is slow.
+func TestLeaveDuringRebalance(t *testing.T) {
+	cluster := newCluster(t)
+	rejoining, release := make(chan struct{}, 10), make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	joins := map[string]int{}
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		id := r.(*kmsg.JoinGroupRequest).MemberID
+		if joins[id]++; id != "" && joins[id] == 2 {
+			rejoining <- struct{}{}
+			cluster.SleepControl(func() { <-release })
+		}
+		return nil, nil, false
+	})
+	one := join(t, cluster, "one", "agentassist", "x")
+	require.Eventually(t, func() bool { return one.count() == 64 }, 5*time.Minute, 10*time.Millisecond)
+	two := join(t, cluster, "two", "agentassist", "x")
+	<-rejoining
+	leaving, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	require.NoError(t, one.Leave(leaving))
+	require.Zero(t, one.count())
+	require.Eventually(t, func() bool { return two.count() == 64 }, 5*time.Minute, 10*time.Millisecond)
+}
+
 // joined is a member that is named, and what it was assigned.
 type joined struct {
 	*kafka.Member

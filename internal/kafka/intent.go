@@ -146,12 +146,12 @@ func (e *Encoder) again(b *Batch) *outbox {
 		l := &letter{record: kgo.Record{Topic: name, Key: r.Key, Value: r.Value, Headers: r.Headers, Timestamp: r.Timestamp}}
 		l.size = sizeOf(&l.record)
 		l.feed = r.Feed
-		if event := events.New(r.Type); event != nil {
+		if value := events.New(r.Type); value != nil {
 			// Another release may have written the value. If it cannot be decoded, only a dead letter about it will say less.
-			_ = events.DecodeAvro(r.Type, body(r.Value), event)
-			l.event = &Outgoing{Event: event}
+			_ = events.DecodeAvro(r.Type, body(r.Value), value)
+			l.kind, l.event = copyLetter, &Outgoing{Event: value}
 			if name == e.topics.Event(r.Type) {
-				l.typ = r.Type
+				l.kind = eventLetter
 			}
 		}
 		o.add(l)

@@ -47,7 +47,7 @@ func TestIntent(t *testing.T) {
 			kafka.Outgoing{Event: &events.Feedback{Header: header("n"), Sentiment: "NEGATIVE"}, Key: "conv-n", Negative: true},
 			kafka.Outgoing{Event: superseded, Key: "conv-s"},
 			kafka.Outgoing{Event: &events.Feedback{Header: header("keyless")}}),
-		Dead:  []events.DeadLetter{{Stage: "decode", Raw: []byte("}"), ObservedTime: eventTime}},
+		Dead:  []events.DeadLetter{{Stage: "decode", RawBytes: []byte("}"), ObservedTime: eventTime}},
 		Feeds: []kafka.Feed{{Types: feed.Types}}, Recording: recorded,
 	}
 	require.ErrorIs(t, f.Deliver(t.Context(), batch), full)
@@ -87,6 +87,7 @@ func TestIntent(t *testing.T) {
 	}
 	require.NotContains(t, other.after, f.Topics.Latest(events.TypeFeedback))
 	require.NotContains(t, other.after, f.Topics.DeadLetter())
+	require.EqualValues(t, 2, f.counter(t, "poller_kafka_negative_feedback_published_total"), "each time once, without the compacted topic")
 }
 
 // pairs returns the first and the second copy of each record.

@@ -5,7 +5,8 @@
 // Where to look: delivery.go says what callers may rely on; atleastonce.go and exactlyonce.go keep that, by the order of their steps.
 // takeover.go, group.go and witness.go are about owning a partition of the checkpoint topic. connect.go makes clients, with tls.go and
 // sasl.go. ensure.go makes and checks topics at start, placement.go decides over how many partitions keys are placed, check.go
-// compares all that with what is there later. errors.go says which of Kafka's errors may pass.
+// compares all that with what is there later, and inspect.go asks beforehand and makes nothing. apply.go brings topics
+// that exist to what is configured, when a person asks for it. errors.go says which of Kafka's errors may pass.
 package kafka
 
 import (
@@ -30,8 +31,10 @@ type Options struct {
 	Instance string
 	// Command names the command if a person's command takes partitions over for a moment. It is empty for poller run.
 	Command string
-	// Metrics may be nil.
-	Metrics prometheus.Registerer
+	// Metrics count what is delivered. Nil: nobody wants to know.
+	Metrics *Metrics
+	// ClientMetrics is where the client registers its own metrics, poller_kafka_client_*. It may be nil.
+	ClientMetrics prometheus.Registerer
 	// Waiting, if it is set, is told what Open is still waiting for. Several goroutines may call it at once.
 	Waiting func(err error)
 	// Client are options that win over all others, for tests.
@@ -56,13 +59,16 @@ type Publisher struct {
 // Open returns a publisher. It asks Kafka and the schema registry, and waits for either for a bounded time. Its errors say what is wrong
 // and what to do, and have a method Retryable that says whether waiting may help.
 func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics(nil)
+	}
 	connect, err := newConnector(o.Config, o.Log, o.Client...)
 	if err != nil {
 		return nil, err
 	}
 	connect.report(o.Waiting)
 	defer connect.report(nil)
-	client, err := connect.client(o.Metrics)
+	client, err := connect.client(o.ClientMetrics)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +103,7 @@ func Open(ctx context.Context, o Options) (_ *Publisher, err error) {
 	}
 	p := &Publisher{
 		Topics: topics, connect: connect, client: client, registry: registry, schemas: schemas,
-		encoder: newEncoder(o.Config, topics, schemas, connect.limits), metrics: NewMetrics(o.Metrics), options: o,
+		encoder: newEncoder(o.Config, topics, schemas, connect.limits), metrics: o.Metrics, options: o,
 	}
 	for _, s := range topics.specs {
 		if taken := connect.limits.taken(s.name); taken > 0 {

@@ -1,18 +1,23 @@
 package kafka
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"agentassist-poller/internal/events"
 )
 
-// Metrics counts what is delivered. The client's own metrics come beside it, as poller_kafka_client_*.
+// Metrics counts what is delivered. Counters of which the labels are known exist from the beginning, at 0.
 type Metrics struct {
 	events     *prometheus.CounterVec // by type
 	bytes      prometheus.Counter
 	watermarks prometheus.Counter
-	dead       *prometheus.CounterVec // by stage
+	negative   prometheus.Counter
+	dead       *prometheus.CounterVec // by account and stage
 	failures   *prometheus.CounterVec // by class
 	seconds    prometheus.Histogram
 	lastAck    prometheus.Gauge
@@ -31,9 +36,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		watermarks: f.NewCounter(prometheus.CounterOpts{
 			Name: "poller_kafka_watermarks_published_total", Help: "Watermark records that Kafka has acknowledged.",
 		}),
+		negative: f.NewCounter(prometheus.CounterOpts{
+			Name: "poller_kafka_negative_feedback_published_total",
+			Help: "Negative feedback, and later revisions of it, that Kafka has acknowledged on the topic feedback-negative.",
+		}),
 		dead: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "poller_kafka_dead_letters_total", Help: "Dead letters that Kafka has acknowledged, by the stage that failed.",
-		}, []string{"stage"}),
+		}, []string{"account", "stage"}),
 		failures: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "poller_kafka_delivery_failures_total", Help: "Attempts at delivering a batch that failed, by what the failure asks for.",
 		}, []string{"class"}),
@@ -46,8 +55,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}),
 	}
 	// A series that begins with its first count shows no increase: alerts would miss that one.
-	for _, stage := range []string{"decode", "map", "encode", "publish"} {
-		m.dead.WithLabelValues(stage)
+	for _, t := range events.Types() {
+		m.events.WithLabelValues(string(t))
 	}
 	for _, class := range []Class{Retry, Fatal, Refused} {
 		m.failures.WithLabelValues(class.String())
@@ -55,8 +64,53 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
+// Expect makes the counters of an account exist at 0.
+func (m *Metrics) Expect(account string) {
+	for _, stage := range []string{"decode", "map", "encode", "publish"} {
+		m.dead.WithLabelValues(account, stage)
+	}
+}
+
 func (m *Metrics) delivered(start time.Time) {
 	now := time.Now()
 	m.seconds.Observe(now.Sub(start).Seconds())
 	m.lastAck.Set(float64(now.UnixMilli()) / 1000)
+}
+
+// clientRegisterer registers the client's metrics, but for gauges whose names say that they are counters; buffered has them.
+type clientRegisterer struct{ prometheus.Registerer }
+
+func (r clientRegisterer) MustRegister(all ...prometheus.Collector) {
+	for _, c := range all {
+		if g, ok := c.(prometheus.GaugeFunc); ok && strings.Contains(g.Desc().String(), `_records_total"`) {
+			continue
+		}
+		r.Registerer.MustRegister(c)
+	}
+}
+
+// buffered is a hook of one client. As long as the client is open, it shows how many records wait in it.
+type buffered struct {
+	registerer prometheus.Registerer
+	gauges     []prometheus.Collector
+}
+
+var (
+	_ kgo.HookNewClient    = (*buffered)(nil)
+	_ kgo.HookClientClosed = (*buffered)(nil)
+)
+
+func (b *buffered) OnNewClient(client *kgo.Client) {
+	f := promauto.With(b.registerer)
+	b.gauges = append(b.gauges, f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "poller_kafka_client_buffered_produce_records", Help: "Records that wait in the client to be sent to Kafka.",
+	}, func() float64 { return float64(client.BufferedProduceRecords()) }), f.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "poller_kafka_client_buffered_fetch_records", Help: "Records that the client has fetched from Kafka and nobody has read.",
+	}, func() float64 { return float64(client.BufferedFetchRecords()) }))
+}
+
+func (b *buffered) OnClientClosed(*kgo.Client) {
+	for _, g := range b.gauges {
+		b.registerer.Unregister(g)
+	}
 }

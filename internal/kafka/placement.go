@@ -42,7 +42,9 @@ type PartitionsError struct {
 	Placed int
 }
 
-func (e *PartitionsError) Error() string {
+func (e *PartitionsError) Error() string { return withRemedy(e.text(), e.Remedy()) }
+
+func (e *PartitionsError) text() string {
 	numbers := slices.Sorted(maps.Keys(e.Counts))
 	most := numbers[len(numbers)-1]
 	var text string
@@ -55,11 +57,21 @@ func (e *PartitionsError) Error() string {
 		}
 		text = "event topics have different numbers of partitions, so that streams cannot be joined: " + strings.Join(parts, "; ")
 	}
-	if e.Placed == 0 {
-		return fmt.Sprintf("%s; give all the same number: add partitions to those that have fewer than %d, or, as long as there are no events on "+
-			"them, delete those that do not fit and start again", text, most)
+	if e.Placed > 0 {
+		text += fmt.Sprintf("; keys are placed over the first %d of each, as before, so that revisions stay in order", e.Placed)
 	}
-	text += fmt.Sprintf("; keys are placed over the first %d of each, as before, so that revisions stay in order; to use all, ", e.Placed)
+	return text
+}
+
+// Remedy says what to do.
+func (e *PartitionsError) Remedy() string {
+	numbers := slices.Sorted(maps.Keys(e.Counts))
+	most := numbers[len(numbers)-1]
+	if e.Placed == 0 {
+		return fmt.Sprintf("give all the same number: add partitions to those that have fewer than %d, or, as long as there are no events on "+
+			"them, delete those that do not fit and start again", most)
+	}
+	text := "to use all, "
 	if len(numbers) > 1 {
 		text += fmt.Sprintf("give all event topics %d partitions, ", most)
 	}

@@ -35,6 +35,7 @@ func TestReal(t *testing.T) {
 	r := &real{broker: broker, registry: registry}
 	t.Run("topics", r.topics)
 	t.Run("topics that do not fit", r.wrongTopics)
+	t.Run("topics are applied", r.topicsApplied)
 	t.Run("permissions", r.permissions)
 	t.Run("wrong password", r.wrongPassword)
 	t.Run("partitions added", r.partitionsAdded)
@@ -89,6 +90,43 @@ func (r *real) admin(t *testing.T) *kadm.Client {
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
 	return kadm.NewClient(client)
+}
+
+// Kafka validates a dry run and changes nothing, then takes each change; a second plan is empty.
+func (r *real) topicsApplied(t *testing.T) {
+	c := r.config(t)
+	c.Delivery = kafka.ExactlyOnce
+	admin := r.admin(t)
+	value := func(text string) *string { return &text }
+	_, err := admin.CreateTopic(t.Context(), 2, 1, map[string]*string{
+		"cleanup.policy": value("compact"), "retention.ms": value("3600000"), "max.message.bytes": value("20000"),
+	}, c.TopicPrefix+".search")
+	require.NoError(t, err)
+	_, err = admin.CreateTopic(t.Context(), 3, 1, map[string]*string{"retention.ms": value("-1")}, c.TopicPrefix+".feedback")
+	require.NoError(t, err)
+	pending := func() (n int) {
+		for _, p := range planTopics(t, c, types) {
+			n += len(p.Changes)
+		}
+		return n
+	}
+	known := func() bool { // by every broker that may answer
+		plans := planTopics(t, c, types)
+		return plans[0].Exists && plans[1].Exists
+	}
+	require.Eventually(t, known, time.Minute, 50*time.Millisecond)
+	plans := planTopics(t, c, types)
+	before := pending()
+	require.NoError(t, applyTopics(t, c, plans, true))
+	require.Equal(t, before, pending())
+	require.NoError(t, applyTopics(t, c, plans, false))
+	require.Eventually(t, func() bool { return pending() == 0 }, time.Minute, 50*time.Millisecond)
+	c.Topics.Create = false
+	topics, err := ensure(t, c, types)
+	require.NoError(t, err)
+	require.Equal(t, 3, topics.Topic(topics.Event(events.TypeSearch)).Partitions)
+	require.Negative(t, topics.Topic(topics.Event(events.TypeFeedback)).Retention, "nothing is lowered")
+	require.Equal(t, 64, topics.Topic(topics.Checkpoint()).Partitions)
 }
 
 func (r *real) topics(t *testing.T) {
@@ -208,8 +246,10 @@ func (r *real) permissionsOf(t *testing.T, delivery string) {
 	}
 	for _, step := range steps {
 		eventually(t, step.want, func() error { return r.begin(t, c) })
+		eventually(t, step.want, func() error { return r.inspect(t, c) })
 		grant(step.acl)
 	}
+	eventually(t, "", func() error { return r.inspect(t, c) })
 	eventually(t, "", func() error { return r.begin(t, c) })
 	f := r.open(t, c)
 	marks, err := f.LastWatermarks(t.Context())
@@ -223,6 +263,8 @@ func (r *real) permissionsOf(t *testing.T, delivery string) {
 	require.Len(t, marks, want)
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(3)}))
 	require.Empty(t, f.Check(t.Context()))
+	require.NoError(t, r.inspect(t, c))
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(3)}), "who looks takes nothing over")
 	if delivery == kafka.ExactlyOnce {
 		taken, err := admin.DeleteACLs(t.Context(), kadm.NewACLs().Groups(c.WitnessGroup()).ResourcePatternType(kmsg.ACLResourcePatternTypeLiteral).
 			Operations(kmsg.ACLOperationRead).Allow("User:poller").AllowHosts())
@@ -262,6 +304,18 @@ func (r *real) partitionsAdded(t *testing.T) {
 	f = r.open(t, c)
 	require.Equal(t, 6, f.Topics.Partitions(search))
 	require.Empty(t, f.Check(t.Context()))
+}
+
+// inspect asks whether a start would succeed.
+func (r *real) inspect(t *testing.T, c kafka.Config) error {
+	o := kafka.Options{Config: c, Registry: kafka.DefaultRegistryConfig(), Types: types, Log: quiet}
+	o.Registry.URL = r.registry.URL
+	found, _ := kafka.Inspect(t.Context(), o, []int32{shardPartition})
+	var all []error
+	for _, f := range append(found, kafka.InspectRegistry(t.Context(), o)...) {
+		all = append(all, f.Err)
+	}
+	return errors.Join(all...)
 }
 
 // begin does what a start does, up to a first transaction.
@@ -376,7 +430,7 @@ func (r *real) refused(t *testing.T) {
 	for i := range 10_000 {
 		fmt.Fprintf(&comment, "%x", i*7919) // does not compress well
 	}
-	large := &events.Feedback{Header: header("large"), Comment: ptr(comment.String())}
+	large := &events.Feedback{Header: header("large"), CommentText: ptr(comment.String())}
 	fits := &events.Feedback{Header: header("fits")}
 	large.EventTime, fits.EventTime = time.Now(), time.Now()
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: []kafka.Outgoing{{Event: large, Key: "same"}, {Event: fits, Key: "same"}}}))

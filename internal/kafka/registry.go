@@ -115,6 +115,9 @@ func NewRegistry(c RegistryConfig, log *slog.Logger) (*Registry, error) {
 	return r, nil
 }
 
+// Client returns the client with which the registry is asked. It is for readers of topics, who need schemas by id.
+func (r *Registry) Client() *sr.Client { return r.client }
+
 // authorize adds the credentials to a request.
 func (r *Registry) authorize(req *http.Request) error {
 	credentials, err := r.secret().Read()
@@ -165,15 +168,23 @@ func (r *Registry) Resolve(ctx context.Context, topic, schema string) (int, erro
 }
 
 func (r *Registry) resolve(ctx context.Context, subject string, schema sr.Schema) (int, error) {
-	found, err := r.client.LookupSchema(ctx, subject, schema)
-	unknown := isStatus(err, http.StatusNotFound)
+	id, missing, err := r.lookup(ctx, subject, schema)
 	switch {
-	case !r.config.Register || err != nil && !unknown:
-		return found.ID, err
-	case unknown:
+	case !r.config.Register || err != nil:
+		return id, err
+	case missing:
 		return r.register(ctx, subject, schema)
 	}
-	return found.ID, r.ensureCompatibility(ctx, subject)
+	return id, r.ensureCompatibility(ctx, subject)
+}
+
+// lookup returns the id of a schema. It is no error that the schema is missing where it may be registered.
+func (r *Registry) lookup(ctx context.Context, subject string, schema sr.Schema) (id int, missing bool, err error) {
+	found, err := r.client.LookupSchema(ctx, subject, schema)
+	if r.config.Register && isStatus(err, http.StatusNotFound) {
+		return 0, true, nil
+	}
+	return found.ID, false, err
 }
 
 // register sets the compatibility before a subject gets another version, so that it is checked by ours. A registry may
@@ -205,14 +216,14 @@ func (r *Registry) ensureCompatibility(ctx context.Context, subject string) erro
 	if r.config.Compatibility == keepCompatibility {
 		return nil
 	}
-	var want sr.CompatibilityLevel
-	if err := want.UnmarshalText([]byte(r.config.Compatibility)); err != nil {
+	want, err := r.compatibility()
+	if err != nil {
 		return err
 	}
 	if own := r.client.Compatibility(ctx, subject)[0]; own.Err == nil && own.Level == want {
 		return nil
 	}
-	err := r.client.SetCompatibility(ctx, sr.SetCompatibility{Level: want}, subject)[0].Err
+	err = r.client.SetCompatibility(ctx, sr.SetCompatibility{Level: want}, subject)[0].Err
 	if err == nil {
 		return nil
 	}
@@ -221,10 +232,7 @@ func (r *Registry) ensureCompatibility(ctx context.Context, subject string) erro
 		return refused
 	}
 	// Another instance that starts at the same time may have been faster, which some registries answer as a conflict.
-	has := r.client.Compatibility(ctx, subject)[0]
-	if isStatus(has.Err, http.StatusNotFound) {
-		has = r.client.Compatibility(ctx)[0]
-	}
+	has := r.compatibilityOf(ctx, subject)
 	if has.Err == nil && has.Level == want {
 		return nil
 	}
@@ -232,6 +240,21 @@ func (r *Registry) ensureCompatibility(ctx context.Context, subject string) erro
 		refused.has = has.Level.String()
 	}
 	return refused
+}
+
+// compatibility returns the configured one.
+func (r *Registry) compatibility() (want sr.CompatibilityLevel, err error) {
+	err = want.UnmarshalText([]byte(r.config.Compatibility))
+	return want, err
+}
+
+// compatibilityOf returns what a subject's compatibility is, by itself or by the registry's default.
+func (r *Registry) compatibilityOf(ctx context.Context, subject string) sr.CompatibilityResult {
+	has := r.client.Compatibility(ctx, subject)[0]
+	if isStatus(has.Err, http.StatusNotFound) {
+		has = r.client.Compatibility(ctx)[0]
+	}
+	return has
 }
 
 // Check looks a schema up as Resolve found it. It returns a *RegistryError if the registry has lost it, or gives it another id by now,
@@ -322,8 +345,11 @@ type RegistryError struct {
 }
 
 func (e *RegistryError) Error() string {
-	return fmt.Sprintf("schema registry %s, subject %s: %v; %s", e.URL, e.Subject, e.Err, e.Hint)
+	return withRemedy(fmt.Sprintf("schema registry %s, subject %s: %v", e.URL, e.Subject, e.Err), e.Hint)
 }
+
+// Remedy says what to do, empty if that is not known.
+func (e *RegistryError) Remedy() string { return e.Hint }
 
 func (e *RegistryError) Unwrap() error { return e.Err }
 

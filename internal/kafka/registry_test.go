@@ -3,8 +3,10 @@ package kafka_test
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -444,4 +446,11 @@ func TestRegisteredByAnother(t *testing.T) {
 	p, err := kafka.Open(t.Context(), kafka.Options{Config: c, Registry: rc, Types: types, Log: quiet})
 	require.NoError(t, err)
 	require.NoError(t, p.Close(t.Context()))
+}
+
+// What to do about a registry that cannot be reached is about the registry, not about brokers.
+func TestHintOfARegistryThatIsAway(t *testing.T) {
+	away := &kafka.RegistryError{Hint: "check schema_registry.url", Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}}
+	require.Equal(t, "check schema_registry.url", kafka.Hint(fmt.Errorf("resolve schemas: %w", away)))
+	require.Equal(t, "check kafka.brokers and that the brokers run", kafka.Hint(away.Err))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,11 +78,10 @@ func (s *sender) addWatermarks(b *Batch, after Offsets) error {
 		if err != nil {
 			return err
 		}
-		mark.derived = true
 		b.outbox.add(mark)
 	}
 	for _, key := range b.Ended {
-		b.outbox.add(&letter{derived: true, record: kgo.Record{Topic: s.encoder.marks.topic, Key: []byte(key)}})
+		b.outbox.add(&letter{kind: endedLetter, record: kgo.Record{Topic: s.encoder.marks.topic, Key: []byte(key)}})
 	}
 	return nil
 }
@@ -142,21 +142,35 @@ const (
 	acked
 )
 
+// letterKind says what a letter carries.
+type letterKind uint8
+
+const (
+	otherLetter      letterKind = iota // a job, or a record of an intent that is not an event
+	eventLetter                        // an event, on the topic of its type
+	copyLetter                         // an event, on another topic
+	deadLetter                         // a dead letter
+	watermarkLetter                    // a watermark
+	endedLetter                        // the tombstone of a watermark
+	checkpointLetter                   // a record of the checkpoint topic
+)
+
+// derived reports whether letters of this kind hold the offsets of the letters before them. They are made again for every attempt.
+func (k letterKind) derived() bool { return k >= watermarkLetter }
+
 // A letter is one record and what became of it.
 type letter struct {
+	kind   letterKind
 	record kgo.Record
+	size   int  // an upper bound, in bytes
+	feed   bool // it moves the offsets of the first feed
 	state  state
 	err    error // why it is idle again
 
-	event *Outgoing          // what it carries; nil for watermarks and dead letters
-	typ   events.Type        // of the event
-	feed  bool               // it moves the offsets of the first feed
-	dead  *events.DeadLetter // what it carries
-	size  int
-
-	derived    bool // holds offsets of its batch, and is made again with every attempt
-	checkpoint bool
-	control    bool
+	event *Outgoing          // of eventLetter and copyLetter
+	dead  *events.DeadLetter // of deadLetter
+	// instead is set for the dead letter of an event of the batch that could not be published.
+	instead bool
 }
 
 // An outbox holds the letters of one batch in order. The client's callbacks write to it while Deliver waits, or after it gave
@@ -173,8 +187,8 @@ type outbox struct {
 
 	// Transactions: how many bytes the records of the checkpoint could have when they were last made.
 	recordRoom int
-	// At-least-once: what is to be sent is written down; it is there and recorded, and the watermarks are in.
-	written, recorded bool
+	// At-least-once: how far the delivery has come.
+	phase phase
 }
 
 func (o *outbox) add(l *letter) { o.letters = append(o.letters, l) }
@@ -235,7 +249,7 @@ func (o *outbox) reset(refused []*letter) {
 	for _, l := range refused {
 		o.single[l.record.Topic] = true
 	}
-	o.letters = slices.DeleteFunc(o.letters, func(l *letter) bool { return l.derived })
+	o.letters = slices.DeleteFunc(o.letters, func(l *letter) bool { return l.kind.derived() })
 	for _, l := range o.letters {
 		l.state, l.err = idle, nil
 	}
@@ -369,12 +383,16 @@ func (o *outbox) after(b *Batch) Offsets {
 func (o *outbox) count(m *Metrics) {
 	for _, l := range o.letters[o.counted:] {
 		m.bytes.Add(float64(l.size))
-		switch {
-		case l.dead != nil:
-			m.dead.WithLabelValues(l.dead.Stage).Inc()
-		case l.typ != "":
-			m.events.WithLabelValues(string(l.typ)).Inc()
-		case l.derived && !l.checkpoint && l.record.Value != nil:
+		switch l.kind {
+		case deadLetter:
+			m.dead.WithLabelValues(l.dead.Source, l.dead.Stage).Inc()
+		case eventLetter:
+			m.events.WithLabelValues(string(l.event.Event.EventType())).Inc()
+		case copyLetter:
+			if strings.HasSuffix(l.record.Topic, "."+suffixNegative) {
+				m.negative.Inc()
+			}
+		case watermarkLetter:
 			m.watermarks.Inc()
 		}
 	}

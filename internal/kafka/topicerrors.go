@@ -39,13 +39,10 @@ type requestError struct {
 	err error
 }
 
-func (e *requestError) Error() string {
-	text := e.op + ": " + e.err.Error()
-	if hint := hintFor(e.err); hint != "" {
-		text += "; " + hint
-	}
-	return text
-}
+func (e *requestError) Error() string { return withRemedy(e.op+": "+e.err.Error(), e.Remedy()) }
+
+// Remedy says what to do, empty if that is not known.
+func (e *requestError) Remedy() string { return hintFor(e.err) }
 
 func (e *requestError) Unwrap() error   { return e.err }
 func (e *requestError) Retryable() bool { return classify(e.err) == Retry }
@@ -55,9 +52,7 @@ type TopicError struct {
 	Topic string
 	Text  string
 	Hint  string
-	// Denied is the operation that an ACL is missing for, as Kafka's tools spell it; empty for other problems.
-	Denied string
-	Err    error // Kafka's answer; nil if the topic exists and is not as it should be
+	Err   error // Kafka's answer; nil if the topic exists and is not as it should be
 }
 
 func (e *TopicError) Error() string {
@@ -65,11 +60,11 @@ func (e *TopicError) Error() string {
 	if e.Err != nil {
 		text += fmt.Sprintf(" (%v)", e.Err)
 	}
-	if e.Hint != "" {
-		text += "; " + e.Hint
-	}
-	return text
+	return withRemedy(text, e.Hint)
 }
+
+// Remedy says what to do, empty if that is not known.
+func (e *TopicError) Remedy() string { return e.Hint }
 
 func (e *TopicError) Unwrap() error { return e.Err }
 
@@ -78,7 +73,7 @@ func (e *TopicError) Retryable() bool { return e.Err != nil && classify(e.Err) =
 
 func denied(topic string, err error, operation string) *TopicError {
 	return &TopicError{
-		Topic: topic, Err: err, Denied: operation,
+		Topic: topic, Err: err,
 		Text: "may not be used: " + operation + " is not allowed",
 		Hint: "grant the poller's user " + operation + " on it",
 	}
@@ -95,8 +90,13 @@ type RetentionError struct {
 }
 
 func (e *RetentionError) Error() string {
-	return fmt.Sprintf("topic %s would drop events of %s at once: its %s is %s; start at %s or later, raise %s, or set kafka.timestamp: observed to give records the time of reading",
-		e.Topic, e.Oldest.UTC().Format(time.RFC3339), e.Setting, days(e.Keeps),
+	return withRemedy(fmt.Sprintf("topic %s would drop events of %s at once: its %s is %s", e.Topic, e.Oldest.UTC().Format(time.RFC3339), e.Setting,
+		days(e.Keeps)), e.Remedy())
+}
+
+// Remedy says what to do.
+func (e *RetentionError) Remedy() string {
+	return fmt.Sprintf("start at %s or later, raise %s, or set kafka.timestamp: observed to give records the time of reading",
 		e.Earliest.UTC().Format(time.RFC3339), e.Setting)
 }
 

@@ -120,7 +120,7 @@ func (e *Encoder) batch(b *Batch) *outbox {
 		w.deadLetter(&b.Dead[i])
 	}
 	for _, r := range b.Control {
-		w.out.add(&letter{control: true, record: kgo.Record{Topic: e.topics.Control(), Key: r.Key, Value: r.Value}})
+		w.out.add(&letter{record: kgo.Record{Topic: e.topics.Control(), Key: r.Key, Value: r.Value}})
 	}
 	return w.out
 }
@@ -178,10 +178,10 @@ func (w *writer) event(o *Outgoing) {
 	h := o.Event.Head()
 	l := &w.letters[0]
 	w.letters = w.letters[1:]
-	*l = letter{event: o, typ: o.Event.EventType(), feed: true}
+	*l = letter{kind: eventLetter, event: o, feed: true}
 	l.record = kgo.Record{
 		Topic: r.main.topic, Key: w.arena.text(o.Key), Value: body, Timestamp: h.EventTime,
-		Headers: w.eventHeaders(r.main.headers, h),
+		Headers: w.eventHeaders(r.main.headers, o.Event),
 	}
 	if w.observed {
 		l.record.Timestamp = h.ObservedTime
@@ -216,7 +216,7 @@ func (e *Encoder) TooLarge(o Outgoing) string {
 
 // copy returns the same record for another topic.
 func (w *writer) copy(l *letter, from, to *topicCodec) *letter {
-	c := &letter{record: l.record, event: l.event, size: l.size, feed: l.feed}
+	c := &letter{kind: copyLetter, record: l.record, event: l.event, size: l.size, feed: l.feed}
 	c.record.Topic = to.topic
 	c.record.Value = w.withPrefix(l.record.Value, from, to)
 	return c
@@ -273,7 +273,7 @@ func (e *Encoder) watermark(m *events.Watermark) (*letter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode watermark of %s: %w", WatermarkKey(m), err)
 	}
-	l := &letter{record: kgo.Record{
+	l := &letter{kind: watermarkLetter, record: kgo.Record{
 		Topic: e.marks.topic, Key: []byte(WatermarkKey(m)), Value: value, Timestamp: m.PublishedTime,
 	}}
 	l.size = sizeOf(&l.record)

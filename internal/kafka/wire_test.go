@@ -39,7 +39,7 @@ func TestGoldenWire(t *testing.T) {
 		},
 		Dead: []events.DeadLetter{{
 			Stage: "decode", Reason: "no segment id", Endpoint: "interactions", Source: "retail-us", AccountID: "acc1",
-			Raw: []byte(`{"a":1}`), ObservedTime: eventTime,
+			RawBytes: []byte(`{"a":1}`), ObservedTime: eventTime,
 		}},
 		Feeds: []kafka.Feed{feed},
 	}))
@@ -63,12 +63,12 @@ func TestHeaders(t *testing.T) {
 	}{
 		"on": {nil, map[string]string{
 			"ce_specversion": "1.0", "ce_id": "ev-aaa", "ce_source": "/accounts/acc1/bots/st-1", "ce_type": "agentassist.search.v1",
-			"ce_time": "2026-11-20T12:00:00.123Z", "ce_subject": "en-aaa", "content-type": "application/avro",
+			"ce_time": "2026-11-20T12:00:00.123Z", "ce_subject": "en-aaa", "ce_revision": "1", "content-type": "application/avro",
 		}},
 		"off": {func(c *kafka.Config) { c.Headers = false }, map[string]string{}},
 		"with schema": {func(c *kafka.Config) { c.DataSchema = "https://schemas.example.com" }, map[string]string{
 			"ce_specversion": "1.0", "ce_id": "ev-aaa", "ce_source": "/accounts/acc1/bots/st-1", "ce_type": "agentassist.search.v1",
-			"ce_time": "2026-11-20T12:00:00.123Z", "ce_subject": "en-aaa", "content-type": "application/avro",
+			"ce_time": "2026-11-20T12:00:00.123Z", "ce_subject": "en-aaa", "ce_revision": "1", "content-type": "application/avro",
 			"ce_dataschema": "https://schemas.example.com/" + fingerprint(events.TypeSearch),
 		}},
 	} {
@@ -105,7 +105,7 @@ func TestTimestamps(t *testing.T) {
 // What cannot become a record becomes a dead letter, and holds up nothing.
 func TestUndeliverableEvents(t *testing.T) {
 	f := open(t, newCluster(t), nil, func(c *kafka.Config) { c.MaxRecordBytes = 64 << 10 })
-	large := &events.Feedback{Header: header("large"), Comment: ptr(strings.Repeat("x", 100<<10)), Sentiment: "NEGATIVE"}
+	large := &events.Feedback{Header: header("large"), CommentText: ptr(strings.Repeat("x", 100<<10)), Sentiment: "NEGATIVE"}
 	timeless := &events.Search{Header: header("timeless")}
 	timeless.EventTime = time.Time{}
 	batch := searches(2)
@@ -126,12 +126,12 @@ func TestUndeliverableEvents(t *testing.T) {
 	require.Regexp(t, `^a record of 10\d{4} bytes is larger than kafka.max_record_bytes 65536$`, dead[0].Field("reason"))
 	require.Equal(t, "conv-large", dead[0].Key)
 	require.Equal(t, "en-large", dead[0].Field("entity_id"))
-	require.Len(t, dead[0].Value["raw"], 32<<10)
+	require.Len(t, dead[0].Value["raw_bytes"], 32<<10)
 	require.Equal(t, true, dead[0].Value["raw_truncated"])
 	for i, reason := range []string{"no event time", "no conversation, session or segment", "switched off"} {
 		require.Equal(t, "encode", dead[i+1].Field("stage"))
 		require.Contains(t, dead[i+1].Field("reason"), reason)
-		require.Contains(t, string(dead[i+1].Value["raw"].([]byte)), `"entity_id":"en-`)
+		require.Contains(t, string(dead[i+1].Value["raw_bytes"].([]byte)), `"entity_id":"en-`)
 	}
 }
 
@@ -139,18 +139,18 @@ func TestDeadLetters(t *testing.T) {
 	f := open(t, newCluster(t), nil)
 	raw := []byte(strings.Repeat("0123456789abcdef", 32<<10)) // half a MiB
 	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Dead: []events.DeadLetter{
-		{Stage: "decode", Raw: raw, ObservedTime: eventTime},
-		{Stage: "map", Raw: []byte("short"), ConversationID: ptr("c1"), ObservedTime: eventTime},
+		{Stage: "decode", RawBytes: raw, ObservedTime: eventTime},
+		{Stage: "map", RawBytes: []byte("short"), ConversationID: ptr("c1"), ObservedTime: eventTime},
 	}}))
 	dead := f.read(t, f.Topics.DeadLetter())
 	require.Len(t, dead, 2)
 	require.Equal(t, kafka.RawHash(raw), dead[0].Key)
 	require.Equal(t, kafka.RawHash(raw), dead[0].Field("raw_hash"))
-	require.Len(t, dead[0].Value["raw"], 256<<10)
+	require.Len(t, dead[0].Value["raw_bytes"], 256<<10)
 	require.Equal(t, true, dead[0].Value["raw_truncated"])
 	require.Equal(t, eventTime, dead[0].Timestamp)
 	require.Equal(t, "c1", dead[1].Key)
-	require.Equal(t, []byte("short"), dead[1].Value["raw"])
+	require.Equal(t, []byte("short"), dead[1].Value["raw_bytes"])
 	require.Equal(t, false, dead[1].Value["raw_truncated"])
 }
 

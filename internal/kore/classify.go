@@ -31,6 +31,7 @@ type answer struct {
 
 var (
 	errTooLarge = errors.New("the answer is too large")
+	errNoMemory = errors.New("the answer waited for memory until the request timed out: answers that are read or published at this time have all of it")
 	errCutShort = errors.New("the answer ends before it is complete")
 )
 
@@ -128,7 +129,8 @@ func classifyFinding(e events.Endpoint, a answer, f payload.Finding) *Error {
 		return fail(status.ClassRetry, ReasonServer, "")
 	case code/100 == 4:
 		return fail(status.ClassPermanent, ReasonRejected, "the API refuses the request as it is: "+idsHint(e)+
-			"; if they are right, the API has changed and a newer version of this program is needed")
+			"; if they are right, a proxy on the way changes what is sent (headers accountId and iId), or the API has changed and a newer version of "+
+			"this program is needed")
 	case code/100 != 2:
 		return fail(status.ClassRetry, ReasonServer, "")
 	}
@@ -157,7 +159,11 @@ func classifyTransport(e events.Endpoint, a answer) *Error {
 	}
 	switch err := a.err; {
 	case errors.Is(err, errTooLarge):
-		return fail(status.ClassShape, ReasonTooLarge, fmt.Sprintf("raise max_body, now %d bytes", a.maxBody))
+		v := fail(status.ClassShape, ReasonTooLarge, fmt.Sprintf("raise max_body of the account, now %dMiB, or find out why a row is so large", a.maxBody>>20))
+		v.Beginning = a.body
+		return v
+	case errors.Is(err, errNoMemory):
+		return fail(status.ClassRetry, ReasonMemory, "if Kafka takes events, give the process more memory, or lower max_body")
 
 	case is[*tunnelError](err):
 		refusal, _ := errors.AsType[*tunnelError](err)

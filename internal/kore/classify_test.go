@@ -230,7 +230,7 @@ func TestMessagesAreOneShortLine(t *testing.T) {
 func TestErrorReads(t *testing.T) {
 	for want, f := range map[string]transport{
 		`fetch interactions: credentials (status 401, code 4002): Invalid SDK credentials; check auth.client_id and ` +
-			`auth.client_secret, that base_url is their environment, and that the JWT app signs with HS256`: func(*http.Request) (*http.Response, error) {
+			`auth.client_secret, that base_url is their environment, that the JWT app signs with HS256, and that no proxy on the way removes the header auth`: func(*http.Request) (*http.Response, error) {
 			return reply(401, `{"errors":[{"msg":"Invalid SDK credentials","code":4002}]}`), nil
 		},
 		`fetch interactions: rate-limited (status 429); wait 1m30s`: func(*http.Request) (*http.Response, error) {

@@ -117,6 +117,7 @@ func TestOnlyTheServersClockCounts(t *testing.T) {
 		"redirect":    {status: 302},
 		"proxy login": {status: 407},
 		"cache":       {status: 200, body: emptyPage, header: []string{"Age", "100"}},
+		"two caches":  {status: 200, body: emptyPage, header: []string{"Age", "0, 100"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

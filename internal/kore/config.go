@@ -33,6 +33,9 @@ type Config struct {
 	// Timeouts bound one attempt, body included. An endpoint that is not here has its default.
 	Timeouts map[events.Endpoint]time.Duration
 
+	// Fields are what is selected of rows of the account-wide endpoints. An endpoint that is not here has DefaultFields.
+	Fields map[events.Endpoint][]string
+
 	// MaxBody bounds the size of an answer after decompression. 0 means DefaultMaxBody.
 	MaxBody int64
 
@@ -54,6 +57,12 @@ func (c *Credentials) secret() secret.Source {
 
 // maxTimeout is the longest that one attempt may be given: the account counts as stuck if one takes longer by far.
 const maxTimeout = time.Hour
+
+// What max_body may be: room for a page, and no more than a process can do with.
+const (
+	leastBody = 1 << 20
+	mostBody  = 256 << 20
+)
 
 // DefaultMaxBody is how many bytes of an answer are read.
 const DefaultMaxBody = bound.Body
@@ -108,8 +117,8 @@ func (c Config) Validate() []Problem {
 			add(path, "%v is too long; want at most %v", c.Timeouts[e], maxTimeout)
 		}
 	}
-	if c.MaxBody != 0 && c.MaxBody < 1<<20 {
-		add("max_body", "%d bytes do not hold a page; want at least %d (1 MiB)", c.MaxBody, 1<<20)
+	if c.MaxBody != 0 && (c.MaxBody < leastBody || c.MaxBody > mostBody) {
+		add("max_body", "%d bytes; want between 1MiB and 256MiB", c.MaxBody)
 	}
 	return problems
 }

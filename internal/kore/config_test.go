@@ -37,7 +37,7 @@ func TestValidate(t *testing.T) {
 		"prefix": {func(c *kore.Config) { c.AuthPrefix = "Bearer\r\nX-Evil: 1" },
 			[]string{"auth.prefix: contains characters that a header cannot; want a word such as Bearer"}},
 		"small bodies": {func(c *kore.Config) { c.MaxBody = 1000 },
-			[]string{"max_body: 1000 bytes do not hold a page; want at least 1048576 (1 MiB)"}},
+			[]string{"max_body: 1000 bytes; want between 1MiB and 256MiB"}},
 		"timeouts": {func(c *kore.Config) {
 			c.Timeouts = map[events.Endpoint]time.Duration{events.CallDetails: time.Millisecond, events.Conversations: 2 * time.Hour, "calls": time.Hour}
 		}, []string{
@@ -57,7 +57,7 @@ func TestValidate(t *testing.T) {
 			"account_id: is missing",
 			"auth.client_id: is missing; want the client id of the JWT app, such as cs-...",
 			"auth.client_secret: is missing; set client_secret or client_secret_file to the client secret of the JWT app",
-			"max_body: -1 bytes do not hold a page; want at least 1048576 (1 MiB)",
+			"max_body: -1 bytes; want between 1MiB and 256MiB",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,8 +32,11 @@ const (
 	ReasonNotFound    Reason = "not-found"   // Permanent
 	ReasonRedirect    Reason = "redirect"    // Permanent
 	ReasonRejected    Reason = "rejected"    // Permanent: any other 4xx
+	ReasonOption      Reason = "option"      // Retry: a part that the request can do without, see Error.LeftOut
 
-	ReasonTooLarge  Reason = "too-large" // Shape
+	ReasonMemory Reason = "memory" // Retry: the process had no room for the answer in time
+
+	ReasonTooLarge  Reason = "too-large" // Shape: fewer rows may be asked for
 	ReasonEncoding  Reason = "encoding"  // Shape
 	ReasonEncrypted Reason = "encrypted" // Shape
 	ReasonHTML      Reason = "html"      // Shape; an HTML page with an error status has that status's reason
@@ -53,7 +56,10 @@ type Error struct {
 	RetryAfter time.Duration // how long to wait from now, an hour at most; ClassWait only
 	Asked      time.Duration // how long the server asked to wait: RetryAfter, or longer; ClassWait only
 	Message    string        // what the server or the network said, cut to a line
+	LeftOut    []string      // what requests to the endpoint are sent without from now on; ReasonOption only
 	Hint       string        // what to change, empty if there is nothing to do but wait
+
+	Beginning []byte // of an answer that is too large, unchecked; nil for other errors
 
 	cause   error
 	renewed func() bool // nil unless a secret in a file was refused

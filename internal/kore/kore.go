@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/memory"
 	"agentassist-poller/internal/payload"
 	"agentassist-poller/internal/secret"
 	"agentassist-poller/internal/status"
@@ -26,6 +28,7 @@ type Client struct {
 	transport  http.RoundTripper
 	observe    func(Attempt)
 	clock      clock
+	options    map[events.Endpoint]*option
 }
 
 // Response is a page as it came.
@@ -35,6 +38,8 @@ type Response struct {
 	Received time.Time // our clock, after the last byte came
 	// ServerTime is when the server answered by its own clock, to the second below. Zero if it did not say.
 	ServerTime time.Time
+	// Age is for how long a cache had kept the page: it shows what was so long ago. 0 if it came from the API.
+	Age time.Duration
 
 	refused func(payload.Finding) *Error
 }
@@ -77,7 +82,7 @@ func New(cfg Config, options ...Option) (*Client, error) {
 		}
 		return nil, errors.Join(errs...)
 	}
-	c := &Client{cfg: cfg.withDefaults(), observe: func(Attempt) {}}
+	c := &Client{cfg: cfg.withDefaults(), observe: func(Attempt) {}, options: newOptions(cfg.Fields)}
 	if prefix := strings.TrimSpace(cfg.AuthPrefix); prefix != "" {
 		c.authPrefix = prefix + " "
 	}
@@ -111,6 +116,7 @@ func (c *Client) Now() time.Time {
 // Fetch makes one attempt to get a page. Its error is an *Error, or wraps ctx's if the caller gave up. In every case but
 // that of Reason request, the server may have counted the attempt.
 func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
+	options := c.fit(&q)
 	r, err := q.route(c.cfg.AccountID)
 	if err != nil {
 		return nil, unsent(q, err)
@@ -136,7 +142,7 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 		return nil, unsent(q, err)
 	}
 
-	resp, a := c.attempt(req, believed)
+	resp, a := c.attempt(req, q.Memory, believed)
 	a.timeout, a.maxBody = timeout, c.cfg.MaxBody
 	seen := Attempt{
 		Endpoint: q.Endpoint, Status: a.status, Outcome: "ok",
@@ -154,7 +160,7 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 		if failure.Reason == ReasonCredentials && failure.Hint == "" {
 			refused(failure, creds.secret(), key)
 		}
-		return failure
+		return c.leaveOut(failure, q, options)
 	}
 	if failure := classify(q.Endpoint, a); failure != nil {
 		failure = complete(failure)
@@ -168,7 +174,8 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 // refused adds to a refusal of a token what is known of the secret that it was signed with. A file may have been replaced meanwhile:
 // then the next token is signed with its new content.
 func refused(failure *Error, source secret.Source, signedWith secret.Secret) {
-	failure.Hint = "check auth.client_id and auth.client_secret, that base_url is their environment, and that the JWT app signs with HS256"
+	failure.Hint = "check auth.client_id and auth.client_secret, that base_url is their environment, that the JWT app signs with HS256, " +
+		"and that no proxy on the way removes the header auth"
 	if source.File == "" {
 		return
 	}
@@ -186,19 +193,23 @@ func refused(failure *Error, source secret.Source, signedWith secret.Secret) {
 
 // attempt sends the request once and reads what comes. The transport is used without an http.Client, which would follow
 // redirects and take the token along.
-func (c *Client) attempt(req *http.Request, believed time.Duration) (*Response, answer) {
+func (c *Client) attempt(req *http.Request, held *memory.Held, believed time.Duration) (*Response, answer) {
 	r := &Response{Sent: time.Now()}
 	resp, err := c.transport.RoundTrip(req)
 	r.Received = time.Now()
 	if err != nil {
 		return r, answer{err: err}
 	}
+	r.Age = ageOf(resp.Header)
 	defer resp.Body.Close()
 	a := answer{status: resp.StatusCode, header: resp.Header}
 	answered := r.Received
-	if resp.StatusCode/100 == 2 {
-		inflate(resp)
-		a.body, a.err = readPage(resp, c.cfg.MaxBody)
+	if err := inflate(resp); err != nil {
+		a.err = err
+	} else if resp.StatusCode/100 == 2 {
+		if a.body, a.err = readPage(req.Context(), resp, c.cfg.MaxBody, held); a.err == nil {
+			a.err = takeDecoded(req.Context(), a.body, held)
+		}
 		if resp.StatusCode == http.StatusNoContent && len(a.body) == 0 {
 			a.body = []byte(noRows)
 		}
@@ -222,16 +233,21 @@ func (c *Client) attempt(req *http.Request, believed time.Duration) (*Response, 
 // speaksForTheServer reports whether an answer's Date can be taken for the API's clock. Proxies and caches have their own.
 func (a *answer) speaksForTheServer() bool {
 	switch {
-	case !fresh(a.header.Get("Age")), a.status/100 == 3, a.status/100 == 5, a.status == http.StatusProxyAuthRequired:
+	case ageOf(a.header) > 0, a.status/100 == 3, a.status/100 == 5, a.status == http.StatusProxyAuthRequired:
 		return false
 	}
 	return payload.Judge(a.header.Get("Content-Type"), a.body).Fault != payload.HTML
 }
 
-// fresh reports whether an answer with such an Age comes from the API: a cache that asks the API first says 0, or nothing.
-func fresh(age string) bool {
-	age = strings.TrimSpace(age)
-	return strings.Trim(age, "0") == ""
+// ageOf returns for how long a cache had kept an answer: a cache that asks the API first says 0, or nothing. Of several caches the one that
+// kept it longest counts.
+func ageOf(header http.Header) (age time.Duration) {
+	for _, text := range strings.Split(strings.Join(header.Values("Age"), ","), ",") {
+		if seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32); err == nil {
+			age = max(age, time.Duration(seconds)*time.Second)
+		}
+	}
+	return age
 }
 
 func unsent(q Query, err error) *Error {

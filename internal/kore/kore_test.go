@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,7 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/memory"
 	"agentassist-poller/internal/secret"
 	"agentassist-poller/internal/status"
 )
@@ -337,3 +339,37 @@ type trackedBody struct {
 }
 
 func (b *trackedBody) Close() error { b.closed = true; return nil }
+
+// An answer that needs more memory than there is waits for it, for as long as the request may take. A small answer needs none.
+func TestAnswerWaitsForMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		size := 0
+		client := newClient(t, config(), kore.WithTransport(transport(func(*http.Request) (*http.Response, error) {
+			return reply(http.StatusOK, emptyPage+strings.Repeat(" ", size)), nil
+		})))
+		budget := memory.New(100 << 10)
+		all, more := budget.Hold(), budget.Hold()
+		require.NoError(t, all.Grow(t.Context(), 100<<10))
+		require.NoError(t, more.Grow(t.Context(), 1))
+		fetch := func(n int) error {
+			q := query()
+			q.Memory, size = budget.Hold(), n
+			defer q.Memory.Release()
+			_, err := client.Fetch(t.Context(), q)
+			return err
+		}
+		require.NoError(t, fetch(1000))
+
+		began := time.Now()
+		failure, ok := errors.AsType[*kore.Error](fetch(30_000))
+		require.True(t, ok)
+		require.Equal(t, kore.ReasonMemory, failure.Reason)
+		require.Equal(t, status.ClassRetry, failure.Class)
+		require.Contains(t, failure.Hint, "max_body")
+		require.Equal(t, time.Minute, time.Since(began))
+
+		time.AfterFunc(time.Second, all.Release)
+		require.NoError(t, fetch(20_000))
+		require.Equal(t, time.Minute+time.Second, time.Since(began))
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/memory"
 )
 
 // Query asks for one page: what its endpoint takes, as events.Takes says.
@@ -32,8 +33,17 @@ type Query struct {
 	// conversations as one comma-separated string, which is the documented type; a list is what the samples show.
 	ConversationIDs []string
 	IDsAsString     bool
+	// Channels and Agents ask for rows of these only, on interactions. Empty asks for all.
+	Channels, Agents []string
 	// Bare leaves out of conversations everything that takes the server long: for counting.
 	Bare bool
+	// NoTranscripts leaves the messages of customers and agents out of conversations.
+	NoTranscripts bool
+	// Memory is what the answer takes, and what is made of it until it is published. Fetch waits for it within the timeout of the
+	// request. Nil: the answer may take as much as it needs.
+	Memory *memory.Held
+
+	fields []string // that are selected on the account-wide endpoints
 }
 
 // route is the method and URL of a query, below the base URL, and its JSON body, nil for none.
@@ -59,14 +69,14 @@ type analyticsBody struct {
 	StartDate      string   `json:"startDate"`
 	EndDate        string   `json:"endDate"`
 	TimeZoneOffset int      `json:"timeZoneOffset"`
-	SelectedFields []string `json:"selectedFields"`
+	SelectedFields []string `json:"selectedFields,omitempty"`
 }
 
 type filterBody struct {
-	ConversationIDs []string `json:"conversationIds"`
+	ConversationIDs []string `json:"conversationIds,omitempty"`
+	Channels        []string `json:"channels,omitempty"`
+	AgentIDs        []string `json:"agentIds,omitempty"`
 }
-
-var selectedFields = []string{"skills", "customerinfo", "userleveltags", "sessionleveltags", "campaigninfo", "snoozeinfo"}
 
 // Check returns why the API takes no such query, or nil. Fetch sends none that Check refuses.
 func (q Query) Check() error {
@@ -81,6 +91,9 @@ func (q Query) Check() error {
 	}
 	if len(q.ConversationIDs) > 0 && !spec.Takes.IDs {
 		return fmt.Errorf("%s has no filter for conversations", q.Endpoint)
+	}
+	if len(q.Channels)+len(q.Agents) > 0 && !spec.Takes.Filters {
+		return fmt.Errorf("%s has no filter for channels or agents", q.Endpoint)
 	}
 	if err := spec.Takes.CheckPage(q.Offset, q.Limit); err != nil {
 		return err
@@ -106,8 +119,8 @@ func interactions(q Query, _ string, from, to time.Time) route {
 		"&from=" + url.QueryEscape(from.Format(layout)) +
 		"&to=" + url.QueryEscape(to.Format(layout)) +
 		"&includeAgenticData=true"}
-	if len(q.ConversationIDs) > 0 {
-		r.method, r.body = http.MethodPost, filterBody{q.ConversationIDs}
+	if len(q.ConversationIDs)+len(q.Channels)+len(q.Agents) > 0 {
+		r.method, r.body = http.MethodPost, filterBody{q.ConversationIDs, q.Channels, q.Agents}
 	}
 	return r
 }
@@ -115,7 +128,7 @@ func interactions(q Query, _ string, from, to time.Time) route {
 func conversations(q Query, _ string, from, to time.Time) route {
 	body := conversationsBody{
 		From: from.Format(time.DateOnly), To: to.Format(time.DateOnly), Page: q.Offset, Limit: q.Limit,
-		History: !q.Bare, AgenticHistory: !q.Bare, Feedback: !q.Bare, Summary: !q.Bare,
+		History: !q.Bare && !q.NoTranscripts, AgenticHistory: !q.Bare, Feedback: !q.Bare, Summary: !q.Bare,
 	}
 	switch {
 	case len(q.ConversationIDs) == 0:
@@ -131,7 +144,7 @@ func conversations(q Query, _ string, from, to time.Time) route {
 func analytics(path string) func(q Query, account string, from, to time.Time) route {
 	return func(q Query, account string, from, to time.Time) route {
 		return route{http.MethodPost, "/agentassist/api/public/analytics/account/" + account + path + q.page(), analyticsBody{
-			StartDate: from.Format(time.DateTime), EndDate: to.Format(time.DateTime), SelectedFields: selectedFields,
+			StartDate: from.Format(time.DateTime), EndDate: to.Format(time.DateTime), SelectedFields: q.fields,
 		}}
 	}
 }
@@ -168,6 +181,8 @@ func (c *Client) newRequest(ctx context.Context, q Query, r route, token string)
 		req.Header.Set("iId", q.IID)
 	}
 	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept-Encoding", "gzip") // by ourselves, so that net/http leaves the body as it came
+	req.Header.Set("Cache-Control", "no-cache")
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	return req, nil

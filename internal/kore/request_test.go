@@ -36,6 +36,14 @@ func TestRequests(t *testing.T) {
 				"?offset=0&limit=1&from=2026-03-01T18%3A29%3A05&to=2026-03-01T18%3A29%3A05&includeAgenticData=true",
 			body: `{"conversationIds":["a","b"]}`,
 		},
+		"interactions of some channels and agents": {
+			q: kore.Query{Endpoint: events.Interactions, BotID: "st-1", From: from, To: from, Limit: 1,
+				Channels: []string{"chat", "voice"}, Agents: []string{"a-1"}},
+			method: "POST",
+			url: "https://platform.example/agentassist/api/v1/public/st-1/v2/agentassistinteractions" +
+				"?offset=0&limit=1&from=2026-03-01T18%3A29%3A05&to=2026-03-01T18%3A29%3A05&includeAgenticData=true",
+			body: `{"channels":["chat","voice"],"agentIds":["a-1"]}`,
+		},
 		"a bot id that needs escaping": {
 			q:      kore.Query{Endpoint: events.Interactions, BotID: "st/../x?y=1#%", From: from, To: from, Limit: 1},
 			method: "GET",
@@ -47,6 +55,13 @@ func TestRequests(t *testing.T) {
 			method: "POST",
 			url:    "https://platform.example/agentassist/api/v1/public/st-1/aaconversation",
 			body: `{"from":"2026-03-01","to":"2026-03-03","page":3,"limit":20,"includeHistory":true,"includeAgenticHistory":true,` +
+				`"includeFeedback":true,"includeSummary":true}`,
+		},
+		"conversations without transcripts": {
+			q:      kore.Query{Endpoint: events.Conversations, BotID: "st-1", From: from, To: from, Offset: 1, Limit: 20, NoTranscripts: true},
+			method: "POST",
+			url:    "https://platform.example/agentassist/api/v1/public/st-1/aaconversation",
+			body: `{"from":"2026-03-01","to":"2026-03-01","page":1,"limit":20,"includeAgenticHistory":true,` +
 				`"includeFeedback":true,"includeSummary":true}`,
 		},
 		"conversations, counting": {
@@ -74,14 +89,14 @@ func TestRequests(t *testing.T) {
 			method: "POST",
 			url:    "https://platform.example/agentassist/api/public/analytics/account/acc-1/v2/interactionDetails?offset=10&limit=100",
 			body: `{"startDate":"2026-03-01 18:29:05","endDate":"2026-03-03 06:29:06","timeZoneOffset":0,` +
-				`"selectedFields":["skills","customerinfo","userleveltags","sessionleveltags","campaigninfo","snoozeinfo"]}`,
+				`"selectedFields":["skills","customerinfo","userleveltags","sessionleveltags"]}`,
 		},
 		"call details": {
 			q:      kore.Query{Endpoint: events.CallDetails, IID: "st-9", From: from, To: from, Limit: 100},
 			method: "POST",
 			url:    "https://platform.example/agentassist/api/public/analytics/account/acc-1/calldetails?offset=0&limit=100",
 			body: `{"startDate":"2026-03-01 18:29:05","endDate":"2026-03-01 18:29:05","timeZoneOffset":0,` +
-				`"selectedFields":["skills","customerinfo","userleveltags","sessionleveltags","campaigninfo","snoozeinfo"]}`,
+				`"selectedFields":["skills","customerinfo","userleveltags","sessionleveltags"]}`,
 			iid: "st-9",
 		},
 	} {
@@ -97,6 +112,7 @@ func TestRequests(t *testing.T) {
 				require.Equal(t, tc.iid, r.Header.Get("iId"))
 				require.Equal(t, "application/json", r.Header.Get("Content-Type"))
 				require.Equal(t, "agentassist-poller", r.Header.Get("User-Agent"))
+				require.Equal(t, "no-cache", r.Header.Get("Cache-Control"))
 				require.Regexp(t, `^eyJ[^ ]+$`, r.Header.Get("auth"))
 				return reply(200, emptyPage), nil
 			})))

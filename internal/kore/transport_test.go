@@ -3,6 +3,7 @@ package kore
 import (
 	"bytes"
 	"compress/flate"
+	"compress/gzip"
 	"compress/zlib"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -88,29 +90,49 @@ func TestServerOfHTTP2(t *testing.T) {
 	require.Contains(t, classify(events.Interactions, answer{err: err}).Hint, "HTTP/1.1", err)
 }
 
-// Deflate was not asked for, but is read in both its forms.
-func TestDeflateIsRead(t *testing.T) {
+// What a body is shows in the body: whatever encoding its header claims, or does not, a page is read if it can be.
+func TestBodiesAreReadAsTheyCome(t *testing.T) {
 	const page = `{"numResults":0,"data":[]}`
-	for name, compressor := range map[string]func(io.Writer) io.WriteCloser{
-		"zlib": func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) },
-		"raw": func(w io.Writer) io.WriteCloser {
-			c, err := flate.NewWriter(w, flate.DefaultCompression)
-			require.NoError(t, err)
-			return c
-		},
-	} {
-		var compressed bytes.Buffer
-		c := compressor(&compressed)
+	var gzipped, enveloped, raw bytes.Buffer
+	deflater, err := flate.NewWriter(&raw, flate.DefaultCompression)
+	require.NoError(t, err)
+	for _, c := range []io.WriteCloser{gzip.NewWriter(&gzipped), zlib.NewWriter(&enveloped), deflater} {
 		_, err := io.WriteString(c, page)
 		require.NoError(t, err)
 		require.NoError(t, c.Close())
-		resp := &http.Response{
-			StatusCode: 200, Header: http.Header{"Content-Encoding": {"deflate"}}, ContentLength: int64(compressed.Len()), Body: io.NopCloser(&compressed),
-		}
-		inflate(resp)
-		body, err := readPage(resp, 1000)
-		require.NoError(t, err, name)
-		require.Equal(t, page, string(body))
-		require.Nil(t, classify(events.Interactions, answer{status: 200, header: resp.Header, body: body}))
 	}
+	for name, c := range map[string]struct{ encoding, body string }{
+		"plain":                            {"", page},
+		"identity":                         {"identity", page},
+		"gzip":                             {"gzip", gzipped.String()},
+		"GZIP":                             {"GZIP", gzipped.String()},
+		"x-gzip":                           {"x-gzip", gzipped.String()},
+		"gzip, and no header":              {"", gzipped.String()},
+		"header of gzip, but plain":        {"gzip", page},
+		"header of deflate, but plain":     {"deflate", page},
+		"header of br, but plain":          {"br", "{\n" + page[1:]},
+		"header of deflate, but gzip":      {"deflate", gzipped.String()},
+		"deflate with an envelope":         {"deflate", enveloped.String()},
+		"deflate without an envelope":      {"deflate", raw.String()},
+		"header of gzip, and nothing else": {"gzip", ""},
+	} {
+		resp := &http.Response{
+			StatusCode: 200, Header: http.Header{"Content-Encoding": {c.encoding}}, ContentLength: int64(len(c.body)),
+			Body: io.NopCloser(strings.NewReader(c.body)),
+		}
+		require.NoError(t, inflate(resp), name)
+		body, err := readPage(t.Context(), resp, 1000, nil)
+		require.NoError(t, err, name)
+		if c.body == "" {
+			require.Equal(t, ReasonConnection, classify(events.Interactions, answer{status: 200, header: resp.Header, body: body}).Reason)
+			continue
+		}
+		require.JSONEq(t, page, string(body), name)
+		require.Nil(t, classify(events.Interactions, answer{status: 200, header: resp.Header, body: body}), name)
+	}
+	resp := &http.Response{StatusCode: 200, Header: http.Header{"Content-Encoding": {"br"}}, Body: io.NopCloser(strings.NewReader("\x0b\x0d\x80abc"))}
+	require.NoError(t, inflate(resp))
+	failure := classify(events.Interactions, answer{status: 200, header: resp.Header})
+	require.Equal(t, ReasonEncoding, failure.Reason)
+	require.Equal(t, "Content-Encoding: br", failure.Message)
 }

@@ -15,7 +15,7 @@ func (c *comparison) settle(e *Entry) {
 	if len(views) == 0 {
 		return
 	}
-	due := slices.ContainsFunc(views, c.due)
+	due := slices.ContainsFunc(views, c.due) && !c.takenBack(views)
 	if due && e.Superseded == 0 {
 		c.report.Expected++
 		n := c.report.ByType[e.Type]
@@ -35,6 +35,10 @@ func (c *comparison) settle(e *Entry) {
 		n.Found++
 		c.report.ByType[e.Type] = n
 	}
+	if e.TooLarge {
+		c.wrong("%s: it is too large to be published", g)
+		return
+	}
 	c.checkHeader(e, g)
 	why := ""
 	for i, o := range g.events {
@@ -49,6 +53,15 @@ func (c *comparison) settle(e *Entry) {
 	if why == "" { // else what is wrong with the last one is already said
 		c.checkLast(e, views, g)
 	}
+}
+
+// takenBack reports whether the entry is feedback that was gone from every row by the time that the row must have been read: who reads no
+// earlier has nothing to publish.
+func (c *comparison) takenBack(views []View) bool {
+	return !slices.ContainsFunc(views, func(v View) bool {
+		n := max(c.settledVersion(v), v.versionAt(c.scope.FirstRead))
+		return c.due(v) && v.Versions[n].Fields["sentiment"] != withdrawn
+	})
 }
 
 // enabled returns the views through which the entry could have been seen.
@@ -66,7 +79,7 @@ func (c *comparison) enabled(e *Entry) (views []View) {
 
 // due reports whether a view must have been read.
 func (c *comparison) due(v View) bool {
-	return !v.Anchor.Before(c.scope.From) && !v.Anchor.After(c.scope.To) && !v.Versions[0].Visible.After(c.scope.settled(v.Endpoint))
+	return !v.Unreadable && !v.Anchor.Before(c.scope.From) && !v.Anchor.After(c.scope.To) && !v.Versions[0].Visible.After(c.scope.settled(v.Endpoint))
 }
 
 // claim takes the group of events that are about the entry. Of twins it takes the one whose last event fits, if any.
@@ -134,18 +147,23 @@ func superseding(o *Observed) bool { return !empty(unwrap(o.Fields["superseded_b
 // is one of the versions; what two endpoints show may be combined in any way.
 func (c *comparison) ever(views []View, f Fields) string {
 	if !shared(views) {
-		why := "no version was readable"
+		var whys []string
 		for _, v := range views {
 			for _, version := range v.Versions {
 				if version.Visible.After(c.scope.Now) {
 					break
 				}
-				if why = differs(version.Fields, f); why == "" {
+				why := differs(version.Fields, f)
+				if why == "" {
 					return ""
 				}
+				whys = append(whys, why)
 			}
 		}
-		return why
+		if len(whys) == 0 {
+			return "no version was readable"
+		}
+		return strings.Join(whys, "; or ") // the version that was meant is one of them
 	}
 	return combined(views, f, func(v View, _ int, version Version) bool { return !version.Visible.After(c.scope.Now) })
 }
@@ -213,6 +231,9 @@ func (c *comparison) measure(e *Entry, views []View, g *group) {
 			c.report.Delays = append(c.report.Delays, Delay{e.Type, v.Endpoint, n == 0, visible, at.Sub(visible)})
 		}
 	}
+	if slices.ContainsFunc(views, func(v View) bool { return v.Unreadable }) {
+		return
+	}
 	if len(views) > 1 {
 		first := slices.MinFunc(views, func(a, b View) int { return a.Versions[0].Visible.Compare(b.Versions[0].Visible) })
 		note(g.events[0], first, 0)
@@ -270,9 +291,12 @@ func (c *comparison) checkLast(e *Entry, views []View, g *group) {
 }
 
 // settledVersion returns the version that was readable when everything had to be settled.
-func (c *comparison) settledVersion(v View) (n int) {
+func (c *comparison) settledVersion(v View) int { return v.versionAt(c.scope.settled(v.Endpoint)) }
+
+// versionAt returns the last version that was readable at a time, the first one if there was none.
+func (v View) versionAt(t time.Time) (n int) {
 	for i, version := range v.Versions {
-		if !version.Visible.After(c.scope.settled(v.Endpoint)) {
+		if !version.Visible.After(t) {
 			n = i
 		}
 	}
@@ -283,12 +307,17 @@ func (c *comparison) settledVersion(v View) (n int) {
 func (c *comparison) sharedLast(views, required []View, f Fields) string {
 	fields := map[string]bool{}
 	for _, v := range required {
-		for k := range v.Versions[c.settledVersion(v)].Fields {
-			fields[k] = true
+		settled := v.Versions[c.settledVersion(v)].Fields
+		for k := range settled {
+			// A row that was read for the first time after the feedback was taken back adds nothing to it: it never showed it.
+			fields[k] = fields[k] || settled["sentiment"] != withdrawn || !slices.ContainsFunc(required, func(other View) bool {
+				_, has := other.Versions[c.settledVersion(other)].Fields[k]
+				return !has
+			})
 		}
 	}
-	for k := range fields {
-		ok := false
+	for k, needed := range fields {
+		ok := !needed
 		var wants []any
 		for _, v := range views {
 			from := 0 // a view that need not have been read to its end may have been read at any time

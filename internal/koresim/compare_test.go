@@ -94,6 +94,9 @@ func history(e *koresim.Entry, now time.Time) (list []koresim.Fields) {
 				}
 			}
 		}
+		if n := len(list); n > 0 && list[n-1]["session_id"] != nil && e.Type != events.TypeSegment {
+			merged["session_id"] = list[n-1]["session_id"] // which one is known first does not change what happened
+		}
 		if n := len(list); n == 0 || fmt.Sprint(list[n-1]) != fmt.Sprint(merged) {
 			list = append(list, merged)
 		}
@@ -143,8 +146,10 @@ func identityOf(e *koresim.Entry) map[string]any {
 		case "Widget":
 			out["agent"] = map[string]any{"agent_id": parts[3]}
 		case "Agentic", "Summary":
-			if len(parts) == 4 {
+			if strings.HasPrefix(parts[2], "ac-") {
 				set("", "", "segment_id", "position_id")
+			} else {
+				out["agent"] = map[string]any{"agent_id": parts[3]}
 			}
 		default:
 			set("", "", "segment_id", "target_name")
@@ -172,6 +177,84 @@ func TestCompareAcceptsWhatIsRight(t *testing.T) {
 				require.NotZero(t, r.ByType[kind].Expected, kind)
 			}
 		})
+	}
+}
+
+// Of what no record holds nothing may come, and nothing need come of a row that is too large.
+func TestCompareOfWhatIsTooLarge(t *testing.T) {
+	c := newClient(t, koresim.Config{Seed: 11, SegmentsPerDay: 50, End: start.Add(24 * time.Hour), EmailOpen: 3 * time.Hour, TooLarge: 0.5})
+	now := start.Add(80 * time.Hour)
+	c.now = now
+	some := func(want func(*koresim.Entry) bool) iter.Seq[*koresim.Entry] {
+		return func(yield func(*koresim.Entry) bool) {
+			for e := range c.s.Ledger(now) {
+				if want(e) && !yield(e) {
+					return
+				}
+			}
+		}
+	}
+	compare := func(published iter.Seq[*koresim.Entry]) *koresim.Report {
+		var pub publisher
+		pub.publish(published, now)
+		return koresim.Compare(c.s.Ledger(now), pub.records, koresim.Scope{From: start, To: now, Settled: now, Now: now})
+	}
+	readable := func(e *koresim.Entry) bool {
+		return slices.ContainsFunc(e.Views, func(v koresim.View) bool { return !v.Unreadable })
+	}
+	r := compare(some(readable))
+	require.True(t, r.OK(), r)
+	r = compare(some(func(e *koresim.Entry) bool { return !e.TooLarge }))
+	require.True(t, r.OK(), r)
+	r = compare(c.s.Ledger(now))
+	require.Contains(t, strings.Join(r.Wrong, "\n"), "too large to be published")
+
+	sizes := map[string]int{}
+	for e := range c.s.Ledger(now) {
+		text, _ := e.Views[0].Versions[0].Fields["summary"].(string)
+		switch {
+		case len(e.ConversationID) > 400_000:
+			require.True(t, e.TooLarge)
+			sizes["id"]++
+		case e.TooLarge:
+			require.Equal(t, events.TypeSummary, e.Type)
+			require.Greater(t, len(text), 1<<20)
+			sizes["summary"]++
+		case !readable(e):
+			sizes["row"]++
+		case len(text) > 200_000:
+			sizes["page"]++
+		}
+	}
+	for _, kind := range []string{"id", "summary", "row", "page"} {
+		require.NotZero(t, sizes[kind], kind)
+	}
+}
+
+// In place of some rows there is something that nobody can read. Nothing need come of them.
+func TestOddRows(t *testing.T) {
+	for _, profile := range koresim.Profiles() {
+		c := newClient(t, koresim.Config{Seed: 12, SegmentsPerDay: 100, End: start.Add(24 * time.Hour), Profile: profile, Odd: 0.5})
+		now := start.Add(80 * time.Hour)
+		c.now = now
+		var readable []*koresim.Entry
+		hidden := map[events.Endpoint]int{}
+		for e := range c.s.Ledger(now) {
+			some := false
+			for _, v := range e.Views {
+				if some = some || !v.Unreadable; v.Unreadable {
+					hidden[v.Endpoint]++
+				}
+			}
+			if some {
+				readable = append(readable, e)
+			}
+		}
+		require.Len(t, hidden, len(events.Endpoints()), profile.Name)
+		var pub publisher
+		pub.publish(slices.Values(readable), now)
+		r := koresim.Compare(c.s.Ledger(now), pub.records, koresim.Scope{From: start, To: now, Settled: now, Now: now})
+		require.True(t, r.OK(), "%s: %s", profile.Name, r)
 	}
 }
 
@@ -346,6 +429,46 @@ func TestCompareAllowsForAFieldThatIsDropped(t *testing.T) {
 		}
 	}
 	require.Positive(t, dropped)
+}
+
+// Of two endpoints that show feedback, one is read for the first time after it was taken back: it adds nothing to what the other said.
+func TestCompareAllowsForARowThatNeverShowedIt(t *testing.T) {
+	s, now := ledgerOf(t, koresim.Profiles()[0])
+	found := 0
+	for e := range s.Ledger(now) {
+		late, field := ownField(e)
+		if late < 0 || e.Type != events.TypeFeedback || slices.ContainsFunc(e.Views, func(v koresim.View) bool {
+			return v.Versions[len(v.Versions)-1].Fields["sentiment"] == "WITHDRAWN"
+		}) {
+			continue
+		}
+		found++
+		for i := range e.Views {
+			v := &e.Views[i]
+			gone := maps.Clone(v.Versions[len(v.Versions)-1].Fields)
+			gone["sentiment"] = "WITHDRAWN"
+			for _, said := range []string{"response", "comment_text", "reason_codes"} {
+				delete(gone, said)
+			}
+			v.Versions = []koresim.Version{v.Versions[len(v.Versions)-1], {Visible: now.Add(-time.Minute), Fields: gone}}
+		}
+		read := *e
+		read.Views = []koresim.View{e.Views[1-late]}
+		compare := func(published *koresim.Entry) *koresim.Report {
+			p := &publisher{}
+			p.publish(slices.Values([]*koresim.Entry{published}), now)
+			return koresim.Compare(slices.Values([]*koresim.Entry{e}), p.records, koresim.Scope{
+				From: now.Add(-365 * 24 * time.Hour), To: now, Now: now, Settled: now, Endpoints: events.Endpoints(),
+			})
+		}
+		require.True(t, compare(&read).OK(), "%s: %s", field, compare(&read))
+		for i := range e.Views {
+			e.Views[i].Versions = e.Views[i].Versions[:len(e.Views[i].Versions)-1]
+		}
+		read.Views = []koresim.View{e.Views[1-late]}
+		require.Contains(t, strings.Join(compare(&read).Lost, ""), field, "it was not taken back: whoever reads the row sees it")
+	}
+	require.Positive(t, found)
 }
 
 // ownField returns a view of a shared entry, and a field that only it has and has in its last version. The view is negative if

@@ -33,7 +33,19 @@ const (
 
 // span is when a segment begins and ends. A redial shows the start of the same agent's first segment, but it is not readable
 // before it really began.
-type span struct{ start, began, end moment }
+type span struct {
+	start, began, end moment
+	// corrected is when the start is corrected: until then it is said to be when the row began. 0: it was right from the beginning.
+	corrected moment
+}
+
+// startAt returns the start as it is said to be at t.
+func (s *span) startAt(t moment) moment {
+	if t < s.corrected {
+		return s.began
+	}
+	return s.start
+}
 
 // outline is the skeleton of a contact: enough to know which rows there are and when.
 type outline struct {
@@ -72,6 +84,9 @@ func (w *World) outline(ref contactRef, start moment) (outline, dice) {
 			s.start = o.spans[0].start
 		}
 		s.end = at + w.duration(d, o.channel)/moment(o.segments)
+		if w.cfg.Odd > 0 && !o.redial {
+			w.misdate(&s, o.key+uint64(n))
+		}
 		o.spans[n] = s
 		at = s.end + w.lasting(d, second, 40*second)
 	}
@@ -125,6 +140,10 @@ type contact struct {
 	bot     Bot
 	shape   shape
 
+	large        large
+	largeSegment *segment // whose summary is large; nil if it is something else
+	misfit       *misfit  // nil if all rows can be read
+
 	conversationID string
 	sessionID      string
 	recordID       string // _id on conversations
@@ -167,6 +186,8 @@ func (w *World) newContact(ref contactRef, start moment) *contact {
 		c.script(d)
 	}
 	c.outcome = c.newOutcome(d)
+	c.enlarge()
+	c.spoilRow()
 	return c
 }
 

@@ -35,12 +35,12 @@ func KeyOf(t events.Type, f Fields) string {
 		parts = []string{part("given_by"), part("target_type")}
 		switch parts[1] {
 		case "Conversation":
-			parts = append(parts, part("session_id"), part("conversation_id"))
+			parts = append(parts, part("session_id"), part("conversation_id"), part("scale"))
 		case "Widget":
 			parts = append(parts, part("conversation_id"), part("agent.agent_id"))
 		default:
 			if id := part("request_id", "summary_id"); id != "" {
-				parts = append(parts, id)
+				parts = append(parts, id, part("agent.agent_id")) // each agent has an opinion of his own
 			} else {
 				parts = append(parts, part("segment_id"), part("position_id", "target_name"))
 			}
@@ -48,7 +48,7 @@ func KeyOf(t events.Type, f Fields) string {
 	case events.TypeCoachingTriggered:
 		parts = []string{part("coaching_id")}
 	case events.TypePlaybookStep:
-		parts = []string{part("run_id"), part("scope"), part("stage_id"), part("step_id")}
+		parts = []string{part("run_id"), part("level"), part("stage_id"), part("step_id")}
 	case events.TypeAgenticRequest:
 		parts = []string{part("request_id")}
 	case events.TypeSegment:

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"agentassist-poller/internal/events"
 )
 
 // Pace says how long things take.
@@ -55,6 +57,13 @@ type Config struct {
 	EmailOpen time.Duration
 	// Quiet leaves conversations without anything in them but the segment: for tests of paging and volume.
 	Quiet bool
+	// TooLarge is the share of assisted contacts in which something is large beyond reason: a summary of 250 kB, of 1.5 MB or of 2.5 MB, or
+	// a conversation id of 400 kB.
+	TooLarge float64
+	// Odd is the share of contacts of which something that nobody can read stands in place of a row: a text, or an object that nests too
+	// deep or is broken. Bots that are not busy show nothing else on interactions. Of as many segments interactions shows a second, older
+	// copy, and of many that last beyond midnight it corrects the start once they have ended: from the day of the end to the day before.
+	Odd float64
 	// Drift adds fields that no page documents.
 	Drift  bool
 	Spikes []Spike
@@ -63,6 +72,8 @@ type Config struct {
 	// RequestsPerMinute is the budget of each account in any sliding minute. Negative: no limit.
 	RequestsPerMinute int
 	RetryAfter        RetryAfter
+	// InFlight is how many requests of one account may be at an endpoint at the same time; 0 is 1. Others are counted, see Stats.Crowded.
+	InFlight map[events.Endpoint]int
 	// AuthPrefix must precede the token in the auth header ("Bearer "). Default: the bare token.
 	AuthPrefix string
 	// OptionalJTI accepts tokens without jti.
@@ -137,6 +148,12 @@ func (c Config) Validate() error {
 	}
 	if c.Faults.Rate < 0 || c.Faults.Rate > 1 {
 		return fmt.Errorf("the rate of faults is %v; want a share from 0 to 1", c.Faults.Rate)
+	}
+	if c.TooLarge < 0 || c.TooLarge > 1 {
+		return fmt.Errorf("the share of what is too large is %v; want a share from 0 to 1", c.TooLarge)
+	}
+	if c.Odd < 0 || c.Odd > 1 {
+		return fmt.Errorf("the share of what is odd is %v; want a share from 0 to 1", c.Odd)
 	}
 	for _, s := range c.Spikes {
 		if s.At.Before(c.Start) || s.Account >= max(c.Accounts, 1) || s.Bot >= max(c.Bots, 1) {

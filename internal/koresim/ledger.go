@@ -27,6 +27,15 @@ type Entry struct {
 	// Superseded is when a bot-only session gained a conversation, which ends this entity; zero for never.
 	// If it was ever published, it must end with superseded_by.
 	Superseded moment
+	// TooLarge is set if no record of Kafka's usual size holds its events: none may come.
+	TooLarge bool
+	// AgentID and QueueName say who served, and in which queue, as the rows that show it name them; empty where none does.
+	AgentID, QueueName string
+	// Channel is where the conversation took place, as Agent AI names it.
+	Channel string
+	// Shown is the list that a use of a suggestion comes from, Searched the search behind a use or a list; nil where there is none.
+	Shown, Searched *Entry
+	of              *summary
 }
 
 // View is an entity as one row of one endpoint shows it.
@@ -37,6 +46,8 @@ type View struct {
 	// Anchor is the time by which the server selects the row, once it has ended.
 	Anchor   time.Time
 	Versions []Version
+	// Unreadable is set if nobody can be expected to have read the thing there: it is too large, or its row is, or the row is no row.
+	Unreadable bool
 	// Gone is when the row stopped showing it; zero for never.
 	Gone time.Time
 	row  trackKey
@@ -166,6 +177,33 @@ func (c *contact) view(p place, changes []moment, fields func(t moment) Fields) 
 	return v, len(v.Versions) > 0
 }
 
+// part is a view of something that happened in a segment or a conversation: it has the session, from when that is recorded.
+func (c *contact) part(p place, changes []moment, fields func(t moment) Fields) (View, bool) {
+	var session func(moment) string
+	var joined moment
+	if p.endpoint == events.Interactions {
+		session, joined = c.segments[p.n].sessionAt, c.segments[p.n].joined
+	} else {
+		joined = c.outline.end
+		session = func(t moment) string {
+			if t < joined {
+				return ""
+			}
+			return c.backendSession
+		}
+	}
+	if joined > slices.Min(changes) {
+		changes = append(changes, joined)
+	}
+	return c.view(p, changes, func(t moment) Fields {
+		f := fields(t)
+		if f != nil {
+			f["session_id"] = session(t)
+		}
+		return f
+	})
+}
+
 // prune removes what is empty, also inside of records and lists of records.
 func (f Fields) prune() {
 	for k, v := range f {
@@ -215,7 +253,7 @@ func listOf(vs []string) any {
 func (c *contact) entry(t events.Type, identity Fields, times ...moment) *Entry {
 	e := &Entry{
 		Type: t, Key: KeyOf(t, identity), AccountID: c.account.ID, BotID: c.bot.ID,
-		ConversationID: c.conversationID, KafkaKey: c.conversationID,
+		ConversationID: c.conversationID, KafkaKey: c.conversationID, Channel: assistNames[c.outline.channel],
 	}
 	for _, m := range times {
 		if m != 0 {
@@ -245,14 +283,32 @@ func (c *contact) entries() (list []*Entry) {
 	}
 	list = append(list, c.runEntries()...)
 	for _, q := range c.searches {
-		list = append(list, c.agenticEntries(nil, q)...)
+		list = append(list, c.agenticEntries(c.askedIn(q), q)...)
 	}
 	for _, m := range c.summaries() {
 		list = append(list, c.summaryEntries(m)...)
 	}
 	list = append(list, c.conversationEntries()...)
+	c.locate(list)
 	list = append(list, c.outcomeEntries()...)
+	c.mark(list)
 	return slices.DeleteFunc(list, func(e *Entry) bool { return len(e.Views) == 0 })
+}
+
+// locate says of what happened in segments who served, and in which queue: as the last segment that shows it says.
+func (c *contact) locate(list []*Entry) {
+	for _, e := range list {
+		for _, v := range e.Views {
+			for _, s := range c.segments {
+				if v.Endpoint == events.Interactions && v.Row == s.id {
+					e.QueueName = s.queue.name
+					if e.Type != events.TypeFeedback || e.AgentID == "" {
+						e.AgentID = s.agent.id
+					}
+				}
+			}
+		}
+	}
 }
 
 // changes returns the moments at which a row shows something new.

@@ -1,8 +1,6 @@
 package koresim
 
 import (
-	"strconv"
-
 	"agentassist-poller/internal/events"
 )
 
@@ -89,6 +87,9 @@ func (c *contact) outcomeFields(e events.Endpoint, t moment) Fields {
 		"session_id": c.sessionID, "bot_only": !assisted, "session_start_time": out.start.Time(),
 		"session_end_time": c.outline.shownEnd(t).Time(), "final_status": status, "user_id": c.userID,
 	}
+	if c.world.cfg.Drift {
+		f["extra_json"] = `{"aiTopics":["billing"]}`
+	}
 	if e == events.CallDetails {
 		f["automation_bot_ids"] = listOf([]string{c.bot.ID})
 		if c.outline.end <= t {
@@ -103,13 +104,13 @@ func (c *contact) outcomeFields(e events.Endpoint, t moment) Fields {
 	ds, _ := out.dispositions.at(t)
 	rs, _ := out.remarks.at(t)
 	f["dispositions"], f["disposition_remarks"] = listOf(ds), listOf(rs)
-	if score, ok := out.score.at(t); ok {
-		f["csat_score"] = score
-		if c.shape == shape2024 {
-			f["nps_score"] = 2 * score
+	if given, _ := out.score.at(t); given != (score{}) {
+		given.fields(f)
+		if given.scale == "LIKE" {
+			f["like_dislike_score"] = given.response()
 		}
+		f["csat_feedback"], _ = out.scoreText.at(t)
 	}
-	f["csat_feedback"], _ = out.scoreText.at(t)
 	if c.shape == shape2025 && e == events.InteractionDetails {
 		f["reason"], f["reason_capitalized"] = "transfer", "AGENT_TRANSFER"
 	}
@@ -138,6 +139,9 @@ func (c *contact) engagementEntry(l *leg, g *engagement, responding bool, places
 		id["queue"] = Fields{"queue_id": l.queue.id}
 	}
 	e := c.entry(events.TypeAgentEngagement, id, g.at(), g.accepted)
+	if e.AgentID = g.agent.id; !l.direct {
+		e.QueueName = l.queue.name
+	}
 	at := max(g.at(), l.entered)
 	changes := append(g.notes.moments([]moment{at}), g.accepted, g.response, g.ended, g.work)
 	for _, p := range places {
@@ -178,30 +182,30 @@ func (e *engagement) fields(responding bool, t moment) Fields {
 // scoreEntry is the customer's feedback.
 func (c *contact) scoreEntry(places []place) *Entry {
 	out := &c.outcome
-	id := Fields{"session_id": c.sessionID, "conversation_id": c.conversationID, "given_by": "CUSTOMER", "target_type": "Conversation"}
+	scale := out.score[0].value.scale
+	id := Fields{
+		"session_id": c.sessionID, "conversation_id": c.conversationID, "given_by": "CUSTOMER", "target_type": "Conversation", "scale": scale,
+	}
 	e := c.entry(events.TypeFeedback, id)
 	for _, p := range places {
 		e.add(c.view(p, out.scoreText.moments(out.score.moments(nil)), func(t moment) Fields {
-			score, ok := out.score.at(t)
+			given, ok := out.score.at(t)
 			if !ok {
 				return nil
 			}
-			text, _ := out.scoreText.at(t)
-			return Fields{
-				"given_by": "CUSTOMER", "target_type": "Conversation", "csat_score": score, "csat_feedback": text,
-				"response": strconv.FormatInt(score, 10), "sentiment": sentiment(score),
+			f := Fields{"given_by": "CUSTOMER", "target_type": "Conversation", "scale": scale, "sentiment": withdrawn}
+			last := out.legs[len(out.legs)-1] // all are over
+			if f["agent"] = (Fields{"agent_id": last.answering.agent.id}); !last.direct {
+				f["queue"] = Fields{"queue_id": last.queue.id}
 			}
+			if given == (score{}) {
+				return f
+			}
+			f["response"], f["sentiment"] = given.response(), given.sentiment()
+			given.fields(f)
+			f["csat_feedback"], _ = out.scoreText.at(t)
+			return f
 		}))
 	}
 	return e
-}
-
-func sentiment(score int64) string {
-	switch {
-	case score <= 2:
-		return "NEGATIVE"
-	case score == 3:
-		return "NEUTRAL"
-	}
-	return "POSITIVE"
 }

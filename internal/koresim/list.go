@@ -32,7 +32,9 @@ func (w *World) segments(account, bot int, from, to, now moment) (rows []row) {
 	p := &w.cfg.Profile
 	w.slots(account, bot, from, to, func(ix *index, key indexKey) {
 		for _, s := range ix.segments {
-			at := s.start
+			seen := now - p.lag(e, lagKey(s.key, int(s.n)))
+			start := s.startAt(seen)
+			at := start
 			if p.FilterOnEnd[e] {
 				at = s.end
 			}
@@ -40,9 +42,8 @@ func (w *World) segments(account, bot int, from, to, now moment) (rows []row) {
 				continue
 			}
 			ref := contactRef{key, s.contact}
-			seen := now - p.lag(e, lagKey(s.key, int(s.n)))
 			if p.appears(e, s.began, s.end) <= seen {
-				rows = append(rows, row{ref, s.n, s.key, s.start, s.end, seen})
+				rows = append(rows, row{ref, s.n, s.key, start, s.end, seen})
 			}
 		}
 	})

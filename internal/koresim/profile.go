@@ -46,6 +46,28 @@ type Profile struct {
 	Jitter  time.Duration
 	// Sloppy conversations: empty lists left out, totals as strings, a page limit below the documented one.
 	Sloppy bool
+
+	// AgenticNeedsHistory: conversations lists the agentic entries among messages only if the transcript is asked for, too.
+	AgenticNeedsHistory bool
+	// Refuses are the fields that the analytics endpoints refuse to select, and the filters that interactions refuses. It is empty in all of
+	// Profiles.
+	Refuses []string
+	// Broken is empty in all of Profiles.
+	Broken Broken
+}
+
+// Broken is what keeps any client from knowing what it has missed.
+type Broken struct {
+	// IgnoresOffset: every page of an endpoint is the first.
+	IgnoresOffset map[events.Endpoint]bool
+	// IgnoresWindow: the analytics endpoints return the rows of all time.
+	IgnoresWindow map[events.Endpoint]bool
+	// SelectsStored: interactions selects rows by when they were stored: so long after the time by which the profile says that it selects.
+	SelectsStored time.Duration
+	// TotalsDiffer: the total of conversations is one more than there are rows. TotalsGrow: it grows by one a second.
+	TotalsDiffer, TotalsGrow bool
+	// Unreadable: no row of an endpoint can be read.
+	Unreadable map[events.Endpoint]bool
 }
 
 type perEndpoint = map[events.Endpoint]bool
@@ -77,7 +99,7 @@ func Profiles() []Profile {
 			Latency: lags(2*s, 5*s, 10*s), Jitter: 3 * s,
 		},
 		{
-			Name:        "on-end",
+			Name: "on-end", AgenticNeedsHistory: true,
 			FilterOnEnd: perEndpoint{in: true, id: true, cd: true},
 			Descending:  perEndpoint{in: true, id: true, cd: true},
 			IDs:         IDsIgnored, NoHasMore: true, WholeSecond: true,

@@ -117,15 +117,19 @@ func (c *contact) renderSummaries(w *jsonWriter, t moment, inc include) {
 // renderVerdict writes feedback as conversations has it.
 func renderVerdict(w *jsonWriter, k string, by agent, l timeline[thumb], t moment, kind string) {
 	v, ok := l.at(t)
-	if !ok {
+	if !ok || v.none && !v.blank {
 		return
+	}
+	said := verdict(v.up)
+	if v.none {
+		said = ""
 	}
 	w.obj(k)
 	w.obj("agentDetails")
 	w.str("identity", by.id)
 	w.str("name", by.name())
 	w.end()
-	w.str("feedback", verdict(v.up))
+	w.str("feedback", said)
 	w.str("comment", v.comment)
 	w.strs("feedbackDetails", v.reasons)
 	w.str("type", kind)
@@ -149,7 +153,7 @@ func (c *contact) renderMessages(w *jsonWriter, t moment, inc include) {
 	if inc.history {
 		messages = c.messages
 	}
-	if inc.agentic {
+	if inc.agentic && (inc.history || !c.world.cfg.Profile.AgenticNeedsHistory) {
 		requests = c.assisted()
 	}
 	for len(messages)+len(requests) > 0 {

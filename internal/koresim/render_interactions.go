@@ -6,8 +6,8 @@ import "strconv"
 func (c *contact) renderSegment(w *jsonWriter, s *segment, t moment, agenticToo bool) {
 	w.obj("")
 	w.str("conversationID", c.conversationID)
-	if s.session != "" {
-		w.str("botSessionID", s.session)
+	if session := s.sessionAt(t); session != "" {
+		w.str("botSessionID", session)
 	}
 	w.str("channel", assistNames[c.outline.channel])
 	w.str("segmentID", s.id)
@@ -27,7 +27,7 @@ func (c *contact) renderSegment(w *jsonWriter, s *segment, t moment, agenticToo 
 		}
 	}
 	w.end()
-	w.time("segmentStartTime", s.span.start)
+	w.time("segmentStartTime", s.span.startAt(t))
 	if s.span.end <= t {
 		w.time("segmentEndTime", s.span.end)
 	} else if c.shape == shape2025 {
@@ -73,7 +73,7 @@ func (c *contact) renderSegment(w *jsonWriter, s *segment, t moment, agenticToo 
 	w.arr("playbookRuntimeData")
 	for _, v := range s.runs {
 		if v.from <= t {
-			renderRun(w, v.run, v.at(t))
+			c.renderRun(w, v.run, v.at(t))
 		}
 	}
 	w.end()
@@ -92,6 +92,16 @@ func (c *contact) renderSegment(w *jsonWriter, s *segment, t moment, agenticToo 
 		for _, a := range s.activities {
 			if a.onInteractions && a.requested <= t {
 				c.renderActivity(w, a, t)
+			}
+		}
+		for _, q := range s.asked {
+			if q.requested <= t {
+				c.renderActivity(w, q, t)
+			}
+		}
+		for _, a := range s.passedOn {
+			if a.onInteractions {
+				c.renderActivity(w, a.inNextSegment(), t)
 			}
 		}
 		w.end()
@@ -153,7 +163,7 @@ func (c *contact) renderAction(w *jsonWriter, a *action, t moment) {
 		w.str("phraseInput", q.input)
 		c.count(w, "correctionsPresented", q.corrections)
 		c.count(w, "correctionsAccepted", q.correctionsHit)
-		c.renderList(w, q.list)
+		c.renderList(w, q.list, q.unlisted)
 		w.end()
 	}
 	c.renderUsed(w, a.used, t)
@@ -166,7 +176,7 @@ func (c *contact) renderProactive(w *jsonWriter, p *proactive, t moment) {
 		w.time("displayTime", p.display)
 	}
 	w.str("utterance", p.utterance)
-	c.renderList(w, p.list)
+	c.renderList(w, p.list, p.unlisted)
 	c.renderUsed(w, p.used, t)
 	w.end()
 }
@@ -196,7 +206,7 @@ func counted(list []*suggestion, of target) (n int64) {
 	return n
 }
 
-func (c *contact) renderList(w *jsonWriter, list []*suggestion) {
+func (c *contact) renderList(w *jsonWriter, list []*suggestion, unlisted bool) {
 	w.obj("countDisplayedAnswers")
 	for _, l := range listNames {
 		if l.count != "" {
@@ -204,6 +214,9 @@ func (c *contact) renderList(w *jsonWriter, list []*suggestion) {
 		}
 	}
 	w.end()
+	if unlisted {
+		return
+	}
 	w.obj("suggestions")
 	for _, l := range listNames {
 		if counted(list, l.of) == 0 && c.shape != shape2026 {
@@ -351,7 +364,7 @@ func (c *contact) response(up bool) string {
 
 func (c *contact) renderThumb(w *jsonWriter, k string, l timeline[thumb], t moment) {
 	v, ok := l.at(t)
-	if !ok {
+	if !ok || v.none && !v.blank {
 		// Where nothing was said some records have nothing, some null, some an empty list.
 		switch c.shape {
 		case shape2025:
@@ -362,7 +375,11 @@ func (c *contact) renderThumb(w *jsonWriter, k string, l timeline[thumb], t mome
 		return
 	}
 	w.obj(k)
-	w.str("response", c.response(v.up))
+	response := c.response(v.up)
+	if v.none {
+		response = ""
+	}
+	w.str("response", response)
 	w.strs("reasonCode", v.reasons)
 	w.str("comment", v.comment)
 	w.end()
@@ -400,7 +417,7 @@ func renderParticipant(w *jsonWriter, a agent, kind string) {
 	w.end()
 }
 
-func renderRun(w *jsonWriter, r *playbookRun, t moment) {
+func (c *contact) renderRun(w *jsonWriter, r *playbookRun, t moment) {
 	done, all := r.adheredBy(t)
 	w.obj("")
 	w.str("_id", r.id)
@@ -425,12 +442,17 @@ func renderRun(w *jsonWriter, r *playbookRun, t moment) {
 		w.obj("")
 		w.str("_id", st.id)
 		w.str("name", st.name)
+		w.flag("completed", st.completedBy(t))
 		w.arr("steps")
 		for _, p := range st.steps {
 			w.obj("")
 			w.str("_id", p.id)
 			w.str("name", p.name)
-			w.flag("isAdhered", p.adhered.happened(t))
+			adherence := "isAdhered"
+			if r.completes {
+				adherence = "completed"
+			}
+			w.flag(adherence, p.adhered.happened(t))
 			if p.adhered.happened(t) {
 				w.str("adheredBy", p.by)
 				w.time("adheredAt", p.adhered)
@@ -446,7 +468,18 @@ func renderRun(w *jsonWriter, r *playbookRun, t moment) {
 		w.num("stage-"+strconv.Itoa(i+1), int64(len(st.steps)))
 	}
 	w.end()
+	if c.world.cfg.Drift {
+		w.str("scenarioStatus", scenarioStatus(r, t))
+	}
 	w.end()
+}
+
+// scenarioStatus is a member of runs that no page of the API's documentation names.
+func scenarioStatus(r *playbookRun, t moment) string {
+	if r.closed.happened(t) {
+		return "completed"
+	}
+	return "ongoing"
 }
 
 // rate is the adherence in whole percent.

@@ -1,9 +1,6 @@
 package koresim
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // analyticsView is what a request to an analytics endpoint decides about how rows look.
 type analyticsView struct {
@@ -64,20 +61,7 @@ func (c *contact) renderHandled(w *jsonWriter, t moment, view analyticsView) {
 	w.strs("dispositions", ds)
 	rs, _ := o.remarks.at(t)
 	w.strs("dispositionRemarks", rs)
-	switch score, ok := o.score.at(t); {
-	case !ok && c.shape == shape2025:
-		w.null("csatScore")
-	case ok && c.shape == shape2024:
-		w.str("csatScore", strconv.FormatInt(score, 10))
-	case ok:
-		w.num("csatScore", score)
-	}
-	if score, ok := o.score.at(t); ok && c.shape == shape2024 {
-		w.num("npsScore", 2*score)
-	}
-	if text, ok := o.scoreText.at(t); ok {
-		w.str("csatFeedback", text)
-	}
+	c.renderScore(w, t)
 	if c.shape == shape2025 && !view.v1 {
 		// Both spellings occur in one record, with different values.
 		w.str("reason", "transfer")

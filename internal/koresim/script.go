@@ -15,6 +15,7 @@ type segment struct {
 	bare    bool // only the agent's id is known
 	queue   queue
 	session string // "" : not recorded
+	joined  moment // when the session is recorded, 0 if from the beginning
 
 	tags       []tag
 	scrolls    timeline[[2]int64]
@@ -26,6 +27,8 @@ type segment struct {
 	nudges     []*nudge
 	carried    []*nudge // of the segment before
 	activities []*agentic
+	passedOn   []*agentic // of the segment before
+	asked      []*agentic // of the search history
 	summary    *summary
 
 	position int // of the last suggestion: positionIds are unique in a segment only
@@ -55,6 +58,7 @@ type search struct {
 	offeredUsed                 int64
 	corrections, correctionsHit int64
 	list                        []*suggestion
+	unlisted                    bool // only the counts are told
 }
 
 type suggestion struct {
@@ -85,6 +89,7 @@ type proactive struct {
 	display   moment
 	untimed   bool // displayTime is not in the record
 	list      []*suggestion
+	unlisted  bool // only the counts are told
 	used      []*use
 }
 
@@ -108,6 +113,8 @@ type use struct {
 
 // thumb is what somebody thought of something.
 type thumb struct {
+	none    bool // it was taken back
+	blank   bool // and is shown without words instead of not at all
 	up      bool
 	reasons []string
 	comment string
@@ -138,7 +145,18 @@ func (c *contact) newSegment(d dice, n int) *segment {
 	if d.chance(0.1) {
 		s.session = ""
 	}
+	if late := roll(c.world.cfg.Seed, 21, c.ref.key(), uint64(n)); late.chance(0.3) {
+		s.joined = s.within(late, 0.05, 0.6)
+	}
 	return s
+}
+
+// sessionAt returns the session as the segment shows it at t.
+func (s *segment) sessionAt(t moment) string {
+	if t < s.joined {
+		return ""
+	}
+	return s.session
 }
 
 // at returns the moment when a part of the segment is over.
@@ -182,6 +200,7 @@ func (c *contact) scriptSegment(d dice, s *segment) {
 		s.activities = append(s.activities, c.newAgentic(d, s, "aa-"))
 	}
 	slices.SortFunc(s.activities, func(a, b *agentic) int { return cmp.Compare(a.requested, b.requested) })
+	c.passOn(s)
 	if d.chance(0.7) {
 		s.summary = c.newSummary(d, s, "final", s.span.end-40)
 	}
@@ -210,6 +229,7 @@ func (c *contact) newSearch(d dice, s *segment) *action {
 	q.list = s.suggest(d, 1+d.IntN(5), true)
 	a := &action{at: q.display, search: q}
 	a.used = c.use(d, s, q.list, q.display, 0.7)
+	q.list, q.unlisted = c.vary(q.list, a.used, q.execution)
 	return a
 }
 
@@ -242,7 +262,20 @@ func (c *contact) newProactive(d dice, s *segment, i int) *proactive {
 		p.untimed = false
 	}
 	p.used = c.use(d, s, p.list, p.display, 0.5)
+	p.list, p.unlisted = c.vary(p.list, p.used, p.display)
 	return p
+}
+
+// vary makes some lists of which nothing was used empty, and says of some that only their counts are told. It rolls dice of its own.
+func (c *contact) vary(list []*suggestion, used []*use, at moment) (now []*suggestion, unlisted bool) {
+	d := roll(c.world.cfg.Seed, 19, c.ref.key(), uint64(at))
+	switch {
+	case len(used) > 0:
+		return list, false
+	case d.chance(0.3):
+		return nil, false
+	}
+	return list, d.chance(0.3)
 }
 
 func (s *segment) suggest(d dice, n int, agenticToo bool) []*suggestion {
@@ -329,12 +362,28 @@ func (c *contact) newThumbs(d dice, at moment) timeline[thumb] {
 			t = t.then(at+c.world.later(d), t[0].value)
 		}
 	}
+	return c.takeBack(t)
+}
+
+// takeBack makes the agent have no opinion any more, and perhaps the same one again, at times. It rolls dice of its own.
+func (c *contact) takeBack(t timeline[thumb]) timeline[thumb] {
+	d := roll(c.world.cfg.Seed, 32, c.ref.key(), uint64(t[0].at))
+	if len(t) > 2 || !d.chance(0.2) {
+		return t
+	}
+	last := t[len(t)-1]
+	gone := last.at + c.world.later(d)
+	t = t.then(gone, thumb{none: true, blank: d.chance(0.5)})
+	if len(t) == 2 && d.chance(0.3) {
+		t = t.then(gone+c.world.later(d), last.value)
+	}
 	return t
 }
 
 func newThumb(d dice, up bool) thumb {
-	t := thumb{up: up, comment: pick(d, remarks), reasons: []string{pick(d, praise)}}
+	t := thumb{up: up, comment: pick(d, compliments), reasons: []string{pick(d, praise)}}
 	if !up {
+		t.comment = pick(d, complaints)
 		t.reasons = []string{pick(d, reasonCodes)}
 	}
 	if d.chance(0.3) {

@@ -1,11 +1,14 @@
 package koresim
 
+import "slices"
+
 // playbookRun is one run of a playbook. It may go on in the next segments, where it is seen again with the same id.
 type playbookRun struct {
 	id, playbook, kind, trigger, order string
 	opened, closed                     moment // closed 0: left open
 	stages                             []*stage
 	hidden                             bool // upstream sends stages: []
+	completes                          bool // its steps say completed where others say isAdhered
 }
 
 type stage struct {
@@ -16,6 +19,11 @@ type stage struct {
 type playbookStep struct {
 	id, name, by string
 	adhered      moment // 0: never
+}
+
+// completedBy reports whether all steps were adhered to by t.
+func (s *stage) completedBy(t moment) bool {
+	return !slices.ContainsFunc(s.steps, func(p *playbookStep) bool { return !p.adhered.happened(t) })
 }
 
 // playbookView is a run as a segment shows it: up to the segment's end if the run goes on in the next.
@@ -84,6 +92,9 @@ func (c *contact) newRun(d dice, s *segment) *playbookRun {
 	if d.chance(0.7) {
 		r.closed = s.at(0.97)
 	}
+	// There are few playbooks, and each has many runs. The dice of the contact rolled one for each run: what follows stays as it was.
+	r.playbook = pick(roll(c.world.cfg.Seed, 22, c.ref.key(), uint64(s.n)), playbookIDs)
+	r.completes = roll(c.world.cfg.Seed, 20, c.ref.key(), uint64(s.n)).chance(0.3)
 	stages, steps := 1+d.IntN(3), 0
 	for i := range stages {
 		st := &stage{id: d.uuid("acs-"), name: stageNames[i]}

@@ -11,6 +11,14 @@ type agentic struct {
 	by                                    agent
 	streaming                             bool
 	onInteractions, onConversations       bool
+	again                                 *again // in the next segment, nil if it is not listed there
+}
+
+// again is what the next segment says of a request of the segment before: somebody else took part, and may have another opinion.
+type again struct {
+	participant string
+	by          agent
+	thumbs      timeline[thumb]
 }
 
 func (c *contact) newAgentic(d dice, s *segment, prefix string) *agentic {
@@ -33,6 +41,25 @@ func (c *contact) newAgentic(d dice, s *segment, prefix string) *agentic {
 		a.thumbs = c.newThumbs(d, max(a.responded, a.used)+d.between(300, 3*second))
 	}
 	return a
+}
+
+// passOn makes the next segment list some requests of this one, if another agent has it. It rolls dice of its own.
+func (c *contact) passOn(s *segment) {
+	if s.n+1 == len(c.segments) || c.segments[s.n+1].agent.id == s.agent.id {
+		return
+	}
+	next := c.segments[s.n+1]
+	d := roll(c.world.cfg.Seed, 17, c.ref.key(), uint64(s.n))
+	for _, a := range s.activities {
+		if !d.chance(0.4) {
+			continue
+		}
+		a.again = &again{participant: d.uuid("p-"), by: next.agent}
+		if d.chance(0.5) {
+			a.again.thumbs = c.newThumbs(d, max(next.span.began, a.responded)+d.between(300, 3*second))
+		}
+		next.passedOn = append(next.passedOn, a)
+	}
 }
 
 // summary is the text that the assistant wrote about a segment, and what the agent made of it.
@@ -60,7 +87,7 @@ func (c *contact) newSummary(d dice, s *segment, kind string, at moment) *summar
 		m.edits = m.edits.then(at, "We're sorry, but there was a problem generating the summary for this conversation. Please create your own summary")
 	}
 	if kind == "final" && d.chance(0.35) {
-		m.edits = m.edits.then(at+c.world.later(d), m.text+" Edited by the agent: "+pick(d, remarks))
+		m.edits = m.edits.then(at+c.world.later(d), m.text+" Edited by the agent: "+pick(d, notes))
 	}
 	if d.chance(0.3) {
 		m.thumbs = c.newThumbs(d, at+c.world.later(d))
@@ -94,7 +121,9 @@ func (c *contact) scriptConversation(d dice) {
 		}
 		if d.chance(0.3) {
 			q := c.newAgentic(d, s, "ua-")
-			q.onInteractions = false
+			if q.onInteractions = roll(c.world.cfg.Seed, 18, c.ref.key(), uint64(s.n)).chance(0.7); q.onInteractions {
+				s.asked = append(s.asked, q)
+			}
 			c.searches = append(c.searches, q)
 		}
 		for _, a := range s.activities {

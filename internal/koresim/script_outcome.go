@@ -11,7 +11,7 @@ type outcome struct {
 	phone        string
 	dispositions timeline[[]string]
 	remarks      timeline[[]string]
-	score        timeline[int64]
+	score        timeline[score]
 	scoreText    timeline[string]
 	tags         timeline[[]sessionTag]
 	userTags     []sessionTag
@@ -75,10 +75,13 @@ func (c *contact) newOutcome(d dice) outcome {
 		}
 	}
 	if d.chance(0.4) {
-		at, score := o.end+c.world.later(d), int64(1+d.IntN(5))
-		out.score = out.score.then(at, score)
+		at, content := o.end+c.world.later(d), int64(1+d.IntN(5))
+		out.score = out.score.then(at, c.newScore(content))
 		if d.chance(0.6) {
-			out.scoreText = out.scoreText.then(at+d.between(1000, 20*second), pick(d, surveys))
+			out.scoreText = out.scoreText.then(at+d.between(1000, 20*second), pick(d, surveys[content-1]))
+		}
+		if d := roll(c.world.cfg.Seed, 33, c.ref.key()); d.chance(0.1) { // it is taken back
+			out.score = out.score.then(at+20*second+c.world.later(d), score{})
 		}
 	}
 	for _, s := range c.segments {

@@ -87,7 +87,14 @@ func (s *Server) serveInteractions(r *http.Request, c *call, now moment) ([]byte
 			return nil, err
 		}
 	}
-	rows := s.segments(c.account.number, c.bot, from, to, now)
+	p := &s.cfg.Profile
+	for _, name := range p.Refuses {
+		if name == "channels" && filter.Channels != nil || name == "agentIds" && filter.AgentIds != nil {
+			return nil, refuse(http.StatusBadRequest, name, "%q is not allowed", name)
+		}
+	}
+	stored := moment(p.Broken.SelectsStored.Milliseconds())
+	rows := s.segments(c.account.number, c.bot, from-stored, to-stored, now)
 	if len(filter.ConversationIds)+len(filter.SessionIds)+len(filter.Channels)+len(filter.AgentIds) > 0 {
 		rows = slices.DeleteFunc(rows, func(r row) bool {
 			c := s.contact(r.ref)
@@ -96,18 +103,32 @@ func (s *Server) serveInteractions(r *http.Request, c *call, now moment) ([]byte
 				!among(filter.Channels, assistNames[c.outline.channel]) || !among(filter.AgentIds, g.agent.id)
 		})
 	}
+	if p.Broken.IgnoresOffset[c.endpoint] {
+		offset = 0
+	}
 	page := cut(rows, offset, limit)
 	more := offset+len(page) < len(rows)
 	w := newJSONWriter(len(page))
 	w.obj("")
+	room := limit - len(page) // for second copies
 	w.num("numResults", int64(len(page)))
 	if !s.cfg.Profile.NoHasMore && now%2 == 0 {
 		w.flag("hasMore", more)
 	}
 	w.arr("data")
 	for _, r := range page {
-		c := s.contact(r.ref)
-		c.renderSegment(w, c.segments[r.n], r.seen, q.Get("includeAgenticData") == "true")
+		if p.Broken.Unreadable[events.Interactions] {
+			w.str("", "a record that is lost")
+			continue
+		}
+		if c := s.contact(r.ref); !c.renderMisfit(w, events.Interactions, int(r.n)) {
+			agenticToo := q.Get("includeAgenticData") == "true"
+			if t, ok := c.twin(int(r.n)); ok && room > 0 {
+				c.renderSegment(w, c.segments[r.n], t, agenticToo)
+				room--
+			}
+			c.renderSegment(w, c.segments[r.n], r.seen, agenticToo)
+		}
 	}
 	w.end()
 	if !s.cfg.Profile.NoHasMore && now%2 != 0 {
@@ -156,6 +177,9 @@ func (s *Server) serveConversations(r *http.Request, c *call, now moment) ([]byt
 	if ids != nil {
 		rows = slices.DeleteFunc(rows, func(r row) bool { return !slices.Contains(ids, s.contact(r.ref).conversationID) })
 	}
+	if p.Broken.IgnoresOffset[c.endpoint] {
+		page = 1
+	}
 	skip := (page - 1) * limit
 	found := cut(rows, skip, limit)
 	w := newJSONWriter(len(found))
@@ -163,23 +187,32 @@ func (s *Server) serveConversations(r *http.Request, c *call, now moment) ([]byt
 	w.arr("results")
 	inc := include{body.IncludeHistory, body.IncludeAgenticHistory, body.IncludeFeedback, body.IncludeSummary}
 	for _, r := range found {
-		s.contact(r.ref).renderConversation(w, r.seen, inc)
+		if c := s.contact(r.ref); !c.renderMisfit(w, events.Conversations, 0) {
+			c.renderConversation(w, r.seen, inc)
+		}
 	}
 	w.end()
 	w.num("skip", int64(skip))
 	w.num("limit", int64(limit))
 	w.flag("hasMore", skip+len(found) < len(rows))
-	pages := (len(rows) + limit - 1) / limit
+	total := len(rows)
+	if p.Broken.TotalsDiffer {
+		total++
+	}
+	if p.Broken.TotalsGrow {
+		total += int((now - momentOf(s.cfg.Start)) / second)
+	}
+	pages := (total + limit - 1) / limit
 	if p.Sloppy {
 		w.str("totalPages", strconv.Itoa(pages))
-		w.str("totalResults", strconv.Itoa(len(rows)))
+		w.str("totalResults", strconv.Itoa(total))
 	} else {
 		w.num("totalPages", int64(pages))
-		w.num("totalResults", int64(len(rows)))
+		w.num("totalResults", int64(total))
 	}
 	w.end()
-	// What was left out of the records has not been served.
-	c.arrives = c.arrives && inc == (include{true, true, true, true})
+	// What was left out of the records has not been served, but for transcripts, which not everybody wants.
+	c.arrives = c.arrives && inc.agentic && inc.feedback && inc.summary && (inc.history || !p.AgenticNeedsHistory)
 	s.served(c, found, now)
 	return w.b, nil
 }
@@ -232,7 +265,10 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 		zone:   -time.Duration(*body.TimeZoneOffset) * time.Minute,
 		fields: map[string]bool{},
 	}
-	for _, f := range body.SelectedFields {
+	for i, f := range body.SelectedFields {
+		if slices.Contains(p.Refuses, f) {
+			return nil, refuse(http.StatusBadRequest, "selectedFields", "selectedFields[%d] %q is not allowed", i, f)
+		}
 		view.fields[f] = true
 	}
 	from, to, err := s.bounds(body.StartDate, body.EndDate, view.zone, time.DateTime, time.DateOnly)
@@ -254,7 +290,13 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 			bots = append(bots, i)
 		}
 	}
+	if p.Broken.IgnoresWindow[c.endpoint] {
+		from, to = momentOf(s.cfg.Start), now
+	}
 	first, second := s.sessions(c.endpoint, c.account.number, bots, from, to, now)
+	if p.Broken.IgnoresOffset[c.endpoint] {
+		offset = 0
+	}
 	skip := offset
 	if !p.OffsetInRecords {
 		skip *= limit
@@ -270,7 +312,13 @@ func (s *Server) serveOutcomes(r *http.Request, c *call, now moment) ([]byte, *r
 	w.num("numResults", int64(len(page)))
 	w.arr("data")
 	for _, r := range page {
-		s.contact(r.ref).renderOutcome(w, r.seen, view)
+		if p.Broken.Unreadable[c.endpoint] {
+			w.str("", "a record that is lost")
+			continue
+		}
+		if found := s.contact(r.ref); !found.renderMisfit(w, c.endpoint, 0) {
+			found.renderOutcome(w, r.seen, view)
+		}
 	}
 	w.end()
 	w.end()

@@ -16,8 +16,10 @@ type Stats struct {
 	// Violations counts the requests beyond the budget; MaxPerMinute is the most that arrived in any sliding minute.
 	Violations   int64
 	MaxPerMinute int
-	// MaxInFlight is the most requests of one account that were at one endpoint at the same time.
-	MaxInFlight int
+	// MaxInFlight is the most requests of one account that were at an endpoint at the same time. Crowded counts the requests that were still
+	// there when another made them more than Config.InFlight.
+	MaxInFlight map[events.Endpoint]int
+	Crowded     int64
 	// Replays counts the tokens that came twice.
 	Replays int64
 	// Refused counts refusals by reason: path, method, accountId, iId, bot, jwt, scope, budget, date, range, limit, ...
@@ -38,7 +40,7 @@ type Request struct {
 func newStats() Stats {
 	return Stats{
 		Requests: map[events.Endpoint]int64{}, Rows: map[events.Endpoint]int64{}, ByAccount: map[string]int64{},
-		Refused: map[string]int64{}, Faults: map[Fault]int64{},
+		Refused: map[string]int64{}, Faults: map[Fault]int64{}, MaxInFlight: map[events.Endpoint]int{},
 	}
 }
 
@@ -48,7 +50,7 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	st := s.stats
 	st.Requests, st.Rows, st.ByAccount = maps.Clone(st.Requests), maps.Clone(st.Rows), maps.Clone(st.ByAccount)
-	st.Refused, st.Faults = maps.Clone(st.Refused), maps.Clone(st.Faults)
+	st.Refused, st.Faults, st.MaxInFlight = maps.Clone(st.Refused), maps.Clone(st.Faults), maps.Clone(st.MaxInFlight)
 	return st
 }
 

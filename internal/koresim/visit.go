@@ -3,6 +3,8 @@ package koresim
 import (
 	"context"
 	"time"
+
+	"agentassist-poller/internal/events"
 )
 
 // noticing is how long net/http may take to notice that a client has gone. It does so on a goroutine of its own, which a busy
@@ -38,19 +40,23 @@ func (s *Server) enter(client context.Context, c *call) (leave func()) {
 			other.most = max(other.most, len(s.visits[key]))
 		}
 	}
-	s.stats.MaxInFlight = max(s.stats.MaxInFlight, 1)
-	return func() { s.leave(key, v) }
+	return func() { s.leave(key, c.endpoint, v) }
 }
 
-func (s *Server) leave(key string, v *visit) {
+func (s *Server) leave(key string, e events.Endpoint, v *visit) {
+	allowed := max(1, s.cfg.InFlight[e])
 	s.mu.Lock()
-	most := v.most
+	most := max(1, v.most)
 	s.mu.Unlock()
-	stayed := most > 1 && wait(v.client, noticing) == nil
+	stayed := most <= allowed || wait(v.client, noticing) == nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.visits[key], v)
-	if stayed {
-		s.stats.MaxInFlight = max(s.stats.MaxInFlight, most)
+	if !stayed {
+		return
+	}
+	s.stats.MaxInFlight[e] = max(s.stats.MaxInFlight[e], most)
+	if most > allowed {
+		s.stats.Crowded++
 	}
 }

@@ -14,22 +14,26 @@ import (
 	"agentassist-poller/internal/koresim"
 )
 
+// Requests at the same time are counted, and those that are more than the server was told of, by endpoint.
 func TestRequestsAtTheSameTimeAreCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newClient(t, koresim.Config{Seed: 1})
-		c.s.InjectOnce(koresim.FaultTimeout, "")
-		first := c.request(t, events.Interactions, window(start, start, 0, 10), nil)
-		second := c.request(t, events.Interactions, window(start, start, 0, 10), nil)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_, _, _ = outcome(c.s.Transport(), first)
-		}()
-		synctest.Wait()
-		_, _, _ = outcome(c.s.Transport(), second)
-		<-done
-		require.Equal(t, 2, c.s.Stats().MaxInFlight)
-	})
+	for allowed, crowded := range map[int]int64{0: 1, 1: 1, 2: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newClient(t, koresim.Config{Seed: 1, InFlight: map[events.Endpoint]int{events.Interactions: allowed, events.Conversations: 9}})
+			c.s.InjectOnce(koresim.FaultTimeout, "")
+			first := c.request(t, events.Interactions, window(start, start, 0, 10), nil)
+			second := c.request(t, events.Interactions, window(start, start, 0, 10), nil)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _, _ = outcome(c.s.Transport(), first)
+			}()
+			synctest.Wait()
+			_, _, _ = outcome(c.s.Transport(), second)
+			<-done
+			require.Equal(t, map[events.Endpoint]int{events.Interactions: 2}, c.s.Stats().MaxInFlight)
+			require.Equal(t, crowded, c.s.Stats().Crowded)
+		})
+	}
 }
 
 // A client that gives up on a request and sends the next one has one at a time, however long the server works on the first.
@@ -69,7 +73,8 @@ func TestRequestThatWasGivenUpIsNotCounted(t *testing.T) {
 				got, _, _ := outcome(client, r)
 				require.Equal(t, "no answer", got)
 			}
-			require.Equal(t, 1, c.s.Stats().MaxInFlight)
+			require.Equal(t, map[events.Endpoint]int{events.Interactions: 1}, c.s.Stats().MaxInFlight)
+			require.Zero(t, c.s.Stats().Crowded)
 		})
 	}
 }

@@ -23,14 +23,22 @@ var (
 	connectors   = []string{"MSSharepoint", "ServiceNow", "Zendesk"}
 	reasonCodes  = []string{"Wrong Intent", "Missed Context", "Inaccurate Content", "Too Lengthy", "Irrelevant Suggestion"}
 	praise       = []string{"Correct Intent", "Helpful"}
-	remarks      = []string{"", "not what was asked", "spot on", "took too long", "customer said \"no\"", "ok für den Anfang"}
+	complaints   = []string{"", "not what was asked", "out of date", "took too long", "customer said \"no\"", "hilft überhaupt nicht"}
+	compliments  = []string{"", "just what was asked", "spot on", "saved a call", "customer said \"great\"", "ok für den Anfang"}
 	dispositions = []string{"Resolved", "DROP-OFF", "ESCALATED", "Requires Supervisor Attention", "Callback"}
 	ruleNames    = []string{"Greeting Compliance", "Dead Air", "Negative Sentiment", "Hold Etiquette"}
 	expressions  = []string{"positive", "neutral", "warning", "critical", "alert"}
-	stepNames    = []string{"Greet the customer", "Verify identity", "Ask for the reason", "Offer a solution", "Confirm", "Say goodbye"}
-	stageNames   = []string{"Open", "Diagnose", "Solve", "Close"}
-	tagNames     = []string{"intent", "accountnum", "callerNumber", "mood", "product"}
-	notes        = []string{"Customer asked for a refund.", "Explained the policy; customer agreed.", "Will call back tomorrow.", "El cliente quería transferir dinero."}
-	surveys      = []string{"very friendly", "waited too long", "solved at once", "never again", "fine"}
-	hangups      = []string{"Agent Closed", "User Hangup", "System Hangup", "Bot Hangup"}
+	playbookIDs  = []string{
+		"acl-0b7c1f52-93d4-4f6e-8a51-2c9de07b4411", "acl-5e2a9d06-7f18-4c3b-b6d0-91f4a3c82e77", "acl-c4d81e39-06ab-4b95-a7f2-6d3e5b90f1c8",
+	}
+	stepNames  = []string{"Greet the customer", "Verify identity", "Ask for the reason", "Offer a solution", "Confirm", "Say goodbye"}
+	stageNames = []string{"Open", "Diagnose", "Solve", "Close"}
+	tagNames   = []string{"intent", "accountnum", "callerNumber", "mood", "product"}
+	notes      = []string{"Customer asked for a refund.", "Explained the policy; customer agreed.", "Will call back tomorrow.", "El cliente quería transferir dinero."}
+	// surveys are what customers write who give 1 to 5.
+	surveys = [5][]string{
+		{"never again", "no help at all"}, {"waited too long", "asked three times"}, {"fine", "¿y ahora?"}, {"friendly", "took a while, but solved"},
+		{"solved at once", "very friendly"},
+	}
+	hangups = []string{"Agent Closed", "User Hangup", "System Hangup", "Bot Hangup"}
 )

@@ -2,6 +2,7 @@ package koresim_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -136,6 +137,35 @@ func TestBurstShowsAllTypes(t *testing.T) {
 }
 
 // With Track the server knows when each change was first given out.
+// What is rated is quoted with the rating, so that nothing may be rated before it is shown.
+func TestAnswersAreRatedOnceTheyAreThere(t *testing.T) {
+	rated := 0
+	for seed := range uint64(20) {
+		c := newClient(t, koresim.Config{Seed: 50 + seed, SegmentsPerDay: 100_000, End: start.Add(3 * time.Minute), Pace: koresim.Burst})
+		c.now = start.Add(24 * time.Hour)
+		answered := map[string]time.Time{}
+		for e := range c.s.Ledger(c.now) {
+			for _, v := range e.Views {
+				if at, ok := v.Versions[len(v.Versions)-1].Fields["responded_at"].(time.Time); ok {
+					answered[e.ConversationID+fmt.Sprint(v.Versions[0].Fields["request_id"])] = at
+				}
+			}
+		}
+		for e := range c.s.Ledger(c.now) {
+			for _, v := range e.Views {
+				shown := v.Versions[0]
+				if request := shown.Fields["request_id"]; e.Type == events.TypeFeedback && request != nil {
+					rated++
+					at, ok := answered[e.ConversationID+fmt.Sprint(request)]
+					require.True(t, ok, "seed %d: %s", 50+seed, e.Key)
+					require.False(t, at.After(shown.Visible), "seed %d: %s is rated at %v and answered at %v", 50+seed, e.Key, shown.Visible, at)
+				}
+			}
+		}
+	}
+	require.Greater(t, rated, 100)
+}
+
 func TestFirstServed(t *testing.T) {
 	c := newClient(t, koresim.Config{Seed: 1, SegmentsPerDay: 100, Track: true, Bots: 1})
 	var reads []time.Time
@@ -188,7 +218,8 @@ func TestShapes(t *testing.T) {
 		`"showmoreClicked"`, `"showMoreClicked"`, `"usedTime":""`, `"usedTime":null`, `"stages":[]`, `"stages":[{`, `"adherence":[]`,
 		`"targetType":"Snippet"`, `"videoClip":{"`, `"targetType":"Agentic"`, `"actionType":"LibrarySelection"`, `"isError":true`, `"startTime":[]`,
 		`"components":{`, `"components":[`, `"triggeringMessageId":null`, `"reason":"transfer","Reason":"AGENT_TRANSFER"`,
-		`"metaInfo":[]`, `"csatScore":"`, `"csatScore":null`, `"channelSpecificUserId":null`, `"nonRespondingAgents"`,
+		`"metaInfo":[]`, `"csatScore":"`, `"csatScore":null`, `"csatScore":0`, `.5,"csatFeedback"`, `"npsScore":`, `"likeDislikeScore":"dislike"`,
+		`"channelSpecificUserId":null`, `"nonRespondingAgents"`,
 		`"destinationType":"AgentSegment"`, `"qualityHints"`, `"tenantRegion"`, `"aiTopics"`, `"isOverride":true`,
 	} {
 		require.True(t, strings.Contains(text.String(), want), want)
@@ -202,6 +233,8 @@ func TestImpossibleWorlds(t *testing.T) {
 		"outside the world":    {Start: start, Spikes: []koresim.Spike{{At: start, Bot: 7}}},
 		"no fault \"fire\"":    {Start: start, Faults: koresim.Faults{Kinds: []koresim.Fault{"fire"}}},
 		"a share from 0 to 1":  {Start: start, Faults: koresim.Faults{Rate: 7}},
+		"what is too large":    {Start: start, TooLarge: 7},
+		"what is odd":          {Start: start, Odd: 7},
 	} {
 		_, err := koresim.New(cfg)
 		require.ErrorContains(t, err, want)

@@ -11,8 +11,9 @@ import (
 // A Journal records what one account does on the checkpoint topic, and then in the file. It implements poll.Journal and is as little
 // safe for concurrent use as the journal that it writes with.
 //
-// The order is the promise: the file is committed only once the transaction with the journal's records has ended, together with the
-// offset after them. A process that dies in between finds the file behind the topic, and replays.
+// The order is the promise: changes are staged for the file only once the transaction with the journal's records has ended, together with
+// the offset after them, and go into the file together (see checkpoint.Store.Stage). A process that dies before finds the file behind the
+// topic, and replays.
 type Journal struct {
 	store   *checkpoint.Store
 	journal *journal.Journal
@@ -34,7 +35,7 @@ func (j *Journal) Append(c *checkpoint.Changes, most int) ([]kafka.Record, error
 // Commit implements poll.Journal.
 func (j *Journal) Commit(c checkpoint.Changes, next int64) error {
 	c.Identity = map[string][]byte{j.next: encodeOffset(next)}
-	if err := j.store.Commit(c); err != nil {
+	if err := j.store.Stage(c); err != nil {
 		return err
 	}
 	j.journal.Committed()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -74,6 +75,7 @@ type instance struct {
 	*fixture
 	*Instance
 	o    Options
+	dir  string // of the checkpoint file
 	done chan struct{}
 	stop func() error // and wait; returns what Run has returned
 
@@ -103,8 +105,8 @@ func (i *instance) problems(source string) []string {
 // newInstance makes an instance that is not run yet.
 func (f *fixture) newInstance(name string, accounts ...Account) *instance {
 	f.Helper()
-	i := &instance{fixture: f, attached: map[string]int{}, with: map[string]AccountDeps{}, fail: map[string]chan error{}, wrong: map[string][]string{}}
-	file, err := OpenFile(filepath.Join(f.TempDir(), "poller.db"), kafka.ExactlyOnce, slog.New(slog.DiscardHandler))
+	i := &instance{fixture: f, dir: f.TempDir(), attached: map[string]int{}, with: map[string]AccountDeps{}, fail: map[string]chan error{}, wrong: map[string][]string{}}
+	file, err := OpenFile(filepath.Join(i.dir, "poller.db"), kafka.ExactlyOnce, slog.New(slog.DiscardHandler))
 	require.NoError(f, err)
 	f.Cleanup(func() { require.NoError(f, file.Close()) })
 	for _, a := range accounts {
@@ -611,5 +613,82 @@ func TestWitnessThatCannotBeTold(t *testing.T) {
 		denied.Remove()
 		time.Sleep(2 * witnessEvery)
 		require.Empty(f, one.problems("witness of partition 3"))
+	})
+}
+
+// A process that is killed leaves a file without what it had staged, which says so: the next one replays that from the topic, and reads on
+// as if it had been written.
+func TestReplaysWhatWasStaged(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		accounts := []Account{on(3, "a"), on(3, "b"), on(5, "c")}
+		one := f.start("one", accounts...)
+		one.until(Reading, "a", "b", "c")
+		store := one.o.File.Store()
+		for n := range byte(12) {
+			for _, a := range accounts {
+				one.record(a.Name, n+1)
+			}
+			if n == 5 {
+				require.NoError(f, store.Flush())
+			}
+		}
+		nextOf := func(s *checkpoint.Store, partition int32) int64 {
+			record, err := s.Identity(nextName(partition))
+			require.NoError(f, err)
+			next, ok := decodeOffset(record)
+			require.True(f, ok)
+			return next
+		}
+		left := filepath.Join(f.TempDir(), "left.db")
+		content, err := os.ReadFile(filepath.Join(one.dir, "poller.db"))
+		require.NoError(f, err)
+		require.NoError(f, os.WriteFile(left, content, 0o600))
+
+		two := f.newInstance("two", accounts...)
+		two.o.File, err = OpenFile(left, kafka.ExactlyOnce, slog.New(slog.DiscardHandler))
+		require.NoError(f, err)
+		f.Cleanup(func() { require.NoError(f, two.o.File.Close()) })
+		for _, a := range accounts {
+			recorded, err := two.o.File.Store().AllProgress(a.ID)
+			require.NoError(f, err)
+			require.Equal(f, []byte{6}, recorded["p"], "what was staged is lost")
+			require.Less(f, nextOf(two.o.File.Store(), kafka.CheckpointPartition(a.ID)), nextOf(store, kafka.CheckpointPartition(a.ID)))
+		}
+		two.Instance = New(two.o)
+		two.run()
+		two.until(Reading, "a", "b", "c")
+		for n, a := range accounts {
+			recorded, err := two.deps(a.Name).Store.AllProgress(a.ID)
+			require.NoError(f, err)
+			require.Equal(f, []byte{12}, recorded["p"])
+			two.record(a.Name, byte(20+n))
+			recorded, err = two.deps(a.Name).Store.AllProgress(a.ID)
+			require.NoError(f, err)
+			require.Equal(f, []byte{byte(20 + n)}, recorded["p"])
+		}
+		require.NoError(f, two.stop())
+		one.fail["a"] <- &kafka.LostError{Partition: 3, Fenced: true, Err: errors.New("producer fenced")}
+		<-one.done
+		require.ErrorIs(f, one.stop(), ErrFenced)
+	})
+}
+
+// A partition that this process takes over again goes on from what it has staged.
+func TestTakesOverWithWhatIsStaged(t *testing.T) {
+	inBubble(t, func(f *fixture) {
+		i := f.start("one", on(3, "a"), on(5, "b"))
+		i.until(Reading, "a", "b")
+		for n := range byte(5) {
+			i.record("a", n+1)
+			i.record("b", n+1)
+			i.fail["a"] <- &kafka.LostError{Partition: 3, Err: errors.New("end transaction: timeout")}
+			i.until(Failed, "a")
+			i.until(Reading, "a")
+			for _, name := range []string{"a", "b"} {
+				recorded, err := i.deps(name).Store.AllProgress(i.id(name))
+				require.NoError(f, err)
+				require.Equal(f, []byte{n + 1}, recorded["p"])
+			}
+		}
 	})
 }

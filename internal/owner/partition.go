@@ -256,9 +256,12 @@ func (p *partition) refuse(a *assignment, err *CheckpointError) {
 // fail detaches the accounts after a term that ended with an error. Accounts that were all refused stay so: of each it was said why.
 func (p *partition) fail(err error) {
 	if _, refused := errors.AsType[*CheckpointError](err); !refused {
-		trouble := status.Error{Text: err.Error(), Class: status.ClassRetry, Since: time.Now().UTC(), Count: 1}
+		trouble := status.Error{Text: err.Error(), Hint: kafka.Hint(err), Class: status.ClassRetry, Since: time.Now().UTC(), Count: 1}
 		if may, known := kafka.Retryable(err); known && !may {
 			trouble.Class = status.ClassPermanent
+		}
+		if e, ok := errors.AsType[*checkpoint.Error](err); ok && e.Hint() != "" {
+			trouble.Class, trouble.Hint = status.ClassPermanent, e.Hint()
 		}
 		p.in.mu.Lock()
 		for _, a := range p.assignments {

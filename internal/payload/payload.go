@@ -40,7 +40,7 @@ var advice = map[Fault]struct {
 	Encrypted: {status.ClassShape, `switch off "Enforce Request and Response Payload Encryption" in the settings of the JWT app that ` +
 		"auth.client_id names: this program cannot read encrypted payloads"},
 	NotJSON: {status.ClassShape, "the answer is not JSON: check base_url and what is between here and there"},
-	TooMuch: {status.ClassShape, "fewer records are asked for at once; if this goes on, look what is in the answer"},
+	TooMuch: {status.ClassShape, "fewer records are asked for at once; if this goes on, look at what is in the answer"},
 	Shape: {status.ClassShape, "the answer is JSON of another shape: check that base_url is the address of the API; if it is, the API " +
 		"has changed and a newer version of this program is needed"},
 }

@@ -24,8 +24,10 @@ import (
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
+	"agentassist-poller/internal/memory"
 	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/status"
 )
 
 // API is the client of one account.
@@ -76,10 +78,14 @@ func (soleLease) Overlap() time.Duration { return 0 }
 // Observer counts what happens, for metrics. All methods must be quick and safe for concurrent use.
 type Observer interface {
 	Page(account string, e events.Endpoint, rows, dead int, drift map[string]int64)
+	// Dropped counts rows that were read and are not published: DroppedOtherBot or DroppedFilter.
+	Dropped(account string, e events.Endpoint, why string, n int64)
 	Published(account string, e events.Endpoint, t events.Type, n int)
 	// Entities counts the known entities on a page: those that had not changed, those that a second endpoint showed for the first
 	// time, and those that are stored but cannot be read.
 	Entities(account string, e events.Endpoint, unchanged, mergeHits, unreadable int)
+	// Contradicted counts how often a page contradicted itself or others, by kind (see revise.Contradictions).
+	Contradicted(account string, e events.Endpoint, kind string, n int)
 	Freshness(e events.Endpoint, d time.Duration)
 }
 
@@ -93,6 +99,10 @@ type EndpointOptions struct {
 	PollInterval time.Duration
 	// IID is the bot to name in the header iId of the account-wide endpoints. Empty: the first bot.
 	IID string
+	// Concurrency is how many requests the endpoint may have in flight at the same time; 0 is 1.
+	Concurrency int
+	// Filter takes the rows that are published.
+	Filter Filter
 }
 
 // Lateness is the allowed lateness: how far watermarks stay behind what was read, because an event may become visible so long after
@@ -109,14 +119,18 @@ type Options struct {
 	Start             func(now time.Time) time.Time // where reading begins when nothing is recorded yet
 	// Resume returns the last watermark of a unit whose progress is not recorded, nil if it never had one: reading goes on
 	// from there. A nil Resume returns nil.
-	Resume    func(e events.Endpoint, bot string) *events.Watermark
-	Bots      []Bot
-	Endpoints map[events.Endpoint]EndpointOptions // those that are read
-	Policy    plan.Policy
-	Lateness  Lateness
-	Retention time.Duration // how long entities are remembered after they were last observed
-	Off       []events.Type // event types that are not published
-	CSAT      extract.CSAT
+	Resume func(e events.Endpoint, bot string) *events.Watermark
+	Bots   []Bot
+	// KeepOtherBots has the account-wide endpoints publish what rows of bots that are not among Bots show, too. They do so in any case if
+	// Bots is empty.
+	KeepOtherBots bool
+	Endpoints     map[events.Endpoint]EndpointOptions // those that are read
+	Policy        plan.Policy
+	Lateness      Lateness
+	Retention     time.Duration // how long entities are remembered after they were last observed
+	Off           []events.Type // event types that are not published
+	Scores        extract.Scores
+	Link          events.Link // of feedback, for people
 
 	// When the context of Run ends, the account sends no more requests, and has for the batch that is being delivered as long as
 	// Drain. If Abort ends before, the batch is given up at once. A nil Abort never ends.
@@ -128,10 +142,17 @@ type Options struct {
 	Journal  Journal // nil: what is recorded is recorded in Store only
 	Lease    Lease   // nil: no other process reads the account
 	Delivery kafka.Delivery
+	// Memory is what the answers of all accounts share. Nil: they may take as much as they need.
+	Memory *memory.Budget
 	// TooLarge returns why the delivery cannot publish an event, empty if it can. Nil: it can publish all.
 	TooLarge func(o kafka.Outgoing) string
 	Observer Observer
 	Log      *slog.Logger
+}
+
+// Scope returns what the pages of an endpoint do not say of themselves. Bot is empty where the endpoint is asked for the whole account.
+func (o *Options) Scope(bot string, e events.Endpoint) extract.Scope {
+	return extract.Scope{Source: o.Name, AccountID: o.AccountID, BotID: bot, Endpoint: e, Scores: o.Scores}
 }
 
 // Account reads one account until it is told to stop.
@@ -158,9 +179,15 @@ type Account struct {
 	unsure     int // pages in a row that came while the server's clock was not known
 	delivered  Delivered
 	askedUntil time.Time // how long the API asked not to be asked, where that is longer than is honoured
-	unreadable int64     // stored entities that could not be read
-	attempt    time.Time // when the attempt at a delivery began that is under way; zero while there is none
-	jobs       accountJobs
+	// blockedSince is when the API asked to wait first since it last answered; zero if it did not.
+	blockedSince time.Time
+	unreadable   int64 // stored entities that could not be read
+	// contradicted has one entry for each kind of contradiction so far.
+	contradicted []status.Contradiction
+	attempt      time.Time // when the attempt at a delivery began that is under way; zero while there is none
+	jobs         accountJobs
+	began        time.Time // when the account was made
+	affordable   time.Time // when the next pass may be sent that will probably conclude nothing
 }
 
 // NewAccount loads what is recorded of the account. It makes no request.
@@ -169,11 +196,11 @@ func NewAccount(o Options) (*Account, error) {
 		o.Lease = soleLease{}
 	}
 	a := &Account{
-		cfg: o, api: &carefulClock{API: o.API}, log: o.Log, budget: plan.NewBudget(o.RequestsPerMinute),
+		cfg: o, api: &carefulClock{API: o.API}, log: o.Log, budget: plan.NewBudget(o.RequestsPerMinute), began: time.Now().UTC(),
 		loops: map[events.Endpoint]*loop{}, publishing: make(chan struct{}, 1), bounds: &pass.Bounds{}, jobs: newAccountJobs(),
 	}
-	for e := range o.Endpoints {
-		a.loops[e] = newLoop()
+	for e, settings := range o.Endpoints {
+		a.loops[e] = newLoop(settings.Concurrency)
 	}
 	if err := a.load(); err != nil {
 		return nil, fmt.Errorf("load account %s: %w", o.Name, err)
@@ -192,8 +219,10 @@ func (a *Account) Run(ctx context.Context) error {
 	}
 	g, running := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.takeJobs(running) })
-	for e := range a.loops {
-		g.Go(func() error { return a.work(running, e) })
+	for e, l := range a.loops {
+		for range l.workers {
+			g.Go(func() error { return a.work(running, e) })
+		}
 	}
 	if a.cfg.Journal != nil {
 		g.Go(func() error { return a.expire(running) })

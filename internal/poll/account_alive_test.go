@@ -13,6 +13,7 @@ import (
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // An account that waits, or whose requests and deliveries fail, is alive, however long that lasts: a restart would not help.
@@ -66,6 +67,7 @@ func TestAccountIsAliveWhateverItWaitsFor(t *testing.T) {
 
 // A request that never ends, whatever its limit of time, and a delivery that never ends, show.
 func TestStuckAccountShows(t *testing.T) {
+	testsize.Slow(t)
 	for name, test := range map[string]struct {
 		block func(r *rig, stuck <-chan struct{})
 		want  string

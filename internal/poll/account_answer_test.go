@@ -1,6 +1,9 @@
 package poll_test
 
 import (
+	"bytes"
+	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/testsize"
 )
 
 // Whatever comes in place of a page, from the client or from the decoder, ends in a class and in a hint that says what to do, and
@@ -84,12 +88,16 @@ func TestAccountHonoursAWaitForAnHour(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, koresim.Config{Seed: 1, Start: now.Add(-time.Hour)}, func(o *poll.Options) {
-			o.Endpoints = map[events.Endpoint]poll.EndpointOptions{events.Interactions: {PollInterval: 15 * time.Second}}
+			o.Endpoints = map[events.Endpoint]poll.EndpointOptions{
+				events.Interactions: {PollInterval: 15 * time.Second}, events.CallDetails: {PollInterval: 15 * time.Second},
+			}
 			o.Bots = o.Bots[:1]
 		})
 		r.transport = answers(func(*http.Request) (int, http.Header, string) {
 			return http.StatusTooManyRequests, http.Header{"Retry-After": {"999999999"}}, ""
 		})
+		var log bytes.Buffer
+		r.options.Log = slog.New(slog.NewTextHandler(&log, nil))
 		r.start()
 		var last status.Budget
 		r.runFor(2*time.Minute, time.Second, func(s status.Account) { last = s.Budget })
@@ -97,5 +105,81 @@ func TestAccountHonoursAWaitForAnHour(t *testing.T) {
 		require.WithinDuration(t, time.Now().Add(time.Hour), *last.BlockedUntil, 3*time.Minute)
 		require.NotNil(t, last.AskedUntil)
 		require.Greater(t, time.Until(*last.AskedUntil), 30*365*24*time.Hour)
+		for _, e := range statusOf(r).Endpoints { // also the one that was not answered so
+			require.Equal(t, status.Waiting, e.State)
+			require.Equal(t, status.WaitRetryAfter, e.Waiting.Reason)
+			require.WithinDuration(t, *last.BlockedUntil, *e.Waiting.Until, time.Second)
+		}
+		r.runFor(3*time.Hour, time.Minute, func(s status.Account) {
+			for _, e := range s.Endpoints {
+				require.Equal(t, status.Waiting, e.State)
+			}
+		})
+		require.Greater(t, time.Since(statusOf(r).Endpoints[0].Waiting.Since), 3*time.Hour)
+		r.stop()
+		require.Contains(t, log.String(), `level=WARN msg="the API asked for a longer wait than is honoured; the account is asked for again before"`)
+		require.Contains(t, log.String(), "honoured=1h0m0s")
 	})
+}
+
+// A page of a cache shows what was when the cache got it: what came since has not been read.
+func TestAccountReadsPagesOfACache(t *testing.T) {
+	testsize.Slow(t)
+	t.Parallel()
+	const kept = 5 * time.Minute
+	inBubble(t, func(t *testing.T) {
+		r := newRig(t, koresim.Config{Seed: 1, Start: now.Add(-time.Hour)}, func(o *poll.Options) {
+			o.Endpoints = map[events.Endpoint]poll.EndpointOptions{events.Interactions: {PollInterval: 15 * time.Second}}
+			o.Bots = o.Bots[:1]
+		})
+		next := r.sim.Transport()
+		requests := 0
+		r.transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp, err := next.RoundTrip(req)
+			if requests++; err == nil && requests > 10 {
+				resp.Header.Set("Age", "300")
+			}
+			return resp, err
+		})
+		r.start()
+		r.runFor(20*time.Minute, time.Minute, nil)
+		require.GreaterOrEqual(t, time.Duration(*statusOf(r).Endpoints[0].Lag), kept)
+		require.Less(t, time.Duration(*statusOf(r).Endpoints[0].Lag), kept+2*time.Minute)
+	})
+}
+
+// Where nothing tells the API's clock, an account says what came and what to change.
+func TestAccountWithoutTheServersClock(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		header     http.Header
+		text, hint string
+	}{
+		"a proxy removes the header Date": {http.Header{"Date": {""}}, "the API's answers carry no usable Date header", "check that no proxy on the way removes the header Date"},
+		"all answers come from a cache":   {http.Header{"Age": {"37"}}, "the API's answers come from a cache, which had kept the last one for 37s", "hand requests on to the API"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				r := newRig(t, koresim.Config{Seed: 1, Start: now.Add(-time.Hour)}, func(o *poll.Options) {
+					o.Endpoints = map[events.Endpoint]poll.EndpointOptions{events.Interactions: {PollInterval: 15 * time.Second}}
+					o.Bots = o.Bots[:1]
+				})
+				next := r.sim.Transport()
+				r.transport = roundTripper(func(req *http.Request) (*http.Response, error) {
+					resp, err := next.RoundTrip(req)
+					if err == nil {
+						maps.Copy(resp.Header, c.header)
+					}
+					return resp, err
+				})
+				r.start()
+				var last status.Endpoint
+				r.runFor(10*time.Minute, time.Second, func(s status.Account) { last = s.Endpoints[0] })
+				require.Equal(t, status.Failing, last.State)
+				require.Contains(t, last.LastError.Text, c.text)
+				require.Contains(t, last.LastError.Hint, c.hint)
+				require.Equal(t, status.ClassShape, last.LastError.Class)
+			})
+		})
+	}
 }

@@ -2,7 +2,6 @@ package poll_test
 
 import (
 	"errors"
-	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,21 +68,8 @@ func TestAccountFinishesTheBatchInHand(t *testing.T) {
 		world.LateEdits = 0.5
 		r := newRig(t, world, quickSweeps)
 		r.latency = usual
-		rnd := rand.New(rand.NewPCG(28, 1))
-		r.topics.die = func(events int) (int, bool) {
-			if rnd.IntN(8) > 0 {
-				return events, false
-			}
-			return rnd.IntN(events + 1), true
-		}
 		kills := testsize.Pick(60, 300)
-		for range kills {
-			r.start()
-			require.ErrorIs(t, <-r.done, errKilled)
-			r.stop = func() {}
-			time.Sleep(time.Duration(rnd.IntN(120)) * time.Second)
-		}
-		r.topics.die = nil
+		r.killAtRandom(28, kills, 8, 2*time.Minute)
 		r.start()
 		r.caughtUp(20 * time.Minute)
 		r.runFor(30*time.Minute, time.Minute, nil)
@@ -175,6 +161,7 @@ func TestAccountWithWrongClocks(t *testing.T) {
 			t.Parallel()
 			inBubble(t, func(t *testing.T) {
 				world := small(24)
+				world.SegmentsPerDay = testsize.Pick(300, world.SegmentsPerDay)
 				world.Start = world.Start.Add(test.ahead)
 				world.Clock = func() time.Time { return time.Now().Add(test.ahead) }
 				r := newRig(t, world, quickSweeps)

@@ -1,10 +1,12 @@
 package poll_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -43,9 +45,11 @@ type rig struct {
 	topics    *topics
 	options   poll.Options
 	latency   func(events.Endpoint) time.Duration // of a request
+	late      func() float64                      // the part of it that passes before the server answers; nil: half
 	wrap      func(poll.API) poll.API             // what the account has in place of the client; nil: the client
 	wrapStore func(poll.Store) poll.Store         // and in place of the store
 	transport http.RoundTripper                   // what answers in place of the world; nil: the world
+	maxBody   int64                               // what the client reads of an answer; 0: what it does by itself
 
 	account *poll.Account
 	began   time.Time    // when the account that runs was started
@@ -69,6 +73,9 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 // world on.
 func newRig(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig {
 	t.Helper()
+	if world.InFlight == nil {
+		world.InFlight = map[events.Endpoint]int{events.Conversations: 2}
+	}
 	r := &rig{t: t, world: world, topics: newTopics(t)}
 	r.serve()
 	store, err := checkpoint.Open(filepath.Join(t.TempDir(), "poller.db"), checkpoint.Options{NoSync: true})
@@ -90,7 +97,7 @@ func newRig(t *testing.T, world koresim.Config, change func(*poll.Options)) *rig
 		r.options.Bots = append(r.options.Bots, poll.Bot{Name: fmt.Sprintf("bot-%d", i+1), ID: b.ID})
 	}
 	for _, e := range events.Endpoints() {
-		r.options.Endpoints[e] = poll.EndpointOptions{PollInterval: pollIntervals[e]}
+		r.options.Endpoints[e] = poll.EndpointOptions{PollInterval: pollIntervals[e], Concurrency: world.InFlight[e]}
 	}
 	if change != nil {
 		change(&r.options)
@@ -111,6 +118,25 @@ func (r *rig) serve() {
 	r.sim = sim
 }
 
+// killAtRandom runs the account so many times and kills it each time, in one delivery of oneIn and after some of its events. It stays dead for up
+// to most, a whole number of seconds.
+func (r *rig) killAtRandom(seed uint64, times, oneIn int, most time.Duration) {
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	r.topics.die = func(events int) (int, bool) {
+		if rnd.IntN(oneIn) > 0 {
+			return events, false
+		}
+		return rnd.IntN(events + 1), true
+	}
+	for range times {
+		r.start()
+		require.ErrorIs(r.t, <-r.done, errKilled)
+		r.stop = func() {}
+		time.Sleep(time.Duration(rnd.IntN(int(most/time.Second))) * time.Second)
+	}
+	r.topics.die = nil
+}
+
 // start runs the account, as a new process would.
 func (r *rig) start() {
 	r.t.Helper()
@@ -121,7 +147,8 @@ func (r *rig) start() {
 	}
 	client, err := kore.New(kore.Config{
 		BaseURL: "http://kore.test", AccountID: a.ID, ClientID: a.ClientID, ClientSecret: secret.New(a.ClientSecret),
-	}, kore.WithTransport(&slowTransport{transport, r.latency, rand.New(rand.NewPCG(r.world.Seed, 7))}))
+		MaxBody: r.maxBody,
+	}, kore.WithTransport(&slowTransport{t: r.t, next: transport, latency: r.latency, late: r.late, allowed: r.options.Endpoints}))
 	require.NoError(r.t, err)
 	r.options.API, r.options.Store = client, r.store
 	if r.wrap != nil {
@@ -165,8 +192,8 @@ func (r *rig) caughtUp(limit time.Duration) {
 		s, _ := r.account.Status()
 		behind = ""
 		for _, e := range s.Endpoints {
-			if e.Lag == nil || time.Duration(*e.Lag) > 2*time.Duration(e.PollIntervalActual)+time.Minute || len(e.Gaps) > 0 {
-				behind = fmt.Sprintf("%s %s: read through %v, gaps %v, last error %+v", e.Endpoint, e.BotName, e.ReadThrough, e.Gaps, e.LastError)
+			if e.ReadThrough == nil || time.Duration(*e.Lag) > 2*time.Duration(e.PollIntervalActual)+time.Minute || len(e.Gaps) > 0 || e.FirstRead != nil {
+				behind = fmt.Sprintf("%s %s: read through %v, gaps %v, first read %+v, last error %+v", e.Endpoint, e.BotName, e.ReadThrough, e.Gaps, e.FirstRead, e.LastError)
 			}
 		}
 		if behind == "" {
@@ -178,6 +205,12 @@ func (r *rig) caughtUp(limit time.Duration) {
 
 // compare compares what was published with the ledger of the world. What was readable by settled must be there.
 func (r *rig) compare(scope koresim.Scope) *koresim.Report {
+	r.t.Helper()
+	return r.compareWith(r.sim.Ledger(r.sim.Now()), scope)
+}
+
+// compareWith is compare with a part of the ledger.
+func (r *rig) compareWith(ledger iter.Seq[*koresim.Entry], scope koresim.Scope) *koresim.Report {
 	r.t.Helper()
 	if scope.Now.IsZero() {
 		scope.Now = r.sim.Now()
@@ -209,27 +242,50 @@ func (r *rig) compare(scope koresim.Scope) *koresim.Report {
 		}
 	}
 	r.t.Logf("%v: settled by %v", scope.Now, scope.SettledBy)
-	report := koresim.Compare(r.sim.Ledger(scope.Now), r.topics.observed(), scope)
+	report := koresim.Compare(ledger, r.topics.observed(), scope)
 	require.True(r.t, report.OK(), report.String())
 	require.Positive(r.t, report.Expected)
 	return report
 }
 
-// slowTransport takes time for every request.
+// slowTransport takes time for every request, and fails the test if more are in flight at an endpoint than are allowed.
 type slowTransport struct {
+	t       *testing.T
 	next    http.RoundTripper
 	latency func(events.Endpoint) time.Duration
-	rnd     *rand.Rand
+	late    func() float64 // the part of the time that passes before the server answers; nil: half of it
+	allowed map[events.Endpoint]poll.EndpointOptions
+
+	mu       sync.Mutex
+	inFlight map[events.Endpoint]int
 }
 
 func (s *slowTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	e := endpointOf(req.URL.Path)
+	s.count(e, 1)
+	defer s.count(e, -1)
 	if s.latency == nil {
 		return s.next.RoundTrip(req)
 	}
-	d := s.latency(endpointOf(req.URL.Path))
-	time.Sleep(d / 2)
-	defer time.Sleep(d / 2)
+	d, part := s.latency(e), 0.5
+	if s.late != nil {
+		part = s.late()
+	}
+	before := time.Duration(part * float64(d))
+	time.Sleep(before)
+	defer time.Sleep(d - before)
 	return s.next.RoundTrip(req)
+}
+
+func (s *slowTransport) count(e events.Endpoint, more int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inFlight == nil {
+		s.inFlight = map[events.Endpoint]int{}
+	}
+	if s.inFlight[e] += more; s.inFlight[e] > max(1, s.allowed[e].Concurrency) {
+		s.t.Errorf("%d requests to %s are in flight", s.inFlight[e], e)
+	}
 }
 
 func endpointOf(path string) events.Endpoint {
@@ -284,7 +340,7 @@ type record struct {
 	partition  int32
 	offset     int64
 	value      []byte
-	head       *events.Header
+	head       *events.Header // endpoint and bot only
 }
 
 const partitions = 3
@@ -337,7 +393,9 @@ func (d *topics) Deliver(_ context.Context, b *kafka.Batch) error {
 		d.mu.Unlock()
 		return errKilled
 	}
-	d.dead = append(d.dead, b.Dead...)
+	for _, dead := range b.Dead {
+		d.dead = append(d.dead, events.DeadLetter{BotID: dead.BotID, Reason: dead.Reason, RawBytes: bytes.Clone(dead.RawBytes)})
+	}
 	for _, r := range b.Control {
 		word, err := poll.DecodeJobRecord(r.Key, r.Value)
 		if err != nil || word.Progress == nil {
@@ -404,7 +462,11 @@ func (d *topics) publish(o kafka.Outgoing, after kafka.Offsets) {
 		}
 		offset := d.offsets[topic][partition]
 		d.offsets[topic][partition]++
-		d.records = append(d.records, record{topic, o.Key, kind, partition, offset, value, o.Event.Head()})
+		// Texts are parts of their page: what is kept of them must not keep the page.
+		h := o.Event.Head()
+		bot := strings.Clone(value0(h.BotID))
+		head := &events.Header{Endpoint: h.Endpoint, BotID: &bot}
+		d.records = append(d.records, record{topic, strings.Clone(o.Key), kind, partition, offset, value, head})
 		after.Raise(topic, partition, offset+1)
 		d.end(o.Event.Head()).Raise(topic, partition, offset+1)
 	}
@@ -535,8 +597,10 @@ func (lease) Overlap() time.Duration { return kafka.OwnedFor }
 type noObserver struct{}
 
 func (noObserver) Page(string, events.Endpoint, int, int, map[string]int64) {}
+func (noObserver) Dropped(string, events.Endpoint, string, int64)           {}
 func (noObserver) Published(string, events.Endpoint, events.Type, int)      {}
 func (noObserver) Entities(string, events.Endpoint, int, int, int)          {}
+func (noObserver) Contradicted(string, events.Endpoint, string, int)        {}
 func (noObserver) Freshness(events.Endpoint, time.Duration)                 {}
 
 // quickTiers make sweeps come round within minutes, so that a short run sees late edits.
@@ -551,7 +615,7 @@ func TestAccountReadsEveryProfile(t *testing.T) {
 			inBubble(t, func(t *testing.T) {
 				span := testsize.Pick(20*time.Minute, 6*time.Hour)
 				world := koresim.Config{
-					Seed: 5, Start: now.Add(-2 * time.Hour), End: now.Add(span), Bots: 2, SegmentsPerDay: 1000, Profile: profile,
+					Seed: 5, Start: now.Add(-2 * time.Hour), End: now.Add(span), Bots: 2, SegmentsPerDay: testsize.Pick(400, 1000), Profile: profile,
 					RequestsPerMinute: 240, Faults: koresim.Faults{Rate: testsize.Pick(0.15, 0.05), Seed: 3}, EmailOpen: time.Hour,
 				}
 				r := newRig(t, world, func(o *poll.Options) { o.Policy.Tiers, o.Policy.ConversationTiers = quickTiers, quickTiers })
@@ -563,7 +627,7 @@ func TestAccountReadsEveryProfile(t *testing.T) {
 				report := r.compare(koresim.Scope{Settled: time.Now().Add(-30 * time.Minute)})
 				stats := r.sim.Stats()
 				require.Zero(t, stats.Violations)
-				require.LessOrEqual(t, stats.MaxInFlight, 1)
+				require.Zero(t, stats.Crowded)
 				t.Logf("%s; %d requests, faults %v, %d late, %d watermarks", report, stats.ByAccount[r.options.AccountID], stats.Faults, r.topics.late, r.topics.marks)
 			})
 		})

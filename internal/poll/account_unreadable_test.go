@@ -13,10 +13,12 @@ import (
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/poll"
+	"agentassist-poller/internal/testsize"
 )
 
 // Stored entities that cannot be read are published again as revision 1. That is counted and shown, and logged once.
 func TestUnreadableEntitiesShow(t *testing.T) {
+	testsize.Slow(t)
 	inBubble(t, func(t *testing.T) {
 		r := newRig(t, small(5), quickSweeps)
 		var log bytes.Buffer

@@ -44,7 +44,7 @@ func TestAccountTenThousandADay(t *testing.T) {
 	testsize.Slow(t)
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {
-		history, span := testsize.Pick(5*time.Hour, 4*timeline.Day), testsize.Pick(25*time.Minute, 6*time.Hour)
+		history, span := testsize.Pick(3*time.Hour, 4*timeline.Day), testsize.Pick(20*time.Minute, 6*time.Hour)
 		world := koresim.Config{
 			Seed: 11, Start: now.Add(-history), Bots: 1, SegmentsPerDay: 10_000, RequestsPerMinute: 60, Track: true,
 			EmailOpen: 6 * time.Hour,

@@ -15,11 +15,13 @@ import (
 	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
+	"agentassist-poller/internal/testsize"
 )
 
 // The progress of a unit and its watermark fit into a record, however many rows are open, spans were read and jobs are under way, and
 // however odd ids are.
 func TestLargestProgress(t *testing.T) {
+	testsize.Slow(t)
 	u, err := newUnit(events.InteractionDetails, strings.Repeat("b", bound.ConfiguredID), time.Minute, &progress{Start: epoch})
 	require.NoError(t, err)
 	for i := range maxHot {

@@ -31,6 +31,13 @@ type EndpointForecast struct {
 	LongestPollInterval status.Seconds  `json:"longest_poll_interval_seconds"`
 	Hot                 status.Seconds  `json:"hot_seconds"`
 	Sweeps              []SweepForecast `json:"sweeps"`
+	// Concurrency is how many requests may be in flight at the same time, Latency how long one is taken to take.
+	Concurrency int            `json:"concurrency"`
+	Latency     status.Seconds `json:"request_seconds"`
+	// What keeps the figures from being lower: configured, in-flight or budget.
+	PollBound  string `json:"poll_interval_bound_by"`
+	HotBound   string `json:"hot_bound_by"`
+	SweepBound string `json:"sweeps_bound_by"`
 }
 
 // SweepForecast says within what time an edit to a row up to Within old is read.
@@ -61,7 +68,10 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 		}
 	}
 	policy := o.Policy
-	policy.PerMinute = float64(o.RequestsPerMinute)
+	policy.PerMinute, policy.Concurrency = float64(o.RequestsPerMinute), map[events.Endpoint]int{}
+	for e, settings := range o.Endpoints {
+		policy.Concurrency[e] = settings.Concurrency
+	}
 	p := plan.Derive(units, now, policy)
 	f := &Forecast{
 		Account: o.Name, SegmentsPerDay: segmentsPerDay, Budget: o.RequestsPerMinute, Spent: map[string]float64{},
@@ -73,7 +83,11 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 		c := &p.Units[i]
 		n := len(f.Endpoints)
 		if n == 0 || f.Endpoints[n-1].Endpoint != u.Endpoint {
-			f.Endpoints = append(f.Endpoints, EndpointForecast{Endpoint: u.Endpoint, Poll: status.Seconds(u.PollInterval)})
+			f.Endpoints = append(f.Endpoints, EndpointForecast{
+				Endpoint: u.Endpoint, Poll: status.Seconds(u.PollInterval),
+				Concurrency: max(1, policy.Concurrency[u.Endpoint]), Latency: status.Seconds(policy.Latency[u.Endpoint]),
+				PollBound: c.PollBound.String(), HotBound: c.HotBound.String(), SweepBound: c.SweepBound.String(),
+			})
 			n++
 		}
 		e := &f.Endpoints[n-1]
@@ -114,16 +128,19 @@ func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay fl
 // Print writes the forecast as a table, with the figures for twice the budget in brackets.
 func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 	fmt.Fprintf(w, "%s: %.0f segments a day, %d requests a minute (in brackets: with %d)\n", f.Account, f.SegmentsPerDay, f.Budget, double.Budget)
+	fmt.Fprintln(w, "Behind each figure: what keeps it from being lower.")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	both := func(a, b status.Seconds) string { return fmt.Sprintf("%s (%s)", round(a), round(b)) }
 	for i, e := range f.Endpoints {
 		d := double.Endpoints[i]
 		fmt.Fprintf(t, "\n%s\t%d × \t\n", e.Endpoint, e.Units)
-		fmt.Fprintf(t, "  new rows are polled every\t%s\tconfigured %s\n", both(e.PollActual, d.PollActual), round(e.Poll))
+		fmt.Fprintf(t, "  new rows are polled every\t%s\t%s\n", both(e.PollActual, d.PollActual), f.bound(&e, e.PollBound, round(e.Poll)))
 		fmt.Fprintf(t, "  no two polls are further apart than\t%s\t\n", both(e.LongestPollInterval, d.LongestPollInterval))
-		fmt.Fprintf(t, "  rows that are open or ended in the last %s are read again every\t%s\t\n", round(status.Seconds(hotFor)), both(e.Hot, d.Hot))
+		fmt.Fprintf(t, "  rows that are open or ended in the last %s are read again every\t%s\t%s\n",
+			round(status.Seconds(hotFor)), both(e.Hot, d.Hot), f.bound(&e, e.HotBound, ""))
 		for k, s := range e.Sweeps {
-			fmt.Fprintf(t, "  an edit to a row up to %s old is read within\t%s\tconfigured %s\n", round(s.Within), both(s.Seen, d.Sweeps[k].Seen), round(s.Every))
+			fmt.Fprintf(t, "  an edit to a row up to %s old is read within\t%s\t%s\n", round(s.Within), both(s.Seen, d.Sweeps[k].Seen),
+				f.bound(&e, e.SweepBound, round(s.Every)))
 		}
 	}
 	fmt.Fprintf(t, "\nrequests a minute\t\t\n")
@@ -131,6 +148,28 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t\n", class, f.Spent[class.String()], double.Spent[class.String()])
 	}
 	return t.Flush()
+}
+
+// bound says what keeps a figure from being lower, and what was configured, if anything was.
+func (f *Forecast) bound(e *EndpointForecast, by, configured string) string {
+	switch by {
+	case plan.BoundBudget.String():
+		by = fmt.Sprintf("the budget of %d requests a minute", f.Budget)
+	case plan.BoundInFlight.String():
+		by = fmt.Sprintf("%d in flight, a request takes %s", e.Concurrency, round(e.Latency))
+		if e.Concurrency == 1 {
+			by = "one request at a time, which takes " + round(e.Latency)
+		}
+	case plan.BoundConfigured.String():
+		if by = "what is configured"; configured != "" {
+			return by + ", " + configured
+		}
+		return by
+	}
+	if configured != "" {
+		by += "; configured " + configured
+	}
+	return by
 }
 
 func round(s status.Seconds) string {

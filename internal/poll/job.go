@@ -27,21 +27,24 @@ type Job struct {
 	// Republish allows for time that was read and is no longer remembered. Its events say that they are a replay.
 	Republish bool      `json:"republish,omitempty"`
 	Requested time.Time `json:"requested"`
+	// Cancelled is when somebody asked to end the job before it is done; zero if nobody has.
+	Cancelled time.Time `json:"cancelled,omitzero"`
 }
 
 // JobState is the state of a job.
 type JobState string
 
-// The states. The last two are final.
+// The states. The last three are final.
 const (
-	JobAccepted JobState = "accepted" // taken, and not begun
-	JobRunning  JobState = "running"
-	JobDone     JobState = "done"
-	JobRefused  JobState = "refused"
+	JobAccepted  JobState = "accepted" // taken, and not begun
+	JobRunning   JobState = "running"
+	JobDone      JobState = "done"
+	JobRefused   JobState = "refused"
+	JobCancelled JobState = "cancelled" // what was read until then stays read
 )
 
 // Final reports whether the state never changes again.
-func (s JobState) Final() bool { return s == JobDone || s == JobRefused }
+func (s JobState) Final() bool { return s == JobDone || s == JobRefused || s == JobCancelled }
 
 // JobProgress is the state of a job as the owner of the account publishes it.
 type JobProgress struct {
@@ -233,6 +236,8 @@ type unitJob struct {
 	Events   int64     `json:"events"`
 	Capped   int64     `json:"capped_seconds,omitempty"`
 	Finished time.Time `json:"finished,omitzero"`
+	// Cancelled is set if the job was finished before all of it was read.
+	Cancelled bool `json:"cancelled,omitempty"`
 }
 
 // jobSpan is a part of what a job asks for.

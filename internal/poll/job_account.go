@@ -42,12 +42,12 @@ func (j *accountJobs) again() {
 	}
 }
 
-// Offer hands a job to the account, which takes or refuses it as soon as it can. Offer does not wait for that, and may be called
-// again with the same job.
+// Offer hands a job to the account, which takes or refuses it as soon as it can, or ends it if it was cancelled. Offer does not wait for
+// that, and may be called again with the same job.
 func (a *Account) Offer(job Job) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, known := a.jobs.offered[job.ID]; known {
+	if _, known := a.jobs.offered[job.ID]; known && job.Cancelled.IsZero() {
 		return
 	}
 	a.jobs.offered[job.ID] = job
@@ -86,10 +86,21 @@ func (a *Account) takeOffers(ctx context.Context) error {
 	slices.SortFunc(jobs, func(x, y Job) int { return cmp.Or(x.Requested.Compare(y.Requested), cmp.Compare(x.ID, y.ID)) })
 	var err error
 	for _, job := range jobs {
-		units, reason := a.take(&job)
+		var units []*unit
+		reason := ""
+		if job.Cancelled.IsZero() {
+			units, reason = a.take(&job)
+		} else {
+			units = a.cancel(job.ID)
+		}
 		record.moved = append(record.moved, units...)
 		word := a.jobProgress(job.ID)
-		if reason != "" {
+		if !job.Cancelled.IsZero() {
+			if word.State != JobDone {
+				word.State = JobCancelled
+			}
+			a.log.Info("job cancelled", "job", job.ID, "state", word.State, "fraction", word.Fraction)
+		} else if reason != "" {
 			word.State, word.Reason = JobRefused, reason
 			a.log.Warn("job refused", "job", job.ID, "reason", reason)
 		} else if len(units) > 0 {
@@ -165,6 +176,27 @@ func (a *Account) take(job *Job) (units []*unit, reason string) {
 	return units, ""
 }
 
+// cancel ends a job in all units that are not done with it, and the passes that read for it. It returns these units.
+func (a *Account) cancel(id string) (units []*unit) {
+	now := a.api.Now()
+	for _, u := range a.units {
+		if j := u.job(id); j != nil && j.Finished.IsZero() {
+			j.Finished, j.Cancelled = now, true
+			u.queue()
+			units = append(units, u)
+		}
+	}
+	for _, l := range a.loops {
+		for _, r := range slices.Clone(l.active) {
+			if r.job != nil && r.job.ID == id { // what its request in flight brings is not taken in: see errEnded
+				l.finish(r)
+			}
+		}
+	}
+	a.plan = nil // there is less to do
+	return units
+}
+
 // remembered returns the oldest time of a read that a job may still rely on: what was read before is forgotten soon, or already.
 func (a *Account) remembered(now time.Time) time.Time {
 	return now.Add(a.cfg.Retention/marginPart - a.cfg.Retention)
@@ -228,7 +260,7 @@ func (a *Account) jobSteps(r *activePass, published int, ended bool) (words []ka
 // jobProgress adds up what the units say of a job.
 func (a *Account) jobProgress(id string) *JobProgress {
 	p := &JobProgress{ID: id, Account: a.cfg.Name, State: JobAccepted, Updated: a.api.Now().UTC().Truncate(time.Millisecond)}
-	finished := 0
+	finished, cancelled := 0, false
 	for _, u := range a.units {
 		j := u.job(id)
 		if j == nil {
@@ -243,10 +275,13 @@ func (a *Account) jobProgress(id string) *JobProgress {
 		if !j.Finished.IsZero() {
 			finished++
 		}
+		cancelled = cancelled || j.Cancelled
 	}
 	switch n := len(p.Units); {
 	case n == 0:
 		return p
+	case finished == n && cancelled:
+		p.State = JobCancelled
 	case finished == n:
 		p.State = JobDone
 	case p.Requests > 0 || finished > 0:
@@ -292,6 +327,9 @@ func (u *unit) addJob(j *unitJob) {
 // queue tells the plan what is left of the first job that is not finished.
 func (u *unit) queue() {
 	u.Backfills = nil
+	if u.zoneAssumed() { // nothing of a job would count as read
+		return
+	}
 	for _, j := range u.state.Jobs {
 		if !j.Finished.IsZero() {
 			continue

@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -37,11 +38,19 @@ func (a *Account) load() error {
 	}
 	for _, u := range a.units {
 		if u.Endpoint == events.Interactions {
-			if p := u.state.Bounds; p != nil && p.Known {
+			if p := u.state.Bounds; p != nil && (p.Known || !a.bounds.Known) {
 				*a.bounds = *p
 			}
-			u.state.Bounds, u.zone = a.bounds, a.bounds
 		}
+	}
+	for _, u := range a.units {
+		if u.Endpoint != events.Interactions {
+			continue
+		}
+		if p := u.state.Bounds; p != nil && p.Assumed() && a.bounds.Known && a.bounds.Zone != 0 {
+			u.Read = &timeline.Set{} // recorded before the zone was found
+		}
+		u.state.Bounds, u.zone = a.bounds, a.bounds
 	}
 	return nil
 }
@@ -68,13 +77,18 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 			p = a.newProgress(e, b.ID)
 		}
 		p.raise(published)
+		var bots []string
+		if e.PerAccount() && b.ID == "" {
+			bots = a.cfg.KeptBots()
+		}
+		a.keep(p, bots, a.cfg.Endpoints[e].Filter)
 		u, err := newUnit(e, b.ID, a.cfg.Endpoints[e].PollInterval, p)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", progressName(e, b.ID), err)
 		}
-		u.botName = b.Name
+		u.botName, u.noTranscripts = b.Name, slices.Contains(a.cfg.Off, events.TypeMessage)
 		if e.PerAccount() {
-			u.iid = a.iidOf(a.cfg.Endpoints[e], b)
+			u.iid = a.cfg.IIDOf(e, b.ID)
 			for _, bot := range a.cfg.Bots {
 				u.bots = append(u.bots, bot.ID)
 			}
@@ -91,7 +105,7 @@ func (a *Account) unitsOf(e events.Endpoint, records map[string][]byte) ([]*unit
 // checkpoint was lost.
 func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 	now := a.api.Now()
-	p := &progress{Start: a.cfg.Start(now).UTC().Truncate(time.Second)}
+	p := &progress{Start: a.cfg.Start(now).UTC().Truncate(time.Second), Began: now.UTC().Truncate(time.Second)}
 	if a.cfg.Resume == nil {
 		return p
 	}
@@ -99,6 +113,7 @@ func (a *Account) newProgress(e events.Endpoint, bot string) *progress {
 	if w == nil || w.CompleteUpTo == nil {
 		return p
 	}
+	p.Began = time.Time{}
 	p.Start = timeline.Later(*w.CompleteUpTo, now.Add(-a.cfg.Retention)).UTC().Truncate(time.Second)
 	p.CompleteUpTo = *w.CompleteUpTo
 	p.StoreLost = now
@@ -151,14 +166,12 @@ func decodeRecord(records map[string][]byte, e events.Endpoint, bot string) (*pr
 	return p, nil
 }
 
-func (a *Account) iidOf(opts EndpointOptions, b Bot) string {
-	switch {
-	case b.ID != "":
-		return b.ID
-	case opts.IID != "":
-		return opts.IID
-	case len(a.cfg.Bots) > 0:
-		return a.cfg.Bots[0].ID
+// IIDOf returns the bot in whose name an account-wide endpoint is asked for the rows of one bot, or, if bot is empty, for all rows. It is
+// empty if no bot is configured.
+func (o *Options) IIDOf(e events.Endpoint, bot string) string {
+	iid := cmp.Or(bot, o.Endpoints[e].IID)
+	if iid == "" && len(o.Bots) > 0 {
+		iid = o.Bots[0].ID
 	}
-	return ""
+	return iid
 }

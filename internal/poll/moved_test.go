@@ -43,7 +43,7 @@ func TestMovedTimes(t *testing.T) {
 		require.NoError(t, err)
 		for ids, body := range map[string]string{"": string(body), " with object ids": withObjectIDs(string(body))} {
 			t.Run(name+ids, func(t *testing.T) {
-				r := newReader(t, endpoint)
+				r := newReader(t, endpoint, inCheckpoint(t))
 				require.NotEmpty(t, r.read("as it is", body))
 				times := timesOf(t, body)
 				require.NotEmpty(t, times)
@@ -71,27 +71,83 @@ func withObjectIDs(body string) string {
 	return body
 }
 
-// reader reads pages one after the other and remembers what was published.
+// reader reads pages of one endpoint, one after the other, as an account does.
 type reader struct {
-	t      *testing.T
-	scope  extract.Scope
-	store  *checkpointtest.Store
-	at     time.Time
-	begun  map[string]string // entity ids, and when they were published as revision 1
-	events map[string]string
+	t     *testing.T
+	scope extract.Scope
+	*published
 }
 
-func newReader(t *testing.T, e events.Endpoint) *reader {
+// published is what was published, and what is stored of it.
+type published struct {
+	store  revise.Store
+	commit func(*revise.Result, time.Time)
+	at     time.Time
+	begun  map[string]string // entity ids, and when they were published as revision 1
+	events map[string]string // event ids likewise
+	last   map[string]string // the content that was published last, by entity
+}
+
+func newReader(t *testing.T, e events.Endpoint, p *published) *reader {
 	s := extract.Scope{Source: "test", AccountID: "account", Endpoint: e}
 	if !e.PerAccount() {
 		s.BotID = "st-1"
 	}
-	return &reader{t: t, scope: s, store: checkpointtest.Open(t), at: now, begun: map[string]string{}, events: map[string]string{}}
+	return &reader{t: t, scope: s, published: p}
 }
 
+func nothingPublished() *published {
+	return &published{at: now, begun: map[string]string{}, events: map[string]string{}, last: map[string]string{}}
+}
+
+// inCheckpoint returns what is published with a checkpoint store.
+func inCheckpoint(t *testing.T) *published {
+	p, store := nothingPublished(), checkpointtest.Open(t)
+	p.store = lookups(func(probes []checkpoint.Probe, out []checkpoint.Found) error {
+		return store.Lookup("account", probes, out)
+	})
+	p.commit = func(r *revise.Result, at time.Time) {
+		require.NoError(t, store.Commit(checkpoint.Changes{Account: "account", ReadAt: at, Puts: r.Puts, Touched: r.Touched}))
+	}
+	return p
+}
+
+// inMemory returns what is published with a store in memory.
+func inMemory() *published {
+	p, m := nothingPublished(), memory{}
+	p.store = m
+	p.commit = func(r *revise.Result, _ time.Time) {
+		for _, put := range r.Puts {
+			m[put.Key] = put.Value
+		}
+	}
+	return p
+}
+
+type lookups func(probes []checkpoint.Probe, out []checkpoint.Found) error
+
+func (l lookups) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	return l(probes, out)
+}
+
+// memory is a checkpoint store in a map.
+type memory map[checkpoint.Key][]byte
+
 // Lookup implements revise.Store.
-func (r *reader) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
-	return r.store.Lookup("account", probes, out)
+func (m memory) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	for i, p := range probes {
+		const days = 5 // more than lie between the things of a muddle
+		for away := range min(p.Slack, days) + 1 {
+			for _, day := range []uint32{p.Key.Day + away, p.Key.Day - away} {
+				key := p.Key
+				key.Day = day
+				if value, ok := m[key]; ok && !out[i].Known {
+					out[i] = checkpoint.Found{Known: true, Key: key, Value: value}
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // read reads a page and returns what is published for it.
@@ -103,12 +159,12 @@ func (r *reader) read(what, body string) []revise.Outgoing {
 	require.Empty(r.t, page.Dead)
 	in := revise.Input{ShownAt: r.at, LastRead: func(*events.Observation) time.Time { return time.Time{} }, KeepObservations: true}
 	for i := range page.Rows {
-		in.Observations = append(in.Observations, page.Rows[i].Observations...)
+		in.Observations = append(append(in.Observations, page.Rows[i].Observations...), page.Rows[i].Unsaid...)
 	}
-	result, err := revise.Decide(in, r)
+	result, err := revise.Decide(in, r.store)
 	require.NoError(r.t, err)
 	require.Zero(r.t, result.Unreadable)
-	require.NoError(r.t, r.store.Commit(checkpoint.Changes{Account: "account", ReadAt: r.at, Puts: result.Puts, Touched: result.Touched}))
+	r.commit(result, r.at)
 	for _, o := range result.Events {
 		h := o.Event.Head()
 		if h.Revision == 1 {
@@ -117,6 +173,7 @@ func (r *reader) read(what, body string) []revise.Outgoing {
 		}
 		require.Empty(r.t, r.events[h.EventID], "%s: event id a second time at %q", o.Event.EventType(), what)
 		r.events[h.EventID] = what
+		r.last[h.EntityID] = string(o.Event.EventType()) + " " + string(o.Event.AppendContent(nil, events.Recipe())) + " " + o.Key
 	}
 	return result.Events
 }

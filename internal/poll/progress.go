@@ -18,6 +18,8 @@ type progress struct {
 	Version int `json:"version"`
 	// Start is where reading began. It is resolved once, when the unit is first seen, and kept: `now` does not move.
 	Start time.Time `json:"start"`
+	// Began is when reading began: time before it is read for the first time, and is no gap while that lasts. Zero if it is not known.
+	Began time.Time `json:"began,omitzero"`
 	// Read is the time read so far, Lateness and Density what was observed about it, each in its own binary form.
 	Read     []byte `json:"read"`
 	Lateness []byte `json:"lateness,omitempty"`
@@ -41,6 +43,10 @@ type progress struct {
 	FiltersOnEnd bool `json:"filters_on_end,omitempty"`
 	// Scoped is what is known of whether the server shows only rows of the bot named in iId.
 	Scoped pass.Scope `json:"scoped,omitempty"`
+	// Bots are those whose rows of an account-wide endpoint are published; nil for all.
+	Bots []string `json:"bots,omitempty"`
+	// Filter takes the rows that are published.
+	Filter Filter `json:"filter,omitzero"`
 }
 
 // openParent is a row that had not ended when it was last read. Its content will change, so nothing after its start is complete beyond
@@ -110,10 +116,14 @@ func (a *Account) watermarkKey(record string) (string, bool) {
 	return kafka.WatermarkKey(&w), true
 }
 
-// basisOf returns what the server compares with the bounds of a window, as far as is known.
+// basisOf returns what the server compares with the bounds of a window, as far as is known, and of which rows the unit is complete.
 func (p *progress) basisOf(e events.Endpoint) string {
+	basis := e.Spec().Row + " start"
 	if p.FiltersOnEnd {
-		return e.Spec().Row + " end"
+		basis = e.Spec().Row + " end"
 	}
-	return e.Spec().Row + " start"
+	if !p.Filter.IsZero() {
+		basis += "; " + p.Filter.String()
+	}
+	return basis
 }

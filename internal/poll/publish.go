@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -26,12 +27,9 @@ import (
 //
 // One batch at a time is decided and delivered, so that two endpoints never call the same entity new at the same time, and so
 // that no requests are spent, while Kafka is away, on pages that could not be published.
+//
+// The caller has locked publishing.
 func (a *Account) publish(ctx context.Context, r *activePass, pg *pass.Page, end *pass.Outcome) error {
-	unlock := a.lockPublishing(ctx)
-	if unlock == nil { // as if it had not been read
-		return nil
-	}
-	defer unlock()
 	parts := []pagePart{{}}
 	if pg != nil {
 		var err error
@@ -91,6 +89,7 @@ func (a *Account) divide(r *activePass, pg *pass.Page) ([]pagePart, error) {
 	u := r.unit
 	r.unsure = r.unsure || pg.Unsure
 	a.seen(u, r, pg)
+	a.loops[u.Endpoint].dropOutdated(r, pg)
 	decided, err := a.decide(u, r, pg)
 	if err != nil {
 		return nil, err
@@ -135,6 +134,9 @@ func (a *Account) prepare(ctx context.Context, r *activePass, part *pagePart, en
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := r.unit
+	if u.failing() != nil {
+		u.lastFailing = time.Now().UTC() // in case this ends it
+	}
 	a.recovered(ctx, u)
 	r.work.Due = a.api.Now()
 
@@ -144,10 +146,14 @@ func (a *Account) prepare(ctx context.Context, r *activePass, part *pagePart, en
 	var err error
 	if end != nil {
 		a.loops[u.Endpoint].finish(r)
-		if r.unsure {
-			end = &pass.Outcome{Unstable: true, ReadAt: end.ReadAt}
+		if !r.asOf.IsZero() {
+			end.ReadAt = timeline.Earlier(end.ReadAt, r.asOf)
+		}
+		if r.unsure && end.Unsettled == nil {
+			end = &pass.Outcome{Unsettled: pass.ClockUnknown, ReadAt: end.ReadAt}
 		}
 		u.conclude(r.work, end, r.starts)
+		a.settle(r, end)
 	}
 	u.unmarked += len(batch.Events)
 	if batch.Control, err = a.jobSteps(r, part.before+len(batch.Events), end != nil); err != nil {
@@ -175,11 +181,12 @@ func (a *Account) deliverPage(ctx context.Context, u *unit, pg *pass.Page, batch
 	return err
 }
 
-// seen notes what a page shows about the server and about which rows will change. It drops the observations in rows that were not asked
-// for: those that had ended before reading began.
+// seen notes what a page shows about the server and about which rows will change. It drops the rows that are not to be published, and the
+// observations in rows that were not asked for: those that had ended before reading began.
 func (a *Account) seen(u *unit, r *activePass, pg *pass.Page) {
-	u.see(pg)
 	u.learn(r.work, pg)
+	a.dropUnwanted(u, r, pg)
+	u.rows += int64(len(pg.Rows))
 	for i := range pg.Rows {
 		row := &pg.Rows[i]
 		if !row.Start.IsZero() {
@@ -197,7 +204,7 @@ func (a *Account) seen(u *unit, r *activePass, pg *pass.Page) {
 			from = r.job.From
 		}
 		if last.Before(from) && !row.Open || r.job != nil && !row.Start.Before(r.job.To) {
-			row.Observations = nil
+			row.Observations, row.Unsaid = nil, nil
 		}
 	}
 }
@@ -226,23 +233,25 @@ func (a *Account) wakeBot(bot string, at time.Time) {
 func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result, error) {
 	n := 0
 	for i := range pg.Rows {
-		n += len(pg.Rows[i].Observations)
+		n += len(pg.Rows[i].Observations) + len(pg.Rows[i].Unsaid)
 	}
 	observations := make([]events.Observation, 0, n)
 	for i := range pg.Rows {
-		for _, s := range pg.Rows[i].Observations {
-			if !slices.Contains(a.cfg.Off, s.Event.EventType()) {
-				observations = append(observations, s)
+		for _, list := range [][]events.Observation{pg.Rows[i].Observations, pg.Rows[i].Unsaid} {
+			for _, s := range list {
+				if !slices.Contains(a.cfg.Off, s.Event.EventType()) {
+					observations = append(observations, s)
+				}
 			}
 		}
 	}
 	return revise.Decide(revise.Input{
-		Source: a.cfg.Name, Observations: observations, ShownAt: pg.ShownAt,
+		Source: a.cfg.Name, Observations: observations, ShownAt: pg.ShownAt, Received: pg.Received,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
 		LastRead:         func(s *events.Observation) time.Time { return u.lastRead(s.Row) },
 		Replay:           r.work.Replay,
-		KeepObservations: a.bothRead(u.Endpoint),
-		TooLarge:         a.tooLarge(),
+		KeepObservations: a.bothRead(u.Endpoint), Link: a.cfg.Link,
+		TooLarge: a.tooLarge(),
 	}, lookup{a.cfg.Store, a.cfg.AccountID})
 }
 
@@ -322,7 +331,7 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page) ([]pagePart, error) {
 		p.dead = append(p.dead, events.DeadLetter{
 			Stage: dead.Stage, Reason: dead.Reason, Endpoint: string(u.Endpoint), Source: a.cfg.Name, AccountID: a.cfg.AccountID,
 			ConversationID: orNil(dead.ConversationID), SessionID: orNil(dead.SessionID), SegmentID: orNil(dead.SegmentID),
-			BotID: orNil(u.Bot), Raw: dead.Raw, RawHash: names[i], ObservedTime: pg.ReadAt,
+			BotID: orNil(u.Bot), RawBytes: dead.Raw, RawHash: names[i], ObservedTime: pg.Received,
 		})
 		a.log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
 			"stage", dead.Stage, "reason", dead.Reason, "raw_hash", names[i])
@@ -395,12 +404,12 @@ func (a *Account) refused(err error, failures int) {
 	} else {
 		trouble = *a.delivered.LastError
 	}
-	trouble.Text, trouble.Hint, trouble.Count, trouble.Class = err.Error(), "", failures+1, status.ClassPermanent
+	trouble.Text, trouble.Hint, trouble.Count, trouble.Class = err.Error(), kafka.Hint(err), failures+1, status.ClassPermanent
 	if may, _ := kafka.Retryable(err); may {
 		trouble.Class = status.ClassRetry
 	}
-	if refused, ok := errors.AsType[*kafka.RefusedError](err); ok {
-		trouble.Hint = refused.Hint()
+	if e, ok := errors.AsType[*checkpoint.Error](err); ok && e.Hint() != "" {
+		trouble.Class, trouble.Hint = status.ClassPermanent, e.Hint()
 	}
 	a.delivered.LastError = &trouble
 }
@@ -426,6 +435,7 @@ func (a *Account) countDecided(u *unit, pg *pass.Page, decided *revise.Result) {
 	a.cfg.Observer.Page(a.cfg.Name, u.Endpoint, len(pg.Rows), len(pg.Dead), pg.Drift)
 	a.cfg.Observer.Entities(a.cfg.Name, u.Endpoint, decided.Unchanged, decided.MergeHits, decided.Unreadable)
 	a.unreadableEntities(u, decided)
+	a.contradictions(u, decided)
 	for i, refused := range decided.Refused {
 		level := slog.LevelDebug
 		if i == 0 {
@@ -456,6 +466,9 @@ func (a *Account) countDelivered(u *unit, pg *pass.Page, batch *kafka.Batch) {
 	if len(batch.Events) > 0 {
 		a.cfg.Observer.Freshness(u.Endpoint, a.api.Now().Sub(pg.ReadAt))
 	}
+	if a.delivered.Published == 0 && len(batch.Events) > len(undelivered) {
+		a.log.Info("the first events are on Kafka", "endpoint", u.Endpoint, "bot", u.botName, "events", len(batch.Events)-len(undelivered))
+	}
 	a.delivered.Published += int64(len(batch.Events) - len(undelivered))
 	a.delivered.DeadLetters += int64(len(batch.Dead) + len(undelivered))
 }
@@ -475,6 +488,22 @@ func (a *Account) unreadableEntities(u *unit, decided *revise.Result) {
 			"endpoint", u.Endpoint, "bot", u.botName, "err", decided.Damage)
 	}
 	a.unreadable += int64(decided.Unreadable)
+}
+
+// contradictions counts how often a page contradicted itself or others, and logs the first of each kind.
+func (a *Account) contradictions(u *unit, decided *revise.Result) {
+	for _, kind := range slices.Sorted(maps.Keys(decided.Contradicted)) {
+		n := decided.Contradicted[kind]
+		a.cfg.Observer.Contradicted(a.cfg.Name, u.Endpoint, string(kind), n)
+		i := slices.IndexFunc(a.contradicted, func(c status.Contradiction) bool { return c.Kind == string(kind) })
+		if i < 0 {
+			i = len(a.contradicted)
+			a.contradicted = append(a.contradicted, status.Contradiction{Kind: string(kind), Endpoint: string(u.Endpoint), First: decided.Examples[kind]})
+			a.log.Warn("the API contradicts itself: what is published follows a rule; more of this kind is counted, not logged",
+				"kind", kind, "endpoint", u.Endpoint, "bot", u.botName, "first", decided.Examples[kind])
+		}
+		a.contradicted[i].Count += int64(n)
+	}
 }
 
 // recovered logs that a unit works again after failures.

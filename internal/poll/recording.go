@@ -19,10 +19,11 @@ import (
 //	├─ Prepare: progress with offsets, budget  Commit: progress, budget, intent deleted ─> file
 //	├─ Records: all of it ──────> Kafka        watermarks with offsets ─> Kafka
 //	end transaction
-//	Commit: all of it ──────────> file
+//	Commit: all of it ─> stage ··> file
 //
-// In a transaction either all of it is in Kafka or nothing, and the next owner makes the file from the checkpoint topic. Without
-// transactions the file is the only record: what a crash cuts off after Intend is sent again from there.
+// In a transaction either all of it is in Kafka or nothing, and the next owner makes the file from the checkpoint topic. Commit therefore
+// stages it, and the file is written together with the next batches. Without transactions the file is the only record: what a crash cuts
+// off after Intend is sent again from there.
 type recording struct {
 	account *Account
 	changes checkpoint.Changes

@@ -1,12 +1,15 @@
 package poll
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
@@ -54,8 +57,10 @@ func (a *Account) Alive() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for e, l := range a.loops {
-		if took := since(l.sent); took > stuckAfter {
-			return fmt.Errorf("account %s: a request to %s has been under way for %v; restart the process", a.cfg.Name, e, took.Round(time.Second))
+		for _, r := range l.active {
+			if took := since(r.sent); took > stuckAfter {
+				return fmt.Errorf("account %s: a request to %s has been under way for %v; restart the process", a.cfg.Name, e, took.Round(time.Second))
+			}
 		}
 	}
 	if took := since(a.attempt); took > stuckAfter {
@@ -77,17 +82,12 @@ func (a *Account) Status() (status.Account, Delivered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.api.Now()
-	s := status.Account{Name: a.cfg.Name, AccountID: a.cfg.AccountID, Budget: status.Budget{Limit: a.cfg.RequestsPerMinute},
-		UnreadableEntities: a.unreadable,
+	s := status.Account{
+		Name: a.cfg.Name, AccountID: a.cfg.AccountID, Budget: budgetOf(a.cfg.RequestsPerMinute, a.budget.Used(time.Now())), UnreadableEntities: a.unreadable,
+		Contradictions: slices.Clone(a.contradicted),
 	}
 	if skew, known := a.api.Skew(); known {
 		s.ClockSkew = status.Of(-skew)
-	}
-	for priority, used := range a.budget.Used(time.Now()) {
-		s.Budget.Used += used
-		s.Budget.PriorityClasses = append(s.Budget.PriorityClasses, status.PriorityClass{
-			Name: plan.Priority(priority).String(), Share: plan.Priority(priority).Share(), Used: used,
-		})
 	}
 	if until := a.budget.PausedUntil(); until.After(time.Now()) {
 		s.Budget.BlockedUntil = &until
@@ -109,27 +109,49 @@ func (a *Account) Status() (status.Account, Delivered) {
 func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpoint {
 	e := status.Endpoint{
 		Endpoint: string(u.Endpoint), BotName: u.botName, BotID: u.Bot, State: status.OK,
-		PollInterval: status.Seconds(u.PollInterval), Rows: u.rows, Events: maps.Clone(u.published),
+		PollInterval: status.Seconds(u.PollInterval), Rows: u.rows, OtherBots: u.otherBots, Filtered: u.filtered,
+		LeftOut: a.loops[u.Endpoint].leftOut, Transcripts: u.transcripts(), Events: maps.Clone(u.published),
 		Gaps: []status.Gap{}, Sweeps: []status.Sweep{},
-	}
-	switch {
-	case u.lastError != nil && u.lastError.Class == status.ClassWait:
-		e.State = status.Waiting
-	case u.lastError != nil && u.failures >= redAfter[u.lastError.Class]:
-		e.State = status.Failing
-	case u.LastPoll.IsZero() || u.Read.Empty():
-		e.State = status.Waiting
 	}
 	if u.lastError != nil {
 		last := *u.lastError
 		e.LastError = &last
 	}
+	failing, failed := u.failing(), u.lastFailing
+	switch {
+	case failing != nil:
+		e.State, e.LastError, failed = status.Failing, failing, time.Now().UTC()
+	case a.mustWait(), u.lastError != nil && u.lastError.Class == status.ClassWait, u.LastPoll.IsZero(), u.Read.Empty():
+		e.State, e.Waiting = status.Waiting, a.waiting(u, now)
+	}
+	if !failed.IsZero() {
+		e.LastFailing = &failed
+	}
 	from := u.completeFrom()
-	if !u.Read.Empty() {
+	e.CompleteFrom = &from
+	for _, r := range a.loops[u.Endpoint].active {
+		if r.unit == u && r.work.From.Before(r.work.To) {
+			e.InWork = append(e.InWork, status.Pass{From: r.work.From, To: r.work.To, PriorityClass: r.work.Priority.String()})
+		}
+	}
+	for _, s := range u.unsettled {
+		if s.span.From.Before(s.span.To) {
+			e.Unsettled = append(e.Unsettled, status.Gap{From: s.span.From, To: s.span.To, Reason: s.why.Text})
+		}
+	}
+	e.Lag = status.Of(max(0, now.Sub(u.Read.ReadThrough(timeline.Later(from, u.state.Began)))))
+	if !u.Read.Empty() && !u.zoneAssumed() {
 		through := u.Read.ReadThrough(from)
-		e.ReadThrough, e.Lag = &through, status.Of(now.Sub(through))
-		for _, g := range u.Read.Gaps(from, u.Read.Bounds().To) {
-			e.Gaps = append(e.Gaps, status.Gap{From: g.From, To: g.To, Reason: u.gapReason(g)})
+		e.ReadThrough = &through
+	}
+	gaps, history := u.unread()
+	for _, g := range gaps {
+		e.Gaps = append(e.Gaps, status.Gap{From: g.From, To: g.To, Reason: cmp.Or(u.couldNotRead(g), "not read yet")})
+	}
+	if len(history) > 0 {
+		e.FirstRead = &status.FirstRead{From: history[0].From, To: history[len(history)-1].To}
+		for _, h := range history {
+			e.FirstRead.Remaining += status.Seconds(h.To.Sub(h.From))
 		}
 	}
 	if !u.state.CompleteUpTo.IsZero() {
@@ -140,16 +162,97 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 	if c == nil {
 		return e
 	}
-	e.PollIntervalActual = status.Seconds(c.Poll)
+	e.PollIntervalActual, e.PollBoundBy = status.Seconds(c.Poll), c.PollBound.String()
+	e.Concurrency, e.RequestTime = a.loops[u.Endpoint].workers, status.Seconds(a.latency(u.Endpoint).Round(time.Millisecond))
 	e.LongestPollInterval = max(e.LongestPollInterval, status.Seconds(c.LongestPollInterval))
 	for k, t := range a.cfg.Policy.TiersOf(u.Endpoint) {
-		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k])}
+		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k]), BoundBy: c.SweepBound.String()}
 		if read, ok := u.Read.OldestRead(timeline.Later(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {
 			sweep.Age = status.Of(now.Sub(read))
 		}
 		e.Sweeps = append(e.Sweeps, sweep)
 	}
 	return e
+}
+
+// unread returns the time that was not read although later time was, in order. What is older than the beginning of all reading is history,
+// which is merely not read yet, unless the API does not let it be read.
+func (u *unit) unread() (gaps, history []timeline.Span) {
+	from, began := u.completeFrom(), u.state.Began
+	to := u.Read.Bounds().To
+	if u.Read.Empty() {
+		to = began
+	}
+	for _, g := range u.Read.Gaps(from, to) {
+		switch {
+		case !g.From.Before(began), u.couldNotRead(g) != "":
+			gaps = append(gaps, g)
+		case g.To.After(began):
+			history = append(history, timeline.Span{From: g.From, To: began})
+			gaps = append(gaps, timeline.Span{From: began, To: g.To})
+		default:
+			history = append(history, g)
+		}
+	}
+	return gaps, history
+}
+
+// couldNotRead returns why some of a span could not be read when it was asked for; empty if it was not asked for, or could be.
+func (u *unit) couldNotRead(s timeline.Span) string {
+	for _, w := range slices.Backward(u.withheld) {
+		if w.overlaps(s) {
+			return w.why
+		}
+	}
+	for _, c := range u.state.Capped {
+		if c.From.Before(s.To) && s.From.Before(c.To) {
+			return "capped"
+		}
+	}
+	return ""
+}
+
+// Unread describes an account that this process has not read: the units that it begins with, and an unspent budget.
+func Unread(o Options) status.Account {
+	s := status.Account{Name: o.Name, AccountID: o.AccountID, Budget: budgetOf(o.RequestsPerMinute, [plan.PriorityCount]int{}), Endpoints: []status.Endpoint{}}
+	for _, e := range events.Endpoints() {
+		settings, ok := o.Endpoints[e]
+		if !ok {
+			continue
+		}
+		bots := o.Bots
+		if e.PerAccount() {
+			bots = []Bot{{}}
+		}
+		for _, b := range bots {
+			s.Endpoints = append(s.Endpoints, status.Endpoint{
+				Endpoint: string(e), BotName: b.Name, BotID: b.ID, State: status.Waiting, PollInterval: status.Seconds(settings.PollInterval),
+				Gaps: []status.Gap{}, Sweeps: []status.Sweep{}, Events: map[string]int64{},
+			})
+		}
+	}
+	return s
+}
+
+// budgetOf describes a budget of which so much was spent in the last minute.
+func budgetOf(limit int, used [plan.PriorityCount]int) status.Budget {
+	b := status.Budget{Limit: limit}
+	for priority, used := range used {
+		b.Used += used
+		b.PriorityClasses = append(b.PriorityClasses, status.PriorityClass{
+			Name: plan.Priority(priority).String(), Share: plan.Priority(priority).Share(), Used: used,
+		})
+	}
+	return b
+}
+
+// failing returns what makes the unit fail, nil if it does not.
+func (u *unit) failing() *status.Error {
+	if e := u.lastError; e != nil && e.Class != status.ClassWait && u.failures >= redAfter[e.Class] {
+		last := *e
+		return &last
+	}
+	return u.unsettledError()
 }
 
 // redAfter is how many failures in a row make an endpoint red, by class. Failures that are expected to pass are given

@@ -30,6 +30,8 @@ const (
 	maxPast = 32
 	// fruitless is how long to wait after a poll that could not be concluded.
 	fruitless = 5 * time.Second
+	// zoneRetry is how long a search for the zone of bounds may take before another unit begins one.
+	zoneRetry = time.Hour
 	// capRetry is how long to wait before a second with more rows than the server returns is asked for again.
 	capRetry = time.Hour
 )
@@ -42,12 +44,14 @@ type unit struct {
 	// bots are all bots, for an account-wide unit: it finds out whether each must be asked for by itself.
 	bots     []string
 	scopeTry int
-	zone     *pass.Bounds // of interactions; shared by all bots
-	state    *progress
-	recorded []byte // the progress as it was recorded last; nil if it was not since the start
-	late     *timeline.Lateness
-	hot      map[string]*hotRow
-	past     *timeline.Set // what was read before Start
+	// noTranscripts is set if no messages are published.
+	noTranscripts bool
+	zone          *pass.Bounds // of interactions; shared by all bots
+	state         *progress
+	recorded      []byte // the progress as it was recorded last; nil if it was not since the start
+	late          *timeline.Lateness
+	hot           map[string]*hotRow
+	past          *timeline.Set // what was read before Start
 
 	forgotten           time.Time // what was published before is no longer remembered
 	lastWatermark       time.Time
@@ -56,9 +60,16 @@ type unit struct {
 	alike               int // of them, of the class of the last one in a row
 	lastError           *status.Error
 	refused             *kore.Error // the last failure, if the credentials were refused
+	withheld            []withheld  // spans that could not be read
 	answered            bool        // since the account was made
+	answers             int64       // requests that were answered, since the account was made
+	unsettled           []*unsettled
+	lastFailing         time.Time           // by our clock: when it was failing last, and ceased to be
+	inVain              [plan.KindCount]int // passes that concluded nothing, less those that concluded something
 	longestPollInterval time.Duration
 	rows                int64
+	otherBots           int64 // rows that were dropped because their bots are not configured
+	filtered            int64 // rows that were dropped because the filter does not take them
 	published           map[string]int64
 }
 
@@ -145,7 +156,7 @@ func (u *unit) apply() {
 		u.Keyset, u.WindowPages = f.Keyset(), f.WindowPages()
 	}
 	if f := u.state.Conversations; f != nil {
-		u.Zone, u.Counts, u.IDsIgnored = f.Zone(), f.Counts, f.IDsIgnored()
+		u.Zone, u.ZoneWest, u.Counts, u.IDsIgnored, u.IDsUnknown = f.Zone(), f.ZoneWest(), f.Counts, f.IDsIgnored(), f.IDsUnknown()
 	}
 }
 
@@ -157,9 +168,10 @@ func (u *unit) begin(w plan.Work, now time.Time) pass.Pass {
 // passes makes the passes of each endpoint.
 var passes = events.ForEach((*unit).interactionsPass, (*unit).conversationsPass, (*unit).analyticsPass, (*unit).analyticsPass)
 
-func (u *unit) interactionsPass(w plan.Work, _ time.Time) pass.Pass {
+func (u *unit) interactionsPass(w plan.Work, now time.Time) pass.Pass {
 	span := timeline.Span{From: w.From, To: w.To}
-	if !u.zone.Known {
+	if !u.zone.Known && (!u.zone.Assumed() || w.Kind == plan.KindTail && !now.Before(u.zone.RetryAt)) {
+		u.zone.RetryAt = now.Add(zoneRetry) // so that one unit searches at a time, until zoneUnknown says when to search again
 		return pass.NewBounds(u.Bot, span, u.zone)
 	}
 	return pass.NewInteractions(u.Bot, span, u.zone.Zone)
@@ -173,6 +185,14 @@ func (u *unit) analyticsPass(w plan.Work, now time.Time) pass.Pass {
 }
 
 func (u *unit) conversationsPass(w plan.Work, now time.Time) pass.Pass {
+	p := u.conversationsPassOf(w, now)
+	if u.noTranscripts {
+		return pass.WithoutTranscripts(p, u.state.Conversations)
+	}
+	return p
+}
+
+func (u *unit) conversationsPassOf(w plan.Work, now time.Time) pass.Pass {
 	facts := u.state.Conversations
 	switch w.Kind {
 	case plan.KindProbe:
@@ -189,11 +209,25 @@ func (u *unit) conversationsPass(w plan.Work, now time.Time) pass.Pass {
 	}
 }
 
+// transcripts says whether transcripts are asked for, and why, where nobody wants them; it is empty elsewhere.
+func (u *unit) transcripts() string {
+	if !u.noTranscripts || u.state.Conversations == nil {
+		return ""
+	}
+	switch u.state.Conversations.Transcripts {
+	case pass.TranscriptsSpare:
+		return "not fetched"
+	case pass.TranscriptsNeeded:
+		return "fetched: agentic entries do not come without them"
+	default:
+		return "fetched until it is known whether agentic entries come without them"
+	}
+}
+
 // see updates the hot set from a page.
 func (u *unit) see(pg *pass.Page) {
 	for i := range pg.Rows {
 		r := &pg.Rows[i]
-		u.rows++
 		if u.Endpoint == events.Conversations || r.Start.IsZero() {
 			continue
 		}
@@ -268,7 +302,9 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 		if u.scopeHidden() {
 			continue
 		}
-		u.readForJobs(w, span, end.ReadAt)
+		if !u.zoneAssumed() {
+			u.readForJobs(w, span, end.ReadAt)
+		}
 		span.From = timeline.Later(span.From, u.Start)
 		if !span.From.Before(span.To) {
 			continue
@@ -281,7 +317,7 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	}
 	u.cappedForJobs(w, end.Capped)
 	for _, span := range end.Capped {
-		u.Held = append(u.Held, plan.Held{Span: span, Until: end.ReadAt.Add(capRetry)})
+		u.hold(span, end.ReadAt, capRetry, "capped")
 		u.noteCapped(span)
 	}
 	for _, id := range end.IDs {
@@ -294,10 +330,10 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 	}
 	if w.Priority == plan.PriorityTail {
 		if !marked { // otherwise the plan would poll again at once, for ever
-			u.NotBefore = end.ReadAt.Add(min(u.PollInterval, fruitless))
+			u.After[plan.KindTail] = end.ReadAt.Add(min(u.PollInterval, fruitless))
 		}
 		u.state.PassesStable++
-		if end.Unstable {
+		if end.Unsettled != nil {
 			u.state.PassesStable = 0
 		}
 	}
@@ -305,6 +341,38 @@ func (u *unit) conclude(w plan.Work, end *pass.Outcome, starts []time.Time) {
 		u.Read.Coalesce(maxSpans, end.ReadAt)
 		u.Read.Limit(bound.ReadSpans)
 	}
+}
+
+// withheld is a span that could not be read, and why. It counts until it was surely asked for again.
+type withheld struct {
+	timeline.Span
+	why   string
+	until time.Time
+}
+
+// maxHold is how long a span that cannot be read is held at the most, and less than askedAgain passes until it is asked for again.
+const (
+	maxHold    = time.Hour
+	askedAgain = 30 * time.Minute
+)
+
+// hold has a span that could not be read not asked for for a while, which is the longer the more often that was so.
+func (u *unit) hold(span timeline.Span, now time.Time, wait time.Duration, why string) {
+	for i := range u.withheld {
+		if u.withheld[i].overlaps(span) {
+			wait = max(wait, min(2*wait, maxHold))
+		}
+	}
+	u.Held = append(u.Held, plan.Held{Span: span, Until: now.Add(wait)})
+	u.withheld = append(u.withheld, withheld{span, why, now.Add(wait + askedAgain)})
+}
+
+func (w *withheld) overlaps(s timeline.Span) bool { return w.From.Before(s.To) && s.From.Before(w.To) }
+
+// release drops the spans that need not be held any more.
+func (u *unit) release(now time.Time) {
+	u.Held = slices.DeleteFunc(u.Held, func(h plan.Held) bool { return !h.Until.After(now) })
+	u.withheld = slices.DeleteFunc(u.withheld, func(w withheld) bool { return !w.until.After(now) })
 }
 
 // noteCapped notes a span that holds more rows than the endpoint gives out. Spans that touch become one, and of too many the oldest go.
@@ -346,6 +414,9 @@ func (u *unit) forget(reach time.Time) {
 func (u *unit) scopeHidden() bool {
 	return u.Endpoint.PerAccount() && u.Bot == "" && u.state.Scoped != pass.ScopeAccount
 }
+
+// zoneAssumed reports whether the zone of bounds is not known and taken for UTC: what was read may be other time than was asked for.
+func (u *unit) zoneAssumed() bool { return u.zone != nil && u.zone.Assumed() }
 
 // feed returns the unit's feed, with a watermark to publish; nil for none.
 func (u *unit) feed(mark *events.Watermark) kafka.Feed {
@@ -415,13 +486,16 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	class, hint := status.ClassRetry, ""
 	var ke *kore.Error
 	var pe *extract.PageError
+	var ce *clockError
 	switch {
+	case errors.As(err, &ce):
+		class, hint = status.ClassShape, ce.hint()
 	case errors.As(err, &ke):
 		class, hint = ke.Class, ke.Hint
 	case errors.As(err, &pe):
 		class, hint = pe.Class, pe.Hint
 	case errors.Is(err, pass.ErrStuck):
-		class = status.ClassShape
+		class, hint = status.ClassShape, pass.StuckHint
 	}
 	u.refused = nil
 	if ke != nil && ke.Reason == kore.ReasonCredentials {
@@ -431,7 +505,7 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	if u.alike++; u.lastError != nil && u.lastError.Class != class {
 		u.alike = 1 // a strange page after ten lost connections is still the first
 	}
-	passing := class == status.ClassWait || class == status.ClassRetry
+	passing := expectedToPass(class)
 	switch class {
 	case status.ClassWait:
 		retry = ke.RetryAfter
@@ -460,6 +534,9 @@ func (u *unit) failed(err error, now time.Time) (retry time.Duration, repeat, ne
 	return retry, passing, news
 }
 
+// expectedToPass reports whether failures of a class are.
+func expectedToPass(c status.Class) bool { return c == status.ClassWait || c == status.ClassRetry }
+
 // tryNextIID names another bot in the header iId of an account-wide endpoint after a bot that was not configured was refused: one mistyped
 // bot must not stop the others. It reports whether there is a bot that was not refused yet.
 func (u *unit) tryNextIID(err error) bool {
@@ -474,6 +551,7 @@ func (u *unit) tryNextIID(err error) bool {
 // worked notes a success. It returns the failure that this ended, nil if there was none.
 func (u *unit) worked() *status.Error {
 	u.answered = true
+	u.answers++
 	over := u.lastError
 	if over != nil {
 		u.failures, u.alike, u.lastError, u.refused, u.NotBefore = 0, 0, nil, nil, time.Time{}

@@ -27,7 +27,7 @@ func (a *Account) allowedLateness(u *unit) time.Duration {
 // declare moves the time up to which the unit's events are complete: the end of what was read without a gap, less the allowed lateness,
 // and no later than the last read of any open row. It never moves back.
 func (a *Account) declare(u *unit) {
-	if u.state.Scoped == pass.ScopeUnknown && u.Endpoint.PerAccount() {
+	if u.state.Scoped == pass.ScopeUnknown && u.Endpoint.PerAccount() || u.zoneAssumed() {
 		return
 	}
 	from := u.completeFrom()
@@ -61,7 +61,7 @@ func (a *Account) watermark(u *unit) *events.Watermark {
 	if u.Bot != "" {
 		w.BotID = &u.Bot
 	}
-	if from := u.completeFrom(); !u.Read.Empty() {
+	if from := u.completeFrom(); !u.Read.Empty() && !u.zoneAssumed() {
 		through := u.Read.ReadThrough(from)
 		w.CompleteFrom, w.ReadThrough = &from, &through
 		last := u.Read.Bounds().To

@@ -14,6 +14,7 @@ import (
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/revise"
+	"agentassist-poller/internal/testsize"
 )
 
 // tooLarge refuses events with more content than a megabyte, as a delivery does.
@@ -48,7 +49,7 @@ func (d *harness) silent(observations ...events.Observation) {
 func TestTooLargeIsNoRevision(t *testing.T) {
 	feedback := func(comment *string) events.Observation {
 		s := thumb("1", "NEGATIVE")
-		s.Event.(*events.Feedback).Comment = comment
+		s.Event.(*events.Feedback).CommentText = comment
 		return s
 	}
 	d := newHarness(t)
@@ -134,14 +135,15 @@ func TestPartsThatAreMissing(t *testing.T) {
 // The parts of a page are published and committed one after the other. Whichever part is the last, reading the page again gives the rest,
 // and nothing twice.
 func TestDividedPages(t *testing.T) {
-	for seed := range uint64(100) {
+	testsize.Slow(t)
+	for seed := range testsize.Pick(uint64(20), 100) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		page := func() []events.Observation {
 			var all []events.Observation
 			for i := range 30 {
 				r := rand.New(rand.NewPCG(seed, uint64(i%25)))
 				s := thumb(fmt.Sprint(i%25), "NEGATIVE") // some of them twice
-				s.Event.(*events.Feedback).Comment = text(string(rune('a'+r.IntN(3))), r.IntN(20_000))
+				s.Event.(*events.Feedback).CommentText = text(string(rune('a'+r.IntN(3))), r.IntN(20_000))
 				if r.IntN(5) == 0 {
 					s = summary(events.Interactions, fmt.Sprint(i%25), text("x", r.IntN(300_000)), nil)
 				}

@@ -10,7 +10,7 @@ import (
 func TestEveryEndpointIsKnown(t *testing.T) {
 	eventstest.Endpoints(t, map[string]func(e events.Endpoint) error{
 		"the codes of stored observations": func(e events.Endpoint) error {
-			s, err := decodeState((&state{revision: 1, recipe: 1, observations: []observation{{endpoint: e, recipe: 1}}}).encode())
+			s, err := decodeState((&state{revision: 1, recipe: 1, observations: []observation{{place: place{endpoint: e}, recipe: 1}}}).encode())
 			if err != nil {
 				return err
 			}

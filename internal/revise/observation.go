@@ -239,6 +239,10 @@ func (r *reader) set(v reflect.Value, f field) {
 		r.require(n == 0 || n == 1, "a boolean that is neither 0 nor 1")
 		v.SetBool(n == 1)
 	case reflect.Float64:
+		if f.kind == kindNumber { // earlier builds knew whole numbers only
+			v.SetFloat(float64(r.long(f)))
+			return
+		}
 		value := r.enter(f, kindDouble)
 		v.SetFloat(math.Float64frombits(value.Uint64()))
 		r.leave(&value)

@@ -2,6 +2,7 @@ package revise
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -126,6 +127,14 @@ func TestObservationOfALaterBuild(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
+// A number that earlier builds stored as a whole one may have decimals by now.
+func TestObservationWithAWholeNumber(t *testing.T) {
+	body := binary.AppendVarint(appendTag(nil, 14, kindNumber), 4)
+	got, err := decodeObservation(events.TypeFeedback, new(events.Header), body)
+	require.NoError(t, err)
+	require.InDelta(t, 4, *got.(*events.Feedback).CSATScore, 0)
+}
+
 func TestDecodeObservationRefuses(t *testing.T) {
 	for name, body := range map[string][]byte{
 		"a number for a text":      append(appendTag(nil, 1, kindNumber), 2),
@@ -221,17 +230,17 @@ func TestDifference(t *testing.T) {
 // An observation that cannot be read is lost alone. If it is the first, the differences to it are lost too.
 func TestObservationsThatCannotBeRead(t *testing.T) {
 	whole, garbage := appendText(nil, 1, "text"), []byte{0xff}
-	gone := observation{endpoint: events.Conversations, body: appendTag(nil, 1, kindGone), differs: true}
+	gone := observation{place: place{endpoint: events.Conversations}, body: appendTag(nil, 1, kindGone), differs: true}
 	for name, c := range map[string]struct {
 		observations []observation
 		lost         int
 		left         []events.Endpoint
 	}{
-		"none":       {[]observation{{endpoint: events.Interactions, body: whole}, gone}, 0, []events.Endpoint{events.Interactions, events.Conversations}},
-		"the first":  {[]observation{{endpoint: events.Interactions, body: garbage}, gone}, 2, nil},
-		"the second": {[]observation{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: garbage}}, 1, []events.Endpoint{events.Interactions}},
+		"none":       {[]observation{{place: place{endpoint: events.Interactions}, body: whole}, gone}, 0, []events.Endpoint{events.Interactions, events.Conversations}},
+		"the first":  {[]observation{{place: place{endpoint: events.Interactions}, body: garbage}, gone}, 2, nil},
+		"the second": {[]observation{{place: place{endpoint: events.Interactions}, body: whole}, {place: place{endpoint: events.Conversations}, body: garbage}}, 1, []events.Endpoint{events.Interactions}},
 		"a difference": {
-			[]observation{{endpoint: events.Interactions, body: whole}, {endpoint: events.Conversations, body: appendTag(nil, 1, kindChange), differs: true}},
+			[]observation{{place: place{endpoint: events.Interactions}, body: whole}, {place: place{endpoint: events.Conversations}, body: appendTag(nil, 1, kindChange), differs: true}},
 			1, []events.Endpoint{events.Interactions},
 		},
 	} {
@@ -267,7 +276,7 @@ func FuzzDecodeObservation(f *testing.F) {
 
 func FuzzDifference(f *testing.F) {
 	a, b, c := "a", "b", 1.0
-	base := encodeObservation(&events.Summary{Summary: &a, Time: &c, Header: events.Header{Channel: &a, Agent: &events.Agent{Name: &a}}})
+	base := encodeObservation(&events.Summary{Summary: &a, SummaryDuration: &c, Header: events.Header{Channel: &a, Agent: &events.Agent{Name: &a}}})
 	body := encodeObservation(&events.Summary{Summary: &b, Header: events.Header{SegmentID: &b, Agent: &events.Agent{Name: &b, Email: &b}}})
 	difference, _ := appendDifference(nil, base, body, 0)
 	f.Add(base, body)

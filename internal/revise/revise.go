@@ -4,8 +4,9 @@
 //
 // The rules: An entity that is observed unchanged is no news. An entity that has changed gets its next revision, with its complete
 // content. Only upstream content counts as a change, under the recipe with which the entity is stored, so that a build with a later
-// recipe, which counts more fields, publishes nothing for that reason. What two endpoints show of an entity is merged, each field by its
-// owner, before the comparison. All revisions of an entity have the same Kafka key.
+// recipe, which counts more fields, publishes nothing for that reason. What several rows and endpoints show of an entity is kept apart, and
+// becomes one content by an order that does not depend on what is read first (see rules.go). All revisions of an entity have the same
+// Kafka key.
 package revise
 
 import (
@@ -19,7 +20,7 @@ import (
 	"agentassist-poller/internal/events"
 )
 
-// Store holds an account's entities. Decide calls it once or twice a page.
+// Store holds an account's entities. Decide calls it once to four times a page.
 type Store interface {
 	// Lookup answers probes[i] in out[i].
 	Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error
@@ -31,6 +32,8 @@ type Input struct {
 	Observations []events.Observation
 	// ShownAt is when the page had arrived, by the server's clock. Event times after it are wrong, and are set to it.
 	ShownAt time.Time
+	// Received is when the page had arrived, by our clock: consumers measure by it how fresh events are.
+	Received time.Time
 	// LastRead returns the time of the last earlier read that covered the row of o, zero if there was none.
 	LastRead func(o *events.Observation) time.Time
 	// CompleteFrom and CompleteUpTo are the time that had been declared complete for the endpoint before this page: a new entity in
@@ -38,6 +41,8 @@ type Input struct {
 	CompleteFrom, CompleteUpTo time.Time
 	// KeepObservations is set while both endpoints that show the same entities are read: the observation of each is then stored.
 	KeepObservations bool
+	// Link makes the addresses in feedback.
+	Link events.Link
 	// Replay marks events as published again on purpose. Such events are never late.
 	Replay bool
 	// TooLarge returns why an event is too large to be published, or "" if it is not. It is called only for events above a certain
@@ -54,6 +59,9 @@ type Result struct {
 
 	Unchanged int // observations that were no news
 	MergeHits int // entities that a second endpoint showed for the first time
+	// Contradicted is how often the page contradicts itself or what other rows said, by kind. Examples describes the first of each kind.
+	Contradicted map[Contradiction]int
+	Examples     map[Contradiction]string
 	// Unreadable is how many stored entities, or stored observations, could not be read. They count as not stored, so that Events may
 	// have an old entity as revision 1. Damage says what is wrong with the first of them.
 	Unreadable int
@@ -83,29 +91,38 @@ type Outgoing struct {
 // recipe returns the recipe of this build. Tests of upgrades replace it.
 var recipe = events.Recipe
 
-// Decide applies the rules to a page. An entity may occur on the page more than once. Decide changes the events of the observations, and
-// the result uses them.
+// Decide applies the rules to a page. An entity may occur on the page more than once, and gets one revision at most, apart from a last one
+// if it is superseded. Decide changes the events of the observations, and the result uses them.
 func Decide(in Input, store Store) (*Result, error) {
 	d := decision{Input: in, entities: make(map[string]*entity, len(in.Observations)), touched: make(map[uint32]bool)}
 	d.ShownAt = in.ShownAt.UTC().Truncate(time.Millisecond) // as precise as events are
+	if err := d.expand(store); err != nil {
+		return nil, err
+	}
 	if err := d.recall(store); err != nil {
 		return nil, err
 	}
-	for i := range in.Observations {
-		o := &in.Observations[i]
-		if old := d.entities[o.Supersedes]; old != nil {
-			d.supersede(old, o)
+	for i := range d.Observations {
+		o := &d.Observations[i]
+		d.join(o)
+		e := d.entities[o.Event.Head().EntityID]
+		if e.observed == nil {
+			e.observed = e.first[:0]
 		}
-		d.observe(d.entities[o.Event.Head().EntityID], o)
+		e.observed = append(e.observed, o)
+	}
+	for _, id := range d.order {
+		d.decide(d.entities[id])
 	}
 	for i, id := range d.order {
-		if e := d.entities[id]; e.changed {
-			d.Puts = appendEntries(d.Puts, e.place, e.encode())
+		if e := d.entities[id]; e.changed && e.stored() {
+			d.Puts = appendEntries(d.Puts, e.at, e.encode())
 		}
 		for len(d.putOf) < len(d.Puts) {
 			d.putOf = append(d.putOf, i)
 		}
 	}
+	d.putGroups()
 	d.Touched = slices.Sorted(maps.Keys(d.touched))
 	return &d.Result, nil
 }
@@ -116,23 +133,33 @@ type decision struct {
 	entities map[string]*entity
 	order    []string // ids of the entities, in the order of their first observations
 	touched  map[uint32]bool
-	content  []byte // buffer for the content of one event
+	groups   map[string]*group // by id
+	groupIDs []string          // in the order of their first observations
+	content  []byte            // buffer for the content of one event
 }
 
 // entity is an entity of the page.
 type entity struct {
 	state
-	place   checkpoint.Key // where it is stored
-	number  int            // its place on the page
-	known   bool           // the store has something at place
-	home    *entity        // the entity that it is stored next to, nil if there is none
-	shown   *events.Observation
-	changed bool
+	at       checkpoint.Key // where it is stored
+	number   int            // its place on the page
+	known    bool           // the store has something there
+	home     *entity        // the entity that it is stored next to, nil if there is none
+	shown    *events.Observation
+	observed []*events.Observation  // of the page, in its order; none if the entity is only superseded
+	first    [1]*events.Observation // where observed begins
+	decided  bool
+	changed  bool
+}
+
+// stored reports whether anything was ever published or refused of the entity.
+func (e *entity) stored() bool {
+	return e.revision > 0 || e.refused != (content{}) || len(e.observations) > 0
 }
 
 // recall looks up every entity of the page, and the entities that they supersede.
 //
-// The place of an entity never changes, but the times may change that say where to look. An entity that belongs to another is stored next
+// Where an entity is stored never changes, but the times may change that say where to look. An entity that belongs to another is stored next
 // to it, wherever that is, so that the whole store is searched only for entities that others belong to.
 func (d *decision) recall(store Store) error {
 	probes, err := d.probes()
@@ -152,15 +179,70 @@ func (d *decision) recall(store Store) error {
 		switch {
 		case e.known:
 		case e.home != nil && e.home != e:
-			if key := e.beside(); key != e.place {
-				e.place = key
+			if key := e.beside(); key != e.at {
+				e.at = key
 				if e.home.known {
 					again(id, checkpoint.Probe{Key: key, Slack: daysOf(e.shown.Slack)})
 				}
 			}
 		case id == e.shown.Supersedes && e.shown.Slack == events.Anywhere && !d.entities[e.shown.Event.Head().EntityID].known:
-			again(id, checkpoint.Probe{Key: e.place, Slack: checkpoint.Anywhere})
+			again(id, checkpoint.Probe{Key: e.at, Slack: checkpoint.Anywhere})
 		}
+	}
+	if len(probes) > 0 {
+		if err := d.lookUp(store, ids, probes); err != nil {
+			return err
+		}
+	}
+	return d.tellApart(store)
+}
+
+// tellApart gives observations of what another person says an entity of their own: the first person who is named owns the entity, of
+// several on one page the one with the smallest id. Observations that name nobody are of the entity whose owner is known or not.
+func (d *decision) tellApart(store Store) error {
+	owners := map[*entity]string{}
+	named := 0
+	for i := range d.Observations {
+		o := &d.Observations[i]
+		e := d.entities[o.Event.Head().EntityID]
+		if o.Named == "" {
+			continue
+		}
+		named++
+		if events.Withdrawn(o.Event) { // nobody speaks
+			continue
+		}
+		if owner := owners[e]; e.person == (idHash{}) && (owner == "" || o.Named < owner) {
+			owners[e] = o.Named
+		}
+	}
+	if named == 0 {
+		return nil
+	}
+	for e, owner := range owners {
+		e.person, e.changed = hashID(owner), true
+	}
+	var ids []string
+	var probes []checkpoint.Probe
+	for i := range d.Observations {
+		o := &d.Observations[i]
+		h := o.Event.Head()
+		first := d.entities[h.EntityID]
+		if o.Named == "" || first.person == hashID(o.Named) || first.person == (idHash{}) {
+			continue
+		}
+		h.EntityID = o.Named
+		if d.entities[o.Named] != nil {
+			continue
+		}
+		e := &entity{at: first.at, number: len(d.order), shown: o}
+		var err error
+		if e.at.Hash, err = hashOf(o.Named); err != nil {
+			return fmt.Errorf("look up %s: %w", o.Event.EventType(), err)
+		}
+		d.entities[o.Named] = e
+		d.order = append(d.order, o.Named)
+		ids, probes = append(ids, o.Named), append(probes, checkpoint.Probe{Key: e.at})
 	}
 	if len(probes) == 0 {
 		return nil
@@ -168,7 +250,7 @@ func (d *decision) recall(store Store) error {
 	return d.lookUp(store, ids, probes)
 }
 
-// probes lists the entities of the page in the order of their first observations. Each probe asks for the place that the anchor names.
+// probes lists the entities of the page in the order of their first observations. Each probe asks for the key that the anchor names.
 func (d *decision) probes() ([]checkpoint.Probe, error) {
 	probes := make([]checkpoint.Probe, 0, len(d.Observations))
 	d.order = make([]string, 0, len(d.Observations))
@@ -184,7 +266,7 @@ func (d *decision) probes() ([]checkpoint.Probe, error) {
 		if len(all) == cap(all) {
 			all = make([]entity, 0, 16)
 		}
-		all = append(all, entity{place: checkpoint.KeyAt(o.Anchor, o.Shared, h), number: len(d.order), shown: o})
+		all = append(all, entity{at: checkpoint.KeyAt(o.Anchor, o.Shared, h), number: len(d.order), shown: o})
 		e := &all[len(all)-1]
 		if o.Home == id {
 			e.home = e
@@ -192,7 +274,7 @@ func (d *decision) probes() ([]checkpoint.Probe, error) {
 		}
 		d.entities[id] = e
 		d.order = append(d.order, id)
-		probe := checkpoint.Probe{Key: e.place, Slack: daysOf(slack)}
+		probe := checkpoint.Probe{Key: e.at, Slack: daysOf(slack)}
 		if o.Slack == events.Anywhere {
 			probe.Earlier = checkpoint.KeyAt(o.Anchor, false, h)
 		}
@@ -245,7 +327,7 @@ func (d *decision) lookUp(store Store, ids []string, probes []checkpoint.Probe) 
 			continue
 		}
 		e := d.entities[ids[i]]
-		e.place, e.known = f.Key, true
+		e.at, e.known = f.Key, true
 		known, err := decodeState(f.Value)
 		if err != nil {
 			d.unreadable(ids[i], err)
@@ -257,14 +339,14 @@ func (d *decision) lookUp(store Store, ids []string, probes []checkpoint.Probe) 
 	return nil
 }
 
-// beside returns the place next to the entity's home.
+// beside returns the key next to the entity's home.
 func (e *entity) beside() checkpoint.Key {
-	key := e.place
-	key.Day = e.home.place.Day
+	key := e.at
+	key.Day = e.home.at.Day
 	switch {
 	case key.Shared:
-	case !e.home.place.Shared:
-		key.Minute = e.home.place.Minute
+	case !e.home.at.Shared:
+		key.Minute = e.home.at.Minute
 	case e.home.minute > 0:
 		key.Minute = e.home.minute - 1
 	}
@@ -300,7 +382,7 @@ func (d *decision) publish(e *entity, o *events.Observation, event events.Event)
 	e.revision++
 	e.changed, e.everNegative = true, out.Negative
 	d.Events = append(d.Events, out)
-	d.eventOf, d.sizes = append(d.eventOf, e.number), append(d.sizes, len(d.content)+headerSize(event.Head()))
+	d.eventOf, d.sizes = append(d.eventOf, e.number), append(d.sizes, len(d.content)+headerSize(event.Head())+quoted(event))
 	return true
 }
 
@@ -311,6 +393,9 @@ func (d *decision) revisionOf(e *entity, o *events.Observation, event events.Eve
 		key = events.Key(event.Head())
 	}
 	d.fill(event.Head(), e.revision+1, o)
+	if f, ok := event.(*events.Feedback); ok {
+		f.Link = d.Link.Of(&f.Header)
+	}
 	d.content = event.AppendContent(d.content[:0], recipe())
 	event.Head().EventID = events.EventID(event.Head().EntityID, e.revision+1, d.content)
 	return Outgoing{Event: event, Key: key, Negative: e.everNegative || events.Negative(event)}
@@ -321,7 +406,7 @@ const certainlySmall = 4 << 10
 
 // refuses reports whether an event is too large, and adds it to Refused if so. d.content must be its content.
 func (d *decision) refuses(e *entity, o Outgoing) bool {
-	if d.TooLarge == nil || len(d.content) <= certainlySmall {
+	if d.TooLarge == nil || len(d.content)+quoted(o.Event) <= certainlySmall {
 		return false
 	}
 	reason := d.TooLarge(o)
@@ -332,6 +417,15 @@ func (d *decision) refuses(e *entity, o Outgoing) bool {
 	d.Refused = append(d.Refused, Refused{o, reason})
 	d.refusedOf = append(d.refusedOf, e.number)
 	return true
+}
+
+// quoted returns the size of what feedback says for people, which is not part of its content.
+func quoted(event events.Event) int {
+	f, ok := event.(*events.Feedback)
+	if !ok {
+		return 0
+	}
+	return len(text(f.TargetText)) + len(text(f.TargetQuery)) + len(text(f.Link))
 }
 
 // headerSize returns the approximate size of an encoded header.
@@ -350,7 +444,7 @@ func headerSize(h *events.Header) int {
 func (d *decision) fill(h *events.Header, revision int64, o *events.Observation) {
 	h.Source, h.Endpoint = d.Source, string(o.Endpoint)
 	h.Revision, h.Replay = revision, d.Replay
-	h.ObservedTime, h.ChangedBefore, h.ChangedAfter = d.ShownAt, d.ShownAt, nil
+	h.ObservedTime, h.ChangedBefore, h.ChangedAfter = d.Received.UTC().Truncate(time.Millisecond), d.ShownAt, nil
 	if h.EventTime.After(d.ShownAt) {
 		h.EventTime = d.ShownAt
 		h.EventTimeBasis = "clamped:" + h.EventTimeBasis

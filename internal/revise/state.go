@@ -2,9 +2,11 @@ package revise
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 
 	"agentassist-poller/internal/binform"
@@ -14,34 +16,42 @@ import (
 // state is what the store holds of one entity: what was published last, and what the rules need to decide about the next observation. Most
 // states take 11 bytes, and there are millions of them.
 //
-//	+-------+------+----------+--------+------+-----------------+---------------+-----+--------+-------+-------------+----
-//	| first | more | revision | recipe | hash | refused         | rank          | key | minute | count | observation | ...
-//	|       |      |          |        |      | recipe  hash    | rank   parent |     |        |       |             |
-//	+-------+------+----------+--------+------+-----------------+---------------+-----+--------+-------+-------------+----
-//	  byte    byte   uvarint   uvarint    8    uvarint    8      varint    4     field uvarint  uvarint  count times
+//	+-------+------+----------+--------+------+---------+------+-----+--------+--------+-------------+-------+-------------+----
+//	| first | more | revision | recipe | hash | refused | rank | key | minute | person | alternation | count | observation | ...
+//	+-------+------+----------+--------+------+---------+------+-----+--------+--------+-------------+-------+-------------+----
+//	  byte    byte   uvarint   uvarint    8                                                             uvarint  count times
 //
-//	first     bits 7 to 5: the version, 2 or 3. Bits 4 to 0, flags: there are observations; a key; a rank; the entity is superseded; it
-//	          was negative in any revision
-//	more      only in version 3. Bits 1 and 0, flags: there is a minute; something was refused. Other bits are 0
-//	revision  of the last event that was published; 0 if there is none
-//	recipe    of the hash after it
-//	hash      of the content of the last revision (see events.ContentHash)
-//	refused   only with its flag: the content that was too large to be published since the last revision
-//	rank      only with its flag: the rank, not 0, and the FNV-1a hash of the segment that has it
-//	key       only with its flag: the Kafka key as a text field with number 0 (see observation.go)
-//	minute    only with its flag: the minute of the day under which entities that belong to this one are stored
-//	count     of the observations; only with its flag. At least 1, and at most one for each endpoint
+//	first        bits 7 to 5: the version, 2 or 3. Bits 4 to 0, flags: there are observations; a key; a rank; the entity is superseded; it
+//	             was negative in any revision
+//	more         only in version 3. Bits 4 to 0, flags: there is a person; an alternation; observations with a place; a minute; something
+//	             was refused. Other bits are 0
+//	revision     of the last event that was published; 0 if there is none
+//	recipe       of the hash after it
+//	hash         of the content of the last revision (see events.ContentHash)
+//	refused      recipe (uvarint) and hash (8) of the content that was too large to be published since the last revision
+//	rank         rank (varint, not 0) and parent (4) of the only place that shows the entity; if there are several they are in observations
+//	key          the Kafka key as a text field with number 0 (see observation.go)
+//	minute       uvarint: the minute of the day under which entities that belong to this one are stored
+//	person       4 bytes: the FNV-1a hash of the id that this entity would have with the person who speaks in it (events.Observation.Named)
+//	alternation  returns and length (4 bits each), doubts (byte), and as many fingerprints (4) of earlier contents (see alternation.go)
+//	count        of the observations: at least 1, and at most maxPlaces for each endpoint
 //
 // An observation:
 //
-//	+----------+--------+------+--------+------+
-//	| endpoint | recipe | hash | length | body |
-//	+----------+--------+------+--------+------+
-//	    byte    uvarint    8    uvarint  length
+//	+----------+--------+-------+---------+-------------+--------+------+--------+------+
+//	| endpoint | parent | rank  | changes | alternation | recipe | hash | length | body |
+//	+----------+--------+-------+---------+-------------+--------+------+--------+------+
+//	    byte      4      varint   uvarint                uvarint    8    uvarint  length
 //
-//	endpoint  bits 5 to 0: the endpoint, by its place in endpointCodes; ascends. Bit 7: the body is a difference to the body of the first
-//	          observation (see difference.go). Bit 6: the observation was too large to be published by itself, and the body is empty
+//	endpoint  bits 3 to 0: the endpoint, by its place in endpointCodes; ascends together with parent. Bit 7: the body is a difference to
+//	          the body of the first observation (see difference.go). Bit 6: the observation was too large to be published by itself, and
+//	          the body is empty. Bit 5: parent, rank and changes follow. Bit 4: an alternation follows
+//	parent    FNV-1a hash of the id of the row that shows the entity, 0 if the endpoint has only one
+//	rank      of the row (see events.Rank)
+//	changes   only for feedback, else 0: the place of this observation's last change in the order of the changes of all observations of
+//	          the entity
 //	hash      of the content of the observation, under the recipe before it
+//	body      empty if it is not known, because there was only one place when it was observed
 //
 // Version 2 has no byte more. A state is written in version 2 unless it needs that byte, so that a build that knows version 2 only can
 // read most states. A reader refuses other versions, and every flag and form that is not drawn here. The entity then counts as not
@@ -52,12 +62,14 @@ type state struct {
 	hash         hash    // of the content of the last revision
 	refused      content // content that was too large to be published since then; zero if there is none
 	rank         int64
-	parent       [4]byte // hash of the segment that has the rank
-	key          string  // Kafka key of the first version, if the conversation does not determine it
+	parent       idHash // of the only place; zero if there are observations, or if no other row can show the entity
+	key          string // Kafka key of the first version, if the conversation does not determine it
 	everNegative bool
 	superseded   bool
 	minute       uint16        // 1 + the minute of the day under which entities that belong to this one are stored; 0 if none do
-	observations []observation // the last of each endpoint, if observations are merged; ordered by endpoint
+	person       idHash        // of the person who speaks, zero if the person is not known or if only one can speak
+	alternation                // of what the only place shows
+	observations []observation // the last of each place, if there are several or endpoints are merged; ordered by endpoint and parent
 }
 
 type hash [8]byte
@@ -72,7 +84,7 @@ func contentOf(e events.Event) content { return content{recipe(), events.Content
 
 // is reports whether the event has this content.
 func (c content) is(e events.Event) bool {
-	return c.recipe > 0 && c.hash == events.ContentHash(e, c.recipe)
+	return c.recipe > 0 && events.ContentIs(c.hash, e, c.recipe)
 }
 
 // published returns the version that was published last, zero if there is none.
@@ -83,49 +95,78 @@ func (s *state) published() content {
 	return content{s.recipe, s.hash}
 }
 
-// observation is the last observation of an entity by one endpoint. It has its own recipe, because after an upgrade the endpoints show the
-// entity again one after the other.
+// observation is the last observation of an entity in one place. It has its own recipe, because after an upgrade the places show the entity
+// again one after the other.
 type observation struct {
-	endpoint events.Endpoint
-	recipe   int
-	hash     hash
-	body     []byte // see encodeObservation
-	differs  bool   // body is a difference to the body of the first observation, as stored
-	huge     bool   // the observation is too large to be published by itself, and has no body
+	place
+	rank    int64
+	changes int // order of its last change among those of all places; 0 if it never changed. Counted for feedback only
+	alternation
+	recipe  int
+	hash    hash
+	body    []byte // see encodeObservation; empty if not known
+	differs bool   // body is a difference to the body of the first observation, as stored
+	huge    bool   // the observation is too large to be published by itself, and has no body
 }
 
-// find returns the observation of an endpoint, nil if there is none.
-func (s *state) find(e events.Endpoint) *observation {
+// place is what shows an entity: an endpoint, and the row in it if several can.
+type place struct {
+	endpoint events.Endpoint
+	parent   idHash
+}
+
+func placeOf(o *events.Observation) place { return place{o.Endpoint, hashID(o.Parent)} }
+
+// idHash is the FNV-1a hash of an id, zero if there is none.
+type idHash [4]byte
+
+func hashID(id string) (h idHash) {
+	if id == "" {
+		return h
+	}
+	f := fnv.New32a()
+	f.Write([]byte(id))
+	f.Sum(h[:0])
+	return h
+}
+
+func (p place) compare(other place) int {
+	return cmp.Or(endpointCode(p.endpoint)-endpointCode(other.endpoint), bytes.Compare(p.parent[:], other.parent[:]))
+}
+
+// find returns the observation of a place, nil if there is none.
+func (s *state) find(p place) *observation {
 	for i := range s.observations {
-		if s.observations[i].endpoint == e {
+		if s.observations[i].place == p {
 			return &s.observations[i]
 		}
 	}
 	return nil
 }
 
-// keep replaces or adds the observation of an endpoint, whose body is not a difference. It returns how many other observations could not be
-// read.
-func (s *state) keep(o observation) (lost int) {
-	lost = s.unfold()
-	if old := s.find(o.endpoint); old != nil {
+// keep replaces or adds the observation of a place. Bodies must not be differences.
+func (s *state) keep(o observation) {
+	if old := s.find(o.place); old != nil {
 		*old = o
-		return lost
+		return
 	}
 	s.observations = append(s.observations, o)
-	slices.SortFunc(s.observations, func(a, b observation) int { return endpointCode(a.endpoint) - endpointCode(b.endpoint) })
-	return lost
+	s.sort()
 }
 
-// unfold replaces differences by complete bodies. It drops and counts observations that cannot be read: their endpoints count as not read
-// yet.
+// sort puts the observations in the order in which they are stored.
+func (s *state) sort() {
+	slices.SortFunc(s.observations, func(a, b observation) int { return a.compare(b.place) })
+}
+
+// unfold replaces differences by complete bodies. It drops and counts observations that cannot be read: their places count as not read yet.
 func (s *state) unfold() (lost int) {
-	whole := make([]observation, 0, len(endpointCodes))
+	whole := make([]observation, 0, len(s.observations))
 	for _, o := range s.observations {
 		var ok bool
 		if !o.differs {
 			_, ok = appendApplied(nil, o.body, nil, 0)
-		} else if o.differs = false; len(whole) > 0 && whole[0].endpoint == s.observations[0].endpoint {
+		} else if o.differs = false; len(whole) > 0 && whole[0].place == s.observations[0].place {
 			o.body, ok = appendApplied(nil, whole[0].body, o.body, 0)
 		}
 		if !ok {
@@ -151,13 +192,19 @@ const (
 	flagObservations = 1 << 4
 
 	// In the byte more.
-	flagRefused = 1 << 0
-	flagMinute  = 1 << 1
-	flagsMore   = flagRefused | flagMinute
+	flagRefused     = 1 << 0
+	flagMinute      = 1 << 1
+	flagPlaces      = 1 << 2
+	flagAlternation = 1 << 3
+	flagPerson      = 1 << 4
+	flagsMore       = 1<<5 - 1
 
 	// In the byte endpoint.
-	flagDiffers = 1 << 7
-	flagHuge    = 1 << 6
+	flagDiffers    = 1 << 7
+	flagHuge       = 1 << 6
+	flagPlace      = 1 << 5
+	flagAlternates = 1 << 4
+	endpointBits   = 1<<4 - 1
 
 	minutesPerDay = 24 * 60
 )
@@ -183,6 +230,9 @@ func (s *state) encode() []byte {
 	set(&first, flagObservations, len(s.observations) > 0)
 	set(&more, flagRefused, s.refused != (content{}))
 	set(&more, flagMinute, s.minute > 0)
+	set(&more, flagPlaces, slices.ContainsFunc(s.observations, func(o observation) bool { return o.placed() || o.noticed() }))
+	set(&more, flagAlternation, s.noticed())
+	set(&more, flagPerson, s.person != idHash{})
 	dst := []byte{stateVersion<<versionShift | first}
 	if more != 0 {
 		dst = []byte{stateVersionMore<<versionShift | first, more}
@@ -202,6 +252,12 @@ func (s *state) encode() []byte {
 	if s.minute > 0 {
 		dst = binary.AppendUvarint(dst, uint64(s.minute-1))
 	}
+	if s.person != (idHash{}) {
+		dst = append(dst, s.person[:]...)
+	}
+	if s.noticed() {
+		dst = s.appendAlternation(dst)
+	}
 	if len(s.observations) > 0 {
 		dst = binary.AppendUvarint(dst, uint64(len(s.observations)))
 	}
@@ -216,12 +272,30 @@ func (s *state) encode() []byte {
 		if o.huge {
 			code |= flagHuge
 		}
+		if o.placed() {
+			code |= flagPlace
+		}
+		if o.noticed() {
+			code |= flagAlternates
+		}
 		dst = append(dst, code)
+		if o.placed() {
+			dst = binary.AppendVarint(append(dst, o.parent[:]...), o.rank)
+			dst = binary.AppendUvarint(dst, uint64(o.changes))
+		}
+		if o.noticed() {
+			dst = o.appendAlternation(dst)
+		}
 		dst = binary.AppendUvarint(dst, uint64(o.recipe))
 		dst = append(dst, o.hash[:]...)
 		dst = binform.AppendBytes(dst, o.body)
 	}
 	return dst
+}
+
+// placed reports whether there is more to say of the place than its endpoint.
+func (o *observation) placed() bool {
+	return o.parent != idHash{} || o.rank != 0 || o.changes != 0
 }
 
 // against returns the observation with a difference to the first one as its body, unless the difference is longer.
@@ -271,31 +345,61 @@ func decodeState(b []byte) (*state, error) {
 	if more&flagMinute != 0 {
 		s.minute = 1 + uint16(r.Uint(minutesPerDay-1))
 	}
-	if first&flagObservations != 0 {
-		n := r.number()
-		r.require(n >= 1 && n <= uint64(len(endpointCodes)), "more observations than endpoints, or none")
-		previous := -1
-		for ; n > 0 && r.Err() == nil; n-- {
-			first := r.Byte()
-			code, differs, huge := int(first&^(flagDiffers|flagHuge)), first&flagDiffers != 0, first&flagHuge != 0
-			r.require(code > previous && code < len(endpointCodes) && (!differs || previous >= 0), "an observation whose endpoint is unknown or out of order")
-			if r.Err() != nil {
-				break
-			}
-			previous = code
-			o := observation{
-				endpoint: endpointCodes[code], recipe: int(r.number()), hash: r.hash(), body: r.Bytes(), differs: differs, huge: huge,
-			}
-			r.require(!huge || !differs && len(o.body) == 0, "a body where the observation was too large")
-			s.observations = append(s.observations, o)
-		}
+	if more&flagPerson != 0 {
+		r.Fill(s.person[:])
+		r.require(s.person != idHash{}, "an empty person")
 	}
+	if more&flagAlternation != 0 {
+		s.alternation = r.alternation()
+	}
+	if first&flagObservations != 0 {
+		r.observations(s, more&flagPlaces != 0)
+	}
+	r.require(more&flagPlaces == 0 || first&flagObservations != 0, "places without observations")
 	unpublished := s.refused != (content{}) || slices.ContainsFunc(s.observations, func(o observation) bool { return o.huge })
 	r.require(s.revision >= 1 || unpublished, "revision 0")
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %d bytes: %w", errState, len(b), err)
 	}
 	return s, nil
+}
+
+// observations takes the observations of a state. If placed, one at least says more of its place than the endpoint.
+func (r *reader) observations(s *state, placed bool) {
+	n := r.number()
+	r.require(n >= 1 && n <= uint64(maxPlaces*len(endpointCodes)), "more observations than places, or none")
+	found := false
+	for ; n > 0 && r.Err() == nil; n-- {
+		first := r.Byte()
+		code := int(first & endpointBits)
+		r.require(code < len(endpointCodes), "an unknown endpoint")
+		if r.Err() != nil {
+			return
+		}
+		o := observation{
+			place:   place{endpoint: endpointCodes[code]},
+			differs: first&flagDiffers != 0, huge: first&flagHuge != 0,
+		}
+		if first&flagPlace != 0 {
+			r.Fill(o.parent[:])
+			o.rank = r.Varint()
+			o.changes = int(r.number())
+			r.require(o.placed(), "a place that says nothing")
+		}
+		if first&flagAlternates != 0 {
+			o.alternation = r.alternation()
+		}
+		found = found || first&(flagPlace|flagAlternates) != 0
+		o.recipe, o.hash, o.body = int(r.number()), r.hash(), r.Bytes()
+		r.require(!o.huge || !o.differs && len(o.body) == 0, "a body where the observation was too large")
+		if last := len(s.observations) - 1; last >= 0 {
+			r.require(s.observations[last].compare(o.place) < 0, "places out of order")
+		} else {
+			r.require(!o.differs, "a first observation that is a difference")
+		}
+		s.observations = append(s.observations, o)
+	}
+	r.require(found == placed, "a flag that does not fit the observations")
 }
 
 // reader adds to binform.Reader the pieces of states and observations.

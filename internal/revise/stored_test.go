@@ -32,9 +32,12 @@ func TestEarlierStatesAreRead(t *testing.T) {
 		{revision: 3, recipe: 1, hash: hash{1}, minute: 1440},
 		{revision: 3, recipe: 1, hash: hash{1}, refused: content{2, hash{2}}, minute: 1, key: "conv"},
 		{revision: 3, recipe: 1, hash: hash{1}, observations: []observation{ // written in version 2
-			{endpoint: events.Interactions, recipe: 1, hash: hash{2}, body: []byte{}, huge: true},
-			{endpoint: events.Conversations, recipe: 1, hash: hash{3}, body: encodeObservation(storedEvents()[2])},
+			{place: place{endpoint: events.Interactions}, recipe: 1, hash: hash{2}, body: []byte{}, huge: true},
+			{place: place{endpoint: events.Conversations}, recipe: 1, hash: hash{3}, body: encodeObservation(storedEvents()[2])},
 		}},
+	})
+	golden(t, "stored-3-places.golden").states([]state{
+		states["a place that changes"], states["a person of several"], states["places"],
 	})
 }
 
@@ -94,7 +97,7 @@ func storedEvents() []events.Event {
 			Header: header, RequestID: &short, Kind: "kind", ResStatus: &one,
 			Responses: []events.AgenticResponse{{}, {Content: &text}},
 		},
-		&events.PlaybookStep{Header: header, Scope: "STAGE", TotalStages: map[string]int64{"AGENT": 3, "a": 1}},
+		&events.PlaybookStep{Header: header, Level: "STAGE", TotalStages: map[string]int64{"AGENT": 3, "a": 1}},
 	}
 }
 
@@ -104,8 +107,8 @@ func storedStates() []state {
 	other, number := "another", "7"
 	edited.Summary, edited.Agent.Name, edited.IsError, edited.ModelType = &other, &number, nil, &other
 	shared := state{revision: 3, recipe: 2, hash: hash{9}, key: "conv"}
-	shared.keep(observation{endpoint: events.Interactions, recipe: 1, hash: hash{1}, body: encodeObservation(all[0])})
-	shared.keep(observation{endpoint: events.Conversations, recipe: 2, hash: hash{2}, body: encodeObservation(edited)})
+	shared.keep(observation{place: place{endpoint: events.Interactions}, recipe: 1, hash: hash{1}, body: encodeObservation(all[0])})
+	shared.keep(observation{place: place{endpoint: events.Conversations}, recipe: 2, hash: hash{2}, body: encodeObservation(edited)})
 	return []state{
 		{revision: 1, recipe: 1, hash: hash{1, 2, 3, 4, 5, 6, 7, 8}},
 		{revision: 300, recipe: 200, hash: hash{0xff}, rank: 1_790_000_000_000, parent: [4]byte{1, 2}, everNegative: true, superseded: true, key: *all[0].Head().ConversationID},

@@ -16,9 +16,9 @@ type State string
 const (
 	// OK reads and publishes as planned.
 	OK State = "ok"
-	// Waiting has not read yet, or must not: before its first read, and after a 429.
+	// Waiting has not read yet, or must not: before its first read, while its account is taken over, and after a 429.
 	Waiting State = "waiting"
-	// Failing retries a request that fails; what it reads does not advance.
+	// Failing retries what fails, a request or the delivery of what was read; what it reads does not advance.
 	Failing State = "failing"
 )
 
@@ -51,22 +51,37 @@ type OtherValues struct {
 
 // Account is one configured account: one budget, one clock, some endpoints.
 type Account struct {
-	Name      string     `json:"name"`
-	AccountID string     `json:"account_id"`
-	Owner     *Owner     `json:"owner"` // null with delivery at-least-once, and before Kafka is there
-	Budget    Budget     `json:"budget"`
-	ClockSkew *Seconds   `json:"clock_skew_seconds"` // our clock less the API's; null before the first answers
+	Name      string   `json:"name"`
+	AccountID string   `json:"account_id"`
+	Read      bool     `json:"read"`  // whether this instance reads it now
+	Owner     *Owner   `json:"owner"` // null with delivery at-least-once, and before Kafka is there
+	Budget    Budget   `json:"budget"`
+	ClockSkew *Seconds `json:"clock_skew_seconds"` // our clock less the API's; null before the first answers
+	// Endpoints are there from the start. While the account is not read they say why, with what is known from when it was read here last.
+	// Where another instance reads the account, there are none.
 	Endpoints []Endpoint `json:"endpoints"`
 	Jobs      []Job      `json:"jobs,omitempty"` // backfills, the newest first
-	// UnreadableEntities is how many stored entities could not be read since the start. Each counts as new, so that it is published again
-	// as revision 1.
+	// UnreadableEntities is how many stored entities could not be read since the account was taken over. Each counts as new, so that it is
+	// published again as revision 1.
 	UnreadableEntities int64 `json:"unreadable_entities"`
+	// Contradictions has one entry for each kind of contradiction that the API has shown since the start. What is published follows a rule.
+	Contradictions []Contradiction `json:"contradictions,omitempty"`
+}
+
+// Contradiction is a kind of disagreement between rows of the API: copies (a page shows a thing twice in one row, or a row twice),
+// alternation (a row goes back and forth between contents), rows (two rows of an endpoint disagree), places (more rows show a thing than
+// are kept apart).
+type Contradiction struct {
+	Kind     string `json:"kind"`
+	Count    int64  `json:"count"`
+	Endpoint string `json:"endpoint"` // of the first
+	First    string `json:"first"`    // its ids
 }
 
 // Job is the request for a backfill.
 type Job struct {
 	ID        string    `json:"id"`
-	State     string    `json:"state"` // requested, accepted, running, done or refused
+	State     string    `json:"state"` // requested, accepted, running, done, refused or cancelled
 	Reason    string    `json:"reason,omitempty"`
 	From      time.Time `json:"from"`
 	To        time.Time `json:"to"`
@@ -114,24 +129,86 @@ type Endpoint struct {
 	BotID    string `json:"bot_id,omitempty"`
 	State    State  `json:"state"`
 
+	CompleteFrom *time.Time `json:"complete_from"`  // where the time begins that is read; null while nothing is known of the account
 	ReadThrough  *time.Time `json:"read_through"`   // everything up to here has been read at least once
 	CompleteUpTo *time.Time `json:"complete_up_to"` // as the watermark says it
-	Lag          *Seconds   `json:"lag_seconds"`    // now less read_through
+	// Lag is how far behind new rows are read: now less the time up to which everything since reading began has been read. What is older
+	// than that is FirstRead. It is null while nothing is known of the account.
+	Lag *Seconds `json:"lag_seconds"`
+	// FirstRead is the history that is yet to be read for the first time; null once it has been.
+	FirstRead *FirstRead `json:"first_read,omitempty"`
 
 	PollInterval        Seconds `json:"poll_interval_seconds"`         // configured; the plan never undercuts it
 	PollIntervalActual  Seconds `json:"poll_interval_actual_seconds"`  // what the budget allows
 	LongestPollInterval Seconds `json:"longest_poll_interval_seconds"` // no two polls are further apart, nor have been since the start
+	PollBoundBy         string  `json:"poll_interval_bound_by,omitempty"`
+
+	// Concurrency is how many requests the endpoint may have in flight at the same time, RequestTime how long one takes.
+	Concurrency int     `json:"concurrency,omitempty"`
+	RequestTime Seconds `json:"request_seconds,omitempty"`
 
 	Gaps   []Gap   `json:"gaps"`
 	Sweeps []Sweep `json:"sweeps"`
+	// InWork are the passes that are under way.
+	InWork []Pass `json:"in_work,omitempty"`
+	// Unsettled are the spans over which passes end and conclude nothing, each with the reason.
+	Unsettled []Gap `json:"unsettled,omitempty"`
 
-	LastError *Error `json:"last_error"` // null unless the last request failed
+	Waiting     *Wait      `json:"waiting"`      // why the endpoint waits; null unless state is waiting
+	LastError   *Error     `json:"last_error"`   // null unless the last request failed, or passes conclude nothing
+	LastFailing *time.Time `json:"last_failing"` // when state was failing last, since the start; null if it never was
 
-	Rows   int64            `json:"rows"`   // read since the start
-	Events map[string]int64 `json:"events"` // published since the start, by type
+	Rows int64 `json:"rows"` // read since the account was taken over
+	// OtherBots is how many rows more were read and dropped, because their bots are not configured.
+	OtherBots int64 `json:"other_bots_rows,omitempty"`
+	// Filtered is how many rows more were read and dropped, because the endpoint's filter does not take them.
+	Filtered int64 `json:"filtered_rows,omitempty"`
+	// LeftOut are the selected fields, or filters, that requests are sent without because the API refuses them.
+	LeftOut []string `json:"left_out,omitempty"`
+	// Transcripts says whether the transcripts of conversations are fetched, where no messages are published.
+	Transcripts string           `json:"transcripts,omitempty"`
+	Events      map[string]int64 `json:"events"` // published since the account was taken over, by type
 }
 
-// Gap is a span that was never read, although later time was.
+// FirstRead is time before reading began that is still being read for the first time. It is not a gap.
+type FirstRead struct {
+	From      time.Time `json:"from"`              // of what is left
+	To        time.Time `json:"to"`                // of what is left
+	Remaining Seconds   `json:"remaining_seconds"` // of time, not of work
+}
+
+// Up reports whether the endpoint is not failing, and was not within the last minute: as long as lies between two looks of a monitor.
+func (e *Endpoint) Up(now time.Time) bool {
+	return !e.State.Red() && (e.LastFailing == nil || now.Sub(*e.LastFailing) >= time.Minute)
+}
+
+// WaitReason is a reason to wait, of a few.
+type WaitReason string
+
+// The reasons.
+const (
+	WaitAccount    WaitReason = "account"     // the account is not read here yet
+	WaitFirstRead  WaitReason = "first-read"  // nothing was read yet
+	WaitRetryAfter WaitReason = "retry-after" // the API said when requests may be sent again
+	WaitNoRows     WaitReason = "no-rows"     // there are no rows to find out by how the endpoint is to be read
+)
+
+// Wait says why an endpoint waits.
+type Wait struct {
+	Reason WaitReason `json:"reason"`
+	Text   string     `json:"text"`
+	Since  time.Time  `json:"since"`
+	Until  *time.Time `json:"until"` // when it is tried again; null if that depends on other work
+}
+
+// Pass is the reading of a span.
+type Pass struct {
+	From          time.Time `json:"from"`
+	To            time.Time `json:"to"`
+	PriorityClass string    `json:"priority_class"`
+}
+
+// Gap is a span that was never read, although later time was, and that is not merely the history of a first read.
 type Gap struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
@@ -140,10 +217,13 @@ type Gap struct {
 
 // Sweep is a tier: time up to Within old is read again for late edits.
 type Sweep struct {
-	Within Seconds  `json:"within_seconds"`
-	Every  Seconds  `json:"every_seconds"`  // configured; the plan never undercuts it
-	Actual Seconds  `json:"actual_seconds"` // what the budget allows: an edit to something that old is published within this
-	Age    *Seconds `json:"age_seconds"`    // since the last read of the time in the tier that was read longest ago; null before the first
+	Within Seconds `json:"within_seconds"`
+	Every  Seconds `json:"every_seconds"`  // configured; the plan never undercuts it
+	Actual Seconds `json:"actual_seconds"` // what the budget allows: an edit to something that old is published within this
+	// BoundBy is what keeps Actual from being less: configured (Every), in-flight (concurrency, while a request takes as long as it does) or
+	// budget (of requests a minute). It is empty before the first plan.
+	BoundBy string   `json:"bound_by,omitempty"`
+	Age     *Seconds `json:"age_seconds"` // since the last read of the time in the tier that was read longest ago; null before the first
 }
 
 // Class says what the operator should do about an error.

@@ -22,6 +22,9 @@ func document(all []*schema) []byte {
 		}
 	}
 	p.f("## In every event\n")
+	p.f("Changes of these fields are no revision, but for those that a topic names. What belongs to a segment (`search`, `suggestion-shown`,")
+	p.f("`suggestion-used`, `feedback`, `coaching-triggered`, `playbook-step`, `agentic-request`, `summary`) gets a revision when its `session_id`,")
+	p.f("`agent.agent_id` or `queue.queue_id` becomes known after it.\n")
 	p.fieldTable(first.root.Fields[:headerLen])
 	for _, name := range []string{"Agent", "Queue"} {
 		p.recordTable(named(first, name))
@@ -42,6 +45,9 @@ func (p *printer) topic(s *schema) {
 	if s.root.Owner != "" {
 		p.f("Seen through more than one endpoint. Where they differ, `%s` has the last word, unless a field says otherwise.\n", s.root.Owner)
 	}
+	if header := s.root.HashedHeader; len(header) > 0 {
+		p.f("Of the fields in every event, a change of `%s` is a revision.\n", strings.Join(header, "`, `"))
+	}
 	p.fieldTable(s.body(s.root))
 	for _, r := range s.records[1:] {
 		if r.Name != "Agent" && r.Name != "Queue" {
@@ -61,6 +67,9 @@ func (p *printer) fieldTable(fields []*field) {
 	p.f("| --- | --- | --- | --- |")
 	for _, f := range fields {
 		doc := text(f.Doc)
+		if f.Unit != "" {
+			doc += " Part of the " + f.Unit + ", which is taken whole from the row whose content changed last."
+		}
 		if f.Owner != "" {
 			doc += " `" + f.Owner + "` has the last word."
 		}

@@ -62,6 +62,16 @@ func TestFieldCountsSinceItsRecipe(t *testing.T) {
 	require.Equal(t, 1, strings.Count(text, "recipe >= "))
 }
 
+// A field that is renamed counts as it did before, so that a rename publishes nothing.
+func TestRenamedFieldCountsUnderItsFirstName(t *testing.T) {
+	files, err := generate(variant(t, func(_ map[string]any, body []any) {
+		field := body[2].(map[string]any)
+		field["name"], field["hashed_as"] = "phrase", field["name"]
+	}))
+	require.NoError(t, err)
+	require.Contains(t, string(files["search_gen.go"]), `dst = contentStr(dst, "search_phrase", e.Phrase)`)
+}
+
 func TestGenerateRefuses(t *testing.T) {
 	setType := func(typ any) func(map[string]any, []any) {
 		return func(_ map[string]any, body []any) { body[0].(map[string]any)["type"] = typ }

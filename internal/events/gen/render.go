@@ -39,7 +39,7 @@ func imports(s *schema) []string {
 			if f.typ.kind == kindTime {
 				uses["time"] = true
 			}
-			if s.isEvent() && r == s.root && f.typ.kind == kindString && !f.typ.nullable && f.Follows == "" {
+			if s.isEvent() && r == s.root && f.typ.kind == kindString && !f.typ.nullable && f.Unit == "" {
 				uses["cmp"] = true
 			}
 		}
@@ -157,7 +157,13 @@ func (p *printer) content(s *schema, r *record) {
 		if f.Since > 1 {
 			p.f("if recipe >= %d {", f.Since)
 		}
+		if f.Derivable {
+			p.f("if !e.derives(%q) {", f.Name)
+		}
 		p.contentField(f)
+		if f.Derivable {
+			p.f("}")
+		}
 		if f.Since > 1 {
 			p.f("}")
 		}
@@ -179,18 +185,18 @@ func (p *printer) contentField(f *field) {
 	switch t := f.typ; {
 	case t.kind == kindArray && t.elem.kind == kindRecord:
 		p.f("dst = contentList(dst, %q, len(%s), %t, func(dst []byte, i int) []byte { return %s[i].appendContent(dst, recipe) })",
-			f.Name, name, f.Unordered, name)
+			f.hashedAs(), name, f.Unordered, name)
 	case t.kind == kindArray:
 		p.f("dst = contentList(dst, %q, len(%s), %t, func(dst []byte, i int) []byte { return append(dst, %s[i]...) })",
-			f.Name, name, f.Unordered, name)
+			f.hashedAs(), name, f.Unordered, name)
 	case t.kind == kindMap:
-		p.f("dst = contentMap(dst, %q, %s)", f.Name, name)
+		p.f("dst = contentMap(dst, %q, %s)", f.hashedAs(), name)
 	case t.kind == kindRecord:
 		p.f("if %s != nil { dst = contentList(dst, %q, 1, false, func(dst []byte, _ int) []byte { return %s.appendContent(dst, recipe) }) }",
-			name, f.Name, name)
+			name, f.hashedAs(), name)
 	default:
 		m := strings.TrimSuffix(t.method(), "Ptr")
-		p.f("dst = content%s(dst, %q, %s%s)", strings.ToUpper(m[:1])+m[1:], f.Name, ref(t), name)
+		p.f("dst = content%s(dst, %q, %s%s)", strings.ToUpper(m[:1])+m[1:], f.hashedAs(), ref(t), name)
 	}
 }
 
@@ -237,18 +243,42 @@ func (p *printer) merge(s *schema) {
 			p.f("out.Header = mergeHeader(&hi.Header, &lo.Header)")
 		}
 		for _, f := range byOwner[owner] {
-			p.f("out.%s = %s", goName(f.Name), mergeExpr(f))
+			if f.Unit == "" {
+				p.f("out.%s = %s", goName(f.Name), mergeExpr(f))
+			}
+		}
+		if i == 0 && len(s.unit()) > 0 {
+			p.f("if hi.says() { out.take(hi) } else { out.take(lo) }")
 		}
 	}
 	p.f("return out\n}\n")
+	if unit := s.unit(); len(unit) > 0 {
+		p.unit(name, unit)
+	}
+}
+
+// unit writes what tells whether an event says anything in the fields that are one statement, and what takes them from another event.
+func (p *printer) unit(name string, unit []*field) {
+	var says []string
+	for _, f := range unit {
+		if n := "e." + goName(f.Name); f.typ.kind == kindArray {
+			says = append(says, "len("+n+") > 0")
+		} else if f.typ.nullable && f.typ.kind == kindString {
+			says = append(says, "!blank("+n+")")
+		} else if f.typ.nullable {
+			says = append(says, n+" != nil")
+		}
+	}
+	p.f("func (e *%s) says() bool { return %s }\n", name, strings.Join(says, " || "))
+	p.f("func (e *%s) take(from *%s) {", name, name)
+	for _, f := range unit {
+		p.f("e.%s = from.%s", goName(f.Name), goName(f.Name))
+	}
+	p.f("}\n")
 }
 
 func mergeExpr(f *field) string {
 	n := goName(f.Name)
-	if f.Follows != "" {
-		lead := goName(f.Follows)
-		return fmt.Sprintf("followStr(hi.%s, lo.%s, hi.%s, lo.%s)", n, n, lead, lead)
-	}
 	switch t := f.typ; {
 	case t.kind == kindArray:
 		return fmt.Sprintf("eitherList(hi.%s, lo.%s)", n, n)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -25,11 +26,16 @@ type field struct {
 	Owner     string          `json:"owner"`
 	Hashed    *bool           `json:"hashed"`
 	Unordered bool            `json:"unordered"`
-	Follows   string          `json:"follows"`
+	Unit      string          `json:"unit"`
+	HashedAs  string          `json:"hashed_as"`
+	Derivable bool            `json:"derivable"`
 	Upstream  string          `json:"upstream"`
 
 	typ *typ // what RawType says; RawType is let go once it is known
 }
+
+// hashedAs returns the name under which the field enters the content: the one that it had first.
+func (f *field) hashedAs() string { return cmp.Or(f.HashedAs, f.Name) }
 
 func (f *field) counts() bool { return f.Hashed == nil || *f.Hashed }
 
@@ -71,6 +77,16 @@ func (s *schema) body(r *record) []*field {
 		return r.Fields[s.header:]
 	}
 	return r.Fields
+}
+
+// unit returns the fields of an event that are one statement.
+func (s *schema) unit() (fields []*field) {
+	for _, f := range s.body(s.root) {
+		if f.Unit != "" {
+			fields = append(fields, f)
+		}
+	}
+	return fields
 }
 
 // headerLen is the number of fields that every event begins with; superseded_by is the last of them.

@@ -1,7 +1,7 @@
 // Package kafkaread reads topics back the way a consumer of ours would: read_committed, values decoded by the schema that
 // they name, with an Avro implementation that has nothing in common with the one that wrote them.
 //
-// It is for audits and tests: it reads from the start to what is the end when it is called, and then stops.
+// A reader reads to what is the end when it is called, for audits and tests, or follows the topics as they grow, for people.
 package kafkaread
 
 import (
@@ -40,12 +40,66 @@ func (r *Record) Field(name string) string {
 type Reader struct {
 	client  []kgo.Opt
 	decoder *Decoder
+	since   time.Time
 }
 
 // NewReader returns a reader. The options say where Kafka is.
 func NewReader(decoder *Decoder, client ...kgo.Opt) *Reader {
 	return &Reader{client: client, decoder: decoder}
 }
+
+// Since returns a reader that begins, in each partition, with the first record whose timestamp is not before t.
+func (r *Reader) Since(t time.Time) *Reader {
+	since := *r
+	since.since = t
+	return &since
+}
+
+// begin is the offset to begin with.
+func (r *Reader) begin() kgo.Offset {
+	if r.since.IsZero() {
+		return kgo.NewOffset().AtStart()
+	}
+	return kgo.NewOffset().AfterMilli(r.since.UnixMilli())
+}
+
+// Follow calls fn for every record of the topics, as they come, ordered within each partition. It waits for topics that do not exist
+// yet. It returns nil when ctx ends, and stops at the first error.
+func (r *Reader) Follow(ctx context.Context, fn func(*Record) error, topics ...string) error {
+	client, err := kgo.NewClient(append(r.client[:len(r.client):len(r.client)], kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(r.begin()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(followWait), kgo.MetadataMaxAge(followTopics))...)
+	if err != nil {
+		return fmt.Errorf("build Kafka client: %w", err)
+	}
+	defer client.Close()
+	for {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		for _, failed := range fetches.Errors() {
+			if !errors.Is(failed.Err, kerr.UnknownTopicOrPartition) {
+				return fmt.Errorf("read topic %s: %w", failed.Topic, failed.Err)
+			}
+		}
+		for records := fetches.RecordIter(); !records.Done(); {
+			rec, err := r.record(ctx, records.Next())
+			if err == nil {
+				err = fn(rec)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+}
+
+const (
+	// followWait is how long a broker holds back an answer for more records: people watch.
+	followWait = 200 * time.Millisecond
+	// followTopics is how soon a topic that is created meanwhile is found.
+	followTopics = time.Second
+)
 
 // All returns the records of the topics, ordered within each partition.
 func (r *Reader) All(ctx context.Context, topics ...string) ([]Record, error) {
@@ -76,10 +130,15 @@ func (r *Reader) Each(ctx context.Context, fn func(*Record) error, topics ...str
 	if err = errors.Join(err, ends.Error()); err != nil {
 		return fmt.Errorf("list end offsets: %w", err)
 	}
+	starts, err := r.starts(ctx, admin, topics)
+	if err != nil {
+		return err
+	}
 	left := map[partition]span{}
 	ends.Each(func(end kadm.ListedOffset) {
-		if end.Offset > 0 {
-			left[partition{end.Topic, end.Partition}] = span{to: end.Offset}
+		start, _ := starts.Lookup(end.Topic, end.Partition) // 0 if nothing was asked for
+		if start.Offset < end.Offset {
+			left[partition{end.Topic, end.Partition}] = span{next: start.Offset, to: end.Offset}
 		}
 	})
 	for {
@@ -95,6 +154,18 @@ func (r *Reader) Each(ctx context.Context, fn func(*Record) error, topics ...str
 			return err
 		}
 	}
+}
+
+// starts returns the offsets to begin with; none if that is the start of each topic.
+func (r *Reader) starts(ctx context.Context, admin *kadm.Client, topics []string) (kadm.ListedOffsets, error) {
+	if r.since.IsZero() {
+		return nil, nil
+	}
+	starts, err := admin.ListOffsetsAfterMilli(ctx, r.since.UnixMilli(), topics...)
+	if err = errors.Join(err, starts.Error()); err != nil {
+		return nil, fmt.Errorf("list offsets after %s: %w", r.since.Format(time.RFC3339), err)
+	}
+	return starts, nil
 }
 
 // passOver takes from what is left what Kafka has deleted, and says whether there was any.

@@ -83,8 +83,13 @@ func FreeAddress(t testing.TB) string {
 	return local(ports[0])
 }
 
-// Install makes sure that everything is there and returns where. Several processes may call it at once.
+// Install makes sure that Kafka and the registry are there and returns where. Several processes may call it at once.
 func Install(ctx context.Context) (dir string, err error) {
+	return install(ctx, pom, "dependency:copy-dependencies@kafka", "dependency:unpack-dependencies@registry")
+}
+
+// install lets Maven run the goals of a project, once, and returns the directory with what they made.
+func install(ctx context.Context, pom []byte, goals ...string) (dir string, err error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
@@ -96,11 +101,11 @@ func Install(ctx context.Context) (dir string, err error) {
 		return dir, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("install Kafka: %w", err)
+		return "", fmt.Errorf("install Java parts: %w", err)
 	}
 	unlock, err := lock(filepath.Join(cache, "lock"))
 	if err != nil {
-		return "", fmt.Errorf("install Kafka: %w", err)
+		return "", fmt.Errorf("install Java parts: %w", err)
 	}
 	defer unlock()
 	if _, err := os.Stat(done); err == nil { // somebody else was faster
@@ -108,14 +113,13 @@ func Install(ctx context.Context) (dir string, err error) {
 	}
 	file := filepath.Join(dir, "pom.xml")
 	if err := os.WriteFile(file, pom, 0o644); err != nil {
-		return "", fmt.Errorf("install Kafka: %w", err)
+		return "", fmt.Errorf("install Java parts: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "mvn", "-q", "-B", "-f", file, "-Dinto="+dir,
-		"dependency:copy-dependencies@kafka", "dependency:unpack-dependencies@registry")
+	cmd := exec.CommandContext(ctx, "mvn", append([]string{"-q", "-B", "-f", file, "-Dinto=" + dir}, goals...)...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("install Kafka with mvn: %w\n%s", err, out)
+		return "", fmt.Errorf("install Java parts with mvn: %w\n%s", err, out)
 	}
 	return dir, os.WriteFile(done, nil, 0o644)
 }
@@ -135,7 +139,7 @@ func cacheDir() (string, error) {
 		}
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			return "", errors.New("find a place to install Kafka: no go.mod above; set " + CacheEnv)
+			return "", errors.New("find a place to install Java parts: no go.mod above; set " + CacheEnv)
 		}
 		dir = parent
 	}

@@ -93,6 +93,14 @@ type analytics struct {
 	probing  bool
 	restarts int
 	lists    [2]listSeen // conversations, bot-only sessions
+
+	single  bool // rows are asked for one by one: a second whose page is too large
+	hidden  bool // some were stepped over, and others may have come with them: two lists have a row at each place
+	stepped stepped
+
+	// The last full first page of a window, and its window.
+	fullPage pageIDs
+	fullSpan timeline.Span
 }
 
 // listSeen is what was seen in one window of one of the two lists that a page joins.
@@ -131,6 +139,7 @@ func NewAnalytics(endpoint events.Endpoint, iid string, span timeline.Span, fact
 // next continues with the next window, or to as much of it as should fit on a page, from the end at which the list begins.
 func (p *analytics) next() {
 	p.seen, p.shifted, p.probing, p.restarts, p.lists = nil, false, false, 0, [2]listSeen{}
+	p.single, p.hidden = false, false
 	if len(p.todo) == 0 {
 		return
 	}
@@ -153,21 +162,45 @@ func (p *analytics) restart() {
 
 // Query implements Pass.
 func (p *analytics) Query() kore.Query {
-	return kore.Query{
+	q := kore.Query{
 		Endpoint: p.endpoint, IID: p.iid, From: p.span.From, To: p.to, Offset: p.offset, Limit: analyticsTakes.Limit,
 	}
+	if p.single {
+		q.Limit = 1
+	}
+	return q
 }
 
 // Read implements Pass.
 func (p *analytics) Read(pg *Page, failed error) (*Page, *Outcome, error) {
-	if failed != nil {
+	switch {
+	case tooLarge(failed) != nil && !p.single:
+		p.readLess()
+		return nil, nil, nil
+	case tooLarge(failed) != nil:
+		dead, ok := p.stepped.over(p.Query(), pg, failed)
+		if !ok {
+			return nil, nil, failed
+		}
+		pg, p.hidden = dead, true
+	case failed != nil:
 		return nil, nil, failed
+	default:
+		p.stepped = 0
 	}
 	if p.readAt.IsZero() {
 		p.readAt = pg.ReadAt
 	}
-	p.learn(pg)
-	switch full := p.full(pg); {
+	if !p.single {
+		p.learn(pg)
+	}
+	full := p.full(pg)
+	if full && p.offset == 0 && !p.single && p.ignored(pg) {
+		return pg, &Outcome{Unsettled: FilterIgnored, ReadAt: p.readAt}, nil
+	}
+	switch {
+	case p.single:
+		p.readOne(pg)
 	case p.probing: // the window was whole already
 		p.finish(p.span)
 	case p.offset == 0 && !full && p.facts.Offset == offsetUnknown && len(pg.Rows) >= probeRows:
@@ -233,6 +266,21 @@ func (p *analytics) full(pg *Page) bool {
 	}
 	cut := cutEach(pg)
 	return cut[conversations] || cut[botOnly]
+}
+
+// ignored reports whether a full first page shows that the server does not look at the window: the page of a window apart from this one
+// had the same rows. Windows that touch may have those at the bound in common. Without this, the window would be split down to seconds.
+func (p *analytics) ignored(pg *Page) bool {
+	now := idsOn(pg)
+	again := p.fullPage.again(pg, now)
+	switch {
+	case again && (p.span.From.After(p.fullSpan.To) || p.fullSpan.From.After(p.span.To)):
+		return true
+	case again && (p.span.From.Equal(p.fullSpan.To) || p.fullSpan.From.Equal(p.span.To)):
+		return false
+	}
+	p.fullPage, p.fullSpan = now, p.span
+	return false
 }
 
 // certain returns the part of the window of which a full page shows all rows. It is false if that is nothing, or too little to be
@@ -353,10 +401,10 @@ func (p *analytics) take(part timeline.Span) {
 func (p *analytics) split() {
 	span, parts := p.span, p.parts()
 	p.take(span)
-	seconds := int(span.To.Sub(span.From) / time.Second)
+	seconds := p.seconds()
 	if seconds <= 1 {
-		p.capped = append(p.capped, span)
-		p.next()
+		p.todo = append(p.todo, span)
+		p.cap()
 		return
 	}
 	parts = min(parts, seconds)
@@ -367,6 +415,52 @@ func (p *analytics) split() {
 		end = begin
 	}
 	p.next()
+}
+
+// cap gives the present second up: it may hold more rows than can be asked for.
+func (p *analytics) cap() {
+	p.take(p.span)
+	p.capped = append(p.capped, p.span)
+	p.next()
+}
+
+// readLess goes on after a page that was too large: with parts of the window, or with the rows of a second one by one.
+func (p *analytics) readLess() {
+	if p.seconds() > 1 {
+		p.split()
+		return
+	}
+	p.singly()
+}
+
+// seconds returns how many whole seconds the present window has: those that it can be split into. The part of a second that a window may end
+// with goes with its last one.
+func (p *analytics) seconds() int { return int(p.span.To.Sub(p.span.From) / time.Second) }
+
+// singly begins the present second again, to read its rows one by one.
+func (p *analytics) singly() {
+	p.restart()
+	p.single, p.hidden, p.shifted, p.seen = true, false, false, map[string]struct{}{}
+}
+
+// readOne handles what is at one place of the lists of a second.
+func (p *analytics) readOne(pg *Page) {
+	if p.note(pg) < len(pg.Rows) {
+		p.shifted = true
+	}
+	switch {
+	case pg.records() > 0 && p.offset < analyticsTakes.MaxOffset:
+		p.offset++
+	case pg.records() > 0:
+		p.cap()
+	case p.shifted && p.restarts < maxRestarts:
+		p.restarts++
+		p.singly()
+	case p.shifted, p.hidden:
+		p.cap()
+	default:
+		p.finish(p.span)
+	}
 }
 
 // parts is how many windows the present one should be split into. Every split too few costs as many requests as a window

@@ -10,13 +10,8 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-const (
-	// The endpoint filters by calendar day and does not say in which zone. No zone is further from UTC than these.
-	zoneWest, zoneEast = 12 * time.Hour, 14 * time.Hour
-	// dayGrace is how long after its end a calendar day is still counted for rows that arrive late. Later ones are left
-	// to the sweeps.
-	dayGrace = 3 * time.Hour
-)
+// The endpoint filters by calendar day and does not say in which zone. No zone is further from UTC than these.
+const zoneWest, zoneEast = 12 * time.Hour, 14 * time.Hour
 
 // listOrder is the order of a list by start time.
 type listOrder uint8
@@ -51,6 +46,8 @@ type ConversationFacts struct {
 	// reached.
 	ZoneMin time.Duration `json:"zone_min"`
 	ZoneMax time.Duration `json:"zone_max"`
+	// Transcripts is learned only where nobody wants them.
+	Transcripts Transcripts `json:"transcripts,omitempty"`
 
 	// seen are the ids read of each recent day. They are not stored: where they are incomplete, only the counts decide.
 	seen map[string]map[string]struct{}
@@ -67,6 +64,12 @@ func (f *ConversationFacts) Zone() time.Duration {
 		return 0
 	}
 	return ((f.ZoneMin + f.ZoneMax) / 2).Round(30 * time.Minute)
+}
+
+// ZoneWest returns the westernmost offset from UTC that the endpoint's calendar days may have.
+func (f *ConversationFacts) ZoneWest() time.Duration {
+	west, _ := zones(f.ZoneMin, f.ZoneMax)
+	return west
 }
 
 // pageSize returns the number of rows of a full page.
@@ -117,6 +120,11 @@ func (f *ConversationFacts) learn(d time.Time, pg *Page) (fresh int) {
 	if pg.records() > 0 && hasMore(pg) {
 		f.PageSize = min(pg.records(), conversationsTakes.Limit)
 	}
+	return f.learnRows(d, pg)
+}
+
+// learnRows is learn for a page that tells nothing of the number of rows of a full page.
+func (f *ConversationFacts) learnRows(d time.Time, pg *Page) (fresh int) {
 	seen := f.seenOf(d)
 	for i, r := range pg.Rows {
 		if _, ok := seen[r.ID]; !ok {
@@ -180,7 +188,7 @@ func (f *ConversationFacts) seenOf(d time.Time) map[string]struct{} {
 
 // forget drops what is remembered of days that can no longer grow.
 func (f *ConversationFacts) forget(now time.Time) {
-	first := timeline.DayName(now.Add(-zoneWest - dayGrace - timeline.Day))
+	first := timeline.DayName(now.Add(-zoneWest - timeline.DayGrace - timeline.Day))
 	for name := range f.Counts {
 		if name < first {
 			delete(f.Counts, name)
@@ -195,6 +203,9 @@ func (f *ConversationFacts) forget(now time.Time) {
 
 // IDsIgnored reports whether the server does not honour ids.
 func (f *ConversationFacts) IDsIgnored() bool { return f.IDs == idsIgnored }
+
+// IDsUnknown reports whether it is not known yet whether the server honours ids.
+func (f *ConversationFacts) IDsUnknown() bool { return f.IDs == idsUnknown }
 
 // RetryIDs has ids tried again once a day where they were ignored: a poll that came at a bad moment, or an API that was mended
 // since, must not cost requests for ever.

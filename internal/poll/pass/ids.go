@@ -19,6 +19,7 @@ type byID struct {
 	others   int // rows that the same days hold without the filter, at least
 	form     idsForm
 	now      time.Time
+	stepped  stepped
 }
 
 // NewByID returns the pass that reads conversations of a bot again by id: those of ids, which began at starts, that one request can
@@ -61,7 +62,18 @@ func (p *byID) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 	if ke, ok := errors.AsType[*kore.Error](failed); ok && ke.Reason == kore.ReasonRejected && p.facts.IDs == idsUnknown {
 		return nil, p.nextForm(), nil // another form may be taken
 	}
-	if failed != nil {
+	switch {
+	case tooLarge(failed) != nil && p.facts.IDs == idsUnknown: // it may be all rows of the days
+		return nil, p.nextForm(), nil
+	case tooLarge(failed) != nil && len(p.ids) > 1:
+		p.ids = p.ids[:len(p.ids)/2]
+		return nil, nil, nil
+	case tooLarge(failed) != nil:
+		if dead, ok := p.stepped.over(p.Query(), pg, failed); ok {
+			return dead, &Outcome{IDs: p.ids, ReadAt: dead.ReadAt}, nil
+		}
+		return nil, nil, failed
+	case failed != nil:
 		return nil, nil, failed
 	}
 	only := true

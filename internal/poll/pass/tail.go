@@ -32,12 +32,14 @@ type tail struct {
 	total int
 	page  int // 0: not yet counted
 	back  int // pages gone back for rows that are missing
+	// The page before.
+	before pageIDs
 }
 
 // NewTail returns the pass that reads the new rows of `conversations` of a bot: those that start at from or later, of the days since
 // then that can still grow by now.
 func NewTail(bot string, facts *ConversationFacts, from, since, now time.Time) Pass {
-	return &tail{bot: bot, facts: facts, from: from, days: facts.days(timeline.Earlier(since, now.Add(-dayGrace)), now)}
+	return &tail{bot: bot, facts: facts, from: from, days: facts.days(timeline.Earlier(since, now.Add(-timeline.DayGrace)), now)}
 }
 
 // Query implements Pass.
@@ -62,10 +64,19 @@ func (p *tail) totalOf(from, to time.Time) kore.Query {
 // Read implements Pass.
 func (p *tail) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 	switch {
+	case p.whole != nil:
+		return p.readWhole(pg, failed)
+	case tooLarge(failed) != nil && pg != nil:
+		if p.readAt.IsZero() {
+			p.readAt = pg.ReadAt
+		}
+		if !p.countsAll() { // a day can be read in parts
+			p.whole, p.page = newDay(p.bot, p.days[0], p.facts), 0
+		}
+		p.counted = true
+		return nil, nil, nil
 	case failed != nil:
 		return nil, nil, failed
-	case p.whole != nil:
-		return p.readWhole(pg)
 	case p.page > 0:
 		return pg, p.readNew(pg), nil
 	case p.countsAll():
@@ -76,14 +87,14 @@ func (p *tail) Read(pg *Page, failed error) (*Page, *Outcome, error) {
 }
 
 // readWhole reads a page of a day that is read whole.
-func (p *tail) readWhole(pg *Page) (*Page, *Outcome, error) {
-	pg, end, err := p.whole.Read(pg, nil)
+func (p *tail) readWhole(pg *Page, failed error) (*Page, *Outcome, error) {
+	pg, end, err := p.whole.Read(pg, failed)
 	if err != nil || end == nil {
 		return pg, nil, err
 	}
 	p.whole = nil
-	if end.Unstable {
-		return pg, &Outcome{Unstable: true, ReadAt: p.readAt}, nil
+	if end.Unsettled != nil {
+		return pg, &Outcome{Unsettled: end.Unsettled, ReadAt: p.readAt}, nil
 	}
 	return pg, p.nextDay(), nil
 }
@@ -140,8 +151,7 @@ func (p *tail) count(pg *Page) *Outcome {
 		p.facts.Counts[timeline.DayName(d)] = p.total
 		return p.nextDay()
 	}
-	p.back = 0
-	p.page = 1
+	p.back, p.page, p.before = 0, 1, nil
 	if p.facts.Order == orderAscending {
 		p.page = known/p.facts.pageSize() + 1
 	}
@@ -155,9 +165,13 @@ func (p *tail) readNew(pg *Page) *Outcome {
 	exact := len(p.facts.seenOf(d)) >= known // every row counted so far was seen by this process
 	fresh := p.facts.learn(d, pg) - excess(pg, p.page, p.facts.pageSize())
 	p.want -= fresh
+	repeats := p.before.turn(pg) && hasMore(pg)
 	ascending := p.facts.Order == orderAscending
 	last := known/p.facts.pageSize() + 1 // where the new rows begin, ascending
 	switch {
+	case repeats: // the server does not page as it should
+		p.whole, p.page = newDay(p.bot, d, p.facts), 0
+		return nil
 	case ascending && p.page < last && p.back == 0: // the first page only told the order
 		p.page = last
 		return nil

@@ -68,9 +68,26 @@ type Cadence struct {
 	Hot   time.Duration   // between two reads of a hot row
 	Sweep []time.Duration // between two reads of the time in each tier
 
+	// What keeps the periods from being shorter.
+	PollBound, HotBound, SweepBound Bound
+
 	// What the status may state, with waiting and the length of passes included:
 	LongestPollInterval time.Duration   // no two polls are further apart
 	SeenWithin          []time.Duration // by tier: an edit to anything as young, younger tiers included, is seen within this
+}
+
+// Bound is what keeps a period from being shorter.
+type Bound uint8
+
+// The bounds.
+const (
+	BoundConfigured Bound = iota // the configured period: the budget would allow for more
+	BoundInFlight                // requests take so long that no more fit into those in flight
+	BoundBudget                  // the request budget
+)
+
+func (b Bound) String() string {
+	return [...]string{"configured", "in-flight", "budget"}[b]
 }
 
 // Plan is how an account's budget is shared among its units. It holds for the units and the time for which it was derived, and does not
@@ -80,6 +97,7 @@ type Plan struct {
 	policy Policy
 	// Requests a minute by class and endpoint: as demanded at the configured periods, headroom included, and as granted.
 	demands, grants [classCount]rates
+	fits            [classCount]rates             // what requests in flight could carry
 	spare           float64                       // requests a minute that nobody demands
 	busy            events.PerEndpoint[int]       // busy units
 	tiers           events.PerEndpoint[[]float64] // what the sweeps of each tier demand
@@ -91,13 +109,15 @@ type rates = events.PerEndpoint[float64]
 // Derive shares the budget among the units.
 func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 	p := &Plan{Units: make([]Cadence, len(units)), policy: policy}
+	measures := make([]measure, len(units))
 	for i, u := range units {
 		// The configured periods first: the demand follows from them.
 		p.Units[i] = Cadence{
 			Busy: busy(u, now, &policy), Poll: u.PollInterval, Hot: max(policy.HotEvery, u.PollInterval),
 			Sweep: make([]time.Duration, len(policy.TiersOf(u.Endpoint))),
 		}
-		p.demand(u, &p.Units[i], now)
+		measures[i] = p.measure(u, now)
+		p.demand(u, &p.Units[i], &measures[i], now)
 		if p.Units[i].Busy {
 			p.busy[u.Endpoint.Index()]++
 		}
@@ -111,9 +131,55 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 	}
 	p.grant()
 	for i, u := range units {
-		p.lengthen(u, &p.Units[i], now)
+		p.lengthen(u, &p.Units[i], &measures[i])
 	}
 	return p
+}
+
+// measure is what Derive asks the density of a unit for, once: each answer goes through days hour by hour.
+type measure struct {
+	reach time.Time // the end of what polls do not read anyway; not set where only whole days can be read
+	// By tier: the requests of one sweep, without the time that polls read anyway, and of one of its passes at most.
+	sweep, pass []float64
+}
+
+func (p *Plan) measure(u *Unit, now time.Time) measure {
+	tiers := p.policy.TiersOf(u.Endpoint)
+	m := measure{sweep: make([]float64, len(tiers)), pass: make([]float64, len(tiers))}
+	if u.paging().days {
+		p.measureDays(u, &m, now)
+		return m
+	}
+	m.reach = p.reach(u, now)
+	pg, to := u.paging(), now
+	for k, t := range tiers {
+		from := now.Add(-t.Within)
+		span := timeline.Span{From: timeline.Later(from, u.Start), To: timeline.Earlier(to, m.reach)}
+		if span.From.Before(span.To) {
+			m.sweep[k] = max(1, u.Density.Rows(span)/pg.perRequest)
+		}
+		m.pass[k] = max(3, min(m.sweep[k], pg.requests(pg.chunk))) // a window that turns out too full takes three
+		to = from
+	}
+	return m
+}
+
+// measureDays fills in what one sweep of each tier takes where only whole days can be read.
+func (p *Plan) measureDays(u *Unit, m *measure, now time.Time) {
+	pg, today, to := u.paging(), u.DayOf(now), now
+	var most float64 // requests of a day of this tier or a younger one
+	for k, t := range p.policy.TiersOf(u.Endpoint) {
+		from := u.DayOf(now.Add(-t.Within))
+		for d := from; d.Before(to); d = d.Add(timeline.Day) {
+			rows := u.dayRows(d, now)
+			most = max(most, pg.requests(rows))
+			if d.Add(timeline.Day).After(u.Start) && (d.Before(today) || rows > pg.fill) {
+				m.sweep[k] += pg.requests(rows)
+			}
+		}
+		m.pass[k] = min(m.sweep[k], most)
+		to = from
+	}
 }
 
 // busy reports whether a unit is polled every poll interval: because of the rows of the last two hours, or because of the rows that are
@@ -126,7 +192,7 @@ func busy(u *Unit, now time.Time, policy *Policy) bool {
 }
 
 // demand adds what a unit demands at its configured periods.
-func (p *Plan) demand(u *Unit, c *Cadence, now time.Time) {
+func (p *Plan) demand(u *Unit, c *Cadence, m *measure, now time.Time) {
 	e, pg := u.Endpoint, u.paging()
 	add := func(k class, requests float64, period time.Duration) {
 		if requests > 0 {
@@ -145,49 +211,20 @@ func (p *Plan) demand(u *Unit, c *Cadence, now time.Time) {
 	}
 	switch {
 	case pg.days && !u.IDsIgnored:
-		add(classHot, float64(len(hotBatches(u))), c.Hot)
+		add(classHot, float64(len(hotBatches(e, u.byStart()))), c.Hot)
 	case !pg.days:
-		add(classHot, float64(len(hotWindows(u, p.hotEnd(u, c, now)))), c.Hot)
+		add(classHot, float64(len(hotWindows(u, p.hotEnd(u, c, m.reach, now)))), c.Hot)
 	}
 	tiers := &p.tiers[e.Index()]
 	if *tiers == nil {
 		*tiers = make([]float64, len(c.Sweep))
 	}
 	for k, t := range p.policy.TiersOf(e) {
-		requests := p.sweepRequests(u, k, now)
-		add(classSweep, requests, t.Every)
-		(*tiers)[k] += requests / t.Every.Minutes()
+		add(classSweep, m.sweep[k], t.Every)
+		(*tiers)[k] += m.sweep[k] / t.Every.Minutes()
 	}
 	add(classGap, p.unreadRequests(u, now, PrioritySweep), time.Minute)
 	add(classBackfill, p.unreadRequests(u, now, PriorityBackfill), time.Minute)
-}
-
-// sweepRequests returns how many requests one sweep of a tier takes, without the time that polls read anyway.
-func (p *Plan) sweepRequests(u *Unit, k int, now time.Time) float64 {
-	pg, tiers := u.paging(), p.policy.TiersOf(u.Endpoint)
-	var within time.Duration
-	if k > 0 {
-		within = tiers[k-1].Within
-	}
-	to, from := now.Add(-within), now.Add(-tiers[k].Within)
-	if pg.days {
-		var sum float64
-		if k > 0 {
-			to = u.DayOf(to)
-		}
-		for d := u.DayOf(from); d.Before(to); d = d.Add(timeline.Day) {
-			rows := u.dayRows(d, now)
-			if d.Add(timeline.Day).After(u.Start) && (d.Before(u.DayOf(now)) || rows > pg.fill) {
-				sum += pg.requests(rows)
-			}
-		}
-		return sum
-	}
-	span := timeline.Span{From: timeline.Later(from, u.Start), To: timeline.Earlier(to, p.reach(u, now))}
-	if !span.From.Before(span.To) {
-		return 0
-	}
-	return max(1, u.Density.Rows(span)/pg.perRequest)
 }
 
 // unreadRequests returns how many requests it takes to fill the gaps of a priority class, with the spans that somebody asked for.
@@ -205,10 +242,10 @@ func (p *Plan) unreadRequests(u *Unit, now time.Time, priority Priority) float64
 	return sum
 }
 
-// grant shares the budget: no endpoint gets more than its one request in flight can carry, the classes share what there is, and each
+// grant shares the budget: no endpoint gets more than its requests in flight can carry, the classes share what there is, and each
 // class divides its part so that the periods of all its endpoints are lengthened by the same factor.
 func (p *Plan) grant() {
-	var fits [classCount]rates
+	fits := &p.fits
 	var total [classCount]float64
 	for i, e := range events.Endpoints() {
 		var demand [classCount]float64
@@ -217,7 +254,7 @@ func (p *Plan) grant() {
 		}
 		most := math.Inf(1)
 		if l := p.policy.Latency[e]; l > 0 {
-			most = plannedInFlight * float64(time.Minute) / float64(l)
+			most = plannedInFlight * float64(p.policy.concurrency(e)) * float64(time.Minute) / float64(l)
 		}
 		for c, fit := range fairShare(demand, shares, most) {
 			fits[c][i] = fit
@@ -305,6 +342,19 @@ func (p *Plan) factor(c class, e events.Endpoint) float64 {
 	return max(1, demand/got)
 }
 
+// bound returns what keeps a class on an endpoint from its configured periods.
+func (p *Plan) bound(c class, e events.Endpoint) Bound {
+	const rounding = 1 + 1e-6
+	i := e.Index()
+	switch {
+	case p.demands[c][i] <= p.grants[c][i]*rounding:
+		return BoundConfigured
+	case p.fits[c][i] <= p.grants[c][i]*rounding:
+		return BoundInFlight
+	}
+	return BoundBudget
+}
+
 // rate returns what a class may spend on an endpoint, in requests a minute.
 func (p *Plan) rate(c class, e events.Endpoint) float64 {
 	return p.grants[c][e.Index()]
@@ -335,26 +385,27 @@ func times(d time.Duration, by float64) time.Duration {
 }
 
 // lengthen turns the configured periods of a unit into those that the budget allows.
-func (p *Plan) lengthen(u *Unit, c *Cadence, now time.Time) {
+func (p *Plan) lengthen(u *Unit, c *Cadence, m *measure) {
 	polls := classIdle
 	if c.Busy {
 		polls = classBusy
 	}
 	c.Poll = times(c.Poll, p.factor(polls, u.Endpoint))
 	c.Hot = times(c.Hot, p.factor(classHot, u.Endpoint))
+	c.PollBound, c.HotBound, c.SweepBound = p.bound(polls, u.Endpoint), p.bound(classHot, u.Endpoint), p.bound(classSweep, u.Endpoint)
 	by := p.factor(classSweep, u.Endpoint)
 	for k, t := range p.policy.TiersOf(u.Endpoint) {
 		c.Sweep[k] = times(t.Every, by)
 		// Time that polls read is read only as often as there are polls.
 		c.Sweep[k] = max(c.Sweep[k], c.Poll*3/2)
 	}
-	p.promise(u, c, now)
+	p.promise(u, c, m)
 }
 
 // promise derives from the periods what the status may state. A period says when work begins at the latest. Before it is done, it waits
-// for the request in flight, for polls that go first and for the budget, and then takes its time. A tenth is added for errors,
+// for the requests in flight, for polls that go first and for the budget, and then takes its time. A tenth is added for errors,
 // retries and wrong estimates.
-func (p *Plan) promise(u *Unit, c *Cadence, now time.Time) {
+func (p *Plan) promise(u *Unit, c *Cadence, m *measure) {
 	request := p.policy.Latency[u.Endpoint] + times(time.Minute, 1/p.policy.PerMinute)
 	wait := time.Duration(p.busy[u.Endpoint.Index()]+2) * request
 	c.LongestPollInterval = c.Poll + c.Poll/10 + wait
@@ -363,25 +414,13 @@ func (p *Plan) promise(u *Unit, c *Cadence, now time.Time) {
 	for k, period := range c.Sweep {
 		pass := wait
 		if rate := p.rate(classSweep, u.Endpoint); rate > 0 {
-			pass += times(time.Minute, 2*p.passRequests(u, k, now)/rate) // the running pass, and its own
+			// The running passes, and its own: a pass has one request in flight, so that more of them share a higher rate.
+			passes := min(math.Ceil(rate*p.policy.Latency[u.Endpoint].Minutes()), float64(p.policy.concurrency(u.Endpoint)))
+			pass += times(time.Minute, 2*max(1, passes)*m.pass[k]/rate)
 		}
 		seen = max(seen, period+period/10+pass, c.LongestPollInterval)
 		c.SeenWithin[k] = seen
 	}
-}
-
-// passRequests returns how many requests one pass of a sweep takes at most: a window that turns out too full takes three.
-func (p *Plan) passRequests(u *Unit, k int, now time.Time) float64 {
-	pg := u.paging()
-	all := p.sweepRequests(u, k, now)
-	if !pg.days {
-		return max(3, min(all, pg.requests(pg.chunk)))
-	}
-	var most float64
-	for d := u.DayOf(now.Add(-p.policy.TiersOf(u.Endpoint)[k].Within)); d.Before(now); d = d.Add(timeline.Day) {
-		most = max(most, pg.requests(u.dayRows(d, now)))
-	}
-	return min(all, most)
 }
 
 // Demand returns what each priority class should spend, in requests a minute.

@@ -22,7 +22,7 @@
 // Derive (capacity.go) adds up what every unit demands, shares the account's budget among the classes of work, and lengthens the
 // periods of each class until they fit. The caller derives a new plan every few seconds.
 //
-// Next picks the work for the one request that an endpoint may have in flight. It tries the classes of work in this order, and skips
+// Next picks the work for one request. An endpoint may have as many in flight as Policy.Concurrency says, each of another pass. Next tries the classes of work in this order, and skips
 // those whose priority class the budget does not serve now:
 //
 //  1. Polls of busy units. A poll is due every poll interval; at once when another endpoint showed activity, when the unit was never
@@ -42,6 +42,10 @@
 //
 // Running passes are part of the state: the next step of a pass competes with new work, so that a long pass never delays a poll. If two
 // units are equally urgent, the first in the list goes first.
+//
+// A pass begins beside another of its class only while that one has a request in flight, and no two requests in flight read the same span:
+// a poll excepted, which must not wait. On `conversations` a poll does wait for a request about a day that it counts, and the other way
+// round, because what the one finds changes what the other concludes.
 package plan
 
 import (
@@ -66,12 +70,17 @@ type Unit struct {
 	NotBefore    time.Time       // after a failure: no request before
 	Hot          []HotRef        // the hot set
 	IDsIgnored   bool            // conversations: the server does not honour conversationIds
+	IDsUnknown   bool            // conversations: it is not known whether it does
 	Held         []Held          // spans not to be asked for now
 	Backfills    []timeline.Span // what is left to read of the spans that somebody asked for
 	Zone         time.Duration   // conversations: offset from UTC of the server's calendar days
+	ZoneWest     time.Duration   // conversations: the westernmost offset that they may have
 	Counts       map[string]int  // conversations: how many rows recent days have, by timeline.DayName
 	WindowPages  int             // analytics: pages that can be read of one window, once offset is known to count pages
 	Keyset       bool            // analytics: a full page counts as read up to its last row, and reading continues there
+
+	// After is before when no pass of a kind may begin, because the last ones concluded nothing. After[KindTail] is for all polls.
+	After [KindCount]time.Time
 }
 
 // HotRef is a row of the hot set.
@@ -86,6 +95,11 @@ type HotRef struct {
 type Held struct {
 	timeline.Span
 	Until time.Time
+}
+
+// waits reports whether no pass of a kind may begin now.
+func (u *Unit) waits(k Kind, now time.Time) bool {
+	return u.NotBefore.After(now) || u.After[k].After(now)
 }
 
 // Kind is what a pass does. The table in capacity.go says which class of work it belongs to.
@@ -125,10 +139,10 @@ type Work struct {
 	Due time.Time
 }
 
-// InFlight is the state of the one request that an endpoint may have in flight.
+// InFlight is the state of the requests of an endpoint.
 type InFlight struct {
-	// Active are the running passes: at most one poll of each unit, and one pass of every other kind.
-	Active []Work
+	// Active are the running passes that have no request in flight, Sent those that have one: together at most one poll of each unit.
+	Active, Sent []Work
 	// Wait is how long the budget makes each priority class wait; 0 for not at all.
 	Wait [PriorityCount]time.Duration
 	// Last is when the endpoint's last request of each kind was sent. It paces all kinds but polls.
@@ -156,11 +170,11 @@ func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, inFlight In
 	busy, idle := p.polls(units, e, now, inFlight)
 	best := [classCount]func() candidate{
 		classBusy:     func() candidate { return busy },
-		classHot:      func() candidate { return p.hot(units, e, now) },
+		classHot:      func() candidate { return p.hot(units, e, now, &inFlight) },
 		classIdle:     func() candidate { return idle },
-		classSweep:    func() candidate { return p.sweep(units, e, now) },
-		classGap:      func() candidate { return p.unread(units, e, now, PrioritySweep, KindGap) },
-		classBackfill: func() candidate { return p.backfill(units, e, now) },
+		classSweep:    func() candidate { return p.sweep(units, e, now, &inFlight) },
+		classGap:      func() candidate { return p.unread(units, e, now, PrioritySweep, KindGap, &inFlight) },
+		classBackfill: func() candidate { return p.backfill(units, e, now, &inFlight) },
 	}
 	for class := range classCount {
 		paced, early := p.pace(class, e, inFlight)
@@ -168,7 +182,7 @@ func (p *Plan) Next(units []*Unit, e events.Endpoint, now time.Time, inFlight In
 			wait = min(wait, blocked)
 			continue
 		}
-		c, running := inFlight.running(class)
+		c, running := inFlight.running(class, units)
 		if !running {
 			c = best[class]()
 		}
@@ -207,14 +221,61 @@ func (p *Plan) pace(c class, e events.Endpoint, inFlight InFlight) (paced, early
 	return at(rate), at(rate + max(0, p.spare)/float64(len(p.grants[0])))
 }
 
-// running returns the running pass of a class. Polls are handled in Plan.polls, because each unit may have one.
-func (s *InFlight) running(c class) (candidate, bool) {
+// running returns the running pass of a class that has no request in flight, and whether there is one. The pass may have to wait for
+// another that reads the same. Polls are handled in Plan.polls, because each unit may have one.
+func (s *InFlight) running(c class, units []*Unit) (candidate, bool) {
 	for _, w := range s.Active {
 		if !c.polls() && w.Kind == classes[c].kind && w.Priority != PriorityTail {
-			return candidate{w, w.Due, true}, true
+			return candidate{w, w.Due, !s.reads(units, w)}, true
 		}
 	}
 	return candidate{}, false
+}
+
+// reads reports whether a request in flight reads what w is to read.
+func (s *InFlight) reads(units []*Unit, w Work) bool {
+	u := units[w.Unit]
+	days := pagingOf(u.Endpoint).days
+	return slices.ContainsFunc(s.Sent, func(other Work) bool {
+		switch {
+		case other.Unit != w.Unit:
+			return false
+		case w.Asked || other.Asked: // what a job asks for must not count as shown by another pass
+			return true
+		case w.Priority == PriorityTail && other.Priority == PriorityTail:
+			return true
+		case days && (w.Kind == KindHot || other.Kind == KindHot): // by id
+			return u.IDsUnknown && w.Kind == other.Kind
+		case days && w.Priority == PriorityTail:
+			return !u.DayOf(other.From).Before(u.firstCounted(w))
+		case days && other.Priority == PriorityTail:
+			return !u.DayOf(w.From).Before(u.firstCounted(other))
+		case days:
+			return u.DayOf(w.From).Equal(u.DayOf(other.From))
+		}
+		return w.Priority != PriorityTail && other.Priority != PriorityTail && w.From.Before(other.To) && other.From.Before(w.To)
+	})
+}
+
+// firstCounted returns the beginning of the first calendar day that a poll of `conversations` counts, as u.DayOf has it.
+func (u *Unit) firstCounted(poll Work) time.Time {
+	first := timeline.Earlier(poll.From, poll.To.Add(-timeline.DayGrace))
+	return first.Add(u.ZoneWest).Truncate(timeline.Day).Add(-u.Zone)
+}
+
+// sent returns what the requests in flight about a unit read, as far as that is known by its time.
+func (s *InFlight) sent(i int, u *Unit) (out []timeline.Span) {
+	days := pagingOf(u.Endpoint).days
+	for _, w := range s.Sent {
+		switch {
+		case w.Unit != i || w.Priority == PriorityTail || days && w.Kind == KindHot:
+		case days:
+			out = append(out, timeline.Span{From: u.DayOf(w.From), To: u.DayOf(w.From).Add(timeline.Day)})
+		default:
+			out = append(out, timeline.Span{From: w.From, To: w.To})
+		}
+	}
+	return out
 }
 
 // catchUpFrom returns the earliest time at which a poll may begin: CatchUp ago, or where reading ended if few rows are expected since
@@ -253,10 +314,15 @@ func (p *Plan) polls(units []*Unit, e events.Endpoint, now time.Time, inFlight I
 			continue
 		}
 		if k := slices.IndexFunc(inFlight.Active, func(w Work) bool { return w.Priority == PriorityTail && w.Unit == i }); k >= 0 {
-			busy.keep(inFlight.Active[k], inFlight.Active[k].Due)
+			if !inFlight.reads(units, inFlight.Active[k]) {
+				busy.keep(inFlight.Active[k], inFlight.Active[k].Due)
+			}
 			continue
 		}
 		f := p.frontier(u, now)
+		if inFlight.reads(units, Work{Priority: PriorityTail, Unit: i, From: f, To: now}) {
+			continue
+		}
 		c := &p.Units[i]
 		due := u.LastPoll.Add(c.Poll)
 		urgent := u.LastPoll.IsZero() || u.WokenAt.After(u.LastPoll) || u.LastPoll.Sub(f) > u.PollInterval+timeline.Edge
@@ -265,7 +331,7 @@ func (p *Plan) polls(units []*Unit, e events.Endpoint, now time.Time, inFlight I
 		} else if !c.Busy {
 			lastIdle = timeline.Later(lastIdle, u.LastPoll)
 		}
-		due = timeline.Later(due, timeline.Later(u.NotBefore, u.Start.Add(time.Second)))
+		due = timeline.Later(timeline.Later(due, u.After[KindTail]), timeline.Later(u.NotBefore, u.Start.Add(time.Second)))
 		to := &busy
 		if !urgent && !c.Busy {
 			to = &idle
@@ -440,27 +506,49 @@ func latest(tasks []task, rates []float64, now time.Time) candidate {
 }
 
 // hot returns the most urgent re-read of the hot set.
-func (p *Plan) hot(units []*Unit, e events.Endpoint, now time.Time) candidate {
+func (p *Plan) hot(units []*Unit, e events.Endpoint, now time.Time, inFlight *InFlight) candidate {
 	var tasks []task
 	for i, u := range units {
-		if u.Endpoint != e || len(u.Hot) == 0 || u.NotBefore.After(now) {
+		if u.Endpoint != e || len(u.Hot) == 0 || u.waits(KindHot, now) {
 			continue
 		}
 		if pagingOf(e).days {
-			tasks = p.hotByID(tasks, i, u)
+			tasks = p.hotByID(tasks, i, u, inFlight.hotRefs(i))
 		} else {
 			tasks = p.hotByTime(tasks, i, u, now)
 		}
 	}
+	tasks = slices.DeleteFunc(tasks, func(t task) bool { return inFlight.reads(units, t.work) })
 	return latest(tasks, []float64{p.rate(classHot, e)}, now)
 }
 
-// hotByID adds a request for each group of hot rows of a unit.
-func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
+// hotRefs returns the hot rows of a unit that a request in flight reads by id.
+func (s *InFlight) hotRefs(i int) map[string]bool {
+	var out map[string]bool
+	for _, w := range s.Sent {
+		if w.Unit != i || w.Kind != KindHot {
+			continue
+		}
+		if out == nil {
+			out = map[string]bool{}
+		}
+		for _, r := range w.Refs {
+			out[r.ID] = true
+		}
+	}
+	return out
+}
+
+// hotByID adds a request for each group of hot rows of a unit that are not in flight.
+func (p *Plan) hotByID(tasks []task, i int, u *Unit, inFlight map[string]bool) []task {
 	if u.IDsIgnored {
 		return tasks
 	}
-	for _, batch := range hotBatches(u) {
+	refs := u.byStart()
+	if len(inFlight) > 0 {
+		refs = slices.DeleteFunc(slices.Clone(refs), func(r HotRef) bool { return inFlight[r.ID] })
+	}
+	for _, batch := range hotBatches(u.Endpoint, refs) {
 		w := Work{Priority: PriorityHot, Kind: KindHot, Unit: i, From: batch[0].Start, To: batch[0].Start, Refs: batch, Requests: 1}
 		for _, r := range batch {
 			w.From, w.To = timeline.Earlier(w.From, r.Start), timeline.Later(w.To, r.Start)
@@ -470,17 +558,21 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit) []task {
 	return tasks
 }
 
-// hotEnd returns the time from which the polls of a unit read the hot rows often enough.
-func (p *Plan) hotEnd(u *Unit, c *Cadence, now time.Time) time.Time {
+// hotEnd returns the time from which the polls of a unit read the hot rows often enough. Only that of a busy unit depends on reach.
+func (p *Plan) hotEnd(u *Unit, c *Cadence, reach, now time.Time) time.Time {
 	if c.Busy {
-		return timeline.Earlier(p.reach(u, now), p.frontier(u, now))
+		return timeline.Earlier(reach, p.frontier(u, now))
 	}
 	return p.frontier(u, now)
 }
 
 // hotByTime adds a window of a page for each group of hot rows of a unit, except for rows that polls read.
 func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
-	end := p.hotEnd(u, &p.Units[i], now)
+	var reach time.Time
+	if p.Units[i].Busy {
+		reach = p.reach(u, now)
+	}
+	end := p.hotEnd(u, &p.Units[i], reach, now)
 	for _, refs := range hotWindows(u, end) {
 		from := refs[0].Start.Truncate(time.Second)
 		w := Work{
@@ -491,7 +583,7 @@ func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 		if read, ok := u.Read.OldestRead(w.From, w.To); ok {
 			deadline = read.Add(p.Units[i].Hot)
 		}
-		if w.From.Before(w.To) {
+		if w.From.Before(w.To) && !u.holds(w.From, w.To, now) {
 			tasks = append(tasks, task{work: w, deadline: deadline})
 		}
 	}
@@ -513,11 +605,11 @@ func startBefore(refs []HotRef, t time.Time) int {
 	return n
 }
 
-// hotBatches divides the hot rows of a unit into groups that one query can ask for by id: rows that started not too far from each
-// other, those that were read longest ago first.
-func hotBatches(u *Unit) (out [][]HotRef) {
-	pg := pagingOf(u.Endpoint)
-	for refs := u.byStart(); len(refs) > 0; {
+// hotBatches divides hot rows of a unit, in the order in which they start, into groups that one query can ask for by id: rows that
+// started not too far from each other, those that were read longest ago first.
+func hotBatches(e events.Endpoint, refs []HotRef) (out [][]HotRef) {
+	pg := pagingOf(e)
+	for len(refs) > 0 {
 		n := startBefore(refs, refs[0].Start.Add(pg.idRange))
 		group := slices.SortedFunc(slices.Values(refs[:n]), func(a, b HotRef) int {
 			return cmp.Or(a.Read.Compare(b.Read), cmp.Compare(a.ID, b.ID))

@@ -299,6 +299,7 @@ func TestPlanOfADayThatWasCounted(t *testing.T) {
 // However old the hot rows of a unit are and however they lie, each of them is read again about as often as the plan says, by a
 // poll that reaches it or by a window or a batch of its own.
 func TestPlanReadsHotRowsAgain(t *testing.T) {
+	testsize.Slow(t)
 	for seed := range testsize.Pick[uint64](100, 1_000) {
 		rnd := rand.New(rand.NewPCG(seed, 5))
 		e := events.Endpoints()[rnd.IntN(events.EndpointCount)]

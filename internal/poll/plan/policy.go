@@ -17,8 +17,9 @@ type Tier struct {
 type Policy struct {
 	// PerMinute is the account's request budget.
 	PerMinute float64
-	// Latency is how long a request takes, as measured.
-	Latency map[events.Endpoint]time.Duration
+	// Latency is how long a request takes, as measured. Concurrency is how many an endpoint may have in flight at the same time; 0 is 1.
+	Latency     map[events.Endpoint]time.Duration
+	Concurrency map[events.Endpoint]int
 	// Tiers are the tiers of the endpoints that can be read by the second, the youngest time first. ConversationTiers are those of
 	// `conversations`, which can only be read by the day.
 	Tiers, ConversationTiers []Tier
@@ -45,6 +46,9 @@ func DefaultPolicy() Policy {
 		BusyRate:          4.0 / 3600,
 	}
 }
+
+// concurrency returns how many requests an endpoint may have in flight at the same time.
+func (p *Policy) concurrency(e events.Endpoint) int { return max(1, p.Concurrency[e]) }
 
 func latencies() map[events.Endpoint]time.Duration {
 	out := map[events.Endpoint]time.Duration{}

@@ -9,10 +9,10 @@ import (
 )
 
 // sweep returns the sweep with the earliest deadline.
-func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate {
+func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time, inFlight *InFlight) candidate {
 	var tasks []task
 	for i, u := range units {
-		if u.Endpoint != e || u.NotBefore.After(now) {
+		if u.Endpoint != e || u.waits(KindSweep, now) {
 			continue
 		}
 		if pagingOf(e).days {
@@ -21,9 +21,15 @@ func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time) candidate 
 			tasks = p.sweepSpans(tasks, i, u, now)
 		}
 	}
+	tasks = slices.DeleteFunc(tasks, func(t task) bool { return inFlight.reads(units, t.work) })
 	c := latest(tasks, p.tierRates(e), now)
 	if c.ok && !pagingOf(e).days && !c.due.After(now) {
 		c.work = p.widen(units, c.work, tasks, now)
+		for _, s := range inFlight.sent(c.work.Unit, units[c.work.Unit]) {
+			if s.From.After(c.work.From) && s.From.Before(c.work.To) {
+				c.work.To, c.work.Sample.To = s.From, s.From
+			}
+		}
 	}
 	return c
 }
@@ -34,6 +40,9 @@ func (p *Plan) sweepSpans(tasks []task, i int, u *Unit, now time.Time) []task {
 	pg := u.paging()
 	for _, z := range p.tierSpans(u, &p.Units[i], now) {
 		for _, s := range u.Read.ReadSpans(z.From, timeline.Earlier(z.To, end)) {
+			if u.holds(s.From, s.To, now) {
+				continue
+			}
 			w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
 			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
 			tasks = append(tasks, task{w, s.ReadAt.Add(z.period), z.tier, s.ReadAt.Add(z.period / 8)})
@@ -87,7 +96,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 				continue // polls read all of today
 			}
 			parts := u.Read.ReadSpans(span.From, span.To)
-			if len(parts) == 0 {
+			if len(parts) == 0 || u.holds(span.From, span.To, now) {
 				continue
 			}
 			oldest := parts[0].ReadAt
@@ -103,38 +112,57 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 }
 
 // backfill returns the next window of the older gaps, or if there are none, of the spans that somebody asked for.
-func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time) candidate {
-	if c := p.unread(units, e, now, PriorityBackfill, KindBackfill); c.ok {
+func (p *Plan) backfill(units []*Unit, e events.Endpoint, now time.Time, inFlight *InFlight) candidate {
+	if c := p.unread(units, e, now, PriorityBackfill, KindBackfill, inFlight); c.ok {
 		return c
 	}
 	for i, u := range units {
-		if u.Endpoint != e || u.NotBefore.After(now) {
+		if u.Endpoint != e || u.waits(KindBackfill, now) {
 			continue
 		}
-		if asked := u.unheld(u.Backfills, now); len(asked) > 0 {
+		if asked := without(u.unheld(u.Backfills, now), inFlight.sent(i, u)); len(asked) > 0 {
 			w := p.window(units, i, asked[0], PriorityBackfill, KindBackfill, now)
 			w.Asked = true
-			return candidate{w, now, true}
+			if !inFlight.reads(units, w) {
+				return candidate{w, now, true}
+			}
 		}
 	}
 	return candidate{}
 }
 
 // unread returns the first window of the oldest gap that a priority class fills.
-func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, priority Priority, kind Kind) candidate {
+func (p *Plan) unread(units []*Unit, e events.Endpoint, now time.Time, priority Priority, kind Kind, inFlight *InFlight) candidate {
 	best, unit := timeline.Span{}, -1
 	for i, u := range units {
-		if u.Endpoint != e || u.NotBefore.After(now) {
+		if u.Endpoint != e || u.waits(kind, now) {
 			continue
 		}
-		if gaps := p.Gaps(u, now, priority); len(gaps) > 0 && (unit < 0 || gaps[0].From.Before(best.From)) {
+		if gaps := without(p.Gaps(u, now, priority), inFlight.sent(i, u)); len(gaps) > 0 && (unit < 0 || gaps[0].From.Before(best.From)) {
 			best, unit = gaps[0], i
 		}
 	}
 	if unit < 0 {
 		return candidate{}
 	}
-	return candidate{p.window(units, unit, best, priority, kind, now), now, true}
+	w := p.window(units, unit, best, priority, kind, now)
+	return candidate{w, now, !inFlight.reads(units, w)}
+}
+
+// without takes taken out of spans.
+func without(spans, taken []timeline.Span) []timeline.Span {
+	for _, t := range taken {
+		var left []timeline.Span
+		for _, s := range spans {
+			for _, part := range []timeline.Span{{From: s.From, To: timeline.Earlier(s.To, t.From)}, {From: timeline.Later(s.From, t.To), To: s.To}} {
+				if part.From.Before(part.To) {
+					left = append(left, part)
+				}
+			}
+		}
+		spans = left
+	}
+	return spans
 }
 
 // Gaps returns the gaps of a unit that a priority class fills. Time that polls still reach is not a gap, nor is a held span.
@@ -154,6 +182,14 @@ func (p *Plan) Gaps(u *Unit, now time.Time, priority Priority) []timeline.Span {
 		return nil
 	}
 	return u.unheld(u.Read.Gaps(from, to), now)
+}
+
+// holds reports whether any of [from, to) is held. Single seconds do not count: they are held because the server does not return all of
+// their rows, and what it does return is read with the time around them.
+func (u *Unit) holds(from, to, now time.Time) bool {
+	return slices.ContainsFunc(u.Held, func(h Held) bool {
+		return h.Until.After(now) && h.From.Before(to) && h.To.After(from) && h.To.Sub(h.From) > time.Second
+	})
 }
 
 // unheld takes held spans out of spans.

@@ -187,19 +187,22 @@ func (d *Density) rate(hour int64) float64 {
 
 // Rate returns the expected rows a second around t. Within an hour that was not read, it changes gradually from the rate of the hour
 // before to the rate of the hour after.
-func (d *Density) Rate(t time.Time) float64 {
+func (d *Density) Rate(t time.Time) float64 { return d.rateAt(t, d.rate) }
+
+// rateAt is Rate with the rates of the hours around t.
+func (d *Density) rateAt(t time.Time, rateOf func(hour int64) float64) float64 {
 	if d.hours == nil || t.Unix() < 0 {
 		return d.overall()
 	}
 	hour, into := t.Unix()/hourSecs, float64(t.Unix()%hourSecs)/hourSecs
-	rate := d.rate(hour)
+	rate := rateOf(hour)
 	if c := d.hour(hour); c != nil && c.secs >= hourSecs {
 		return rate
 	}
 	if into < 0.5 {
-		return rate*(0.5+into) + d.rate(hour-1)*(0.5-into)
+		return rate*(0.5+into) + rateOf(hour-1)*(0.5-into)
 	}
-	return rate*(1.5-into) + d.rate(hour+1)*(into-0.5)
+	return rate*(1.5-into) + rateOf(hour+1)*(into-0.5)
 }
 
 // Rows returns the expected number of rows in span.
@@ -240,9 +243,21 @@ func (d *Density) Cut(span Span, rows float64, last bool) Span {
 	return span
 }
 
-// walk goes from t towards limit, ten minutes at a time, until it has passed that many rows.
+// walk goes from t towards limit until it has passed that many rows: ten minutes at a time, or an hour where the whole hour was read, in
+// which the rate is the same throughout.
 func (d *Density) walk(t, limit time.Time, rows float64, dir int64) time.Time {
-	const step = 600
+	var known [4]struct { // the rates of the last hours, which several steps need
+		hour int64
+		rate float64
+		ok   bool
+	}
+	rateOf := func(hour int64) float64 {
+		k := &known[hour&3]
+		if !k.ok || k.hour != hour {
+			k.hour, k.rate, k.ok = hour, d.rate(hour), true
+		}
+		return k.rate
+	}
 	for {
 		remain := limit.Sub(t).Seconds() * float64(dir)
 		if remain <= 0 {
@@ -250,13 +265,20 @@ func (d *Density) walk(t, limit time.Time, rows float64, dir int64) time.Time {
 		}
 		secs := remain
 		if d.hours != nil {
+			step, next := int64(600), t.Unix()
+			if dir < 0 {
+				next--
+			}
+			if c := d.hour(next / hourSecs); c != nil && c.secs > hourSecs-1 {
+				step = hourSecs
+			}
 			into := t.Unix() % step
 			if dir < 0 {
 				into = (step - into) % step
 			}
 			secs = min(secs, float64(step-into))
 		}
-		rate := d.Rate(t.Add(time.Duration(dir) * time.Duration(secs/2*float64(time.Second))))
+		rate := d.rateAt(t.Add(time.Duration(dir)*time.Duration(secs/2*float64(time.Second))), rateOf)
 		if rate*secs < rows {
 			rows -= rate * secs
 			t = t.Add(time.Duration(dir) * time.Duration(secs*float64(time.Second)))

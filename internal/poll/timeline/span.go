@@ -14,6 +14,10 @@ const Day = 24 * time.Hour
 // seconds.
 const Edge = 2 * time.Second
 
+// DayGrace is how long after its end a calendar day of `conversations` is still counted for rows that arrive late. Later ones are left to
+// the sweeps.
+const DayGrace = 3 * time.Hour
+
 // KeysetRows is how many rows a window should have where a page that is too full still counts up to its last row, so that little is lost.
 const KeysetRows = 97
 

@@ -8,7 +8,7 @@ KILLS        ?= 1000
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test seeds demo full kafka-test vet lint tidy generate chart fuzz bench microbench prove ci fuzz-briefly demo-briefly clean
+.PHONY: build test seeds demo full kafka-test clients vet lint tidy generate chart alerts fuzz bench microbench prove ci fuzz-briefly demo-briefly clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build $(if $(RELEASE),-trimpath) -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
@@ -37,6 +37,19 @@ demo: build ## see it at work
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
 	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
+clients: $(CACHE)/python $(CACHE)/node ## docs/kpis.md and consumers in Python and Node beside those in Java, which kafka-test runs; needs Python 3 and Node
+	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 20m -run '^TestKafkaClients$$' ./internal/e2e -python $(CACHE)/python/bin/python -node $(CACHE)/node
+
+$(CACHE)/python:
+	python3 -m venv $@.new
+	$@.new/bin/pip install --quiet 'confluent-kafka[avro,schemaregistry]==2.16.1'
+	mv $@.new $@
+
+$(CACHE)/node:
+	mkdir -p $@.new
+	npm install --silent --no-fund --no-audit --prefix $@.new kafkajs@2.2.4 kafkajs-snappy@1.1.0 avsc@5.7.9
+	mv $@.new $@
+
 vet: ## what the Go team considers wrong
 	go vet ./...
 
@@ -58,11 +71,14 @@ generate: ## what is generated is what is committed
 chart: ## the Helm chart, rendered and read back
 	cd deploy/helm/charttest && go test -count=1 ./... # the cache does not see the chart
 
+alerts: ## the alerts, evaluated by Prometheus over faults and over days without any, and the dashboard's queries
+	cd deploy/prometheus/prometheustest && go test -mod=mod -count=1 ./... # the poller may import more than its go.mod knows
+
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## what poller run costs, as processes beside Apache Kafka: one table, in ten minutes; docs/performance.md explains it
-	go test ./internal/bench -count=1 -run '^TestCost$$' -v -timeout 30m -args -cost $(BENCH)
+bench: ## what poller run costs, as processes beside Apache Kafka: one table, in ten minutes; BENCH_BASE=path takes turns with another build
+	go test ./internal/bench -count=1 -run '^TestCost$$' -v -timeout 30m -args -cost $(if $(BENCH_BASE),-cost-base '$(abspath $(BENCH_BASE))') $(BENCH)
 
 microbench: ## every benchmark of a part briefly, with ratios to baselines; docs/performance.md says what they are
 	go test -short -run '^$$' -bench . -benchtime 300ms -benchmem $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
@@ -70,8 +86,8 @@ microbench: ## every benchmark of a part briefly, with ratios to baselines; docs
 prove: ## KILLS kills of the poller at every step of its delivery, on Apache Kafka, and what a reader has seen of them
 	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 12h -run '^TestKafkaKilled$$/^exactly-once$$' ./internal/e2e -kills $(KILLS)
 
-ci: ## all of it but make full, make bench and make prove, which take longer; what fails fast comes first
-	.ci/stages build vet lint tidy generate test seeds chart kafka-test fuzz-briefly demo-briefly
+ci: ## all of it but make full, make clients, make bench and make prove, which take longer or need more; what fails fast comes first
+	.ci/stages build vet lint tidy generate test seeds chart alerts kafka-test fuzz-briefly demo-briefly
 
 fuzz-briefly: # a number of inputs, not a time: the same everywhere
 	.ci/fuzz 1000x

@@ -197,7 +197,8 @@ func exampleStatus() status.Status {
 		}},
 		Accounts: []status.Account{{
 			Name: "retail-us", AccountID: "6798834e4e94062f75aaaaaa", Read: true,
-			Owner: &status.Owner{State: status.OK, Step: "reading", Partition: 17, Instance: "poller-0", Mine: true},
+			Owner:  &status.Owner{State: status.OK, Step: "reading", Partition: 17, Instance: "poller-0", Mine: true},
+			Paused: &status.Pause{Since: *before(90 * time.Second), InFlight: 1},
 			Budget: status.Budget{Limit: 60, Used: 41, PriorityClasses: []status.PriorityClass{
 				{Name: "new", Share: 0.5, Used: 24}, {Name: "hot", Share: 0.25, Used: 9}, {Name: "sweep", Share: 0.15, Used: 8}, {Name: "backfill", Share: 0.1},
 			}, BlockedUntil: nil},

@@ -185,6 +185,7 @@ type Account struct {
 	// contradicted has one entry for each kind of contradiction so far.
 	contradicted []status.Contradiction
 	attempt      time.Time // when the attempt at a delivery began that is under way; zero while there is none
+	paused       time.Time // since when no request is sent because somebody paused the account; zero if nobody has
 	jobs         accountJobs
 	began        time.Time // when the account was made
 	affordable   time.Time // when the next pass may be sent that will probably conclude nothing
@@ -206,6 +207,23 @@ func NewAccount(o Options) (*Account, error) {
 		return nil, fmt.Errorf("load account %s: %w", o.Name, err)
 	}
 	return a, nil
+}
+
+// Pause keeps the account from sending requests until Resume. Those on their way are finished, and what they bring is published. An account
+// that is paused already stays so, since when it was.
+func (a *Account) Pause(since time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.paused.IsZero() {
+		a.paused = since.UTC()
+	}
+}
+
+// Resume ends a pause: reading goes on within a second, where it was.
+func (a *Account) Resume() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.paused = time.Time{}
 }
 
 // Run reads until ctx ends. A batch that is being delivered is finished first, within Drain. It returns an error only for what

@@ -94,8 +94,8 @@ func (l *loop) finish(r *activePass) {
 const (
 	// replanEvery is how often the plan is derived.
 	replanEvery = 5 * time.Second
-	// leaseWait is when to ask again whether requests may be sent.
-	leaseWait = time.Second
+	// mayAskWait is when to ask again whether requests may be sent.
+	mayAskWait = time.Second
 	// secretWait is when to look again whether a secret that the API has refused was replaced.
 	secretWait = time.Second
 )
@@ -184,8 +184,8 @@ type request struct {
 func (a *Account) next(e events.Endpoint) (*request, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.cfg.Lease.MayAsk() {
-		return nil, leaseWait
+	if !a.paused.IsZero() || !a.cfg.Lease.MayAsk() {
+		return nil, mayAskWait
 	}
 	now := a.api.Now()
 	a.setBack(now)

@@ -23,11 +23,14 @@ type Delivered struct {
 }
 
 // Ready returns nil once the API has been asked for every unit, and has answered for at least one of them, since the account was made.
-// A unit that fails beside others that answer is the status's business. If none answers, as with a wrong secret, the error says what the
+// While somebody has paused the account there is nothing to wait for, and Ready returns nil. A unit that fails beside others that answer is the status's business. If none answers, as with a wrong secret, the error says what the
 // first of them failed with.
 func (a *Account) Ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if !a.paused.IsZero() {
+		return nil
+	}
 	answered := false
 	for _, u := range a.units {
 		if !u.answered && u.lastError == nil {
@@ -89,6 +92,12 @@ func (a *Account) Status() (status.Account, Delivered) {
 	if skew, known := a.api.Skew(); known {
 		s.ClockSkew = status.Of(-skew)
 	}
+	if !a.paused.IsZero() {
+		s.Paused = &status.Pause{Since: a.paused}
+		for _, l := range a.loops {
+			s.Paused.InFlight += len(l.inFlight().Sent)
+		}
+	}
 	if until := a.budget.PausedUntil(); until.After(time.Now()) {
 		s.Budget.BlockedUntil = &until
 		if asked := a.askedUntil; asked.After(until) {
@@ -119,6 +128,11 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 	}
 	failing, failed := u.failing(), u.lastFailing
 	switch {
+	case !a.paused.IsZero():
+		e.State, e.Waiting = status.Waiting, a.waiting(u, now)
+		if failing != nil {
+			e.LastError, failed = failing, timeline.Later(failed, a.paused)
+		}
 	case failing != nil:
 		e.State, e.LastError, failed = status.Failing, failing, time.Now().UTC()
 	case a.mustWait(), u.lastError != nil && u.lastError.Class == status.ClassWait, u.LastPoll.IsZero(), u.Read.Empty():

@@ -225,6 +225,10 @@ func (a *Account) waiting(u *unit, now time.Time) *status.Wait {
 		}
 		return w
 	}
+	if !a.paused.IsZero() {
+		w.Reason, w.Text, w.Since = status.WaitPaused, "somebody paused the account; poller admin resume "+a.cfg.Name+" lets it go on", a.paused
+		return w
+	}
 	const askedToWait = "the API said when requests may be sent again"
 	if a.mustWait() {
 		w.Reason, w.Text, w.Since = status.WaitRetryAfter, askedToWait, a.blockedSince

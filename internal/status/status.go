@@ -16,7 +16,7 @@ type State string
 const (
 	// OK reads and publishes as planned.
 	OK State = "ok"
-	// Waiting has not read yet, or must not: before its first read, while its account is taken over, and after a 429.
+	// Waiting has not read yet, or must not: before its first read, while its account is taken over or paused, and after a 429.
 	Waiting State = "waiting"
 	// Failing retries what fails, a request or the delivery of what was read; what it reads does not advance.
 	Failing State = "failing"
@@ -53,8 +53,9 @@ type OtherValues struct {
 type Account struct {
 	Name      string   `json:"name"`
 	AccountID string   `json:"account_id"`
-	Read      bool     `json:"read"`  // whether this instance reads it now
-	Owner     *Owner   `json:"owner"` // null with delivery at-least-once, and before Kafka is there
+	Read      bool     `json:"read"`   // whether this instance reads it now
+	Owner     *Owner   `json:"owner"`  // null with delivery at-least-once, and before Kafka is there
+	Paused    *Pause   `json:"paused"` // null unless somebody has paused it at this instance
 	Budget    Budget   `json:"budget"`
 	ClockSkew *Seconds `json:"clock_skew_seconds"` // our clock less the API's; null before the first answers
 	// Endpoints are there from the start. While the account is not read they say why, with what is known from when it was read here last.
@@ -102,6 +103,12 @@ type Owner struct {
 	Instance  string `json:"instance,omitempty"` // that reads it; empty if none is known
 	Mine      bool   `json:"mine"`
 	LastError *Error `json:"last_error"`
+}
+
+// Pause says that this instance sends no request for an account until somebody resumes it.
+type Pause struct {
+	Since    time.Time `json:"since"`
+	InFlight int       `json:"in_flight"` // requests that were on their way, and whose answers are not published yet
 }
 
 // Budget is how the requests of the last sliding minute were spent.
@@ -187,6 +194,7 @@ type WaitReason string
 
 // The reasons.
 const (
+	WaitPaused     WaitReason = "paused"      // somebody paused the account
 	WaitAccount    WaitReason = "account"     // the account is not read here yet
 	WaitFirstRead  WaitReason = "first-read"  // nothing was read yet
 	WaitRetryAfter WaitReason = "retry-after" // the API said when requests may be sent again

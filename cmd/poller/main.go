@@ -43,7 +43,7 @@ func execute(ctx context.Context, hurry <-chan struct{}, args []string, stdout, 
 		},
 		CompletionOptions: cobra.CompletionOptions{},
 	}
-	root.AddCommand(runCommand(hurry), backfillCommand(), jobsCommand(), checkpointCommand(), demoCommand(hurry), simulateCommand(), tailCommand(), explainCommand(), auditCommand(), planCommand(), checkCommand(), topicsCommand(), schemasCommand(), versionCommand())
+	root.AddCommand(runCommand(hurry), backfillCommand(), jobsCommand(), checkpointCommand(), demoCommand(hurry), simulateCommand(), adminCommand(), tailCommand(), explainCommand(), auditCommand(), planCommand(), checkCommand(), topicsCommand(), schemasCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -87,8 +87,8 @@ func runCommand(hurry <-chan struct{}) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		log := app.NewLog(config.Log, c.ErrOrStderr())
-		return app.Run(c.Context(), config, log, app.RunOptions{Version: version(), Config: from.Path, Hurry: hurry})
+		log, level := app.NewLog(config.Log, c.ErrOrStderr())
+		return app.Run(c.Context(), config, log, app.RunOptions{Version: version(), Config: from.Path, Level: level, Hurry: hurry})
 	}
 	return c
 }
@@ -155,5 +155,6 @@ func planCommand() *cobra.Command {
 }
 
 func output(c *cobra.Command) app.Output {
-	return app.Output{Out: c.OutOrStdout(), Err: c.ErrOrStderr(), Log: app.NewLog(app.Log{Level: "warn", Format: "text"}, c.ErrOrStderr())}
+	log, _ := app.NewLog(app.Log{Level: "warn", Format: "text"}, c.ErrOrStderr())
+	return app.Output{Out: c.OutOrStdout(), Err: c.ErrOrStderr(), Log: log}
 }

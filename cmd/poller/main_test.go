@@ -57,6 +57,8 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"unknown topic", []string{"tail", "feedbak"}, 2, "", `there is no topic "feedbak"; want one of`},
 		{"no id", []string{"explain"}, 2, "", "want one id: that of a conversation"},
 		{"bad since", []string{"tail", "--since", "soon"}, 2, "", `--since "soon" is not a time; want one like`},
+		{"admin without an address", []string{"admin", "pause", "a", "--config", away}, 2, "", "server.admin.listen is empty, so that the poller cannot be asked"},
+		{"admin of nothing", []string{"admin", "stop", "a"}, 2, "", "unknown command \"stop\" for \"poller admin\""},
 		{"completion", []string{"completion", "bash"}, 0, "__start_poller", ""},
 	}
 	for _, test := range tests {

@@ -36,6 +36,8 @@ type Options struct {
 	// Config is the path that --config named, for the commands that people are told to run.
 	Config string
 	Log    *slog.Logger
+	// Level is that of Log, for server.admin. Nil: what is changed there has no effect.
+	Level *slog.LevelVar
 	// Transport replaces the transport to the API, and KafkaClient is added to the client's options: for tests and the demo.
 	Transport   http.RoundTripper
 	KafkaClient []kgo.Opt
@@ -58,6 +60,7 @@ type App struct {
 	answers   *memory.Budget
 	file      *owner.File // open from New until Run or Close returns
 	http      *HTTPServer // bound as long as the file is open; nil if none is configured
+	admin     *HTTPServer // the same, for what may be changed
 	readers   []*reader   // one for each configured account, in that order; the list never changes
 
 	// closing has what is open: New adds to it, then the goroutine of Run that reads, then Run or Close runs it, each when the one before
@@ -87,6 +90,7 @@ type reader struct {
 	// or if another instance reads it now.
 	last     *poll.Account
 	detached time.Time // when it was last; zero if it never was
+	paused   time.Time // since when it is paused here; zero if it is not
 }
 
 const (
@@ -96,11 +100,14 @@ const (
 	syncTimeout = time.Minute
 )
 
-// New opens the checkpoint file and binds the address of the HTTP server. Close or Run must follow. If it fails, nothing is left open.
+// New opens the checkpoint file and binds the addresses of the HTTP servers. Close or Run must follow. If it fails, nothing is left open.
 func New(cfg *Config, o Options) (_ *App, err error) {
 	a := &App{cfg: cfg, o: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
 	a.observe, a.delivered = newObserver(a.metrics, o.Version), kafka.NewMetrics(a.metrics)
 	a.answers = memory.New(answerBytes(memoryLimit(cgroup)))
+	if a.o.Level == nil {
+		a.o.Level = new(slog.LevelVar)
+	}
 	if a.o.Instance == "" {
 		a.o.Instance = instanceName(cfg)
 	}
@@ -131,6 +138,12 @@ func New(cfg *Config, o Options) (_ *App, err error) {
 			return nil, err
 		}
 		a.closing.add("HTTP server", closeTimeout, func(context.Context) error { return a.http.Close() })
+	}
+	if listen := cfg.Server.Admin.Listen; listen != "" {
+		if a.admin, err = bind("server.admin.listen", listen, a.adminHandler(), a.log); err != nil {
+			return nil, err
+		}
+		a.closing.add("admin server", closeTimeout, func(context.Context) error { return a.admin.Close() })
 	}
 	return a, nil
 }
@@ -172,8 +185,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 		}
 	}()
 	g, running := errgroup.WithContext(ctx)
-	if a.http != nil {
-		g.Go(func() error { return a.http.Serve(running) })
+	for _, s := range []*HTTPServer{a.http, a.admin} {
+		if s != nil {
+			g.Go(func() error { return s.Serve(running) })
+		}
 	}
 	g.Go(func() error { return a.read(running) })
 	if err := g.Wait(); ctx.Err() == nil || !errors.Is(err, context.Canceled) {
@@ -191,6 +206,12 @@ func (a *App) announce() {
 	}
 	a.log.Info("will publish", "brokers", a.cfg.Kafka.Brokers, "topics", a.cfg.Kafka.TopicPrefix+".*", "delivery", a.cfg.Kafka.Delivery,
 		"schema_registry", a.cfg.SchemaRegistry.URL)
+	if a.http != nil {
+		a.log.Info("http server listens", "addr", a.Addr(), "status_page", pageAt(a.http.Addr()))
+	}
+	if a.admin != nil {
+		a.log.Info("admin server listens", "addr", a.admin.Addr().String(), "token", a.cfg.Server.Admin.hasToken())
+	}
 }
 
 // read brings Kafka up, then reads accounts until ctx ends.
@@ -363,7 +384,9 @@ func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDe
 	}
 	a.observe.takeovers.WithLabelValues(r.Name).Inc()
 	a.mu.Lock()
-	r.account, r.last = account, nil
+	if r.account, r.last = account, nil; !r.paused.IsZero() {
+		account.Pause(r.paused)
+	}
 	a.mu.Unlock()
 	for _, job := range a.jobs.open() {
 		if job.Account == r.Name {

@@ -30,7 +30,8 @@ func printJSON(w io.Writer, v any) error {
 // RunOptions are what poller run is told besides its configuration.
 type RunOptions struct {
 	Version string
-	Config  string // the path that --config named, for the commands that people are told to run
+	Config  string         // the path that --config named, for the commands that people are told to run
+	Level   *slog.LevelVar // of the log
 	// Hurry ends when a second signal asks to stop without draining. Nil means never.
 	Hurry <-chan struct{}
 }
@@ -53,7 +54,7 @@ func Run(ctx context.Context, c *Config, log *slog.Logger, o RunOptions) error {
 		<-watched
 	}()
 	limit := memoryLimit(cgroup)
-	a, err := New(c, Options{Version: o.Version, Config: o.Config, Log: log, Abort: hurry})
+	a, err := New(c, Options{Version: o.Version, Config: o.Config, Log: log, Level: o.Level, Abort: hurry})
 	if err != nil {
 		return err
 	}

@@ -172,7 +172,18 @@ type Thresholds struct {
 type Server struct {
 	Listen string `yaml:"listen"`
 	Pprof  bool   `yaml:"pprof"`
+	Admin  Admin  `yaml:"admin"`
 }
+
+// Admin is the HTTP server for what may be changed at run time. No address means none.
+type Admin struct {
+	Listen    string        `yaml:"listen"`
+	Token     secret.Secret `yaml:"token"`
+	TokenFile string        `yaml:"token_file"`
+}
+
+// hasToken reports whether requests must carry a token.
+func (c *Admin) hasToken() bool { return !c.Token.IsZero() || c.TokenFile != "" }
 
 // Log says what is logged and how.
 type Log struct {

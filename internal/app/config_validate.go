@@ -33,8 +33,9 @@ func (c *Config) checkFiles(doc *conf.Doc, skip bool) {
 			}
 		}
 	}
+	checkSecret(doc, "server.admin.token", c.Server.Admin.Token, c.Server.Admin.TokenFile, skip)
 	for path, file := range conf.Strings(c) {
-		if skip || file == "" || !strings.HasSuffix(path, "_file") || strings.HasSuffix(path, ".auth.client_secret_file") {
+		if skip || file == "" || !strings.HasSuffix(path, "_file") || strings.HasSuffix(path, ".auth.client_secret_file") || path == "server.admin.token_file" {
 			continue
 		}
 		if f, err := os.Open(file); err != nil {
@@ -45,19 +46,23 @@ func (c *Config) checkFiles(doc *conf.Doc, skip bool) {
 	}
 }
 
-// check looks whether the file of the secret holds one; it is read again for every request.
 func (c *Credentials) check(doc *conf.Doc, at string, skip bool) {
-	if c.ClientSecretFile == "" {
+	checkSecret(doc, at+".client_secret", c.ClientSecret, c.ClientSecretFile, skip)
+}
+
+// checkSecret looks whether the file of a secret holds one; it is read again for every request.
+func checkSecret(doc *conf.Doc, at string, text secret.Secret, file string, skip bool) {
+	if file == "" {
 		return
 	}
-	if !c.ClientSecret.IsZero() {
-		doc.Add(at+".client_secret", "is given twice; want either client_secret or client_secret_file")
+	if name := at[strings.LastIndexByte(at, '.')+1:]; !text.IsZero() {
+		doc.Add(at, "is given twice; want either %s or %s_file", name, name)
 	}
 	if skip {
 		return
 	}
-	if _, err := secret.FromFile(c.ClientSecretFile); err != nil {
-		doc.Add(at+".client_secret_file", "%v", err)
+	if _, err := secret.FromFile(file); err != nil {
+		doc.Add(at+"_file", "%v", err)
 	}
 }
 
@@ -94,8 +99,27 @@ func (c *Config) validate(doc *conf.Doc) {
 			doc.Add("server.listen", `%q; want host:port or :port, or "" for no server`, c.Server.Listen)
 		}
 	}
-	oneOf(doc, "log.level", c.Log.Level, "debug", "info", "warn", "error")
+	c.Server.Admin.validate(doc)
+	oneOf(doc, "log.level", c.Log.Level, logLevels...)
 	oneOf(doc, "log.format", c.Log.Format, formatAuto, formatJSON, formatText)
+}
+
+func (c *Admin) validate(doc *conf.Doc) {
+	const at = "server.admin.listen"
+	if c.Listen == "" {
+		return
+	}
+	host, port, err := net.SplitHostPort(c.Listen)
+	switch {
+	case err != nil || !isPort(port):
+		doc.Add(at, `%q; want host:port, or "" for no server`, c.Listen)
+	case isLoopback(host):
+	case !c.hasToken():
+		doc.Add(at, "%q can be reached from other machines, and whoever reaches it may stop the reading; want server.admin.token_file, or an address "+
+			"that only this machine reaches, such as 127.0.0.1:%s", c.Listen, port)
+	default:
+		doc.Warn(at, "%q can be reached from other machines and is not encrypted: the token travels in the clear", c.Listen)
+	}
 }
 
 func (t Thresholds) validate(doc *conf.Doc, at string) {

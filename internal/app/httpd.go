@@ -32,31 +32,34 @@ type HTTPOptions struct {
 	Log   *slog.Logger
 }
 
-// HTTPServer answers /metrics, /healthz, /readyz, /status and the page for people at /.
+// HTTPServer is the server of one address.
 type HTTPServer struct {
 	listener net.Listener
 	server   *http.Server
-	log      *slog.Logger
 }
 
 // NewHTTPServer binds the address, so that a port that is taken is known before anything else begins. Serve or Close
 // must follow.
 func NewHTTPServer(o HTTPOptions) (*HTTPServer, error) {
-	listener, err := net.Listen("tcp", o.Listen)
+	return bind("server.listen", o.Listen, newHandler(o), o.Log)
+}
+
+// bind binds the address that a setting names.
+func bind(setting, listen string, handler http.Handler, log *slog.Logger) (*HTTPServer, error) {
+	listener, err := net.Listen("tcp", listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen on server.listen %q: %w; is another instance running? choose another address, or \"\" for no server", o.Listen, err)
+		return nil, fmt.Errorf("listen on %s %q: %w; is another instance running? choose another address, or \"\" for no server", setting, listen, err)
 	}
 	return &HTTPServer{
 		listener: listener,
-		log:      o.Log,
 		server: &http.Server{
-			Handler:           newHandler(o),
+			Handler:           plain(handler),
 			ReadHeaderTimeout: 5 * time.Second,
 			ReadTimeout:       10 * time.Second,
 			WriteTimeout:      2 * time.Minute, // a CPU profile takes 30 seconds, or as long as it is asked for
 			IdleTimeout:       2 * time.Minute,
 			MaxHeaderBytes:    16 << 10,
-			ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		},
 	}, nil
 }
@@ -78,7 +81,6 @@ const stopTimeout = 3 * time.Second
 
 // Serve answers until ctx ends, then lets requests that have begun finish for a moment. It returns nil after a stop.
 func (s *HTTPServer) Serve(ctx context.Context) error {
-	s.log.Info("http server listens", "addr", s.Addr().String(), "status_page", pageAt(s.Addr()))
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(s.listener) }()
 	select {
@@ -136,11 +138,16 @@ func newHandler(o HTTPOptions) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
+	return mux
+}
+
+// plain has nothing that is served kept, guessed at or passed on.
+func plain(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		mux.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -23,6 +23,7 @@ var (
 	perEndpoint = []string{"account", "endpoint", "bot"}
 
 	accountRead        = gauge("account_read", "1 while this instance reads the account. Over all instances the highest should be 1.", "account")
+	accountPaused      = gauge("account_paused", "1 while somebody has paused the account at this instance.", "account")
 	endpointUp         = gauge("endpoint_up", "1 while the endpoint is read or waits, 0 while it fails, for a minute after, and while its account cannot be read.", perEndpoint...)
 	endpointWaiting    = gauge("endpoint_waiting_seconds", "How long the endpoint has been waiting, by reason. Absent while it does not wait.", append(perEndpoint, "reason")...)
 	endpointLag        = gauge("endpoint_lag_seconds", "Now less the time up to which everything has been read since reading began. Absent while nothing is known of the account.", perEndpoint...)
@@ -55,16 +56,13 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	s := g.status()
 	send(problemCount, float64(len(s.Problems)))
-	send(deliveryUp, up(s.Delivery.State))
-	send(checkpointUp, up(s.Checkpoint.State))
+	send(deliveryUp, oneIf(!s.Delivery.State.Red()))
+	send(checkpointUp, oneIf(!s.Checkpoint.State.Red()))
 	send(checkpointBytes, float64(s.Checkpoint.Bytes))
 	send(checkpointEntities, float64(s.Checkpoint.Entities))
 	for _, a := range s.Accounts {
-		read := 0.0
-		if a.Read {
-			read = 1
-		}
-		send(accountRead, read, a.Name)
+		send(accountRead, oneIf(a.Read), a.Name)
+		send(accountPaused, oneIf(a.Paused != nil), a.Name)
 		send(budgetLimit, float64(a.Budget.Limit), a.Name)
 		for _, class := range a.Budget.PriorityClasses {
 			send(budgetUsed, float64(class.Used), a.Name, class.Name)
@@ -86,11 +84,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, e := range a.Endpoints {
 			labels := []string{a.Name, e.Endpoint, e.BotID}
-			reads := 0.0
-			if e.Up(s.Now) {
-				reads = 1
-			}
-			send(endpointUp, reads, labels...)
+			send(endpointUp, oneIf(e.Up(s.Now)), labels...)
 			if w := e.Waiting; w != nil {
 				send(endpointWaiting, max(0, s.Now.Sub(w.Since).Seconds()), append(labels, string(w.Reason))...)
 			}
@@ -129,11 +123,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-func up(s status.State) float64 {
-	if s.Red() {
-		return 0
+func oneIf(b bool) float64 {
+	if b {
+		return 1
 	}
-	return 1
+	return 0
 }
 
 func seconds(s status.Seconds) float64 { return time.Duration(s).Seconds() }

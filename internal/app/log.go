@@ -15,15 +15,15 @@ const (
 	formatText = "text"
 )
 
-// NewLog returns the logger that a configuration asks for.
-func NewLog(c Log, w io.Writer) *slog.Logger {
-	level := slog.LevelInfo
+// NewLog returns the logger that a configuration asks for, and what changes its level at any time.
+func NewLog(c Log, w io.Writer) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
 	_ = level.UnmarshalText([]byte(c.Level)) // was checked when the configuration was loaded
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: readable}
 	if c.Format == formatText || c.Format == formatAuto && Terminal(w) != nil {
-		return slog.New(slog.NewTextHandler(w, options))
+		return slog.New(slog.NewTextHandler(w, options)), level
 	}
-	return slog.New(slog.NewJSONHandler(w, options))
+	return slog.New(slog.NewJSONHandler(w, options)), level
 }
 
 // Terminal returns the terminal that is written to, nil if it is none.

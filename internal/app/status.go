@@ -107,6 +107,12 @@ func (a *App) describe(r *reader) (s status.Account, delivered poll.Delivered) {
 		s = poll.Unread(accountOptions(a.cfg, r.Account))
 	}
 	s.Owner, s.Jobs = o, a.jobs.of(r.Name)
+	switch {
+	case r.paused.IsZero():
+		s.Paused = nil
+	case s.Paused == nil:
+		s.Paused = &status.Pause{Since: r.paused}
+	}
 	failure, wait := a.unread(r, o, delivered.LastError)
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]

@@ -158,7 +158,8 @@ func (d *demo) open(dir string) error {
 // newApp makes the poller. If the address of its HTTP server is taken, another port will do, unless somebody has chosen the address.
 func (d *demo) newApp(cfg *app.Config) (*app.App, error) {
 	// Warnings of the poller would disturb the view. They are about oddities of the simulated API.
-	o := app.Options{Version: d.o.Version, Log: app.NewLog(app.Log{Level: "error", Format: "text"}, d.out.Err)}
+	log, _ := app.NewLog(app.Log{Level: "error", Format: "text"}, d.out.Err)
+	o := app.Options{Version: d.o.Version, Log: log}
 	a, err := app.New(cfg, o)
 	if !d.o.AnyPort || !errors.Is(err, syscall.EADDRINUSE) {
 		return a, err

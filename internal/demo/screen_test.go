@@ -18,7 +18,8 @@ import (
 // newTestScreen returns a screen of a demo that is open and does not run.
 func newTestScreen(t *testing.T, out *bytes.Buffer) *screen {
 	t.Helper()
-	d := &demo{o: Options{Seed: 1, Listen: "127.0.0.1:0"}, out: app.Output{Out: out, Err: out, Log: app.NewLog(app.Log{Level: "error"}, out)}}
+	log, _ := app.NewLog(app.Log{Level: "error"}, out)
+	d := &demo{o: Options{Seed: 1, Listen: "127.0.0.1:0"}, out: app.Output{Out: out, Err: out, Log: log}}
 	require.NoError(t, d.open(t.TempDir()))
 	t.Cleanup(func() {
 		d.sim.listener.Close()

@@ -384,6 +384,36 @@ func TestPollerAcceptsTheConfiguration(t *testing.T) {
 	}
 }
 
+// The pod takes changes at run time where only kubectl exec and port-forward reach it, or where the values say, or not at all.
+func TestAdminServer(t *testing.T) {
+	for want, server := range map[string]map[string]any{
+		"127.0.0.1:8079": nil,
+		"":               {"admin": map[string]any{"listen": ""}},
+		":9000":          {"admin": map[string]any{"listen": ":9000", "token_file": "/run/secrets/poller/admin"}},
+	} {
+		v := values(t, "minimal")
+		if server != nil {
+			v["config"].(map[string]any)["server"] = server
+		}
+		docs, _, err := render(t, v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var config struct {
+			Server struct {
+				Listen string
+				Admin  struct{ Listen string }
+			}
+		}
+		if err := yaml.Unmarshal([]byte(decode[*corev1.ConfigMap](t, docs, "ConfigMap").Data["poller.yaml"]), &config); err != nil {
+			t.Fatal(err)
+		}
+		if got := config.Server; got.Admin.Listen != want || got.Listen != ":8080" {
+			t.Errorf("the poller listens on %q, and on %q for changes; want %q", got.Listen, got.Admin.Listen, want)
+		}
+	}
+}
+
 func portOf(set *appsv1.StatefulSet) []byte {
 	text, _ := yaml.Marshal(set.Spec.Template.Spec.Containers[0].Ports[0].ContainerPort)
 	return bytes.TrimSpace(text)

@@ -230,6 +230,17 @@ func endpoints(p []*poller, do func(e *status.Endpoint)) {
 
 func fail(e *status.Endpoint) { e.State, e.LastError = status.Failing, failure }
 
+// pause has the instance that reads the account say that somebody paused it, and what comes of that.
+func pause(p []*poller, since time.Duration) {
+	began := p[0].status.Now.Add(-since)
+	p[0].status.Accounts[0].Paused = &status.Pause{Since: began}
+	endpoints(p, func(e *status.Endpoint) {
+		e.State, e.Waiting = status.Waiting, &status.Wait{Reason: status.WaitPaused, Since: began}
+		e.Lag = status.Of(9*time.Second + since)
+		e.Sweeps[0].Age = status.Of(8*time.Minute + since)
+	})
+}
+
 // once calls do at the start of a fault only.
 func once(since time.Duration, do func()) {
 	if since == 0 {
@@ -287,6 +298,7 @@ var faults = []struct {
 		e := &p[0].status.Accounts[0].Endpoints[0]
 		e.State, e.Waiting = status.Waiting, &status.Wait{Reason: status.WaitFirstRead, Since: p[0].status.Now.Add(-since)}
 	}, []string{"PollerEndpointWaiting"}, 0},
+	{"an account is paused and forgotten", false, func(p []*poller, since time.Duration) { pause(p, since) }, []string{"PollerAccountPaused"}, 0},
 	{"an account is quiet for a day", false, func(p []*poller, since time.Duration) {
 		e := &p[0].status.Accounts[0].Endpoints[0]
 		e.State, e.Waiting = status.Waiting, &status.Wait{Reason: status.WaitNoRows, Since: p[0].status.Now.Add(-since)}
@@ -327,6 +339,14 @@ var faults = []struct {
 	// What must alert nobody.
 	{"nothing at all, for a day", false, func([]*poller, time.Duration) {}, nil, 24 * time.Hour},
 	{"one instance of two is down", false, func(p []*poller, _ time.Duration) { p[1].down = true }, nil, 0},
+	{"an account is paused for most of an hour", false, func(p []*poller, since time.Duration) {
+		if since < 55*time.Minute {
+			pause(p, since)
+		}
+	}, nil, 2 * time.Hour},
+	{"an account was paused where it is not read any more", false, func(p []*poller, since time.Duration) {
+		p[1].status.Accounts[0].Paused = &status.Pause{Since: p[1].status.Now.Add(-since)}
+	}, nil, 2 * time.Hour},
 	{"an account is handed over", false, func(p []*poller, since time.Duration) {
 		once(since, p[1].takeovers.Inc)
 		if since < 2*time.Minute {

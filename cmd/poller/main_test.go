@@ -43,6 +43,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"good configuration", []string{"check", "--offline", "--skip-files", "--config", good}, 0, "# The configuration is right: 1 account, 1 bot.", ""},
 		{"check a bad configuration", []string{"check", "--config", bad}, 2, "", "bad.yaml:2:1: kafak: there is no such setting"},
 		{"check without files", []string{"check", "--skip-files", "--config", good}, 2, "", "--skip-files goes with --offline"},
+		{"schema of the configuration", []string{"config", "schema"}, 0, `"https://json-schema.org/draft/2020-12/schema"`, ""},
 		{"schema", []string{"schemas", "search"}, 0, `"name": "Search"`, ""},
 		{"unknown schema", []string{"schemas", "serch"}, 2, "", `there is no schema "serch"; want one of`},
 		{"schema shown", []string{"schemas", "show", "search"}, 0, `"name": "Search"`, ""},

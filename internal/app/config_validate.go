@@ -100,8 +100,9 @@ func (c *Config) validate(doc *conf.Doc) {
 		}
 	}
 	c.Server.Admin.validate(doc)
-	oneOf(doc, "log.level", c.Log.Level, logLevels...)
-	oneOf(doc, "log.format", c.Log.Format, formatAuto, formatJSON, formatText)
+	limits := c.Log.Limits()
+	oneOf(doc, "log.level", c.Log.Level, limits["level"].OneOf)
+	oneOf(doc, "log.format", c.Log.Format, limits["format"].OneOf)
 }
 
 func (c *Admin) validate(doc *conf.Doc) {
@@ -164,11 +165,11 @@ func (c *Config) validateAccount(doc *conf.Doc, i int) {
 	if u, err := url.Parse(a.BaseURL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
 		doc.Warn(at+".base_url", "is not encrypted: tokens and transcripts travel in the clear")
 	}
-	if a.RequestsPerMinute < 1 || a.RequestsPerMinute > 10_000 {
-		doc.Add(at+".requests_per_minute", "%d; want between 1 and 10000", a.RequestsPerMinute)
+	if a.RequestsPerMinute < 1 || a.RequestsPerMinute > maxRequestsPerMinute {
+		doc.Add(at+".requests_per_minute", "%d; want between 1 and %d", a.RequestsPerMinute, maxRequestsPerMinute)
 	}
 	a.validateBots(doc, at)
-	oneOf(doc, at+".other_bots", a.OtherBots, otherBotsDrop, otherBotsKeep)
+	oneOf(doc, at+".other_bots", a.OtherBots, a.Limits()["other_bots"].OneOf)
 	a.validateEndpoints(doc, at)
 	c.validateTimes(doc, a, at)
 }
@@ -214,8 +215,49 @@ func (a *Account) validateBots(doc *conf.Doc, at string) {
 	}
 }
 
-// maxConcurrency is far more than the usual budget can make use of.
-const maxConcurrency = 32
+const (
+	// maxConcurrency is far more than the usual budget can make use of.
+	maxConcurrency       = 32
+	maxRequestsPerMinute = 10_000
+)
+
+// Limits says what settings may be where their types allow more.
+func (a *Account) Limits() conf.Limits {
+	limits := conf.Limits{
+		"name":                {Match: accountName},
+		"requests_per_minute": {Least: 1, Most: maxRequestsPerMinute},
+		"other_bots":          {OneOf: []string{otherBotsDrop, otherBotsKeep}},
+	}
+	for _, name := range events.Endpoints() {
+		at := "endpoints." + string(name) + "."
+		limits[at+"concurrency"] = conf.Limit{Least: 1, Most: maxConcurrency}
+		limits[at+"selected_fields"] = conf.Limit{OneOf: knownFields}
+		for _, key := range notTaken(name) {
+			limits[at+key] = conf.Limit{Empty: true}
+		}
+	}
+	return limits
+}
+
+// notTaken returns the settings that have no meaning for an endpoint, and must be empty.
+func notTaken(name events.Endpoint) []string {
+	var keys []string
+	if !name.PerAccount() {
+		keys = append(keys, "iid", "selected_fields")
+	}
+	if name == events.Conversations {
+		keys = append(keys, "queues", "agents")
+	}
+	return keys
+}
+
+// Limits says what settings may be where their types allow more.
+func (l *Log) Limits() conf.Limits {
+	return conf.Limits{
+		"level":  {OneOf: logLevels},
+		"format": {OneOf: []string{formatAuto, formatJSON, formatText}},
+	}
+}
 
 func (a *Account) validateEndpoints(doc *conf.Doc, at string) {
 	at += ".endpoints"
@@ -226,7 +268,7 @@ func (a *Account) validateEndpoints(doc *conf.Doc, at string) {
 		if e.Concurrency < 1 || e.Concurrency > maxConcurrency {
 			doc.Add(at+".concurrency", "%d; want how many requests may be in flight at the same time, from 1 to %d", e.Concurrency, maxConcurrency)
 		}
-		if e.IID != "" && !name.PerAccount() {
+		if e.IID != "" && slices.Contains(notTaken(name), "iid") {
 			doc.Add(at+".iid", "this endpoint names its bot in the URL; only %s take an iid", listed(endpoints(true), "and"))
 		}
 		e.validateFilter(doc, name, at)
@@ -256,7 +298,7 @@ func (e *Endpoint) validateFilter(doc *conf.Doc, name events.Endpoint, at string
 		if len(f.values) > maxFilter {
 			doc.Add(at, "has %d names; want at most %d", len(f.values), maxFilter)
 		}
-		if len(f.values) > 0 && name == events.Conversations && f.key != "channels" {
+		if len(f.values) > 0 && slices.Contains(notTaken(name), f.key) {
 			doc.Add(at, "its rows name no %s; leave it empty, and switch the endpoint off if what it shows of others must not be published", f.key)
 		}
 		for i, value := range f.values {
@@ -272,7 +314,7 @@ func (e *Endpoint) validateFilter(doc *conf.Doc, name events.Endpoint, at string
 
 func (e *Endpoint) validateFields(doc *conf.Doc, name events.Endpoint, at string) {
 	at += ".selected_fields"
-	if len(e.SelectedFields) > 0 && !name.PerAccount() {
+	if len(e.SelectedFields) > 0 && slices.Contains(notTaken(name), "selected_fields") {
 		doc.Add(at, "this endpoint always shows all fields; only %s select some", listed(endpoints(true), "and"))
 		return
 	}
@@ -356,7 +398,7 @@ func within(doc *conf.Doc, path string, d, least, most time.Duration) {
 	}
 }
 
-func oneOf(doc *conf.Doc, path, value string, allowed ...string) {
+func oneOf(doc *conf.Doc, path, value string, allowed []string) {
 	if !slices.Contains(allowed, value) {
 		doc.Add(path, "%q; want one of %s", value, strings.Join(allowed, ", "))
 	}

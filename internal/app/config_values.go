@@ -48,6 +48,11 @@ func (s *Start) UnmarshalText(text []byte) error {
 	return errors.New(`want now, a time such as 2026-11-01T00:00:00Z, or a while such as "7d ago"`)
 }
 
+// TextPattern matches what UnmarshalText reads.
+func (Start) TextPattern() string {
+	return `^(?:now|\s*(?:` + conf.DurationPattern + `)\s* ago|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{1,2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2}))?)$`
+}
+
 // MarshalText writes what UnmarshalText reads.
 func (s Start) MarshalText() ([]byte, error) {
 	switch {
@@ -76,6 +81,9 @@ func (l *Lateness) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// TextPattern matches what UnmarshalText reads.
+func (Lateness) TextPattern() string { return "^(?:auto|" + conf.DurationPattern + ")$" }
+
 // MarshalText writes what UnmarshalText reads.
 func (l Lateness) MarshalText() ([]byte, error) {
 	if l.Auto {
@@ -99,6 +107,9 @@ func (s *Size) UnmarshalText(text []byte) error {
 	*s = Size(n * mebibyte)
 	return nil
 }
+
+// TextPattern matches what UnmarshalText reads.
+func (Size) TextPattern() string { return `^\s*[0-9]+\s*MiB$` }
 
 // MarshalText writes what UnmarshalText reads.
 func (s Size) MarshalText() ([]byte, error) {

@@ -87,6 +87,8 @@ var edges = []struct{ from, to, why string }{
 	{"internal/app", "internal/secret", "holds client secrets"},
 	{"internal/app", "internal/status", "serves it"},
 	{"internal/app", "schemas", "prints them"},
+	{"internal/app", "docs", "describes settings in their JSON Schema"},
+	{"internal/app/gen", "internal/app", "writes the JSON Schema of the configuration"},
 
 	{"internal/owner", "internal/checkpoint", "opens the file, and brings it up to date"},
 	{"internal/owner", "internal/events", "looks for watermarks of a checkpoint that is gone"},
@@ -115,6 +117,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/poll", "internal/status", "fills it in"},
 
 	{"internal/kafka", "internal/bound", "bounds records"},
+	{"internal/kafka", "internal/conf", "says what settings may be"},
 	{"internal/kafka", "internal/events", "encodes them"},
 	{"internal/kafka", "internal/secret", "holds passwords"},
 	{"internal/kafka/kafkaread", "internal/events", "decodes what consumers see"},

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/secret"
 )
@@ -106,6 +108,8 @@ const (
 	saslOAuthBearer = "OAUTHBEARER"
 )
 
+var mechanisms = []string{saslPlain, saslScram256, saslScram512, saslOAuthBearer}
+
 // SetDefaults sets the values that hold where the configuration has none.
 func (c *Config) SetDefaults() {
 	*c = Config{
@@ -163,14 +167,36 @@ func (p *problems) oneOf(path, value string, allowed ...string) {
 
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
-// minRecordBytes is the least that MaxRecordBytes can be.
-const minRecordBytes = 16 << 10
+// What MaxRecordBytes and TopicsConfig.Partitions can be.
+const (
+	minRecordBytes = 16 << 10
+	maxRecordBytes = 64 << 20
+	maxPartitions  = 1000
+)
 
 // Kafka allows 249 characters; the longest of our suffixes must fit.
 const maxPrefix = 249 - len(".suggestion-shown-latest")
 
+// Limits says what settings may be where their types allow more.
+func (c *Config) Limits() conf.Limits {
+	return conf.Limits{
+		"topic_prefix":                        {Match: topicName},
+		"delivery":                            {OneOf: []string{ExactlyOnce, AtLeastOnce}},
+		"sasl.mechanism":                      {OneOf: append([]string{""}, mechanisms...)},
+		"compression":                         {OneOf: []string{"none", "gzip", "snappy", "lz4", "zstd"}},
+		"max_record_bytes":                    {Least: minRecordBytes, Most: maxRecordBytes},
+		"topics.partitions":                   {Least: 1, Most: maxPartitions},
+		"topics.replication_factor":           {Most: math.MaxInt16},
+		"topics.overrides":                    {OneOf: suffixes()},
+		"topics.overrides.replication_factor": {Most: math.MaxInt16},
+		"timestamp":                           {OneOf: []string{TimestampEvent, TimestampObserved}},
+		"latest":                              {OneOf: typeNames()},
+	}
+}
+
 // Validate returns everything that is wrong, in the order of the section. It does no I/O.
 func (c *Config) Validate() []Problem {
+	limits := c.Limits()
 	var p problems
 	if len(c.Brokers) == 0 {
 		p.add("brokers", "is empty; want at least one address such as localhost:9092")
@@ -184,18 +210,18 @@ func (c *Config) Validate() []Problem {
 	if !topicName.MatchString(c.TopicPrefix) || len(c.TopicPrefix) > maxPrefix {
 		p.add("topic_prefix", "%q; want 1 to %d characters out of a-z, A-Z, 0-9, '.', '_' and '-'", c.TopicPrefix, maxPrefix)
 	}
-	p.oneOf("delivery", c.Delivery, ExactlyOnce, AtLeastOnce)
+	p.oneOf("delivery", c.Delivery, limits["delivery"].OneOf...)
 	c.TLS.validate(&p, "tls.")
 	c.SASL.validate(&p)
-	p.oneOf("compression", c.Compression, "none", "gzip", "snappy", "lz4", "zstd")
+	p.oneOf("compression", c.Compression, limits["compression"].OneOf...)
 	if c.Linger < 0 || c.Linger > time.Second {
 		p.add("linger", "%s; want between 0 and 1s", c.Linger)
 	}
 	if c.DeliveryTimeout < time.Second || c.DeliveryTimeout > time.Hour {
 		p.add("delivery_timeout", "%s; want between 1s and 1h", c.DeliveryTimeout)
 	}
-	if c.MaxRecordBytes < minRecordBytes || c.MaxRecordBytes > 64<<20 {
-		p.add("max_record_bytes", "%d; want between %d and %d", c.MaxRecordBytes, minRecordBytes, 64<<20)
+	if c.MaxRecordBytes < minRecordBytes || c.MaxRecordBytes > maxRecordBytes {
+		p.add("max_record_bytes", "%d; want between %d and %d", c.MaxRecordBytes, minRecordBytes, maxRecordBytes)
 	}
 	c.Topics.validate(&p)
 	if c.DataSchema != "" {
@@ -203,18 +229,18 @@ func (c *Config) Validate() []Problem {
 			p.add("dataschema", "want an absolute address without user and password, such as https://registry.example.com")
 		}
 	}
-	p.oneOf("timestamp", c.Timestamp, TimestampEvent, TimestampObserved)
+	p.oneOf("timestamp", c.Timestamp, limits["timestamp"].OneOf...)
 	for i, t := range c.Latest {
-		if !slices.Contains(events.Types(), events.Type(t)) {
-			p.add(fmt.Sprintf("latest[%d]", i), "%q is no event type; want one of %s", t, joinTypes(events.Types()))
+		if known := limits["latest"].OneOf; !slices.Contains(known, t) {
+			p.add(fmt.Sprintf("latest[%d]", i), "%q is no event type; want one of %s", t, strings.Join(known, ", "))
 		}
 	}
 	return p
 }
 
 func (c *TopicsConfig) validate(p *problems) {
-	if c.Partitions < 1 || c.Partitions > 1000 {
-		p.add("topics.partitions", "%d; want between 1 and 1000", c.Partitions)
+	if c.Partitions < 1 || c.Partitions > maxPartitions {
+		p.add("topics.partitions", "%d; want between 1 and %d", c.Partitions, maxPartitions)
 	}
 	if c.ReplicationFactor < 0 {
 		p.add("topics.replication_factor", "%d; want 1 or more, or 0 to choose by the number of brokers", c.ReplicationFactor)
@@ -242,7 +268,7 @@ func (c *SASLConfig) validate(p *problems) {
 	switch c.Mechanism {
 	case "":
 		if c.Username != "" || !c.Password.IsZero() || c.PasswordFile != "" || c.TokenURL != "" {
-			p.add("sasl.mechanism", "is missing; want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER")
+			p.add("sasl.mechanism", "is missing; want one of %s", strings.Join(mechanisms, ", "))
 		}
 	case saslPlain, saslScram256, saslScram512:
 		if c.Username == "" {
@@ -258,7 +284,7 @@ func (c *SASLConfig) validate(p *problems) {
 		}
 		oneSecret(p, "sasl.client_secret", c.ClientSecret, c.ClientSecretFile, true)
 	default:
-		p.oneOf("sasl.mechanism", c.Mechanism, saslPlain, saslScram256, saslScram512, saslOAuthBearer)
+		p.oneOf("sasl.mechanism", c.Mechanism, mechanisms...)
 	}
 }
 
@@ -272,10 +298,10 @@ func oneSecret(p *problems, path string, s secret.Secret, file string, needed bo
 	}
 }
 
-func joinTypes(types []events.Type) string {
-	names := make([]string, len(types))
-	for i, t := range types {
-		names[i] = string(t)
+func typeNames() []string {
+	var names []string
+	for _, t := range events.Types() {
+		names = append(names, string(t))
 	}
-	return strings.Join(names, ", ")
+	return names
 }

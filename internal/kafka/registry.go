@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/sr"
 
+	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/secret"
 )
 
@@ -51,11 +52,19 @@ func DefaultRegistryConfig() RegistryConfig {
 	return c
 }
 
-// Validate returns everything that is wrong, in the order of the section. It does no I/O.
+// Limits says what settings may be where their types allow more.
+func (c *RegistryConfig) Limits() conf.Limits {
+	return conf.Limits{"compatibility": {OneOf: []string{
+		"FULL_TRANSITIVE", "FULL", "BACKWARD_TRANSITIVE", "BACKWARD", "FORWARD_TRANSITIVE", "FORWARD", "NONE", keepCompatibility,
+	}}}
+}
+
+// Validate returns everything that is wrong. It does no I/O.
 func (c *RegistryConfig) Validate() []Problem {
 	var p problems
+	p.oneOf("compatibility", c.Compatibility, c.Limits()["compatibility"].OneOf...)
 	if c.URL == "" {
-		return nil
+		return p
 	}
 	u, err := url.Parse(c.URL)
 	switch {
@@ -64,8 +73,6 @@ func (c *RegistryConfig) Validate() []Problem {
 	case u.User != nil:
 		p.add("url", "holds a user; want it in username and password")
 	}
-	p.oneOf("compatibility", c.Compatibility, "FULL_TRANSITIVE", "FULL", "BACKWARD_TRANSITIVE", "BACKWARD",
-		"FORWARD_TRANSITIVE", "FORWARD", "NONE", keepCompatibility)
 	oneSecret(&p, "password", c.Password, c.PasswordFile, c.Username != "")
 	oneSecret(&p, "bearer_token", c.BearerToken, c.TokenFile, false)
 	if c.Username != "" && (!c.BearerToken.IsZero() || c.TokenFile != "") {

@@ -438,6 +438,11 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"number as id", func(v map[string]any) {
 			v["config"].(map[string]any)["accounts"].([]any)[0].(map[string]any)["account_id"] = 1e9
 		}, "account_id"},
+		{"typo in the configuration", func(v map[string]any) {
+			v["config"].(map[string]any)["kafka"].(map[string]any)["topicPrefix"] = "x"
+		}, "at '/config/kafka': additional properties 'topicPrefix' not allowed"},
+		{"section that is misspelt", func(v map[string]any) { v["config"].(map[string]any)["kafak"] = map[string]any{} }, "additional properties 'kafak' not allowed"},
+		{"duration without a unit", func(v map[string]any) { v["config"].(map[string]any)["retention"] = 35 }, "/config/retention"},
 		{"port as text", func(v map[string]any) { v["port"] = "8080" }, "port"},
 		{"two sources of secrets", func(v map[string]any) {
 			v["secrets"].(map[string]any)["values"] = map[string]any{"a": "b"}

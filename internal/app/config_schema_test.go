@@ -54,6 +54,10 @@ var unseen = map[string]string{
 	"sweep_beyond_retention": "compares two durations",
 	"start_in_the_future":    "needs a clock",
 	"secret_file_missing":    "needs the files",
+	"admin_address":          "addresses are texts",
+	"admin_by_name":          "addresses are texts",
+	"admin_token":            "relates two settings, and needs the files",
+	"admin_without_token":    "relates two settings",
 }
 
 func TestSchemaOfBadConfigurations(t *testing.T) {

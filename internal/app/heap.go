@@ -24,8 +24,7 @@ const (
 	heapReview = time.Second
 )
 
-// tendHeap bounds the heap until ctx ends: by smallHeap, or where more than that lives by Go's default, twice what lives, and never by
-// more than most bytes. If the environment sets GOGC, it does nothing.
+// tendHeap bounds the heap by heapLimit until ctx ends. If the environment sets GOGC, it does nothing.
 func tendHeap(ctx context.Context, most int64) {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -37,8 +36,8 @@ func tendHeap(ctx context.Context, most int64) {
 	defer tick.Stop()
 	for last := int64(0); ; {
 		metrics.Read(live)
-		// In steps, because setting the limit stops the world for a moment.
-		if limit := min(max(smallHeap, (2*int64(live[0].Value.Uint64())+heapRoom)&^(4<<20-1)), most); limit != last {
+		// Not for every byte, because setting the limit stops the world for a moment.
+		if limit := heapLimit(int64(live[0].Value.Uint64()), most); limit != last {
 			debug.SetMemoryLimit(limit)
 			last = limit
 		}
@@ -48,6 +47,12 @@ func tendHeap(ctx context.Context, most int64) {
 		case <-tick.C:
 		}
 	}
+}
+
+// heapLimit returns how large the heap may get while live bytes of it are in use: smallHeap, or where more than that lives Go's default,
+// twice what lives, and never more than most. It is a multiple of 4 MiB unless it is most.
+func heapLimit(live, most int64) int64 {
+	return min(max(smallHeap, (2*live+heapRoom)&^(4<<20-1)), most)
 }
 
 // cgroup is where a container finds the limits of its own.

@@ -23,8 +23,8 @@ type Delivered struct {
 }
 
 // Ready returns nil once the API has been asked for every unit, and has answered for at least one of them, since the account was made.
-// While somebody has paused the account there is nothing to wait for, and Ready returns nil. A unit that fails beside others that answer is the status's business. If none answers, as with a wrong secret, the error says what the
-// first of them failed with.
+// While somebody has paused the account there is nothing to wait for, and Ready returns nil. A unit that fails beside others that answer is
+// the status's business. If none answers, as with a wrong secret, the error says what the first of them failed with.
 func (a *Account) Ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

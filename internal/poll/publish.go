@@ -238,15 +238,11 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 	observations := make([]events.Observation, 0, n)
 	for i := range pg.Rows {
 		for _, list := range [][]events.Observation{pg.Rows[i].Observations, pg.Rows[i].Unsaid} {
-			for _, s := range list {
-				if !slices.Contains(a.cfg.Off, s.Event.EventType()) {
-					observations = append(observations, s)
-				}
-			}
+			observations = append(observations, list...)
 		}
 	}
 	return revise.Decide(revise.Input{
-		Source: a.cfg.Name, Observations: observations, ShownAt: pg.ShownAt, Received: pg.Received,
+		Source: a.cfg.Name, Observations: observations, Off: a.cfg.Off, ShownAt: pg.ShownAt, Received: pg.Received,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
 		LastRead:         func(s *events.Observation) time.Time { return u.lastRead(s.Row) },
 		Replay:           r.work.Replay,

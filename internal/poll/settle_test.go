@@ -93,6 +93,9 @@ func (m *muddle) segment(conversation, id string, n int) object {
 	if m.chance(70) {
 		s["segmentEndTime"] = at(start + 100 + m.r.IntN(3))
 	}
+	if m.chance(70) {
+		s["queueInfo"] = object{"queueId": fmt.Sprint("qu-", m.r.IntN(3)), "queueName": m.fresh()}
+	}
 	var activities, runs, nudges []any
 	for i := range 2 {
 		if m.chance(60) {
@@ -381,6 +384,47 @@ func TestOneSegmentTwice(t *testing.T) {
 		}
 		require.Equal(t, []string{"2 segment ac-1 9"}, summarise(r.read("changed", `{"data":[`+older+`,`+segment("ac-1", 100, 9)+`]}`)))
 	}
+}
+
+// Rows of `conversations` name no queue. Feedback that only they show has that of its agent's segment, whoever reads what first, and through
+// a restart. That it becomes known late publishes nothing.
+func TestQueueOfWhatOnlyConversationsShow(t *testing.T) {
+	const document = `{"results":[{"_id":"i-1","convId":"c-1","startTime":"2026-06-07T11:00:00Z",
+		"widgetFeedbacks":[{"feedback":%q,"agentDetails":{"identity":"a-2"}}],
+		"summaries":[{"summaryId":"smr-1","summary":"text","feedbackInfo":{"feedback":"dislike","agentDetails":{"identity":"a-1"}}}],
+		"messages":[{"_id":"m-1","type":"AGENTIC","requestId":"aa-1","requestedAt":"2026-06-07T11:02:00Z",
+			"feedbackInfo":{"feedback":"like","agentDetails":{"identity":"a-1"}}}]}]}`
+	const segments = `{"data":[
+		{"segmentID":"ac-1","conversationID":"c-1","segmentStartTime":"2026-06-07T11:00:00Z","agent":{"agentId":"a-1"},"queueInfo":{"queueId":"qu-1","queueName":"Cards"}},
+		{"segmentID":"ac-2","conversationID":"c-1","segmentStartTime":"2026-06-07T11:05:00Z","agent":{"agentId":"a-2"},"queueInfo":{"queueId":"qu-2","queueName":"Loans"}},
+		{"segmentID":"ac-3","conversationID":"c-2","segmentStartTime":"2026-06-07T11:09:00Z","agent":{"agentId":"a-2"},"queueInfo":{"queueId":"qu-3","queueName":"Claims"}}]}`
+	queues := func(out []revise.Outgoing) (lines []string) {
+		for _, o := range out {
+			if f, ok := o.Event.(*events.Feedback); ok {
+				queue := "none"
+				if f.Queue != nil {
+					queue = *f.Queue.QueueID + " " + *f.Queue.QueueName
+				}
+				lines = append(lines, fmt.Sprint(f.Revision, " ", f.TargetType, " ", queue))
+			}
+		}
+		slices.Sort(lines)
+		return lines
+	}
+	p := inCheckpoint(t)
+	newReader(t, events.Interactions, p).read("segments", segments)
+	document1, document2 := fmt.Sprintf(document, "dislike"), fmt.Sprintf(document, "like")
+	require.Equal(t, []string{"1 Agentic qu-1 Cards", "1 Summary qu-1 Cards", "1 Widget qu-2 Loans"},
+		queues(newReader(t, events.Conversations, p).read("document", document1)))
+
+	p = inCheckpoint(t)
+	require.Equal(t, []string{"1 Agentic none", "1 Summary none", "1 Widget none"}, queues(newReader(t, events.Conversations, p).read("document", document1)))
+	for range 3 {
+		require.Empty(t, queues(newReader(t, events.Interactions, p).read("segments", segments)))
+		require.Empty(t, newReader(t, events.Conversations, p).read("document", document1))
+	}
+	require.Equal(t, []string{"2 Widget qu-2 Loans"}, queues(newReader(t, events.Conversations, p).read("document", document2)))
+	require.Empty(t, newReader(t, events.Conversations, p).read("document", document2))
 }
 
 // After a transfer both segments of a conversation list the same things, each with what its own agent did and thinks: what the newer one

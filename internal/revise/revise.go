@@ -30,6 +30,8 @@ type Store interface {
 type Input struct {
 	Source       string // name of the configured account
 	Observations []events.Observation
+	// Off are the types that are not published. Segments are taken in all the same, for the queue of feedback.
+	Off []events.Type
 	// ShownAt is when the page had arrived, by the server's clock. Event times after it are wrong, and are set to it.
 	ShownAt time.Time
 	// Received is when the page had arrived, by our clock: consumers measure by it how fresh events are.
@@ -67,7 +69,7 @@ type Result struct {
 	Unreadable int
 	Damage     error
 
-	// eventOf, refusedOf and putOf are the entities of Events, Refused and Puts, by their places on the page. sizes are the approximate
+	// eventOf, refusedOf and putOf are the entities of Events, Refused and Puts, by their places on the page, or ofNoEntity. sizes are the approximate
 	// sizes of Events.
 	eventOf, refusedOf, putOf, sizes []int
 }
@@ -92,10 +94,17 @@ type Outgoing struct {
 var recipe = events.Recipe
 
 // Decide applies the rules to a page. An entity may occur on the page more than once, and gets one revision at most, apart from a last one
-// if it is superseded. Decide changes the events of the observations, and the result uses them.
+// if it is superseded. Decide changes the observations and their events, and the result uses them.
 func Decide(in Input, store Store) (*Result, error) {
 	d := decision{Input: in, entities: make(map[string]*entity, len(in.Observations)), touched: make(map[uint32]bool)}
 	d.ShownAt = in.ShownAt.UTC().Truncate(time.Millisecond) // as precise as events are
+	if err := d.recallServed(store); err != nil {
+		return nil, err
+	}
+	if len(d.Off) > 0 {
+		off := func(o events.Observation) bool { return slices.Contains(d.Off, o.Event.EventType()) }
+		d.Observations = slices.DeleteFunc(d.Observations, off)
+	}
 	if err := d.expand(store); err != nil {
 		return nil, err
 	}
@@ -135,7 +144,8 @@ type decision struct {
 	touched  map[uint32]bool
 	groups   map[string]*group // by id
 	groupIDs []string          // in the order of their first observations
-	content  []byte            // buffer for the content of one event
+	served   map[string]*served
+	content  []byte // buffer for the content of one event
 }
 
 // entity is an entity of the page.

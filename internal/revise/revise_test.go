@@ -32,7 +32,7 @@ type mapStore map[checkpoint.Key][]byte
 
 func (m mapStore) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
 	for i, p := range probes {
-		for distance := range p.Slack + 1 {
+		for distance := range min(p.Slack, 40) + 1 {
 			for _, day := range []uint32{p.Key.Day + distance, p.Key.Day - distance} {
 				key := p.Key
 				key.Day = day

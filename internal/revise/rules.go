@@ -1,6 +1,7 @@
 package revise
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -283,7 +284,7 @@ func (d *decision) takes(e *entity, before, now *observation, o *events.Observat
 			d.contradicted(Alternation, e, o)
 			return false
 		}
-		if feedback != nil && !d.agrees(e, o, feedback) {
+		if feedback != nil && !d.agrees(e, o, feedback) && !d.repeats(before, o) {
 			now.changes = e.nextChange()
 		}
 	} else {
@@ -316,6 +317,15 @@ func (d *decision) agrees(e *entity, o *events.Observation, f *events.Feedback) 
 	statement, _ := d.statement(e, o, nil)
 	return statement != nil && f.Sentiment == statement.Sentiment && text(f.CommentText) == text(statement.CommentText) &&
 		slices.Equal(f.ReasonCodes, statement.ReasonCodes)
+}
+
+// repeats reports whether a place says what it has said, although more is known now of the segment around it.
+func (d *decision) repeats(before *observation, o *events.Observation) bool {
+	if len(before.body) == 0 {
+		return false
+	}
+	was := d.read(o, *before)
+	return was != nil && bytes.Equal(was.AppendContent(nil, recipe()), o.Event.AppendContent(nil, recipe()))
 }
 
 func (e *entity) count(endpoint events.Endpoint) (n int) {
@@ -447,6 +457,9 @@ func (d *decision) compare(e *entity, o *events.Observation, event events.Event)
 			e.refuse(contentOf(event))
 		}
 		return
+	}
+	if len(e.observations) > 0 { // of what each place shows its hash is kept, to which the queue adds nothing
+		d.fillQueue(event, o)
 	}
 	now := contentOf(event) // before publish fills in the header
 	if d.publish(e, o, event) {

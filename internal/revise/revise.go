@@ -219,7 +219,7 @@ func (d *decision) tellApart(store Store) error {
 			continue
 		}
 		named++
-		if events.Withdrawn(o.Event) { // nobody speaks
+		if events.Withdrawn(o.Event) || o.Copy > 0 && d.outdated(o) { // nobody speaks
 			continue
 		}
 		if owner := owners[e]; e.person == (idHash{}) && (owner == "" || o.Named < owner) {
@@ -258,6 +258,13 @@ func (d *decision) tellApart(store Store) error {
 		return nil
 	}
 	return d.lookUp(store, ids, probes)
+}
+
+// outdated reports whether the page shows what a person says of a thing in a copy of the row that has progressed further.
+func (d *decision) outdated(o *events.Observation) bool {
+	return slices.ContainsFunc(d.Observations, func(other events.Observation) bool {
+		return other.Copy < o.Copy && other.Named == o.Named && other.Event.Head().EntityID == o.Event.Head().EntityID && placeOf(&other) == placeOf(o)
+	})
 }
 
 // probes lists the entities of the page in the order of their first observations. Each probe asks for the key that the anchor names.

@@ -295,9 +295,17 @@ func (c *contact) entries() (list []*Entry) {
 	return slices.DeleteFunc(list, func(e *Entry) bool { return len(e.Views) == 0 })
 }
 
-// locate says of what happened in segments who served, and in which queue: as the last segment that shows it says.
+// locate says of what happened in segments who served, and in which queue: as the last segment that shows it says. Feedback that no segment
+// shows is put down to the queue of its agent's last segment.
 func (c *contact) locate(list []*Entry) {
 	for _, e := range list {
+		if e.Type == events.TypeFeedback {
+			for _, s := range c.segments {
+				if s.agent.id == e.AgentID {
+					e.QueueName = s.queue.name
+				}
+			}
+		}
 		for _, v := range e.Views {
 			for _, s := range c.segments {
 				if v.Endpoint == events.Interactions && v.Row == s.id {

@@ -360,6 +360,11 @@ func (p *Plan) rate(c class, e events.Endpoint) float64 {
 	return p.grants[c][e.Index()]
 }
 
+// withSpare adds to a rate an endpoint's even part of what nobody demands.
+func (p *Plan) withSpare(rate float64) float64 {
+	return rate + max(0, p.spare)/float64(len(p.grants[0]))
+}
+
 // tierRates divides the rate of sweeps among the tiers.
 func (p *Plan) tierRates(e events.Endpoint) []float64 {
 	demands := p.tiers[e.Index()]
@@ -414,6 +419,7 @@ func (p *Plan) promise(u *Unit, c *Cadence, m *measure) {
 	for k, period := range c.Sweep {
 		pass := wait
 		if rate := p.rate(classSweep, u.Endpoint); rate > 0 {
+			rate = p.withSpare(rate) // what is due need not wait for the rate of its class while nobody demands the rest
 			// The running passes, and its own: a pass has one request in flight, so that more of them share a higher rate.
 			passes := min(math.Ceil(rate*p.policy.Latency[u.Endpoint].Minutes()), float64(p.policy.concurrency(u.Endpoint)))
 			pass += times(time.Minute, 2*max(1, passes)*m.pass[k]/rate)

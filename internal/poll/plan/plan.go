@@ -218,7 +218,7 @@ func (p *Plan) pace(c class, e events.Endpoint, inFlight InFlight) (paced, early
 	if c == classHot {
 		return at(rate), at(rate)
 	}
-	return at(rate), at(rate + max(0, p.spare)/float64(len(p.grants[0])))
+	return at(rate), at(p.withSpare(rate))
 }
 
 // running returns the running pass of a class that has no request in flight, and whether there is one. The pass may have to wait for

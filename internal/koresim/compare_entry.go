@@ -110,6 +110,11 @@ func (c *comparison) checkHeader(e *Entry, g *group) {
 			}
 		}
 	}
+	for _, o := range g.events {
+		if name := text(unwrap(Fields(o.Fields).get("queue.queue_name"))); len(e.queues) > 0 && name != "" && !slices.Contains(e.queues, name) {
+			c.wrong("%s: queue %q, not one of %q", g, name, e.queues)
+		}
+	}
 	last := g.last()
 	if strings.HasPrefix(text(unwrap(last["event_time_basis"])), "clamped:") {
 		return // the server's clock was behind: the time is not upstream's

@@ -31,6 +31,7 @@ type Entry struct {
 	TooLarge bool
 	// AgentID and QueueName say who served, and in which queue, as the rows that show it name them; empty where none does.
 	AgentID, QueueName string
+	queues             []string // all that an event of the thing may name
 	// Channel is where the conversation took place, as Agent AI names it.
 	Channel string
 	// Shown is the list that a use of a suggestion comes from, Searched the search behind a use or a list; nil where there is none.
@@ -303,6 +304,7 @@ func (c *contact) locate(list []*Entry) {
 			for _, s := range c.segments {
 				if s.agent.id == e.AgentID {
 					e.QueueName = s.queue.name
+					e.queues = append(e.queues, s.queue.name)
 				}
 			}
 		}
@@ -310,6 +312,7 @@ func (c *contact) locate(list []*Entry) {
 			for _, s := range c.segments {
 				if v.Endpoint == events.Interactions && v.Row == s.id {
 					e.QueueName = s.queue.name
+					e.queues = append(e.queues, s.queue.name)
 					if e.Type != events.TypeFeedback || e.AgentID == "" {
 						e.AgentID = s.agent.id
 					}

@@ -66,7 +66,7 @@ tidy: ## go.mod holds what is imported, and nothing else
 
 generate: ## what is generated is what is committed
 	go generate ./...
-	git diff --exit-code -- '*_gen.go' docs/events.md docs/config.schema.json deploy/helm/agentassist-poller/values.schema.json
+	git diff --exit-code -- '*_gen.go' docs/events.md docs/asyncapi.yaml docs/config.schema.json deploy/helm/agentassist-poller/values.schema.json
 
 chart: ## the Helm chart, rendered and read back
 	cd deploy/helm/charttest && go test -count=1 ./... # the cache does not see the chart

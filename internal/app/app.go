@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"agentassist-poller/internal/asyncapi"
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
@@ -132,7 +133,7 @@ func New(cfg *Config, o Options) (_ *App, err error) {
 	if cfg.Server.Listen != "" {
 		a.http, err = NewHTTPServer(HTTPOptions{
 			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status,
-			Healthy: a.healthy, Ready: a.ready, Log: a.log,
+			Healthy: a.healthy, Ready: a.ready, AsyncAPI: describeTopics(cfg), Log: a.log,
 		})
 		if err != nil {
 			return nil, err
@@ -146,6 +147,13 @@ func New(cfg *Config, o Options) (_ *App, err error) {
 		a.closing.add("admin server", closeTimeout, func(context.Context) error { return a.admin.Close() })
 	}
 	return a, nil
+}
+
+// describeTopics returns what describes the topics of a configuration. The description is made on the first call only.
+func describeTopics(cfg *Config) func() ([]byte, error) {
+	return sync.OnceValues(func() ([]byte, error) {
+		return asyncapi.Document(asyncapi.Options{Kafka: cfg.Kafka, Types: cfg.Events.Types(), Registry: cfg.SchemaRegistry.URL != ""})
+	})
 }
 
 // instanceName returns the name that tells this process from the others of its group.

@@ -29,7 +29,9 @@ type HTTPOptions struct {
 	Healthy func() error
 	// Ready returns nil while a roll-out need not wait for this process; else the error says what it waits for. Nil means always.
 	Ready func() error
-	Log   *slog.Logger
+	// AsyncAPI returns the description of the topics as YAML. Nil: there is none.
+	AsyncAPI func() ([]byte, error)
+	Log      *slog.Logger
 }
 
 // HTTPServer is the server of one address.
@@ -123,6 +125,19 @@ func newHandler(o HTTPOptions) http.Handler {
 			o.Log.Debug("status was not sent", "err", err)
 		}
 	})
+	if o.AsyncAPI != nil {
+		mux.HandleFunc("GET /asyncapi.yaml", func(w http.ResponseWriter, r *http.Request) {
+			text, err := o.AsyncAPI()
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			w.Header().Set("Content-Type", "application/yaml")
+			if _, err := w.Write(text); err != nil {
+				o.Log.Debug("description of the topics was not sent", "err", err)
+			}
+		})
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		// The page needs nothing but its own style, so nothing else is allowed to run or load.

@@ -41,6 +41,10 @@ var edges = []struct{ from, to, why string }{
 	{"internal/app", "internal/check", "prints what it finds"},
 	{"internal/app", "internal/explain", "prints what it finds"},
 
+	{"internal/asyncapi", "internal/events", "names types, and has their schemas"},
+	{"internal/asyncapi", "internal/kafka", "describes topics and headers as they are"},
+	{"internal/asyncapi/gen", "internal/asyncapi", "writes its document into the tree"},
+
 	{"internal/explain", "internal/checkpoint", "keeps in memory what the file would hold"},
 	{"internal/explain", "internal/events", "names types and endpoints, and compares content"},
 	{"internal/explain", "internal/extract", "reads pages as the poller does"},
@@ -72,6 +76,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/demo", "internal/status", "draws it"},
 	{"internal/demo", "internal/tail", "shows events as poller tail does"},
 
+	{"internal/app", "internal/asyncapi", "serves it"},
 	{"internal/app", "internal/bound", "bounds ids"},
 	{"internal/app", "internal/checkpoint", "wires the store"},
 	{"internal/app", "internal/conf", "reads the configuration"},
@@ -166,11 +171,12 @@ var owned = []struct{ pkg, only, why string }{
 
 // exceptions to owned, by package of ours and package imported.
 var exceptions = map[string]string{
-	"examples/feed github.com/twmb/franz-go":  "it consumes as a program of somebody else does, with nothing of ours",
-	"internal/app github.com/twmb/franz-go":   "tests hand its Kafka clients options",
-	"internal/check github.com/twmb/franz-go": "its tests run kfake and srfake",
-	"internal/demo github.com/twmb/franz-go":  "it runs kfake and srfake, and reads the topics back as a consumer would",
-	"internal/koresim github.com/golang-jwt/": "the simulated API verifies tokens independently of who makes them",
+	"examples/feed github.com/twmb/franz-go":     "it consumes as a program of somebody else does, with nothing of ours",
+	"internal/asyncapi github.com/goccy/go-yaml": "it writes a document, and reads no settings",
+	"internal/app github.com/twmb/franz-go":      "tests hand its Kafka clients options",
+	"internal/check github.com/twmb/franz-go":    "its tests run kfake and srfake",
+	"internal/demo github.com/twmb/franz-go":     "it runs kfake and srfake, and reads the topics back as a consumer would",
+	"internal/koresim github.com/golang-jwt/":    "the simulated API verifies tokens independently of who makes them",
 }
 
 // pkg is what go list says about a package of ours.

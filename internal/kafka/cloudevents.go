@@ -25,6 +25,15 @@ const (
 	headerSentiment = "ce_sentiment" // of feedback
 )
 
+// Values that headers always have.
+const (
+	specVersion = "1.0"
+	contentType = "application/avro"
+)
+
+// eventType returns the value of the header ce_type.
+func eventType(t events.Type) string { return "agentassist." + string(t) + ".v1" }
+
 // appendTime appends a time as CloudEvents wants it: RFC 3339, here in UTC and with milliseconds. Package time is fast at
 // the layout without them.
 func appendTime(dst []byte, t time.Time) []byte {
@@ -38,9 +47,9 @@ type constantHeaders []kgo.RecordHeader
 
 func newConstantHeaders(t events.Type, dataSchema, ref string) *constantHeaders {
 	h := constantHeaders{
-		{Key: headerSpecVersion, Value: []byte("1.0")},
-		{Key: headerType, Value: []byte("agentassist." + string(t) + ".v1")},
-		{Key: headerContentType, Value: []byte("application/avro")},
+		{Key: headerSpecVersion, Value: []byte(specVersion)},
+		{Key: headerType, Value: []byte(eventType(t))},
+		{Key: headerContentType, Value: []byte(contentType)},
 	}
 	if dataSchema != "" {
 		h = append(h, kgo.RecordHeader{Key: headerDataSchema, Value: []byte(dataSchema + ref)})

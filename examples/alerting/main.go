@@ -23,6 +23,8 @@ func main() {
 	group := flag.String("group", "negative-feedback-alerts", "consumer group")
 	webhook := flag.String("webhook", "", "address that alerts are posted to; empty prints them")
 	state := flag.String("state", "alerts.json", "file with what was alerted on")
+	// Two months are more than the poller's default retention of topics, 30 days, and the segments that Kafka deletes later than that.
+	remember := flag.Duration("remember", 60*24*time.Hour, "how long a feedback stays in the file; longer than the topic keeps records")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -36,15 +38,15 @@ func main() {
 		hook := &slack{url: *webhook, client: &http.Client{Timeout: 10 * time.Second}}
 		send = hook.send
 	}
-	if err := run(ctx, cfg, *state, send); err != nil {
+	if err := run(ctx, cfg, *state, *remember, send); err != nil {
 		fmt.Fprintln(os.Stderr, "alerting:", err)
 		os.Exit(1)
 	}
 }
 
 // run alerts until ctx ends.
-func run(ctx context.Context, cfg feed.Config, state string, send func(context.Context, string) error) error {
-	a, err := open(state, send)
+func run(ctx context.Context, cfg feed.Config, state string, remember time.Duration, send func(context.Context, string) error) error {
+	a, err := open(state, remember, send)
 	if err != nil {
 		return err
 	}

@@ -17,13 +17,20 @@ type slack struct {
 	client *http.Client
 }
 
+// A message is what is posted.
+type message struct {
+	Text string `json:"text"`
+	// Mrkdwn is false, so that Slack takes asterisks and the like in what people wrote for what they are.
+	Mrkdwn bool `json:"mrkdwn"`
+}
+
 // attempts is how often a message is posted before send gives up and the process ends, to begin with that message when it is started again.
 const attempts = 5
 
 // send posts a message, and again where the webhook is busy or fails. It blocks for as long as the webhook asks to wait.
 // The end of ctx ends that wait but no attempt: a message that was cut off might have arrived, and would be posted again after a restart.
 func (s *slack) send(ctx context.Context, text string) error {
-	body, err := json.Marshal(map[string]string{"text": text})
+	body, err := json.Marshal(message{Text: text})
 	if err != nil {
 		return fmt.Errorf("encode the message: %w", err)
 	}

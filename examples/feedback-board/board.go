@@ -9,7 +9,6 @@ import (
 
 // feedback is what the board needs of a feedback event. docs/events.md has all fields.
 type feedback struct {
-	EventID      string `json:"event_id"`
 	EntityID     string `json:"entity_id"`
 	Revision     int64  `json:"revision"`
 	SupersededBy string `json:"superseded_by"`
@@ -20,25 +19,18 @@ type feedback struct {
 	} `json:"agent"`
 }
 
-// A board has the current state of all feedback. It is safe for concurrent use.
+// A board has the current state of all feedback: one entry each. It is safe for concurrent use.
 type board struct {
-	mu       sync.Mutex
-	seen     map[string]bool     // by event_id
-	current  map[string]feedback // by entity_id
-	repeated int                 // events that came again
+	mu      sync.Mutex
+	current map[string]feedback // by entity_id
 }
 
-func newBoard() *board { return &board{seen: map[string]bool{}, current: map[string]feedback{}} }
+func newBoard() *board { return &board{current: map[string]feedback{}} }
 
-// handle takes an event once, however often it comes, and keeps the highest revision of each feedback.
+// handle keeps the highest revision of each feedback, so that an event counts once, however often it comes.
 func (b *board) handle(_ context.Context, f feedback) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.seen[f.EventID] {
-		b.repeated++
-		return nil
-	}
-	b.seen[f.EventID] = true
 	if f.Revision > b.current[f.EntityID].Revision {
 		b.current[f.EntityID] = f
 	}

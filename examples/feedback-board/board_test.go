@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"testing"
@@ -18,7 +19,7 @@ import (
 func TestBoard(t *testing.T) {
 	b := newBoard()
 	event := func(entity string, revision int64, sentiment string) feedback {
-		f := feedback{EventID: entity + string(rune('0'+revision)), EntityID: entity, Revision: revision, Sentiment: sentiment, GivenBy: "AGENT"}
+		f := feedback{EntityID: entity, Revision: revision, Sentiment: sentiment, GivenBy: "AGENT"}
 		f.Agent.AgentID = "a-1"
 		return f
 	}
@@ -33,7 +34,56 @@ func TestBoard(t *testing.T) {
 		require.NoError(t, b.handle(t.Context(), f))
 	}
 	require.Equal(t, map[string]counts{"a-1": {Positive: 1, Negative: 1}}, b.agents())
-	require.Equal(t, 2, b.repeated)
+	require.Len(t, b.current, 5, "an entry for each feedback, not for each event")
+}
+
+// A request that has begun is answered when the service is asked to stop, unless it takes too long.
+func TestStopFinishesRequests(t *testing.T) {
+	begun, release := make(chan struct{}), make(chan struct{})
+	handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		begun <- struct{}{}
+		<-release
+		_, _ = io.WriteString(w, "whole")
+	})
+	for _, test := range []struct {
+		limit    time.Duration
+		finished bool
+	}{{time.Minute, true}, {time.Millisecond, false}} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		address := listener.Addr().String()
+		ctx, stop := context.WithCancel(t.Context())
+		ended, answered := make(chan error, 1), make(chan string, 1)
+		go func() { ended <- serve(ctx, listener, handler, test.limit) }()
+		go func() {
+			resp, err := http.Get("http://" + address)
+			if err != nil {
+				answered <- ""
+				return
+			}
+			defer resp.Body.Close()
+			body, _ := io.ReadAll(resp.Body)
+			answered <- string(body)
+		}()
+		<-begun
+		stop()
+		if !test.finished {
+			require.NoError(t, <-ended)
+			require.Empty(t, <-answered)
+			release <- struct{}{}
+			continue
+		}
+		require.Eventually(t, func() bool { // it takes no new ones
+			c, err := net.Dial("tcp", address)
+			if err == nil {
+				c.Close()
+			}
+			return err != nil
+		}, time.Minute, time.Millisecond)
+		release <- struct{}{}
+		require.Equal(t, "whole", <-answered)
+		require.NoError(t, <-ended)
+	}
 }
 
 // The service reads what a poller publishes, and answers with it.

@@ -39,24 +39,38 @@ func main() {
 	}
 }
 
+// stopTimeout is how long requests that have begun may go on after a stop.
+const stopTimeout = 5 * time.Second
+
 // run reads and serves until ctx ends. It closes the listener.
 func run(ctx context.Context, cfg feed.Config, listener net.Listener) error {
 	b := newBoard()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /agents", b.serve)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return feed.Read(ctx, cfg, b.handle) })
-	g.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve: %w", err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		return server.Close()
-	})
+	g.Go(func() error { return serve(ctx, listener, mux, stopTimeout) })
 	return g.Wait()
+}
+
+// serve answers until ctx ends, then lets requests that have begun finish, for at most the limit.
+func serve(ctx context.Context, listener net.Listener, handler http.Handler, limit time.Duration) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		server.Close() // a client still reads; the process stops all the same
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
 }

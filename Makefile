@@ -8,7 +8,7 @@ KILLS        ?= 1000
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test seeds demo full kafka-test clients vet lint tidy generate chart alerts fuzz bench microbench prove ci fuzz-briefly demo-briefly clean
+.PHONY: build test seeds demo full kafka-test clients vet lint tidy generate chart compose alerts fuzz bench microbench prove ci fuzz-briefly demo-briefly clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build $(if $(RELEASE),-trimpath) -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
@@ -71,6 +71,9 @@ generate: ## what is generated is what is committed
 chart: ## the Helm chart, rendered and read back
 	cd deploy/helm/charttest && go test -count=1 ./... # the cache does not see the chart
 
+compose: ## deploy/compose, read as docker compose reads it, and its poller's configuration
+	cd deploy/compose/composetest && go test -count=1 ./... # the cache does not see compose.yaml
+
 alerts: ## the alerts, evaluated by Prometheus over faults and over days without any, and the dashboard's queries
 	cd deploy/prometheus/prometheustest && go test -mod=mod -count=1 ./... # the poller may import more than its go.mod knows
 
@@ -87,7 +90,7 @@ prove: ## KILLS kills of the poller at every step of its delivery, on Apache Kaf
 	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 12h -run '^TestKafkaKilled$$/^exactly-once$$' ./internal/e2e -kills $(KILLS)
 
 ci: ## all of it but make full, make clients, make bench and make prove, which take longer or need more; what fails fast comes first
-	.ci/stages build vet lint tidy generate test seeds chart alerts kafka-test fuzz-briefly demo-briefly
+	.ci/stages build vet lint tidy generate test seeds chart compose alerts kafka-test fuzz-briefly demo-briefly
 
 fuzz-briefly: # a number of inputs, not a time: the same everywhere
 	.ci/fuzz 1000x

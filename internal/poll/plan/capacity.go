@@ -409,7 +409,7 @@ func (p *Plan) lengthen(u *Unit, c *Cadence, m *measure) {
 
 // promise derives from the periods what the status may state. A period says when work begins at the latest. Before it is done, it waits
 // for the requests in flight, for polls that go first and for the budget, and then takes its time. A tenth is added for errors,
-// retries and wrong estimates.
+// retries and wrong estimates: a third to the sweeps of a budget that is too small, which have nothing to catch up with.
 func (p *Plan) promise(u *Unit, c *Cadence, m *measure) {
 	request := p.policy.Latency[u.Endpoint] + times(time.Minute, 1/p.policy.PerMinute)
 	wait := time.Duration(p.busy[u.Endpoint.Index()]+2) * request
@@ -424,7 +424,11 @@ func (p *Plan) promise(u *Unit, c *Cadence, m *measure) {
 			passes := min(math.Ceil(rate*p.policy.Latency[u.Endpoint].Minutes()), float64(p.policy.concurrency(u.Endpoint)))
 			pass += times(time.Minute, 2*max(1, passes)*m.pass[k]/rate)
 		}
-		seen = max(seen, period+period/10+pass, c.LongestPollInterval)
+		margin := period / 10
+		if c.SweepBound != BoundConfigured {
+			margin = period / 3
+		}
+		seen = max(seen, period+margin+pass, c.LongestPollInterval)
 		c.SeenWithin[k] = seen
 	}
 }

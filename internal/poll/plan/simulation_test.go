@@ -407,8 +407,8 @@ func TestSimulationConfirmsStatedAges(t *testing.T) {
 		length time.Duration
 	}{
 		"1,000 a day":  {1000, testsize.Pick(3*time.Hour, 80*time.Hour)},
-		"10,000 a day": {10_000, testsize.Pick(45*time.Minute, 40*time.Hour)},
-		"50,000 a day": {50_000, testsize.Pick(15*time.Minute, 24*time.Hour)},
+		"10,000 a day": {10_000, testsize.Pick(45*time.Minute, 32*time.Hour)},
+		"50,000 a day": {50_000, testsize.Pick(15*time.Minute, 9*time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -32,8 +32,8 @@
 //  2. The hot set, by id if the server honours ids, otherwise by the windows in which the rows start.
 //  3. Polls of idle units, evenly spread.
 //  4. Sweeps. A deadline is the last read plus the period of the tier. A sweep begins as late as it can, and as early as it must for all
-//     deadlines to be met. Of those that must begin, the one goes first that is the latest in parts of its period: no tier that is
-//     behind holds up another.
+//     deadlines to be met. Of those that must begin, the one goes first that is the latest in parts of its period, so that no tier that
+//     is behind holds up another; if none is late, the one with the earliest deadline.
 //  5. Recent gaps.
 //  6. Backfills: older gaps, and spans that somebody asked for.
 //
@@ -475,13 +475,13 @@ type task struct {
 	fresh time.Time
 }
 
-// late returns how late a task is, in parts of its period: below 0 before its deadline. Of work that must begin now the latest goes first by
-// this measure, so that a group with a long period that is behind does not hold up those with short ones.
+// late returns how late a task is, in parts of its period: 0 up to its deadline. Of work that must begin now the latest goes first by this
+// measure, so that a group with a long period that is behind does not hold up those with short ones.
 func (t *task) late(now time.Time) float64 {
-	return float64(now.Sub(t.deadline)) / float64(max(t.deadline.Sub(t.fresh), 1))
+	return max(0, float64(now.Sub(t.deadline))/float64(max(t.deadline.Sub(t.fresh), 1)))
 }
 
-// latest returns the task that is the latest of those that must begin now, or the first that must begin later. A group must
+// latest returns the latest task of those that must begin now, the one with the earliest deadline if none is late, or the first that must begin later. A group must
 // begin when its tasks, one after the other at the rate of the group, would otherwise miss a deadline. As each group has its own
 // rate, tasks with long periods need not count how often those with short periods recur first.
 func latest(tasks []task, rates []float64, now time.Time) candidate {

@@ -399,7 +399,8 @@ func (s *simulation) logRequests(since time.Duration) {
 // week of history that was read in one go a moment ago, so that all of it wants to be swept at the same time. An age is measured as the
 // oldest read of anything that is as young as its tier, every minute. It is never more than stated. Where the tier goes around several times,
 // what is stated is at most twice the longest, or twice the period: with budget that nobody demands, sweeps go around sooner than the period
-// says.
+// says. Tiers that take days to go around (all of 50,000 a day but the youngest, the older days of conversations at 10,000) are only held
+// against the bound.
 func TestSimulationConfirmsStatedAges(t *testing.T) {
 	testsize.Slow(t)
 	for name, tt := range map[string]struct {

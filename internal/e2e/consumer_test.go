@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"agentassist-poller/internal/events"
@@ -141,22 +142,35 @@ func (c *consumer) read(t *testing.T) []kafkaread.Record {
 	return out
 }
 
-// ends returns the end offsets of all partitions that are not empty.
+// ends returns the end offsets of all partitions that are not empty. It waits for those that Kafka cannot tell at the moment: without them
+// what is there would look as if it were not.
 func (c *consumer) ends(t *testing.T, topics ...string) map[string]map[int32]int64 {
 	t.Helper()
 	if topics == nil {
 		topics = c.topics()
 	}
-	listed, err := kadm.NewClient(c.client).ListEndOffsets(t.Context(), topics...)
-	require.NoError(t, err)
-	out := map[string]map[int32]int64{}
-	listed.Each(func(o kadm.ListedOffset) {
-		if o.Err == nil && o.Offset > 0 {
-			if out[o.Topic] == nil {
-				out[o.Topic] = map[int32]int64{}
-			}
-			out[o.Topic][o.Partition] = o.Offset
+	var out map[string]map[int32]int64
+	eventually(t, waitLimit, func() (failed error) {
+		listed, err := kadm.NewClient(c.client).ListEndOffsets(t.Context(), topics...)
+		if err != nil {
+			return err
 		}
+		out = map[string]map[int32]int64{}
+		listed.Each(func(o kadm.ListedOffset) {
+			if o.Err != nil {
+				if !errors.Is(o.Err, kerr.UnknownTopicOrPartition) { // it is not written to, or not yet
+					failed = fmt.Errorf("%s:%d: %w", o.Topic, o.Partition, o.Err)
+				}
+				return
+			}
+			if o.Offset > 0 {
+				if out[o.Topic] == nil {
+					out[o.Topic] = map[int32]int64{}
+				}
+				out[o.Topic][o.Partition] = o.Offset
+			}
+		})
+		return failed
 	})
 	return out
 }

@@ -64,7 +64,9 @@ func TestKafkaRegistryGone(t *testing.T) {
 	p := apache(t)
 	registry := kafkatest.SchemaRegistry(t)
 	centre := busyCentre(t, 42, 20*time.Second)
-	s := newSetup(t, &platform{broker: p.broker, registry: registry.URL}, centre.yaml(quickSettings("1h")))
+	later := serve(t, "later", koresim.Config{Seed: 45, Start: centre.start, End: centre.start.Add(2 * time.Minute), SegmentsPerDay: 100_000, Pace: koresim.Burst})
+	later.SetFaults(down)
+	s := newSetup(t, &platform{broker: p.broker, registry: registry.URL}, centre.yaml(quickSettings("1h")), later.yaml(quickSettings("1h")))
 	c := s.follow(t)
 	run := s.startInProcess(t)
 	eventually(t, waitLimit, func() error { // the consumer, too, must know all schemas by then
@@ -76,11 +78,13 @@ func TestKafkaRegistryGone(t *testing.T) {
 		return nil
 	})
 	require.NoError(t, registry.Kill())
-	before := c.count()
-	c.settle(t, centre)
-	require.Greater(t, c.count(), before)
+	later.SetFaults(koresim.Faults{})
+	c.settle(t, centre, later)
 	run.stop(t)
 }
+
+// down makes every request fail, until other faults are set.
+var down = koresim.Faults{Rate: 1, Kinds: []koresim.Fault{koresim.FaultUnavailable}}
 
 // Topics that the poller may not create are named in its error.
 func TestKafkaTopicsMissing(t *testing.T) {
@@ -106,16 +110,31 @@ func TestKafkaTopicsMissing(t *testing.T) {
 func TestKafkaRecordsTooLarge(t *testing.T) {
 	t.Parallel()
 	p := apache(t)
-	centre := busyCentre(t, 44, 20*time.Second)
+	centre := busyCentre(t, 44, 10*time.Second)
+	centre.SetFaults(down) // until the limit holds
 	s := newSetup(t, p, centre.yaml(quickSettings("1h")))
 	c := s.follow(t)
 	run := s.startInProcess(t)
-	eventually(t, waitLimit, func() error { return anyEvent(c) })
 	limit := "500"
 	segments := c.names.Event(events.TypeSegment)
-	_, err := kadm.NewClient(c.client).AlterTopicConfigs(t.Context(),
-		[]kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, segments)
-	require.NoError(t, err)
+	admin := kadm.NewClient(c.client)
+	eventually(t, waitLimit, func() error { // the topic must be there, and the limit hold
+		change := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}
+		if _, err := admin.AlterTopicConfigs(t.Context(), change, segments); err != nil {
+			return err
+		}
+		configs, err := admin.DescribeTopicConfigs(t.Context(), segments)
+		if err != nil {
+			return err
+		}
+		for _, config := range configs[0].Configs {
+			if config.Key == "max.message.bytes" && config.MaybeValue() == limit {
+				return nil
+			}
+		}
+		return errNotYet
+	})
+	centre.SetFaults(koresim.Faults{})
 	letters := map[string]bool{}
 	eventually(t, waitLimit, func() error {
 		entries, pending := centre.ledger(centre.Now())

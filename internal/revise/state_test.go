@@ -118,3 +118,23 @@ func FuzzDecodeState(f *testing.F) {
 		require.Equal(t, s, again)
 	})
 }
+
+// Written again, the segments of a conversation that decodeServed accepts are the same.
+func FuzzDecodeServed(f *testing.F) {
+	id, name := "qu-1", "Cards"
+	f.Add(encodeServed(nil))
+	f.Add(encodeServed([]service{
+		{segment: idHash{1}, agent: idHash{2}, start: -5, queue: events.Queue{QueueID: &id, QueueName: &name}},
+		{segment: idHash{3}, start: 1_790_000_000_000, queue: events.Queue{QueueName: &name}},
+	}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		services, err := decodeServed(b)
+		if err != nil {
+			require.ErrorIs(t, err, errServed)
+			return
+		}
+		again, err := decodeServed(encodeServed(services))
+		require.NoError(t, err)
+		require.Equal(t, services, again)
+	})
+}

@@ -113,10 +113,17 @@ func (c *centre) yaml(more string) string {
 // checkRequests fails the test if the client broke a rule of the API: its budget, its ranges, its number of requests in flight.
 func (c *centre) checkRequests(t *testing.T) {
 	t.Helper()
+	c.checkRequestsBeside(t, 0)
+}
+
+// checkRequestsBeside is checkRequests where so many requests may have met one of another poller that was in flight when it was taken over.
+func (c *centre) checkRequestsBeside(t *testing.T, inFlight int) {
+	t.Helper()
 	stats := c.Stats()
 	require.Zero(t, stats.Violations, "%s: requests beyond the budget", c.name)
 	require.Zero(t, stats.Replays, "%s: tokens that came twice", c.name)
-	require.Zero(t, stats.Crowded, "%s: more requests of one account at one endpoint at the same time than configured: %v", c.name, stats.MaxInFlight)
+	require.LessOrEqual(t, stats.Crowded, int64(inFlight), "%s: more requests of one account at one endpoint at the same time than configured: %v",
+		c.name, stats.MaxInFlight)
 	for reason, n := range stats.Refused {
 		if reason == "path" { // the port was another test's before, a registry's perhaps, whose clients still ask
 			continue

@@ -28,27 +28,15 @@ func adminCommand() *cobra.Command {
 		Use: "resume ACCOUNT", Short: "End the pause of an account", Args: cobra.ExactArgs(1),
 		Example: "  poller admin resume retail-us",
 	}
-	for sub, run := range map[*cobra.Command]func(c *cobra.Command, config *app.Config, args []string) error{
-		level: func(c *cobra.Command, config *app.Config, args []string) error {
-			return app.AdminLogLevel(c.Context(), config, output(c), append(args, "")[0])
-		},
-		pause: func(c *cobra.Command, config *app.Config, args []string) error {
-			return app.AdminPause(c.Context(), config, output(c), args[0])
-		},
-		resume: func(c *cobra.Command, config *app.Config, args []string) error {
-			return app.AdminResume(c.Context(), config, output(c), args[0])
-		},
-	} {
-		from, load := configured(sub)
-		from.SkipFiles = true // only the token is used, and read then
-		sub.RunE = func(c *cobra.Command, args []string) error {
-			config, err := load()
-			if err != nil {
-				return err
-			}
-			return run(c, config, args)
-		}
-	}
+	withConfig(level, func(c *cobra.Command, config *app.Config, args []string) error {
+		return app.AdminLogLevel(c.Context(), config, output(c), append(args, "")[0])
+	}).SkipFiles = true // only the token is used, and read then
+	withConfig(pause, func(c *cobra.Command, config *app.Config, args []string) error {
+		return app.AdminPause(c.Context(), config, output(c), args[0])
+	}).SkipFiles = true
+	withConfig(resume, func(c *cobra.Command, config *app.Config, args []string) error {
+		return app.AdminResume(c.Context(), config, output(c), args[0])
+	}).SkipFiles = true
 	c.AddCommand(level, pause, resume)
 	return c
 }

@@ -25,7 +25,6 @@ func auditCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	var o app.AuditOptions
-	_, load := configured(c)
 	f := c.Flags()
 	f.StringVar(&o.From, "from", "", "beginning of the span, such as 2026-11-01T00:00:00Z or 2026-11-01")
 	f.StringVar(&o.To, "to", "", "end of the span; now if not given")
@@ -35,15 +34,9 @@ func auditCommand() *cobra.Command {
 	f.IntVar(&o.RequestsPerMinute, "requests-per-minute", 0, "requests to each account in any minute; a tenth of its budget if not given")
 	f.BoolVar(&o.JSON, "json", false, "print a line of JSON for each difference, and a last one with counts and backfills")
 	_ = c.MarkFlagRequired("from")
-	_ = c.RegisterFlagCompletionFunc("endpoint", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return app.EndpointNames(), cobra.ShellCompDirectiveNoFileComp
-	})
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
+	completeEndpoints(c)
+	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return app.Audit(c.Context(), config, output(c), o)
-	}
+	})
 	return c
 }

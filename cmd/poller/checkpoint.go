@@ -18,15 +18,9 @@ func checkpointCommand() *cobra.Command {
 
 func checkpointShowCommand() *cobra.Command {
 	c := &cobra.Command{Use: "show", Short: "Print what the checkpoint topic holds of each account", Args: cobra.NoArgs}
-	from, load := configured(c)
-	from.SkipFiles = true
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return app.CheckpointShow(c.Context(), config, output(c))
-	}
+	}).SkipFiles = true
 	return c
 }
 
@@ -54,14 +48,8 @@ func mendingCommand(mend func(context.Context, *app.Config, app.Output, app.Chec
 	c, o := &cobra.Command{Args: cobra.NoArgs}, &app.CheckpointOptions{}
 	c.Flags().StringVar(&o.Account, "account", "", "name of the account")
 	c.Flags().BoolVar(&o.All, "all", false, "all accounts of the configuration")
-	from, load := configured(c)
-	from.SkipFiles = true
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return mend(c.Context(), config, output(c), *o)
-	}
+	}).SkipFiles = true
 	return c, o
 }

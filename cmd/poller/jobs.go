@@ -37,9 +37,7 @@ func backfillCommand() *cobra.Command {
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	})
-	_ = c.RegisterFlagCompletionFunc("endpoint", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return app.EndpointNames(), cobra.ShellCompDirectiveNoFileComp
-	})
+	completeEndpoints(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		config, err := load()
 		if err != nil {
@@ -60,31 +58,19 @@ func jobsCommand() *cobra.Command {
 		Example: "  poller jobs list\n  poller jobs list --json | jq '.[] | select(.state == \"running\")'",
 	}
 	var asJSON bool
-	from, load := configured(list)
-	from.SkipFiles = true // the API is not asked from here
 	list.Flags().BoolVar(&asJSON, "json", false, "print an array of objects, as /status has them")
-	list.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(list, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return app.JobsList(c.Context(), config, output(c), asJSON)
-	}
+	}).SkipFiles = true
 	cancel := &cobra.Command{
 		Use: "cancel ID", Short: "End a backfill before it is done, and wait until it has ended", Args: cobra.ExactArgs(1),
 		Long: "Asks the poller that reads the account to end a backfill. What it has read and published stays. If no poller runs, the request stays on\n" +
 			"the topic of jobs, and the next one that reads the account ends the backfill. Ctrl-C ends the waiting, not the request.",
 		Example: "  poller jobs cancel 20261129t061103-0779ea",
 	}
-	cancelFrom, cancelLoad := configured(cancel)
-	cancelFrom.SkipFiles = true
-	cancel.RunE = func(c *cobra.Command, args []string) error {
-		config, err := cancelLoad()
-		if err != nil {
-			return err
-		}
+	withConfig(cancel, func(c *cobra.Command, config *app.Config, args []string) error {
 		return app.JobsCancel(c.Context(), config, output(c), args[0])
-	}
+	}).SkipFiles = true
 	c.AddCommand(list, cancel)
 	return c
 }

@@ -74,6 +74,27 @@ func configured(c *cobra.Command) (*app.LoadOptions, func() (*app.Config, error)
 	}
 }
 
+// withConfig has the command read the configuration and then do what it is for. It returns how the configuration is read: a command that
+// does not ask the API sets SkipFiles, because it needs no secrets of accounts.
+func withConfig(c *cobra.Command, do func(c *cobra.Command, config *app.Config, args []string) error) *app.LoadOptions {
+	from, load := configured(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		config, err := load()
+		if err != nil {
+			return err
+		}
+		return do(c, config, args)
+	}
+	return from
+}
+
+// completeEndpoints has the shell complete the flag endpoint of a command.
+func completeEndpoints(c *cobra.Command) {
+	_ = c.RegisterFlagCompletionFunc("endpoint", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return app.EndpointNames(), cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
 func runCommand(hurry <-chan struct{}) *cobra.Command {
 	c := &cobra.Command{
 		Use: "run", Short: "Run the service until it is told to stop", Args: cobra.NoArgs,
@@ -140,17 +161,11 @@ func planCommand() *cobra.Command {
 		Example: "  poller plan --config poller.yaml --segments-per-day 10000",
 	}
 	var o app.PlanOptions
-	from, load := configured(c)
-	from.SkipFiles = true // nothing is asked, so no secret is needed
 	c.Flags().IntVar(&o.SegmentsPerDay, "segments-per-day", 10_000, "volume of each account")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print JSON")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return app.Plan(c.Context(), config, output(c), o)
-	}
+	}).SkipFiles = true
 	return c
 }
 

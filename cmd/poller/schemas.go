@@ -56,16 +56,10 @@ func schemasCommand() *cobra.Command {
 // registryCommand returns a command that asks the schema registry, and what its flags set.
 func registryCommand(do func(context.Context, *app.Config, app.Output, app.SchemasOptions) error) (*cobra.Command, *app.SchemasOptions) {
 	c, o := &cobra.Command{Args: cobra.NoArgs}, &app.SchemasOptions{}
-	from, load := configured(c)
-	from.SkipFiles = true // the API is not asked from here
 	c.Flags().BoolVar(&o.JSON, "json", false, "print an array of objects with name, state, found and remedy")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		o.Color, _ = terminal(c)
 		return do(c.Context(), config, output(c), *o)
-	}
+	}).SkipFiles = true
 	return c, o
 }

@@ -45,14 +45,8 @@ func topicsCommand() *cobra.Command {
 // topicCommand returns a command about the topics, and what its flags set. It asks no API, so that secrets of accounts may be missing.
 func topicCommand(do func(context.Context, *app.Config, app.Output, app.TopicsOptions) error) (*cobra.Command, *app.TopicsOptions) {
 	c, o := &cobra.Command{Args: cobra.NoArgs}, &app.TopicsOptions{}
-	from, load := configured(c)
-	from.SkipFiles = true
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		config, err := load()
-		if err != nil {
-			return err
-		}
+	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return do(c.Context(), config, output(c), *o)
-	}
+	}).SkipFiles = true
 	return c, o
 }

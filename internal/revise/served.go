@@ -56,13 +56,20 @@ func (d *decision) recallServed(store Store) error {
 	}
 	var ids []string
 	var probes []checkpoint.Probe
+	segments := map[string][]*events.Observation{} // by the id of their conversation
 	for i := range d.Observations {
 		o := &d.Observations[i]
 		if !serves(o) && !lacksQueue(o) {
 			continue
 		}
 		id := servedID(o.Event.Head())
-		if id == "" || d.served[id] != nil {
+		if id == "" {
+			continue
+		}
+		if serves(o) {
+			segments[id] = append(segments[id], o)
+		}
+		if d.served[id] != nil {
 			continue
 		}
 		h, err := hashOf(id)
@@ -97,11 +104,9 @@ func (d *decision) recallServed(store Store) error {
 		s.stored = f.Value
 		d.touched[f.Key.Day] = true
 	}
-	for i := range d.Observations {
-		if o := &d.Observations[i]; serves(o) {
-			if s := d.served[servedID(o.Event.Head())]; s != nil {
-				s.take(o)
-			}
+	for id, of := range segments {
+		for _, o := range of {
+			d.served[id].take(o)
 		}
 	}
 	d.putServed(ids)

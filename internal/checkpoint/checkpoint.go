@@ -126,7 +126,7 @@ type Store struct {
 	absent absence
 
 	writing sync.Mutex   // held by what writes to the file or to the stage
-	mu      sync.RWMutex // guards the stage, but not what it holds of an account; whoever changes it holds writing as well
+	mu      sync.RWMutex // guards the stage, but not what it holds of an account; to change it, a goroutine holds writing too
 	stage   stage
 	late    *time.Timer // flushes the stage; guarded by writing
 }

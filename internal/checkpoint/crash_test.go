@@ -146,6 +146,19 @@ func killChild(t *testing.T, path string, after int) (said int) {
 	return said
 }
 
+// fillDisk limits the size of files, so that writes fail much as on a full disk. The limit applies to the process, and holds until the
+// function that it returns is called.
+func fillDisk(t *testing.T) (makeRoom func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
+	small := limit
+	small.Cur = 1 << 20
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
+	return func() { require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit)) }
+}
+
 // TestDiskFull limits the size of files, so that writes fail much as on a full disk. The limit applies to a process, and so the test
 // runs in a process of its own.
 func TestDiskFull(t *testing.T) {
@@ -158,13 +171,7 @@ func TestDiskFull(t *testing.T) {
 		return
 	}
 	s := checkpointtest.Open(t)
-	signal.Ignore(syscall.SIGXFSZ)
-	var limit syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-	small := limit
-	small.Cur = 1 << 20
-	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
-
+	makeRoom := fillDisk(t)
 	n := 1
 	var err error
 	for ; n < 1000 && err == nil; n++ {
@@ -184,7 +191,7 @@ func TestDiskFull(t *testing.T) {
 	require.True(t, lookup(t, s, 0, batch(failed - 1).Puts[0].Key)[0].Known, "what was known stays so")
 	require.False(t, lookup(t, s, 0, batch(failed).Puts[0].Key)[0].Known, "no part of a failed commit is kept")
 
-	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+	makeRoom()
 	require.NoError(t, s.Probe(), "there is room again")
 	require.Nil(t, s.Failing())
 	require.NoError(t, s.Commit(batch(failed)))

@@ -34,8 +34,8 @@ import (
 //	a write that fails leaves the file and the stage as they were. Nothing more is staged until a write succeeds.
 //	damage ends the store, and the stage with it. The file that replaces the damaged one is made from the topic.
 //
-// Nobody waits longer than without a stage for the file or for another account. Whoever changes the stage holds Store.writing: while it
-// goes into the file it does not change, and is read as before. Store.mu is held for an instant only.
+// With a stage, no goroutine waits longer for the file, or for another account, than without one. A goroutine that changes the stage holds
+// Store.writing. While the stage is written to the file it does not change, and is read as before. Store.mu is held only briefly.
 type stage struct {
 	accounts map[string]*stagedAccount
 	identity map[string][]byte // sealed; nil deletes
@@ -43,7 +43,7 @@ type stage struct {
 }
 
 type stagedAccount struct {
-	mu       sync.RWMutex // guards what follows, but for whoever holds Store.writing and only reads
+	mu       sync.RWMutex // guards what follows; a goroutine that holds Store.writing may read without it
 	days     map[uint32]*stagedDay
 	progress map[string][]byte // sealed; nil deletes
 }

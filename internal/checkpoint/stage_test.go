@@ -6,10 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -401,14 +399,9 @@ func TestStageOnAFullDisk(t *testing.T) {
 		return
 	}
 	synctest.Test(t, func(t *testing.T) {
-		signal.Ignore(syscall.SIGXFSZ)
 		checkpoint.SetStageLimits(t, 60_000, time.Second)
 		s := checkpointtest.Open(t)
-		var limit syscall.Rlimit
-		require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
-		small := limit
-		small.Cur = 1 << 20
-		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &small))
+		makeRoom := fillDisk(t)
 		n := 1
 		var err error
 		for ; n < 1000 && err == nil; n++ {
@@ -427,7 +420,7 @@ func TestStageOnAFullDisk(t *testing.T) {
 		_, err = s.Days(account)
 		require.ErrorIs(t, err, checkpoint.ErrFull, "it would not be all")
 
-		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
+		makeRoom()
 		left := onDisk(t, s)
 		require.Less(t, progressOf(t, left), failed-1)
 		hasBatches(t, left, progressOf(t, left))

@@ -188,6 +188,9 @@ func TestEventsShareTheirHeader(t *testing.T) {
 	}
 }
 
+// structure are fields with JSON that says nothing about persons.
+var structure = []string{"total_stages_json"}
+
 func TestAnnotationsAreKnown(t *testing.T) {
 	endpoints := []string{"interactions", "conversations", "interaction-details", "call-details"}
 	for name, schema := range current(t) {
@@ -202,8 +205,14 @@ func TestAnnotationsAreKnown(t *testing.T) {
 			}
 			for _, f := range fieldsOf(r) {
 				for key := range f {
-					require.Contains(t, []string{"name", "type", "default", "doc", "upstream", "since", "owner", "hashed", "unordered", "unit", "hashed_as", "derivable"},
+					require.Contains(t, []string{"name", "type", "default", "doc", "personal", "upstream", "since", "owner", "hashed", "unordered", "unit", "hashed_as", "derivable"},
 						key, "%s%s.%s", name, path, f["name"])
+				}
+				if class, ok := f["personal"]; ok {
+					require.Contains(t, []string{"name", "contact", "text", "id", "raw"}, class, "%s%s.%s", name, path, f["name"])
+				}
+				if field := f["name"].(string); strings.HasSuffix(field, "_json") && !slices.Contains(structure, field) {
+					require.Contains(t, []string{"raw", "text"}, f["personal"], "%s%s.%s may hold anything", name, path, field)
 				}
 			}
 		})

@@ -31,13 +31,13 @@ type AgentEngagement struct {
 	// When the work after the call ended.
 	AfterCallWorkEndTime *time.Time `avro:"after_call_work_end_time" json:"after_call_work_end_time,omitempty" stored:"11"`
 	// Notes.
-	AgentNotes []string `avro:"agent_notes" json:"agent_notes,omitempty" stored:"12"`
+	AgentNotes []string `avro:"agent_notes" json:"agent_notes,omitempty" stored:"12" personal:"text"`
 	// Why the agent did not respond, for example Ignored.
 	NonResponseEvent *string `avro:"non_response_event" json:"non_response_event,omitempty" stored:"13"`
 	// Agents who were consulted, as JSON: their shape is not documented. Null for none.
-	ConsultingAgentsJSON *string `avro:"consulting_agents_json" json:"consulting_agents_json,omitempty" stored:"14"`
+	ConsultingAgentsJSON *string `avro:"consulting_agents_json" json:"consulting_agents_json,omitempty" stored:"14" personal:"raw"`
 	// Users who joined, as JSON: their shape is not documented. Null for none.
-	JoinedUsersJSON *string `avro:"joined_users_json" json:"joined_users_json,omitempty" stored:"15"`
+	JoinedUsersJSON *string `avro:"joined_users_json" json:"joined_users_json,omitempty" stored:"15" personal:"raw"`
 	// Type of the destination it belongs to: QueueEntry, or AgentSegment where there was no queue.
 	QueueDestinationType *string `avro:"queue_destination_type" json:"queue_destination_type,omitempty" stored:"16"`
 	// When the conversation entered the queue.

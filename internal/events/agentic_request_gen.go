@@ -18,7 +18,7 @@ type AgenticRequest struct {
 	// Type of the entry: AGENTIC.
 	MessageType *string `avro:"message_type" json:"message_type,omitempty" stored:"4"`
 	// What was asked.
-	Query *string `avro:"query" json:"query,omitempty" stored:"5"`
+	Query *string `avro:"query" json:"query,omitempty" stored:"5" personal:"text"`
 	// When it was asked.
 	RequestedAt *time.Time `avro:"requested_at" json:"requested_at,omitempty" stored:"6"`
 	// When it was answered. Null until then.
@@ -32,7 +32,7 @@ type AgenticRequest struct {
 	// The answer, as conversations show it.
 	Components []AgenticComponent `avro:"components" json:"components,omitempty" stored:"11"`
 	// Participant who was shown the answer.
-	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty" stored:"12"`
+	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty" stored:"12" personal:"id"`
 	// The answer was streamed.
 	Streaming *bool `avro:"streaming" json:"streaming,omitempty" stored:"13"`
 	// The message that led to the request, prefixed ms-. Null for SEARCH.
@@ -50,7 +50,7 @@ type AgenticRequest struct {
 	// State of the agentic session, for example idle.
 	AgenticStatus *string `avro:"agentic_status" json:"agentic_status,omitempty" stored:"20"`
 	// User of the agentic session.
-	AgenticUserID *string `avro:"agentic_user_id" json:"agentic_user_id,omitempty" stored:"21"`
+	AgenticUserID *string `avro:"agentic_user_id" json:"agentic_user_id,omitempty" stored:"21" personal:"id"`
 	// The agentic session, prefixed s-.
 	AgenticSessionID *string `avro:"agentic_session_id" json:"agentic_session_id,omitempty" stored:"22"`
 	// The agentic run, prefixed r-.
@@ -68,11 +68,11 @@ type AgenticRequest struct {
 	// Where the request came from, for example AIS-AA.
 	AgenticSource *string `avro:"agentic_source" json:"agentic_source,omitempty" stored:"29"`
 	// sessionInfo as JSON with sorted keys, where it holds more than the fields above.
-	SessionInfoJSON *string `avro:"session_info_json" json:"session_info_json,omitempty" stored:"30"`
+	SessionInfoJSON *string `avro:"session_info_json" json:"session_info_json,omitempty" stored:"30" personal:"raw"`
 	// The conversation is external.
 	IsExtAd *bool `avro:"is_ext_ad" json:"is_ext_ad,omitempty" stored:"31"`
 	// User in the messaging backend.
-	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty" stored:"32"`
+	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty" stored:"32" personal:"id"`
 	// All agentic copilot sessions of the conversation.
 	AssistSessionIDs []string `avro:"assist_session_ids" json:"assist_session_ids,omitempty" stored:"33"`
 	// All agentic search sessions of the conversation.
@@ -84,7 +84,7 @@ type AgenticResponse struct {
 	// Type, for example suggestion.
 	Type *string `avro:"type" json:"type,omitempty" stored:"0"`
 	// Content; JSON text where it is not a string.
-	Content *string `avro:"content" json:"content,omitempty" stored:"1"`
+	Content *string `avro:"content" json:"content,omitempty" stored:"1" personal:"text"`
 }
 
 // AgenticComponent: A part of the answer, as conversations show it.
@@ -94,11 +94,11 @@ type AgenticComponent struct {
 	// Type, for example text.
 	ComponentType *string `avro:"component_type" json:"component_type,omitempty" stored:"1"`
 	// Text of the component.
-	Text *string `avro:"text" json:"text,omitempty" stored:"2"`
+	Text *string `avro:"text" json:"text,omitempty" stored:"2" personal:"text"`
 	// The data as JSON with sorted keys, where it is more than text.
-	DataJSON *string `avro:"data_json" json:"data_json,omitempty" stored:"3"`
+	DataJSON *string `avro:"data_json" json:"data_json,omitempty" stored:"3" personal:"text"`
 	// The thumbnails as JSON. Null for none.
-	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty" stored:"4"`
+	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty" stored:"4" personal:"text"`
 }
 
 // EventType implements Event.

@@ -29,11 +29,11 @@ type CoachingTriggered struct {
 	// Text shown to the agent.
 	MessageBody *string `avro:"message_body" json:"message_body,omitempty" stored:"10"`
 	// Whom it was mailed to; JSON text where upstream gives more than an address.
-	Emails []string `avro:"emails" json:"emails,omitempty" stored:"11"`
+	Emails []string `avro:"emails" json:"emails,omitempty" stored:"11" personal:"contact"`
 	// What counts as following it.
 	AdherenceCriteria *string `avro:"adherence_criteria" json:"adherence_criteria,omitempty" stored:"12"`
 	// The adherence object as JSON with sorted keys, where it holds more than criteria.
-	AdherenceJSON *string `avro:"adherence_json" json:"adherence_json,omitempty" stored:"13"`
+	AdherenceJSON *string `avro:"adherence_json" json:"adherence_json,omitempty" stored:"13" personal:"raw"`
 	// The agent followed it. Null where following is not measured.
 	IsAdhered *bool `avro:"is_adhered" json:"is_adhered,omitempty" stored:"14"`
 	// When the agent followed it. Null until then.

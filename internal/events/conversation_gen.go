@@ -15,9 +15,9 @@ type Conversation struct {
 	// When the session ended. Upstream may give one while the conversation is still active.
 	SessionEndTime *time.Time `avro:"session_end_time" json:"session_end_time,omitempty" stored:"3"`
 	// User, prefixed u-.
-	UserID *string `avro:"user_id" json:"user_id,omitempty" stored:"4"`
+	UserID *string `avro:"user_id" json:"user_id,omitempty" stored:"4" personal:"id"`
 	// User as the channel knows it.
-	ChannelSpecificUserID *string `avro:"channel_specific_user_id" json:"channel_specific_user_id,omitempty" stored:"5"`
+	ChannelSpecificUserID *string `avro:"channel_specific_user_id" json:"channel_specific_user_id,omitempty" stored:"5" personal:"contact"`
 	// Organisation, prefixed o-.
 	OrgID *string `avro:"org_id" json:"org_id,omitempty" stored:"6"`
 	// Inbound or Outbound.
@@ -39,7 +39,7 @@ type Conversation struct {
 	// Disposition codes.
 	Dispositions []string `avro:"dispositions" json:"dispositions,omitempty" stored:"15"`
 	// Remarks on the disposition.
-	DispositionRemarks []string `avro:"disposition_remarks" json:"disposition_remarks,omitempty" stored:"16"`
+	DispositionRemarks []string `avro:"disposition_remarks" json:"disposition_remarks,omitempty" stored:"16" personal:"text"`
 	// Automation bots that took part.
 	AutomationBotIDs []string `avro:"automation_bot_ids" json:"automation_bot_ids,omitempty" stored:"17"`
 	// Skills that the conversation asks for.
@@ -47,39 +47,39 @@ type Conversation struct {
 	// The customer's score, 1 to 5, decimals too. Null where none was given, for which upstream writes 0.
 	CSATScore *float64 `avro:"csat_score" json:"csat_score,omitempty" stored:"19"`
 	// The customer's words in the survey.
-	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"20"`
+	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"20" personal:"text"`
 	// Net promoter score, 0 to 10. A 0 beside a CSAT score, or beside the 0 that upstream writes for none, is null.
 	NPSScore *int64 `avro:"nps_score" json:"nps_score,omitempty" stored:"21"`
 	// Like or dislike, as upstream gives it.
 	LikeDislikeScore *string `avro:"like_dislike_score" json:"like_dislike_score,omitempty" stored:"22"`
 	// Telephone number of the customer.
-	CustomerPhone *string `avro:"customer_phone" json:"customer_phone,omitempty" stored:"23"`
+	CustomerPhone *string `avro:"customer_phone" json:"customer_phone,omitempty" stored:"23" personal:"contact"`
 	// Number of the service centre.
 	CenterPhone *string `avro:"center_phone" json:"center_phone,omitempty" stored:"24"`
 	// First name of the customer.
-	CustomerFirstName *string `avro:"customer_first_name" json:"customer_first_name,omitempty" stored:"25"`
+	CustomerFirstName *string `avro:"customer_first_name" json:"customer_first_name,omitempty" stored:"25" personal:"name"`
 	// Last name of the customer.
-	CustomerLastName *string `avro:"customer_last_name" json:"customer_last_name,omitempty" stored:"26"`
+	CustomerLastName *string `avro:"customer_last_name" json:"customer_last_name,omitempty" stored:"26" personal:"name"`
 	// E-mail address of the customer.
-	CustomerEmail *string `avro:"customer_email" json:"customer_email,omitempty" stored:"27"`
+	CustomerEmail *string `avro:"customer_email" json:"customer_email,omitempty" stored:"27" personal:"contact"`
 	// customerinfo as JSON with sorted keys, where it holds more than the fields above.
-	CustomerInfoJSON *string `avro:"customer_info_json" json:"customer_info_json,omitempty" stored:"28"`
+	CustomerInfoJSON *string `avro:"customer_info_json" json:"customer_info_json,omitempty" stored:"28" personal:"raw"`
 	// Tags of the user.
 	UserLevelTags []ConversationTag `avro:"user_level_tags" json:"user_level_tags,omitempty" stored:"29"`
 	// Tags of the session.
 	SessionLevelTags []ConversationTag `avro:"session_level_tags" json:"session_level_tags,omitempty" stored:"30"`
 	// campaigninfo as JSON with sorted keys: its shape is not documented.
-	CampaignInfoJSON *string `avro:"campaign_info_json" json:"campaign_info_json,omitempty" stored:"31"`
+	CampaignInfoJSON *string `avro:"campaign_info_json" json:"campaign_info_json,omitempty" stored:"31" personal:"raw"`
 	// snoozeinfo as JSON with sorted keys: its shape is not documented.
-	SnoozeInfoJSON *string `avro:"snooze_info_json" json:"snooze_info_json,omitempty" stored:"32"`
+	SnoozeInfoJSON *string `avro:"snooze_info_json" json:"snooze_info_json,omitempty" stored:"32" personal:"raw"`
 	// The way through queues and agents, in the order given. Each agent's part is an event of its own, agent-engagement.
 	Destinations []ConversationDestination `avro:"destinations" json:"destinations,omitempty" stored:"33"`
 	// metaInfo, as far as it is documented or seen. Its content counts through meta_info_json.
 	MetaInfo *ConversationMeta `avro:"meta_info" json:"meta_info,omitempty" stored:"34"`
 	// metaInfo as JSON with sorted keys: the automation may put anything there.
-	MetaInfoJSON *string `avro:"meta_info_json" json:"meta_info_json,omitempty" stored:"35"`
+	MetaInfoJSON *string `avro:"meta_info_json" json:"meta_info_json,omitempty" stored:"35" personal:"raw"`
 	// Members of the session that have no field here, as JSON with sorted keys, at most 64 KiB. They are counted as drift, too.
-	ExtraJSON *string `avro:"extra_json" json:"extra_json,omitempty" stored:"36"`
+	ExtraJSON *string `avro:"extra_json" json:"extra_json,omitempty" stored:"36" personal:"raw"`
 }
 
 // ConversationSkill: A skill.
@@ -95,7 +95,7 @@ type ConversationTag struct {
 	// Key of the tag.
 	Name *string `avro:"name" json:"name,omitempty" stored:"0"`
 	// Value of the tag.
-	Value *string `avro:"value" json:"value,omitempty" stored:"1"`
+	Value *string `avro:"value" json:"value,omitempty" stored:"1" personal:"text"`
 }
 
 // ConversationDestination: A queue or agent that the conversation was transferred to.
@@ -115,45 +115,45 @@ type ConversationDestination struct {
 	// When the customer took the call back.
 	UserCallbackAcceptTime *time.Time `avro:"user_callback_accept_time" json:"user_callback_accept_time,omitempty" stored:"6"`
 	// The agent who answered; for an AgentSegment its agent. Null where none did.
-	RespondingAgentID *string `avro:"responding_agent_id" json:"responding_agent_id,omitempty" stored:"7"`
+	RespondingAgentID *string `avro:"responding_agent_id" json:"responding_agent_id,omitempty" stored:"7" personal:"id"`
 	// Agents who did not answer, in the order given.
-	NonRespondingAgentIDs []string `avro:"non_responding_agent_ids" json:"non_responding_agent_ids,omitempty" stored:"8"`
+	NonRespondingAgentIDs []string `avro:"non_responding_agent_ids" json:"non_responding_agent_ids,omitempty" stored:"8" personal:"id"`
 }
 
 // ConversationMeta: What the automation recorded about the user and the call.
 type ConversationMeta struct {
 	// User object.
-	ID *string `avro:"id" json:"id,omitempty" stored:"0"`
+	ID *string `avro:"id" json:"id,omitempty" stored:"0" personal:"id"`
 	// User.
-	UserID *string `avro:"user_id" json:"user_id,omitempty" stored:"1"`
+	UserID *string `avro:"user_id" json:"user_id,omitempty" stored:"1" personal:"id"`
 	// Organisation, prefixed o-.
 	OrgID *string `avro:"org_id" json:"org_id,omitempty" stored:"2"`
 	// First name.
-	FirstName *string `avro:"first_name" json:"first_name,omitempty" stored:"3"`
+	FirstName *string `avro:"first_name" json:"first_name,omitempty" stored:"3" personal:"name"`
 	// Last name.
-	LastName *string `avro:"last_name" json:"last_name,omitempty" stored:"4"`
+	LastName *string `avro:"last_name" json:"last_name,omitempty" stored:"4" personal:"name"`
 	// Full name.
-	FullName *string `avro:"full_name" json:"full_name,omitempty" stored:"5"`
+	FullName *string `avro:"full_name" json:"full_name,omitempty" stored:"5" personal:"name"`
 	// E-mail address.
-	Email *string `avro:"email" json:"email,omitempty" stored:"6"`
+	Email *string `avro:"email" json:"email,omitempty" stored:"6" personal:"contact"`
 	// Address that was written to.
-	To *string `avro:"to" json:"to,omitempty" stored:"7"`
+	To *string `avro:"to" json:"to,omitempty" stored:"7" personal:"contact"`
 	// Telephone number.
-	PhoneNumber *string `avro:"phone_number" json:"phone_number,omitempty" stored:"8"`
+	PhoneNumber *string `avro:"phone_number" json:"phone_number,omitempty" stored:"8" personal:"contact"`
 	// Country code of the number.
 	CountryCode *string `avro:"country_code" json:"country_code,omitempty" stored:"9"`
 	// Number of the end user.
-	EndUserNumber *string `avro:"end_user_number" json:"end_user_number,omitempty" stored:"10"`
+	EndUserNumber *string `avro:"end_user_number" json:"end_user_number,omitempty" stored:"10" personal:"contact"`
 	// Number of the caller.
-	Caller *string `avro:"caller" json:"caller,omitempty" stored:"11"`
+	Caller *string `avro:"caller" json:"caller,omitempty" stored:"11" personal:"contact"`
 	// Number of the callee.
-	Callee *string `avro:"callee" json:"callee,omitempty" stored:"12"`
+	Callee *string `avro:"callee" json:"callee,omitempty" stored:"12" personal:"contact"`
 	// IP address of the caller's host.
-	CallerHost *string `avro:"caller_host" json:"caller_host,omitempty" stored:"13"`
+	CallerHost *string `avro:"caller_host" json:"caller_host,omitempty" stored:"13" personal:"contact"`
 	// Number that was dialled.
-	DialedNumber *string `avro:"dialed_number" json:"dialed_number,omitempty" stored:"14"`
+	DialedNumber *string `avro:"dialed_number" json:"dialed_number,omitempty" stored:"14" personal:"contact"`
 	// IP address of the user.
-	IPAddress *string `avro:"ip_address" json:"ip_address,omitempty" stored:"15"`
+	IPAddress *string `avro:"ip_address" json:"ip_address,omitempty" stored:"15" personal:"contact"`
 	// Domain of the platform instance.
 	HostDomain *string `avro:"host_domain" json:"host_domain,omitempty" stored:"16"`
 	// Operating system of the user's device.
@@ -161,13 +161,13 @@ type ConversationMeta struct {
 	// Category, for example i18n.
 	Category *string `avro:"category" json:"category,omitempty" stored:"18"`
 	// Profile image.
-	ProfImage *string `avro:"prof_image" json:"prof_image,omitempty" stored:"19"`
+	ProfImage *string `avro:"prof_image" json:"prof_image,omitempty" stored:"19" personal:"name"`
 	// Profile colour.
-	ProfColour *string `avro:"prof_colour" json:"prof_colour,omitempty" stored:"20"`
+	ProfColour *string `avro:"prof_colour" json:"prof_colour,omitempty" stored:"20" personal:"name"`
 	// Job title.
-	JTitle *string `avro:"j_title" json:"j_title,omitempty" stored:"21"`
+	JTitle *string `avro:"j_title" json:"j_title,omitempty" stored:"21" personal:"name"`
 	// Department.
-	Dept *string `avro:"dept" json:"dept,omitempty" stored:"22"`
+	Dept *string `avro:"dept" json:"dept,omitempty" stored:"22" personal:"name"`
 	// Activation status, for example active.
 	ActivationStatus *string `avro:"activation_status" json:"activation_status,omitempty" stored:"23"`
 	// Working days, for example mon,tue,wed.
@@ -181,7 +181,7 @@ type ConversationMeta struct {
 	// Only the assistant is in use.
 	IsAgentAssistOnly *bool `avro:"is_agent_assist_only" json:"is_agent_assist_only,omitempty" stored:"28"`
 	// Agent named in the custom data.
-	CustomAgentID *string `avro:"custom_agent_id" json:"custom_agent_id,omitempty" stored:"29"`
+	CustomAgentID *string `avro:"custom_agent_id" json:"custom_agent_id,omitempty" stored:"29" personal:"id"`
 	// Experience named in the custom data, for example CHAT.
 	CustomExperience *string `avro:"custom_experience" json:"custom_experience,omitempty" stored:"30"`
 	// Identities mapped to the user.
@@ -191,7 +191,7 @@ type ConversationMeta struct {
 	// Agents are overridden.
 	TransferOverrideAgents *bool `avro:"transfer_override_agents" json:"transfer_override_agents,omitempty" stored:"33"`
 	// Override values; JSON text where they are not strings.
-	TransferOverrideValues []string `avro:"transfer_override_values" json:"transfer_override_values,omitempty" stored:"34"`
+	TransferOverrideValues []string `avro:"transfer_override_values" json:"transfer_override_values,omitempty" stored:"34" personal:"text"`
 	// Bot of the assist start event.
 	TransferStartEventBotID *string `avro:"transfer_start_event_bot_id" json:"transfer_start_event_bot_id,omitempty" stored:"35"`
 	// The assist start event is on.
@@ -211,7 +211,7 @@ type ConversationMeta struct {
 // ConversationIdentity: An identity mapped to the user.
 type ConversationIdentity struct {
 	// The identity.
-	Val *string `avro:"val" json:"val,omitempty" stored:"0"`
+	Val *string `avro:"val" json:"val,omitempty" stored:"0" personal:"contact"`
 	// Type of mapping, for example mapped.
 	Type *string `avro:"type" json:"type,omitempty" stored:"1"`
 }

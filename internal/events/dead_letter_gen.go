@@ -29,7 +29,7 @@ type DeadLetter struct {
 	// Entity, where it had become an event before it failed.
 	EntityID *string `avro:"entity_id" json:"entity_id,omitempty"`
 	// What was read, at most 256 KiB of it.
-	RawBytes []byte `avro:"raw_bytes" json:"raw_bytes"`
+	RawBytes []byte `avro:"raw_bytes" json:"raw_bytes" personal:"raw"`
 	// raw was cut.
 	RawTruncated bool `avro:"raw_truncated" json:"raw_truncated"`
 	// SHA-256 over all of what was read, in hex.

@@ -11,9 +11,9 @@ import (
 
 // Agent is who served. It is the same record in every schema.
 type Agent struct {
-	AgentID *string `avro:"agent_id" json:"agent_id,omitempty" stored:"0"`
-	Name    *string `avro:"name" json:"name,omitempty" stored:"1"`
-	Email   *string `avro:"email" json:"email,omitempty" stored:"2"`
+	AgentID *string `avro:"agent_id" json:"agent_id,omitempty" stored:"0" personal:"id"`
+	Name    *string `avro:"name" json:"name,omitempty" stored:"1" personal:"name"`
+	Email   *string `avro:"email" json:"email,omitempty" stored:"2" personal:"contact"`
 }
 
 // Queue is where a conversation waited. It is the same record in every schema.
@@ -24,9 +24,9 @@ type Queue struct {
 
 // Header is what every event carries before its type's own fields. Times are UTC with millisecond precision.
 //
-// Three tags make three decisions that do not depend on each other: avro names the field in the schema, json says what a dead
-// letter shows of it, and stored is its number in the checkpoint, for good, or - if an observation does not include it (see
-// package revise).
+// Four tags make four decisions that do not depend on each other: avro names the field in the schema, json says what a dead
+// letter shows of it, stored is its number in the checkpoint, for good, or - if an observation does not include it (see
+// package revise), and personal is the class of personal data that it holds (see package privacy).
 type Header struct {
 	EventID        string     `avro:"event_id" json:"-" stored:"-"`
 	EntityID       string     `avro:"entity_id" json:"entity_id" stored:"-"`
@@ -67,6 +67,8 @@ type Event interface {
 type Observation struct {
 	Event    Event
 	Endpoint Endpoint
+	// Plain is Event as it was before personal data was concealed in it, nil if none was. Package revise sets it.
+	Plain Event
 	// Row is the time by which the endpoint selects the row.
 	Row time.Time
 	// Anchor leads the key under which a new entity is stored. Upstream may correct this time: then it only says where to look first.

@@ -15,7 +15,7 @@ type Feedback struct {
 	// Reasons that were chosen.
 	ReasonCodes []string `avro:"reason_codes" json:"reason_codes,omitempty" stored:"3"`
 	// Free text.
-	CommentText *string `avro:"comment_text" json:"comment_text,omitempty" stored:"4"`
+	CommentText *string `avro:"comment_text" json:"comment_text,omitempty" stored:"4" personal:"text"`
 	// AGENT or CUSTOMER.
 	GivenBy string `avro:"given_by" json:"given_by" stored:"5"`
 	// Type as upstream names it: summary, agentic or widget. Null where it has none, as on interactions.
@@ -37,17 +37,17 @@ type Feedback struct {
 	// The customer's score where scale is CSAT: 1 to 5, decimals too.
 	CSATScore *float64 `avro:"csat_score" json:"csat_score,omitempty" stored:"14"`
 	// The customer's words in the survey.
-	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"15"`
+	CSATFeedback *string `avro:"csat_feedback" json:"csat_feedback,omitempty" stored:"15" personal:"text"`
 	// What a customer's verdict means: CSAT, NPS or LIKE. A conversation has a feedback for each that it was given. Null where an agent gave the feedback.
 	Scale *string `avro:"scale" json:"scale,omitempty" stored:"16"`
 	// The customer's score where scale is NPS: 0 to 10.
 	NPSScore *int64 `avro:"nps_score" json:"nps_score,omitempty" stored:"17"`
 	// What was rated, for people to read: the answer, the summary, the message, else the name, title or address of the target. At most 2,000 characters. Null for the widget and for a customer's verdict.
-	TargetText *string `avro:"target_text" json:"target_text,omitempty" stored:"18"`
+	TargetText *string `avro:"target_text" json:"target_text,omitempty" stored:"18" personal:"text"`
 	// Whether target_text is longer upstream.
 	TargetTextTruncated bool `avro:"target_text_truncated" json:"target_text_truncated" stored:"19"`
 	// What was asked: the phrase of the search, the utterance, the query of the agentic request. At most 2,000 characters. Null where nothing was asked.
-	TargetQuery *string `avro:"target_query" json:"target_query,omitempty" stored:"20"`
+	TargetQuery *string `avro:"target_query" json:"target_query,omitempty" stored:"20" personal:"text"`
 	// Where a person can look at it: events.link with the ids of this event. Null without that setting, or where the event lacks an id that it names.
 	Link *string `avro:"link" json:"link,omitempty" stored:"21"`
 }

@@ -23,7 +23,7 @@ type Message struct {
 	// USER, AGENT, or another as it is named.
 	AuthorType *string `avro:"author_type" json:"author_type,omitempty" stored:"7"`
 	// The author.
-	AuthorID *string `avro:"author_id" json:"author_id,omitempty" stored:"8"`
+	AuthorID *string `avro:"author_id" json:"author_id,omitempty" stored:"8" personal:"id"`
 	// Language code, for example en.
 	Lang *string `avro:"lang" json:"lang,omitempty" stored:"9"`
 	// Channel of the message itself, for example agentassist.
@@ -39,7 +39,7 @@ type Message struct {
 	// The conversation is external.
 	IsExtAd *bool `avro:"is_ext_ad" json:"is_ext_ad,omitempty" stored:"15"`
 	// User in the messaging backend.
-	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty" stored:"16"`
+	MBUserID *string `avro:"mb_user_id" json:"mb_user_id,omitempty" stored:"16" personal:"id"`
 }
 
 // MessageComponent: A part of a message.
@@ -49,11 +49,11 @@ type MessageComponent struct {
 	// Type, for example text.
 	ComponentType *string `avro:"component_type" json:"component_type,omitempty" stored:"1"`
 	// Text of the component.
-	Text *string `avro:"text" json:"text,omitempty" stored:"2"`
+	Text *string `avro:"text" json:"text,omitempty" stored:"2" personal:"text"`
 	// The data as JSON with sorted keys, where it is more than text.
-	DataJSON *string `avro:"data_json" json:"data_json,omitempty" stored:"3"`
+	DataJSON *string `avro:"data_json" json:"data_json,omitempty" stored:"3" personal:"text"`
 	// The thumbnails as JSON. Null for none.
-	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty" stored:"4"`
+	ThumbnailsJSON *string `avro:"thumbnails_json" json:"thumbnails_json,omitempty" stored:"4" personal:"text"`
 }
 
 // EventType implements Event.

@@ -50,7 +50,7 @@ type PlaybookStep struct {
 	// When the stage was closed. Only for level STAGE.
 	StageClosedAt *time.Time `avro:"stage_closed_at" json:"stage_closed_at,omitempty" stored:"20"`
 	// The stage as JSON with sorted keys, without its steps: its shape is not documented. Only for level STAGE.
-	StageJSON *string `avro:"stage_json" json:"stage_json,omitempty" stored:"21"`
+	StageJSON *string `avro:"stage_json" json:"stage_json,omitempty" stored:"21" personal:"raw"`
 	// The step, prefixed acst-. Only for level STEP.
 	StepID *string `avro:"step_id" json:"step_id,omitempty" stored:"22"`
 	// Name of the step.
@@ -68,9 +68,9 @@ type PlaybookStep struct {
 	// What found that it was followed: manual, coachingEngine, or another as it is named.
 	AdheredBy *string `avro:"adhered_by" json:"adhered_by,omitempty" stored:"29"`
 	// The step as JSON with sorted keys: its shape is not documented.
-	StepJSON *string `avro:"step_json" json:"step_json,omitempty" stored:"30"`
+	StepJSON *string `avro:"step_json" json:"step_json,omitempty" stored:"30" personal:"raw"`
 	// Members of the run that have no field here, as JSON with sorted keys, at most 64 KiB. Only for level PLAYBOOK.
-	RunJSON *string `avro:"run_json" json:"run_json,omitempty" stored:"31"`
+	RunJSON *string `avro:"run_json" json:"run_json,omitempty" stored:"31" personal:"raw"`
 	// What is_adhered comes from: isAdhered; completed or status where the step has no isAdhered. Only for level STEP; null where is_adhered is.
 	AdherenceBasis *string `avro:"adherence_basis" json:"adherence_basis,omitempty" stored:"32"`
 }

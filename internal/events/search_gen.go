@@ -14,9 +14,9 @@ type Search struct {
 	// Action type as upstream names it, for example SearchBarEntry; for agentic searches AGENTIC.
 	ActionType *string `avro:"action_type" json:"action_type,omitempty" stored:"2"`
 	// What was searched for, after any suggestion or correction was taken.
-	SearchPhrase *string `avro:"search_phrase" json:"search_phrase,omitempty" stored:"3"`
+	SearchPhrase *string `avro:"search_phrase" json:"search_phrase,omitempty" stored:"3" personal:"text"`
 	// What the agent typed.
-	PhraseInput *string `avro:"phrase_input" json:"phrase_input,omitempty" stored:"4"`
+	PhraseInput *string `avro:"phrase_input" json:"phrase_input,omitempty" stored:"4" personal:"text"`
 	// When typing started.
 	TypingStartTime *time.Time `avro:"typing_start_time" json:"typing_start_time,omitempty" stored:"5"`
 	// When the search began to run.
@@ -24,7 +24,7 @@ type Search struct {
 	// When the results were displayed.
 	DisplayTime *time.Time `avro:"display_time" json:"display_time,omitempty" stored:"7"`
 	// Phrases suggested while typing, in the order shown.
-	SuggestionsShown []string `avro:"suggestions_shown" json:"suggestions_shown,omitempty" stored:"8"`
+	SuggestionsShown []string `avro:"suggestions_shown" json:"suggestions_shown,omitempty" stored:"8" personal:"text"`
 	// Number of suggested phrases taken.
 	SuggestionUsed *int64 `avro:"suggestion_used" json:"suggestion_used,omitempty" stored:"9"`
 	// Number of word corrections offered.

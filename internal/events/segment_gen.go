@@ -13,9 +13,9 @@ type Segment struct {
 	// When the segment ended. Null while it is open.
 	SegmentEndTime *time.Time `avro:"segment_end_time" json:"segment_end_time,omitempty" stored:"2"`
 	// First name of the agent.
-	AgentFirstName *string `avro:"agent_first_name" json:"agent_first_name,omitempty" stored:"3"`
+	AgentFirstName *string `avro:"agent_first_name" json:"agent_first_name,omitempty" stored:"3" personal:"name"`
 	// Last name of the agent.
-	AgentLastName *string `avro:"agent_last_name" json:"agent_last_name,omitempty" stored:"4"`
+	AgentLastName *string `avro:"agent_last_name" json:"agent_last_name,omitempty" stored:"4" personal:"name"`
 	// The welcome message was read.
 	IsWelcomeMsgRead *bool `avro:"is_welcome_msg_read" json:"is_welcome_msg_read,omitempty" stored:"5"`
 	// Clicks on scroll up.
@@ -37,7 +37,7 @@ type Segment struct {
 	// Word corrections accepted, over the searches of the segment as this version saw them.
 	CorrectionsAccepted *int64 `avro:"corrections_accepted" json:"corrections_accepted,omitempty" stored:"14"`
 	// Members of the segment that have no field here, such as details of custom and assist tabs, as JSON with sorted keys, at most 64 KiB. They are counted as drift, too.
-	ExtraJSON *string `avro:"extra_json" json:"extra_json,omitempty" stored:"15"`
+	ExtraJSON *string `avro:"extra_json" json:"extra_json,omitempty" stored:"15" personal:"raw"`
 }
 
 // SegmentLink: A link that was clicked.
@@ -55,7 +55,7 @@ type SegmentTag struct {
 	// Key of the tag.
 	Name *string `avro:"name" json:"name,omitempty" stored:"1"`
 	// Value of the tag.
-	Value *string `avro:"value" json:"value,omitempty" stored:"2"`
+	Value *string `avro:"value" json:"value,omitempty" stored:"2" personal:"text"`
 	// The message that set it, prefixed ms-.
 	MessageID *string `avro:"message_id" json:"message_id,omitempty" stored:"3"`
 	// When it was set.

@@ -12,7 +12,7 @@ type SuggestionShown struct {
 	// PROACTIVE (offered on the customer's utterance or on a text shown before) or SEARCH (the result of a search).
 	Kind string `avro:"kind" json:"kind" stored:"1"`
 	// What the customer said that led to the suggestions; may be the JSON text of a template. Null for SEARCH.
-	Utterance *string `avro:"utterance" json:"utterance,omitempty" stored:"2"`
+	Utterance *string `avro:"utterance" json:"utterance,omitempty" stored:"2" personal:"text"`
 	// The search event whose result it is. Null for PROACTIVE.
 	SearchEntityID *string `avro:"search_entity_id" json:"search_entity_id,omitempty" stored:"3"`
 	// When the list was displayed.
@@ -60,7 +60,7 @@ type ShownSuggestion struct {
 	// Lines displayed before Show more.
 	AppDisplayLines *int64 `avro:"app_display_lines" json:"app_display_lines,omitempty" stored:"10"`
 	// The whole suggestion as JSON with sorted keys, where its list is none of those named above.
-	SuggestionJSON *string `avro:"suggestion_json" json:"suggestion_json,omitempty" stored:"11"`
+	SuggestionJSON *string `avro:"suggestion_json" json:"suggestion_json,omitempty" stored:"11" personal:"raw"`
 }
 
 // ShownSource: A source from which a suggestion was made.

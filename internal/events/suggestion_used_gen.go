@@ -68,7 +68,7 @@ type SuggestionUsed struct {
 	// The agentic answer was overridden.
 	IsOverride *bool `avro:"is_override" json:"is_override,omitempty" stored:"29"`
 	// The whole target as JSON with sorted keys, where its type is none of those named above, or lies under a name that is none of theirs. What it shares with them is in the fields above all the same.
-	TargetJSON *string `avro:"target_json" json:"target_json,omitempty" stored:"30"`
+	TargetJSON *string `avro:"target_json" json:"target_json,omitempty" stored:"30" personal:"raw"`
 	// What became of it, in one vocabulary: SENT, COPIED or RUN; OPENED if only more of it or a link was clicked; OVERRIDDEN; RATED if only feedback was given; else UNKNOWN. SENT, COPIED and RUN are acceptance, the others are not. Made from status, run_type, used_type, is_sent, is_copied, is_override and the clicks.
 	Usage string `avro:"usage" json:"usage" stored:"31"`
 	// When the list that it comes from was displayed; for AGENTIC, when the answer came. Null for LIBRARY.

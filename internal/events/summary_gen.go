@@ -13,9 +13,9 @@ type Summary struct {
 	// interim or final.
 	SummaryType *string `avro:"summary_type" json:"summary_type,omitempty" stored:"2"`
 	// The text as generated.
-	Summary *string `avro:"summary" json:"summary,omitempty" stored:"3"`
+	Summary *string `avro:"summary" json:"summary,omitempty" stored:"3" personal:"text"`
 	// The text as edited; an error message where is_error is true.
-	EditedSummary *string `avro:"edited_summary" json:"edited_summary,omitempty" stored:"4"`
+	EditedSummary *string `avro:"edited_summary" json:"edited_summary,omitempty" stored:"4" personal:"text"`
 	// The summary could not be generated.
 	IsError *bool `avro:"is_error" json:"is_error,omitempty" stored:"5"`
 	// The summary is disabled.
@@ -37,13 +37,13 @@ type Summary struct {
 	// Key of the summary within its segment, prefixed dg-.
 	PositionID *string `avro:"position_id" json:"position_id,omitempty" stored:"14"`
 	// Agent named by the summary itself.
-	SummaryAgentID *string `avro:"summary_agent_id" json:"summary_agent_id,omitempty" stored:"15"`
+	SummaryAgentID *string `avro:"summary_agent_id" json:"summary_agent_id,omitempty" stored:"15" personal:"id"`
 	// Identity named by the summary itself.
-	SummaryIdentity *string `avro:"summary_identity" json:"summary_identity,omitempty" stored:"16"`
+	SummaryIdentity *string `avro:"summary_identity" json:"summary_identity,omitempty" stored:"16" personal:"id"`
 	// Participant it was made for.
-	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty" stored:"17"`
+	ParticipantID *string `avro:"participant_id" json:"participant_id,omitempty" stored:"17" personal:"id"`
 	// Name of the participant.
-	ParticipantName *string `avro:"participant_name" json:"participant_name,omitempty" stored:"18"`
+	ParticipantName *string `avro:"participant_name" json:"participant_name,omitempty" stored:"18" personal:"name"`
 	// Type of participant, for example agent or AGENT.
 	ParticipantType *string `avro:"participant_type" json:"participant_type,omitempty" stored:"19"`
 	// Start times of the participant as upstream gives them.

@@ -73,6 +73,9 @@ func (p *printer) fieldTable(fields []*field) {
 		if f.Owner != "" {
 			doc += " `" + f.Owner + "` has the last word."
 		}
+		if f.Personal != "" {
+			doc += " Personal data of the class `" + f.Personal + "`."
+		}
 		if !f.counts() {
 			doc += " A change of it alone is no revision."
 		}

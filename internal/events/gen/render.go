@@ -56,7 +56,7 @@ func (p *printer) structType(s *schema, r *record) {
 		number++
 	}
 	for _, f := range s.body(r) {
-		omit, stored := "", ""
+		omit, stored, personal := "", "", ""
 		if f.typ.nullable || f.typ.kind == kindArray || f.typ.kind == kindMap {
 			omit = ",omitempty"
 		}
@@ -64,7 +64,10 @@ func (p *printer) structType(s *schema, r *record) {
 		if s.isEvent() {
 			stored = fmt.Sprintf(" stored:\"%d\"", number)
 		}
-		p.f("%s %s `avro:%q json:\"%s%s\"%s`", goName(f.Name), goType(f.typ), f.Name, f.Name, omit, stored)
+		if f.Personal != "" {
+			personal = fmt.Sprintf(" personal:%q", f.Personal)
+		}
+		p.f("%s %s `avro:%q json:\"%s%s\"%s%s`", goName(f.Name), goType(f.typ), f.Name, f.Name, omit, stored, personal)
 		number++
 	}
 	p.f("}\n")

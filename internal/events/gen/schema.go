@@ -29,6 +29,7 @@ type field struct {
 	Unit      string          `json:"unit"`
 	HashedAs  string          `json:"hashed_as"`
 	Derivable bool            `json:"derivable"`
+	Personal  string          `json:"personal"`
 	Upstream  string          `json:"upstream"`
 
 	typ *typ // what RawType says; RawType is let go once it is known

@@ -24,7 +24,7 @@ func (d *Doc) overlay(prefix string, into any) {
 		if !ok {
 			if isServiceLink(name, d.env[name]) {
 				d.warnings = append(d.warnings, Problem{Pos: pos, Text: "is set by Kubernetes for a service of that name, is not a setting, and is ignored"})
-			} else if near := nearest(masked(rest), variables(t, "")); near != "" {
+			} else if near := Nearest(masked(rest), variables(t, "")); near != "" {
 				d.problems = append(d.problems, Problem{Pos: pos, Text: "sets nothing; did you mean " + prefix + unmask(near, rest) + "?"})
 			} else {
 				d.warnings = append(d.warnings, Problem{Pos: pos, Text: "is not a setting and is ignored"})

@@ -17,7 +17,7 @@ func suggest(wrong string, known []key) (meant, hint string) {
 			return k.name, "; did you mean " + k.name + "?"
 		}
 	}
-	if near := nearest(wrong, names); near != "" {
+	if near := Nearest(wrong, names); near != "" {
 		return near, "; did you mean " + near + "?"
 	}
 	for _, k := range known {
@@ -45,8 +45,8 @@ func section(t reflect.Type) reflect.Type {
 	return nil
 }
 
-// nearest returns the name that is close to what was written, or nothing.
-func nearest(wrong string, names []string) string {
+// Nearest returns the one of names that is close to what was written, "" if none is.
+func Nearest(wrong string, names []string) string {
 	best, bestDistance := "", max(1, len(wrong)/4)+1
 	for _, name := range names {
 		if d := distance(fold(wrong), fold(name)); d < bestDistance {

@@ -268,7 +268,7 @@ func (b *builder) scalar(out *node, text, path string) {
 		value, ok := b.doc.env[name]
 		if !ok {
 			hint := ""
-			if near := nearest(name, slices.Sorted(maps.Keys(b.doc.env))); near != "" {
+			if near := Nearest(name, slices.Sorted(maps.Keys(b.doc.env))); near != "" {
 				hint = "; did you mean ${" + near + "}?"
 			}
 			b.doc.problem(out.pos, path, "${%s} is not set in the environment%s", name, hint)

@@ -1,0 +1,260 @@
+package privacy_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/privacy"
+	"agentassist-poller/internal/secret"
+)
+
+var key = secret.New("0123456789abcdef")
+
+func policy(t *testing.T, c privacy.Config) *privacy.Policy {
+	t.Helper()
+	if c.Preset == "" {
+		c.Preset = privacy.PresetNone
+	}
+	c.Key = key
+	require.Empty(t, c.Validate())
+	p, err := c.Policy()
+	require.NoError(t, err)
+	return p
+}
+
+func str(s string) *string { return &s }
+
+func conversation() *events.Conversation {
+	return &events.Conversation{
+		Header:            events.Header{EntityID: "e1", Agent: &events.Agent{AgentID: str("a-1"), Name: str("Ada"), Email: str("ada@example.com")}},
+		UserID:            str("u-1"),
+		CustomerFirstName: str("Grace"), CustomerPhone: str("+4930123456"), CustomerEmail: str(""),
+		Dispositions:       []string{"sold"},
+		DispositionRemarks: []string{"calls back", "likes tea"},
+		UserLevelTags:      []events.ConversationTag{{Name: str("city"), Value: str("Paris")}, {Name: str("vip")}},
+		MetaInfo:           &events.ConversationMeta{Email: str("grace@example.com"), Category: str("i18n")},
+		MetaInfoJSON:       str(`{"email":"grace@example.com"}`),
+	}
+}
+
+// Each mode does what it says, wherever a field stands, and leaves everything else.
+func TestModes(t *testing.T) {
+	p := policy(t, privacy.Config{Name: "hash", Contact: "mask", Text: "drop", Raw: "hash", Fields: map[string]string{"agent.name": "keep"}})
+	got := p.Publish(p.Conceal(conversation())).(*events.Conversation)
+
+	require.Equal(t, &events.Agent{AgentID: str("a-1"), Name: str("Ada"), Email: str("***")}, got.Agent)
+	require.Equal(t, "u-1", *got.UserID)
+	require.Regexp(t, "^[0-9a-f]{32}$", *got.CustomerFirstName)
+	require.Equal(t, "***", *got.CustomerPhone)
+	require.Nil(t, got.CustomerEmail, "nothing is masked as nothing")
+	require.Equal(t, []string{"sold"}, got.Dispositions)
+	require.Empty(t, got.DispositionRemarks)
+	require.Equal(t, []events.ConversationTag{{Name: str("city")}, {Name: str("vip")}}, got.UserLevelTags)
+	require.Equal(t, &events.ConversationMeta{Email: str("***"), Category: str("i18n")}, got.MetaInfo)
+	require.Regexp(t, `^"[0-9a-f]{32}"$`, *got.MetaInfoJSON, "JSON remains JSON")
+}
+
+// A hash is the same wherever a text stands, and another under another key.
+func TestHashes(t *testing.T) {
+	hashed := func(k string, c *events.Conversation) *events.Conversation {
+		p, err := (&privacy.Config{Preset: privacy.PresetNone, Name: "hash", Key: secret.New(k)}).Policy()
+		require.NoError(t, err)
+		return p.Publish(p.Conceal(c)).(*events.Conversation)
+	}
+	c := conversation()
+	c.CustomerLastName = str("Ada")
+	a, b := hashed("0123456789abcdef", c), hashed("fedcba9876543210", c)
+	require.Equal(t, *a.Agent.Name, *a.CustomerLastName)
+	require.NotEqual(t, *a.Agent.Name, *a.CustomerFirstName)
+	require.NotEqual(t, *a.Agent.Name, *b.Agent.Name)
+}
+
+// Events of a page share what they point to: to conceal one must not change another.
+func TestConcealChangesNothing(t *testing.T) {
+	p := policy(t, privacy.Config{Preset: privacy.PresetStrict})
+	c := conversation()
+	concealed := p.Conceal(c)
+	require.Equal(t, conversation(), c)
+	again := p.Conceal(concealed)
+	require.Equal(t, concealed, again, "what is concealed stays as it is")
+	p.Publish(concealed)
+	require.Equal(t, again, concealed)
+}
+
+// Under the strict preset no text of a field that holds personal data is published, of any type, whatever the schema gains.
+func TestStrictKeepsNothing(t *testing.T) {
+	p := policy(t, privacy.Config{Preset: privacy.PresetStrict})
+	for _, typ := range events.Types() {
+		e := events.New(typ)
+		fill(reflect.ValueOf(e).Elem(), "")
+		out := p.Publish(p.Conceal(e))
+		texts(reflect.ValueOf(out).Elem(), "", func(personal, text string) {
+			require.NotContains(t, text, "personal", "%s: a field of the class %s", typ, personal)
+			require.NotContains(t, text, "\x00", "%s: a token", typ)
+		})
+		texts(reflect.ValueOf(e).Elem(), "", func(personal, text string) {
+			require.Equal(t, personal != "", strings.HasPrefix(text, "personal"), typ)
+		})
+	}
+	require.False(t, p.KeepsRaw())
+}
+
+// fill gives every text a value, which says whether it is personal data.
+func fill(v reflect.Value, personal string) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("public")
+		if personal != "" {
+			v.SetString("personal")
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), personal)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fill(v.Index(i), personal)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				fill(v.Field(i), v.Type().Field(i).Tag.Get("personal"))
+			}
+		}
+	}
+}
+
+// texts calls f with every text in v, and the class of its field.
+func texts(v reflect.Value, personal string, f func(personal, text string)) {
+	switch v.Kind() {
+	case reflect.String:
+		f(personal, v.String())
+	case reflect.Pointer:
+		if !v.IsNil() {
+			texts(v.Elem(), personal, f)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			texts(v.Index(i), personal, f)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				texts(v.Field(i), v.Type().Field(i).Tag.Get("personal"), f)
+			}
+		}
+	}
+}
+
+// What was stored under one policy is read under another: nothing that is to be concealed comes back, and no token is taken for a text.
+func TestRecall(t *testing.T) {
+	strict := policy(t, privacy.Config{Preset: privacy.PresetStrict})
+	names := policy(t, privacy.Config{Name: "mask", Raw: "keep"})
+	stored := strict.Conceal(conversation())
+
+	require.Equal(t, stored, strict.Recall(conversation()), "stored before anything was concealed")
+	require.Equal(t, stored, strict.Recall(stored))
+
+	got := names.Recall(stored).(*events.Conversation)
+	require.Equal(t, *stored.(*events.Conversation).CustomerFirstName, *got.CustomerFirstName, "the mode does not matter")
+	require.Nil(t, got.CustomerPhone, "kept now, and not known")
+	require.Nil(t, got.MetaInfoJSON)
+
+	var none *privacy.Policy
+	require.Nil(t, none.Recall(stored).(*events.Conversation).CustomerFirstName)
+	require.Equal(t, "Grace", *none.Recall(conversation()).(*events.Conversation).CustomerFirstName)
+	require.Same(t, stored, none.Conceal(stored))
+	require.Same(t, stored, none.Publish(stored))
+	require.True(t, none.KeepsRaw())
+}
+
+func TestValidate(t *testing.T) {
+	tests := map[string]struct {
+		c    privacy.Config
+		want string // the first problem; empty for none
+	}{
+		"nothing":            {privacy.Config{}, ""},
+		"strict":             {privacy.Config{Preset: "strict", Key: key}, ""},
+		"a key without use":  {privacy.Config{Key: key}, ""},
+		"unknown preset":     {privacy.Config{Preset: "lax"}, `preset: "lax"; want none or strict`},
+		"unknown mode":       {privacy.Config{Text: "hide"}, `text: "hide"; want one of keep, drop, hash, mask`},
+		"unknown field":      {privacy.Config{Fields: map[string]string{"agent.nmae": "drop"}}, "fields.agent.nmae: no field of that name holds personal data; did you mean agent.name?"},
+		"no personal data":   {privacy.Config{Fields: map[string]string{"conversation.direction": "drop"}}, "fields.conversation.direction: no field of that name holds personal data; docs/events.md names them all"},
+		"mode of a field":    {privacy.Config{Fields: map[string]string{"agent.name": ""}}, `fields.agent.name: ""; want one of`},
+		"masked bytes":       {privacy.Config{Fields: map[string]string{"dead-letter.raw_bytes": "mask"}}, "want keep or drop"},
+		"no key":             {privacy.Config{Text: "drop"}, "key_file: is missing"},
+		"no key for a field": {privacy.Config{Fields: map[string]string{"conversation.agent.name": "drop"}}, "key_file: is missing"},
+		"short key":          {privacy.Config{Text: "drop", Key: secret.New("short")}, "key: has 5 bytes; want at least 16"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if tt.c.Preset == "" {
+				tt.c.Preset = privacy.PresetNone
+			}
+			var got []string
+			for _, p := range tt.c.Validate() {
+				got = append(got, p.Path+": "+p.Text)
+			}
+			if tt.want == "" {
+				require.Empty(t, got)
+				return
+			}
+			require.Len(t, got, 1)
+			require.Contains(t, got[0], tt.want)
+		})
+	}
+}
+
+func TestKeyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	c := privacy.Config{Preset: privacy.PresetStrict, KeyFile: path}
+	_, err := c.Policy()
+	require.ErrorIs(t, err, os.ErrNotExist)
+
+	require.NoError(t, os.WriteFile(path, []byte("short\n"), 0o600))
+	_, err = c.Policy()
+	require.ErrorContains(t, err, "the key has 5 bytes; want at least 16")
+
+	require.NoError(t, os.WriteFile(path, []byte(key.Reveal()+"\n"), 0o600))
+	p, err := c.Policy()
+	require.NoError(t, err)
+	want := policy(t, privacy.Config{Preset: privacy.PresetStrict})
+	require.Equal(t, want.Conceal(conversation()), p.Conceal(conversation()))
+}
+
+// Raw JSON may hold names and addresses: it is not kept where these are not, unless somebody says so.
+func TestRawFollows(t *testing.T) {
+	for name, tt := range map[string]struct {
+		c    privacy.Config
+		kept bool
+	}{
+		"nothing hidden": {privacy.Config{Text: "keep"}, true},
+		"a class":        {privacy.Config{Contact: "hash"}, false},
+		"a field":        {privacy.Config{Fields: map[string]string{"conversation.customer_phone": "drop"}}, false},
+		"chosen":         {privacy.Config{Contact: "hash", Raw: "keep"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := policy(t, tt.c)
+			got := p.Publish(p.Conceal(conversation())).(*events.Conversation)
+			require.Equal(t, tt.kept, got.MetaInfoJSON != nil)
+			require.Equal(t, tt.kept, p.KeepsRaw())
+		})
+	}
+}
+
+func BenchmarkConceal(b *testing.B) {
+	c := privacy.Config{Preset: privacy.PresetStrict, Key: key}
+	p, err := c.Policy()
+	require.NoError(b, err)
+	e := conversation()
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Publish(p.Conceal(e))
+	}
+}

@@ -213,7 +213,7 @@ func (a *App) announce() {
 			"requests_per_minute", c.RequestsPerMinute)
 	}
 	a.log.Info("will publish", "brokers", a.cfg.Kafka.Brokers, "topics", a.cfg.Kafka.TopicPrefix+".*", "delivery", a.cfg.Kafka.Delivery,
-		"schema_registry", a.cfg.SchemaRegistry.URL)
+		"schema_registry", a.cfg.SchemaRegistry.URL, "privacy", a.cfg.policy.String())
 	if a.http != nil {
 		a.log.Info("http server listens", "addr", a.Addr(), "status_page", pageAt(a.http.Addr()))
 	}
@@ -493,6 +493,7 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	if c.sweepsChosen {
 		o.Policy.ConversationTiers = wholeDays(o.Policy.Tiers)
 	}
+	o.Privacy = cfg.policy
 	o.Link, _ = events.ParseLink(cmp.Or(c.Link, cfg.Events.Link)) // was checked with the rest of the configuration
 	for _, b := range c.Bots {
 		o.Bots = append(o.Bots, poll.Bot{Name: b.Name, ID: b.BotID})

@@ -15,6 +15,7 @@ import (
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/privacy"
 	"agentassist-poller/internal/secret"
 )
 
@@ -29,9 +30,12 @@ type Config struct {
 	Checkpoint     Checkpoint           `yaml:"checkpoint"`
 	Retention      time.Duration        `yaml:"retention" was:"memory"`
 	Events         Events               `yaml:"events"`
+	Privacy        privacy.Config       `yaml:"privacy"`
 	Server         Server               `yaml:"server"`
 	Log            Log                  `yaml:"log"`
 	Shutdown       Shutdown             `yaml:"shutdown"`
+
+	policy *privacy.Policy // what Privacy says; nil without its key
 }
 
 // Account is one account of the platform: one request budget, some bots.
@@ -202,6 +206,7 @@ func (c *Config) SetDefaults() {
 		Checkpoint: Checkpoint{Path: "./poller.db"},
 		Retention:  35 * 24 * time.Hour,
 		Events:     Events{CSAT: Thresholds(extract.DefaultCSAT), NPS: Thresholds(extract.DefaultNPS)},
+		Privacy:    privacy.Config{Preset: privacy.PresetNone},
 		Server:     Server{Listen: ":8080"},
 		Log:        Log{Level: "info", Format: formatAuto},
 		Shutdown:   Shutdown{Drain: 20 * time.Second},
@@ -334,6 +339,12 @@ func Parse(o LoadOptions, src []byte) (*Config, []conf.Problem, error) {
 	}
 	c.checkFiles(doc, o.SkipFiles)
 	c.validate(doc)
+	if doc.Err() == nil && !o.SkipFiles {
+		var err error
+		if c.policy, err = c.Privacy.Policy(); err != nil {
+			doc.Add("privacy.key_file", "%v", err)
+		}
+	}
 	if err := doc.Err(); err != nil {
 		return nil, doc.Warnings(), err
 	}

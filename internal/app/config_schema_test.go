@@ -58,6 +58,8 @@ var unseen = map[string]string{
 	"admin_by_name":          "addresses are texts",
 	"admin_token":            "relates two settings, and needs the files",
 	"admin_without_token":    "relates two settings",
+	"privacy_without_key":    "relates two settings",
+	"privacy_short_key":      "needs the files",
 }
 
 func TestSchemaOfBadConfigurations(t *testing.T) {

@@ -34,8 +34,9 @@ func (c *Config) checkFiles(doc *conf.Doc, skip bool) {
 		}
 	}
 	checkSecret(doc, "server.admin.token", c.Server.Admin.Token, c.Server.Admin.TokenFile, skip)
+	checkSecret(doc, "privacy.key", c.Privacy.Key, c.Privacy.KeyFile, skip)
 	for path, file := range conf.Strings(c) {
-		if skip || file == "" || !strings.HasSuffix(path, "_file") || strings.HasSuffix(path, ".auth.client_secret_file") || path == "server.admin.token_file" {
+		if skip || file == "" || !strings.HasSuffix(path, "_file") || strings.HasSuffix(path, ".auth.client_secret_file") || path == "server.admin.token_file" || path == "privacy.key_file" {
 			continue
 		}
 		if f, err := os.Open(file); err != nil {
@@ -85,6 +86,9 @@ func (c *Config) validate(doc *conf.Doc) {
 	}
 	if c.Checkpoint.Path == "" {
 		doc.Add("checkpoint.path", "is empty; want the path of a file on a volume that outlives the process")
+	}
+	for _, p := range c.Privacy.Validate() {
+		doc.Add("privacy."+p.Path, "%s", p.Text)
 	}
 	within(doc, "retention", c.Retention, day, 400*day)
 	within(doc, "shutdown.drain", c.Shutdown.Drain, 0, 10*time.Minute)

@@ -34,6 +34,11 @@ var edges = []struct{ from, to, why string }{
 	{"examples/alerting", "examples/feed", "reads a topic"},
 	{"examples/feedback-board", "examples/feed", "reads a topic"},
 
+	{"internal/app", "internal/privacy", "has its section of the configuration"},
+	{"internal/privacy", "internal/conf", "says what settings may be"},
+	{"internal/privacy", "internal/events", "knows which fields hold personal data"},
+	{"internal/privacy", "internal/secret", "hashes with a key that never shows itself"},
+
 	{"internal/tail", "internal/events", "names types"},
 	{"internal/tail", "internal/kafka", "connects as the poller does"},
 	{"internal/tail", "internal/kafka/kafkaread", "reads topics as a consumer does"},
@@ -119,6 +124,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/poll/plan", "internal/poll/timeline", "plans over what was read"},
 	{"internal/poll/plan", "internal/events", "names endpoints"},
 	{"internal/poll", "internal/revise", "asks which observations are new"},
+	{"internal/poll", "internal/privacy", "passes the policy on, and keeps to it where records cannot be read"},
 	{"internal/poll", "internal/status", "fills it in"},
 
 	{"internal/kafka", "internal/bound", "bounds records"},
@@ -140,6 +146,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/revise", "internal/bound", "bounds what is stored of an entity"},
 	{"internal/revise", "internal/events", "compares and merges them"},
 	{"internal/revise", "internal/checkpoint", "decides from what is remembered"},
+	{"internal/revise", "internal/privacy", "conceals personal data before it decides, and publishes it as configured"},
 	{"internal/journal", "internal/bound", "bounds records"},
 	{"internal/journal", "internal/checkpoint", "writes out what the store remembers, and brings a store up to date"},
 	{"internal/extract", "internal/bound", "bounds what is made of a page"},

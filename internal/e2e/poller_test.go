@@ -52,6 +52,7 @@ type setup struct {
 	delivery string        // empty: exactly-once
 	group    string        // empty: one instance alone
 	more     string        // further settings of the section kafka
+	privacy  string        // settings of the section privacy
 	drain    time.Duration // shutdown.drain
 }
 
@@ -75,11 +76,12 @@ accounts:
   group: %q
 %s%sschema_registry: {url: %q}
 checkpoint: {path: %q}
+privacy: {%s}
 events: {message: {enabled: true}}
 server: {listen: "127.0.0.1:0"}
 shutdown: {drain: %s}
 log: {level: info, format: json}
-`, s.accounts, s.platform.seeds(), s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"), s.drain)
+`, s.accounts, s.platform.seeds(), s.prefix, s.group, s.mode(), s.kafka(), s.platform.registry, filepath.Join(s.dir, "poller.db"), s.privacy, s.drain)
 }
 
 // config returns the path of the configuration of a poller that runs as a process.

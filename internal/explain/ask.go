@@ -266,6 +266,7 @@ func (u *upstream) decide(endpoint events.Endpoint, bot poll.Bot, rows []extract
 	now := u.client.Now()
 	decided, err := revise.Decide(revise.Input{
 		Source: u.account.Poll.Name, Observations: observations, ShownAt: now, Received: now, KeepObservations: true,
+		Privacy:  u.account.Poll.Privacy,
 		LastRead: func(*events.Observation) time.Time { return time.Time{} },
 	}, u.store)
 	if err != nil { // a memory does not fail

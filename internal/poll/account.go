@@ -27,6 +27,7 @@ import (
 	"agentassist-poller/internal/memory"
 	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/privacy"
 	"agentassist-poller/internal/status"
 )
 
@@ -131,6 +132,7 @@ type Options struct {
 	Off           []events.Type // event types that are not published
 	Scores        extract.Scores
 	Link          events.Link // of feedback, for people
+	Privacy       *privacy.Policy
 
 	// When the context of Run ends, the account sends no more requests, and has for the batch that is being delivered as long as
 	// Drain. If Abort ends before, the batch is given up at once. A nil Abort never ends.

@@ -246,7 +246,7 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 		CompleteFrom: u.completeFrom(), CompleteUpTo: u.state.CompleteUpTo,
 		LastRead:         func(s *events.Observation) time.Time { return u.lastRead(s.Row) },
 		Replay:           r.work.Replay,
-		KeepObservations: a.bothRead(u.Endpoint), Link: a.cfg.Link,
+		KeepObservations: a.bothRead(u.Endpoint), Link: a.cfg.Link, Privacy: a.cfg.Privacy,
 		TooLarge: a.tooLarge(),
 	}, lookup{a.cfg.Store, a.cfg.AccountID})
 }
@@ -324,11 +324,15 @@ func (a *Account) deadLetters(u *unit, pg *pass.Page) ([]pagePart, error) {
 		}
 		p := &parts[len(parts)-1]
 		p.changes.Dead = append(p.changes.Dead, checkpoint.DeadLetter{Day: today, Hash: hashes[i]})
-		p.dead = append(p.dead, events.DeadLetter{
+		letter := events.DeadLetter{
 			Stage: dead.Stage, Reason: dead.Reason, Endpoint: string(u.Endpoint), Source: a.cfg.Name, AccountID: a.cfg.AccountID,
 			ConversationID: orNil(dead.ConversationID), SessionID: orNil(dead.SessionID), SegmentID: orNil(dead.SegmentID),
 			BotID: orNil(u.Bot), RawBytes: dead.Raw, RawHash: names[i], ObservedTime: pg.Received,
-		})
+		}
+		if !a.cfg.Privacy.KeepsRaw() {
+			letter.RawBytes, letter.RawTruncated = nil, true
+		}
+		p.dead = append(p.dead, letter)
 		a.log.Warn("record could not be read; it is on the dead-letter topic", "endpoint", u.Endpoint, "bot", u.botName,
 			"stage", dead.Stage, "reason", dead.Reason, "raw_hash", names[i])
 	}

@@ -98,7 +98,7 @@ func (d *decision) expand(store Store) error {
 			none := *o.Event.(*events.Feedback)
 			none.EntityID = id
 			gone := o
-			gone.Event = &none
+			gone.Event, gone.Plain = &none, nil
 			expanded = append(expanded, gone)
 		}
 	}

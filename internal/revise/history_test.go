@@ -13,6 +13,7 @@ import (
 
 	"agentassist-poller/internal/bound"
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/privacy"
 	"agentassist-poller/internal/revise"
 )
 
@@ -180,51 +181,75 @@ func fieldsOf(e events.Event) fields {
 // Every state goes through its stored form. The published events must be the versions that the things themselves name.
 func TestRandomHistories(t *testing.T) {
 	for seed := range uint64(200) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		d := newHarness(t)
-		d.in.KeepObservations = true
-		things := newThings(1 + r.IntN(3))
-		published := map[string][]events.Event{}
-		recipe := 1
-		revise.SetRecipe(t, recipe)
-		for range 40 {
-			for range r.IntN(3) {
-				things[r.IntN(len(things))].change(r)
+		randomHistory(t, seed, func(*revise.Input, *rand.Rand) {}, func(f fields) fields { return f })
+	}
+}
+
+// What is concealed makes the same revisions: another text is another version, and where it is masked that shows by the revision alone. To mask
+// and to drop may take turns.
+func TestRandomHistoriesConcealed(t *testing.T) {
+	policies := []*privacy.Policy{policy(t, privacy.Config{Text: "mask"}), policy(t, privacy.Config{Text: "drop", Name: "hash"})}
+	for seed := range uint64(50) {
+		randomHistory(t, seed, func(in *revise.Input, r *rand.Rand) { in.Privacy = policies[r.IntN(2)] }, func(f fields) fields {
+			f = maps.Clone(f)
+			for _, name := range []string{"summary", "edited"} {
+				delete(f, name)
 			}
-			if r.IntN(12) == 0 {
-				recipe++
-				revise.SetRecipe(t, recipe)
-			}
-			var page []events.Observation
-			for _, i := range r.Perm(2 * len(things)) {
-				x := things[i%len(things)]
-				for _, v := range x.shows() {
-					if r.IntN(3) > 0 {
-						continue
-					}
-					x.read(v)
-					page = append(page, x.observation(r, v))
+			return f
+		})
+	}
+}
+
+// randomHistory plays a history. set sets what a poller is configured to do before each page, and public returns what is compared of a version.
+func randomHistory(t *testing.T, seed uint64, set func(*revise.Input, *rand.Rand), public func(fields) fields) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	d := newHarness(t)
+	d.in.KeepObservations = true
+	things := newThings(1 + r.IntN(3))
+	published := map[string][]events.Event{}
+	recipe := 1
+	revise.SetRecipe(t, recipe)
+	for range 40 {
+		for range r.IntN(3) {
+			things[r.IntN(len(things))].change(r)
+		}
+		if r.IntN(12) == 0 {
+			recipe++
+			revise.SetRecipe(t, recipe)
+		}
+		var page []events.Observation
+		for _, i := range r.Perm(2 * len(things)) {
+			x := things[i%len(things)]
+			for _, v := range x.shows() {
+				if r.IntN(3) > 0 {
+					continue
 				}
-			}
-			for _, x := range things {
-				x.settle()
-			}
-			for _, o := range d.read(page...).Events {
-				id := o.Event.Head().EntityID
-				published[id] = append(published[id], o.Event)
+				x.read(v)
+				page = append(page, x.observation(r, v))
 			}
 		}
-		ids := map[string]bool{}
 		for _, x := range things {
-			var got []fields
-			for i, e := range published[x.entityID()] {
-				got = append(got, fieldsOf(e))
-				require.EqualValues(t, i+1, e.Head().Revision, "seed %d, %s", seed, x.name)
-				require.False(t, ids[e.Head().EventID], "seed %d, %s: event id twice", seed, x.name)
-				ids[e.Head().EventID] = true
-			}
-			require.Equal(t, x.want, got, "seed %d, %s", seed, x.name)
+			x.settle()
 		}
+		set(&d.in, r)
+		for _, o := range d.read(page...).Events {
+			id := o.Event.Head().EntityID
+			published[id] = append(published[id], o.Event)
+		}
+	}
+	ids := map[string]bool{}
+	for _, x := range things {
+		var got, want []fields
+		for _, f := range x.want {
+			want = append(want, public(f))
+		}
+		for i, e := range published[x.entityID()] {
+			got = append(got, public(fieldsOf(e)))
+			require.EqualValues(t, i+1, e.Head().Revision, "seed %d, %s", seed, x.name)
+			require.False(t, ids[e.Head().EventID], "seed %d, %s: event id twice", seed, x.name)
+			ids[e.Head().EventID] = true
+		}
+		require.Equal(t, want, got, "seed %d, %s", seed, x.name)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/privacy"
 )
 
 // Store holds an account's entities. Decide calls it once to four times a page.
@@ -45,6 +46,8 @@ type Input struct {
 	KeepObservations bool
 	// Link makes the addresses in feedback.
 	Link events.Link
+	// Privacy says what becomes of personal data in events and in what is stored.
+	Privacy *privacy.Policy
 	// Replay marks events as published again on purpose. Such events are never late.
 	Replay bool
 	// TooLarge returns why an event is too large to be published, or "" if it is not. It is called only for events above a certain
@@ -98,6 +101,7 @@ var recipe = events.Recipe
 func Decide(in Input, store Store) (*Result, error) {
 	d := decision{Input: in, entities: make(map[string]*entity, len(in.Observations)), touched: make(map[uint32]bool)}
 	d.ShownAt = in.ShownAt.UTC().Truncate(time.Millisecond) // as precise as events are
+	d.conceal()
 	if err := d.recallServed(store); err != nil {
 		return nil, err
 	}
@@ -134,6 +138,16 @@ func Decide(in Input, store Store) (*Result, error) {
 	d.putGroups()
 	d.Touched = slices.Sorted(maps.Keys(d.touched))
 	return &d.Result, nil
+}
+
+// conceal takes the personal data out of the observations that is not to be kept.
+func (d *decision) conceal() {
+	for i := range d.Observations {
+		o := &d.Observations[i]
+		if concealed := d.Privacy.Conceal(o.Event); concealed != o.Event {
+			o.Event, o.Plain = concealed, o.Event
+		}
+	}
 }
 
 type decision struct {
@@ -242,6 +256,9 @@ func (d *decision) tellApart(store Store) error {
 			continue
 		}
 		h.EntityID = o.Named
+		if o.Plain != nil {
+			o.Plain.Head().EntityID = o.Named
+		}
 		if d.entities[o.Named] != nil {
 			continue
 		}
@@ -399,17 +416,18 @@ func (d *decision) publish(e *entity, o *events.Observation, event events.Event)
 	e.revision++
 	e.changed, e.everNegative = true, out.Negative
 	d.Events = append(d.Events, out)
-	d.eventOf, d.sizes = append(d.eventOf, e.number), append(d.sizes, len(d.content)+headerSize(event.Head())+quoted(event))
+	d.eventOf, d.sizes = append(d.eventOf, e.number), append(d.sizes, len(d.content)+headerSize(out.Event.Head())+quoted(out.Event))
 	return true
 }
 
-// revisionOf returns event as the next revision of the entity, and leaves its content in d.content.
+// revisionOf returns event as the next revision of the entity, as it is published, and leaves its content in d.content.
 func (d *decision) revisionOf(e *entity, o *events.Observation, event events.Event) Outgoing {
 	key := e.key
 	if key == "" {
 		key = events.Key(event.Head())
 	}
 	d.fill(event.Head(), e.revision+1, o)
+	event = d.Privacy.Publish(event)
 	if f, ok := event.(*events.Feedback); ok {
 		f.Link = d.Link.Of(&f.Header)
 	}

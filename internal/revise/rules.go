@@ -146,6 +146,9 @@ func (d *decision) observeAlone(e *entity, o *events.Observation) {
 		e.changed = e.confirm() || e.changed
 		e.stays(event)
 		return
+	case o.Plain != nil && e.published().is(o.Plain): // before personal data was concealed
+		e.settle(contentOf(event))
+		return
 	case !e.accept(e.hash, events.ContentHash(event, e.recipe), e.revision > 1, events.Negative(event)):
 		e.changed = true
 		d.contradicted(Alternation, e, o)
@@ -174,17 +177,18 @@ func (d *decision) observePlaces(e *entity, observations []*events.Observation) 
 			now.rank, now.changes, now.alternation = events.JoinRank(before.rank, o.Rank), before.changes, before.alternation
 			d.keepSurroundings(o, before)
 		}
+		same := before.shownBy(o)
 		switch {
-		case before != nil && events.ContentIs(before.hash, o.Event, before.recipe):
+		case same != nil:
 			e.changed = now.confirm() || before.rank != now.rank || e.changed
-			poorer := len(before.body) > 0 && before.hash != events.ContentHash(o.Event, before.recipe)
-			if before.huge || poorer {
+			poorer := len(before.body) > 0 && before.hash != events.ContentHash(same, before.recipe)
+			if before.huge || poorer && same == o.Event {
 				moved = moved || !before.huge && before.rank != now.rank
 				before.rank, before.alternation = now.rank, now.alternation
 				continue
 			}
 			moved = moved || before.rank != now.rank || len(before.body) == 0
-			reread = reread || before.recipe != recipe()
+			reread = reread || before.recipe != recipe() || same != o.Event
 		case !d.takes(e, before, &now, o):
 			continue
 		case d.tooLargeAlone(e, o):
@@ -225,6 +229,19 @@ func (d *decision) observePlaces(e *entity, observations []*events.Observation) 
 		}
 		d.compare(e, by, merged)
 	}
+}
+
+// shownBy returns the form of seen's event that is as the place o is kept: with personal data concealed, or as it came if the place was kept
+// before any was. It returns nil if neither is, or if o is nil.
+func (o *observation) shownBy(seen *events.Observation) events.Event {
+	switch {
+	case o == nil:
+	case events.ContentIs(o.hash, seen.Event, o.recipe):
+		return seen.Event
+	case seen.Plain != nil && events.ContentIs(o.hash, seen.Plain, o.recipe):
+		return seen.Plain
+	}
+	return nil
 }
 
 // showsAgain reports whether an observation is as it is kept, which is how most entities are read again.
@@ -508,7 +525,7 @@ func (d *decision) read(o *events.Observation, kept observation) events.Event {
 		d.unreadable(o.Event.Head().EntityID, err)
 		return nil
 	}
-	return event
+	return d.Privacy.Recall(event)
 }
 
 // supersede publishes the last revision of an entity that o supersedes, unless the entity was never published, or its last revision has

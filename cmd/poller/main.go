@@ -43,7 +43,7 @@ func execute(ctx context.Context, hurry <-chan struct{}, args []string, stdout, 
 		},
 		CompletionOptions: cobra.CompletionOptions{},
 	}
-	root.AddCommand(runCommand(hurry), backfillCommand(), jobsCommand(), checkpointCommand(), demoCommand(hurry), simulateCommand(), adminCommand(), tailCommand(), explainCommand(), auditCommand(), planCommand(), checkCommand(), configCommand(), topicsCommand(), schemasCommand(), versionCommand())
+	root.AddCommand(runCommand(hurry), backfillCommand(), jobsCommand(), checkpointCommand(), demoCommand(hurry), simulateCommand(), adminCommand(), tailCommand(), explainCommand(), auditCommand(), forgetCommand(), planCommand(), checkCommand(), configCommand(), topicsCommand(), schemasCommand(), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

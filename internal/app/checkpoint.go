@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"os"
@@ -138,9 +139,9 @@ func (b *bench) look(ctx context.Context, partition int32, account string) (*hol
 	return h, err
 }
 
-// write takes a partition over, checks that no record of the account was written since it was read, and publishes records of the
-// checkpoint in one transaction.
-func (b *bench) write(ctx context.Context, partition int32, account string, h *holds, batches ...*kafka.Batch) error {
+// write takes a partition over, checks that no record of the account was written since it was read, and publishes batches, each in one
+// transaction.
+func (b *bench) write(ctx context.Context, partition int32, account string, h *holds, batches iter.Seq[*kafka.Batch]) error {
 	shard, err := b.publisher.TakeOver(ctx, partition)
 	if err != nil {
 		return err
@@ -155,9 +156,11 @@ func (b *bench) write(ctx context.Context, partition int32, account string, h *h
 	if err == nil && written {
 		err = errors.New("the poller wrote to it meanwhile")
 	}
-	for _, batch := range batches {
-		if err == nil {
-			err = shard.Deliver(ctx, batch)
+	if err == nil {
+		for batch := range batches {
+			if err = shard.Deliver(ctx, batch); err != nil {
+				break
+			}
 		}
 	}
 	if err != nil {
@@ -256,7 +259,7 @@ func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost b
 		},
 		func(next int64) error { return journaled.Commit(changes, next) },
 	)}
-	if err := b.write(ctx, partition, a.AccountID, h, batch); err != nil {
+	if err := b.write(ctx, partition, a.AccountID, h, slices.Values([]*kafka.Batch{batch})); err != nil {
 		return err
 	}
 	fmt.Fprintf(b.out.Out, "%s: recovered. What was published since then is published again, with the same event ids; things that have changed since "+
@@ -371,7 +374,7 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 	if len(days) == 0 {
 		batches = batches[1:]
 	}
-	if err := b.write(ctx, partition, a.AccountID, h, batches...); err != nil {
+	if err := b.write(ctx, partition, a.AccountID, h, slices.Values(batches)); err != nil {
 		return err
 	}
 	fmt.Fprintf(b.out.Out, "%s: adopted from cluster %q for %q, rewound to %s. What is read again since then is published again, with the same event ids "+

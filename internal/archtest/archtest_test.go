@@ -35,6 +35,7 @@ var edges = []struct{ from, to, why string }{
 	{"examples/feedback-board", "examples/feed", "reads a topic"},
 
 	{"internal/app", "internal/privacy", "has its section of the configuration"},
+	{"internal/app", "internal/revise", "forgets what is stored of entities"},
 	{"internal/privacy", "internal/conf", "says what settings may be"},
 	{"internal/privacy", "internal/events", "knows which fields hold personal data"},
 	{"internal/privacy", "internal/secret", "hashes with a key that never shows itself"},

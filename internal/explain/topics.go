@@ -23,13 +23,15 @@ type explanation struct {
 	// seen are the units that published them.
 	seen map[unitKey]bool
 	byID map[string]*Entity // those of the report
+	// ids are what the records of the conversation have: its id, or only that of its session, or both.
+	ids map[string]bool
 }
 
 // readTopics collects what is on the topics.
 func (e *explanation) readTopics(ctx context.Context) error {
 	topics := e.topics()
-	// The records of a conversation have its id, or only that of its session, or both.
 	ids := map[string]bool{e.ID: true}
+	e.ids = ids
 	err := e.reader.Since(e.Since).Each(ctx, func(r *kafkaread.Record) error {
 		for _, name := range []string{"conversation_id", "session_id", "segment_id", "entity_id", "event_id"} {
 			if r.Field(name) == e.ID {
@@ -43,7 +45,7 @@ func (e *explanation) readTopics(ctx context.Context) error {
 	}
 	delete(ids, "")
 	err = e.reader.Since(e.Since).Each(ctx, func(r *kafkaread.Record) error {
-		if ids[r.Field("conversation_id")] || ids[r.Field("session_id")] {
+		if e.isOf(r) {
 			e.take(r)
 		}
 		return nil
@@ -52,6 +54,11 @@ func (e *explanation) readTopics(ctx context.Context) error {
 		return err
 	}
 	return e.reader.Each(ctx, e.takeWatermark, e.names.Watermark())
+}
+
+// isOf reports whether a record is of the conversation.
+func (e *explanation) isOf(r *kafkaread.Record) bool {
+	return e.ids[r.Field("conversation_id")] || e.ids[r.Field("session_id")]
 }
 
 // topics returns the topics of events and of dead letters. Those of types that are switched off need not exist.

@@ -53,7 +53,8 @@ type Journal struct {
 	limits  limits
 	state   *state
 	pending *draft
-	value   int // bytes that the value of a record may have, in the transaction of pending
+	rewrite uint64 // every delta before this one is to be replaced by snapshots, however small they are
+	value   int    // bytes that the value of a record may have, in the transaction of pending
 }
 
 // New returns the journal of the account as the store holds it. A replay must have brought the store up to date. If the store
@@ -99,7 +100,7 @@ func (j *Journal) Append(c *checkpoint.Changes, most int) ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.compactionDue(&j.limits) {
+	if d.compactionDue(&j.limits) || d.manifest.first == d.manifest.compactTo && d.manifest.first < j.rewrite {
 		d.manifest.compactTo, d.manifest.bytes = d.manifest.next, 0
 	}
 	records, err := j.compact(d)
@@ -120,6 +121,13 @@ func (j *Journal) Append(c *checkpoint.Changes, most int) ([]Record, error) {
 	records = append(records, j.deltas(d, changes)...)
 	return append(records, j.end(d, c)), nil
 }
+
+// Rewrite has the next calls of Append replace all deltas that there are by snapshots, so that nothing is left on the topic, once Kafka has
+// compacted it, of what they have overwritten. Rewritten reports whether that is done.
+func (j *Journal) Rewrite() { j.rewrite = j.state.manifest.next }
+
+// Rewritten reports whether what Rewrite asked for is committed.
+func (j *Journal) Rewritten() bool { return j.state.manifest.first >= j.rewrite }
 
 // Expire returns the records of a transaction that forgets days of the account, nil if the journal knows none of the days. After
 // the transaction the caller calls Forget and Commit(c) of the store and then Committed, and commits nothing else of the account

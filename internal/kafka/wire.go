@@ -119,6 +119,11 @@ func (e *Encoder) batch(b *Batch) *outbox {
 	for i := range b.Dead {
 		w.deadLetter(&b.Dead[i])
 	}
+	for _, g := range b.Gone {
+		if r := e.types[g.Type]; r != nil && r.latest != nil {
+			w.out.add(&letter{record: kgo.Record{Topic: r.latest.topic, Key: []byte(g.ID)}})
+		}
+	}
 	for _, r := range b.Control {
 		w.out.add(&letter{record: kgo.Record{Topic: e.topics.Control(), Key: r.Key, Value: r.Value}})
 	}

@@ -56,7 +56,7 @@ func (d *decision) expand(store Store) error {
 		if groups[o.Group] != nil {
 			continue
 		}
-		h, err := hashOf(o.Group)
+		h, err := HashOf(o.Group)
 		if err != nil {
 			return fmt.Errorf("look up a group of feedback: %w", err)
 		}

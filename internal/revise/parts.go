@@ -69,7 +69,7 @@ func joinParts(store Store, found []checkpoint.Found) error {
 			continue
 		}
 		lists = append(lists, i)
-		for n := range (size + bound.Entity - 1) / bound.Entity {
+		for n := range partsIn(size) {
 			probes = append(probes, checkpoint.Probe{Key: partKey(f.Key, sum, n)})
 		}
 	}
@@ -83,7 +83,7 @@ func joinParts(store Store, found []checkpoint.Found) error {
 	for _, i := range lists {
 		size, sum, _ := partsOf(found[i].Value)
 		whole := make([]byte, 0, size)
-		for range (size + bound.Entity - 1) / bound.Entity {
+		for range partsIn(size) {
 			whole = append(whole, parts[0].Value...)
 			parts = parts[1:]
 		}
@@ -93,6 +93,9 @@ func joinParts(store Store, found []checkpoint.Found) error {
 	}
 	return nil
 }
+
+// partsIn returns how many parts a state of a size has.
+func partsIn(size int) int { return (size + bound.Entity - 1) / bound.Entity }
 
 // partsOf reads a list of parts. It returns false for any other value.
 func partsOf(value []byte) (size int, sum []byte, ok bool) {

@@ -264,7 +264,7 @@ func (d *decision) tellApart(store Store) error {
 		}
 		e := &entity{at: first.at, number: len(d.order), shown: o}
 		var err error
-		if e.at.Hash, err = hashOf(o.Named); err != nil {
+		if e.at.Hash, err = HashOf(o.Named); err != nil {
 			return fmt.Errorf("look up %s: %w", o.Event.EventType(), err)
 		}
 		d.entities[o.Named] = e
@@ -293,7 +293,7 @@ func (d *decision) probes() ([]checkpoint.Probe, error) {
 		if d.entities[id] != nil {
 			return nil
 		}
-		h, err := hashOf(id)
+		h, err := HashOf(id)
 		if err != nil {
 			return fmt.Errorf("look up %s: %w", o.Event.EventType(), err)
 		}
@@ -395,8 +395,8 @@ func (d *decision) unreadable(entity string, err error) {
 	}
 }
 
-// hashOf returns the part of an entity id that is in its key.
-func hashOf(id string) (h checkpoint.Hash, err error) {
+// HashOf returns the part of an entity id that is in the key under which the entity is stored.
+func HashOf(id string) (h checkpoint.Hash, err error) {
 	digits := 2 * len(h)
 	if len(id) < digits {
 		return h, fmt.Errorf("entity id %q is too short", id)

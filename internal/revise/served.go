@@ -72,7 +72,7 @@ func (d *decision) recallServed(store Store) error {
 		if d.served[id] != nil {
 			continue
 		}
-		h, err := hashOf(id)
+		h, err := HashOf(id)
 		if err != nil {
 			return fmt.Errorf("look up the segments of a conversation: %w", err)
 		}

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"agentassist-poller/internal/app"
+)
+
+func forgetCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "forget ID...",
+		Short: "Delete what can be deleted of conversations, and say what stays for how long",
+		Long: "Looks on the topics for everything of a conversation, deletes its last revisions from the -latest topics, and removes its texts from the\n" +
+			"checkpoint. Records on other topics stay until their retention ends: the command says until when. ID is that of a conversation, session,\n" +
+			"segment, entity or event. Delete the conversation in Kore.ai first: what is still shown there is published again if it changes.\n\n" +
+			"With exactly-once delivery the poller may run; it goes on by itself. Without, it must be stopped meanwhile. It can be run again.",
+		Example: "  poller forget c-7d0be3a2 --dry-run\n  poller forget c-7d0be3a2 c-91b4f0aa --json",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("want at least one id: that of a conversation, session, segment, entity or event")
+			}
+			return nil
+		},
+	}
+	var o app.ForgetOptions
+	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "change nothing, and say what would be")
+	c.Flags().BoolVar(&o.JSON, "json", false, "print an array with an object for each conversation")
+	withConfig(c, func(c *cobra.Command, config *app.Config, args []string) error {
+		o.IDs = args
+		return app.Forget(c.Context(), config, output(c), o)
+	})
+	return c
+}

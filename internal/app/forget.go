@@ -1,0 +1,355 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"agentassist-poller/internal/checkpoint"
+	"agentassist-poller/internal/conf"
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/explain"
+	"agentassist-poller/internal/journal"
+	"agentassist-poller/internal/kafka"
+	"agentassist-poller/internal/owner"
+	"agentassist-poller/internal/revise"
+)
+
+// ForgetOptions are the flags of poller forget.
+type ForgetOptions struct {
+	IDs    []string // of conversations, sessions, segments, entities or events
+	DryRun bool
+	JSON   bool
+}
+
+// forgotten is what is done about one conversation, and what stays of it.
+type forgotten struct {
+	ID           string       `json:"id"`
+	Conversation string       `json:"conversation_id,omitempty"`
+	Session      string       `json:"session_id,omitempty"`
+	Accounts     []string     `json:"accounts"`
+	Things       []thing      `json:"things"`
+	Tombstones   []tombstoned `json:"tombstones"`
+	// Contents are the things whose texts the checkpoint held.
+	Contents int    `json:"checkpoint_contents"`
+	Stays    []stay `json:"stays"`
+	// HashesFor is how long the checkpoint keeps a hash of each thing after its row was last read.
+	HashesFor string `json:"checkpoint_hashes_for"`
+	DryRun    bool   `json:"dry_run"`
+}
+
+// thing is an entity, for those who have to delete what they keep of it.
+type thing struct {
+	Type events.Type `json:"type"`
+	ID   string      `json:"entity_id"`
+}
+
+type tombstoned struct {
+	Topic   string `json:"topic"`
+	Records int    `json:"records"`
+}
+
+// stay is what a topic holds until Kafka deletes it.
+type stay struct {
+	Topic   string `json:"topic"`
+	Records int    `json:"records"`
+	// Until is when Kafka may delete the last record; nil if it never does.
+	Until *time.Time `json:"until"`
+}
+
+// Forget deletes of conversations what can be deleted: their last revisions on the topics of latest revisions, and their texts in the
+// checkpoint. It prints that, and what stays until its retention ends. It returns an error if nothing is known of one of the ids.
+func Forget(ctx context.Context, c *Config, out Output, o ForgetOptions) error {
+	f, err := newForgetter(ctx, c, out, o)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	all := []*forgotten{}
+	var unknown []string
+	for _, id := range o.IDs {
+		done, err := f.forget(ctx, id)
+		switch {
+		case err != nil:
+			return fmt.Errorf("forget %s: %w", id, err)
+		case done == nil:
+			unknown = append(unknown, id)
+		case o.JSON:
+			all = append(all, done)
+		default:
+			if err := done.print(out.Out); err != nil {
+				return err
+			}
+		}
+	}
+	if o.JSON {
+		if err := printJSON(out.Out, all); err != nil {
+			return err
+		}
+	}
+	if len(unknown) > 0 {
+		return fmt.Errorf("forget %s: nothing is published of it under topic prefix %q", strings.Join(unknown, ", "), c.Kafka.TopicPrefix)
+	}
+	return nil
+}
+
+// A forgetter has what the command works on: the checkpoint topic under exactly-once, else the checkpoint file.
+type forgetter struct {
+	cfg       *Config
+	o         ForgetOptions
+	publisher *kafka.Publisher
+	bench     *bench      // nil: at-least-once
+	file      *owner.File // nil: exactly-once
+	close     func()
+}
+
+func newForgetter(ctx context.Context, c *Config, out Output, o ForgetOptions) (*forgetter, error) {
+	f := &forgetter{cfg: c, o: o}
+	if c.Kafka.Delivery == kafka.ExactlyOnce {
+		b, err := newBench(ctx, c, out, "forget")
+		if err != nil {
+			return nil, err
+		}
+		f.bench, f.publisher, f.close = b, b.publisher, b.close
+		return f, nil
+	}
+	file, err := owner.OpenFile(c.Checkpoint.Path, c.Kafka.Delivery, out.Log)
+	if err != nil {
+		return nil, fmt.Errorf("%w; with kafka.delivery %s the poller must be stopped meanwhile", err, c.Kafka.Delivery)
+	}
+	host, _ := os.Hostname()
+	publisher, err := kafka.Open(ctx, kafka.Options{
+		Config: c.Kafka, Registry: c.SchemaRegistry, Types: c.Events.Types(), Log: out.Log, Instance: host, Command: "forget",
+	})
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	f.file, f.publisher = file, publisher
+	f.close = func() {
+		_ = publisher.Close(context.WithoutCancel(ctx))
+		_ = file.Close()
+	}
+	return f, nil
+}
+
+// forget forgets the conversation of an id. It returns nil if nothing is published of it.
+func (f *forgetter) forget(ctx context.Context, id string) (*forgotten, error) {
+	options := explain.Options{ID: id, Kafka: f.cfg.Kafka, Registry: f.cfg.SchemaRegistry, Log: slog.New(slog.DiscardHandler)}
+	for i := range f.cfg.Accounts {
+		options.Accounts = append(options.Accounts, explain.Account{Poll: accountOptions(f.cfg, &f.cfg.Accounts[i])})
+	}
+	report, err := explain.Find(ctx, options)
+	if err != nil || !report.Found() {
+		return nil, err
+	}
+	done := &forgotten{
+		ID: id, Conversation: report.Conversation, Session: report.Session, Accounts: []string{}, Things: []thing{},
+		Tombstones: []tombstoned{}, Stays: f.stays(report), HashesFor: conf.FormatDuration(f.cfg.Retention), DryRun: f.o.DryRun,
+	}
+	things := map[string][]kafka.Gone{} // by account
+	tombstones := map[string]int{}
+	for _, e := range report.Entities {
+		done.Things = append(done.Things, thing{e.Type, e.ID})
+		things[e.Account()] = append(things[e.Account()], kafka.Gone{Type: e.Type, ID: e.ID})
+		if slices.Contains(f.cfg.Kafka.Latest, string(e.Type)) {
+			tombstones[f.publisher.Topics.Latest(e.Type)]++
+		}
+	}
+	for _, topic := range slices.Sorted(maps.Keys(tombstones)) {
+		done.Tombstones = append(done.Tombstones, tombstoned{topic, tombstones[topic]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(things)) {
+		i := slices.IndexFunc(f.cfg.Accounts, func(a Account) bool { return a.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("account %q published it, and is not in the configuration: run the command with one that has it", name)
+		}
+		var contents int
+		work := func() error {
+			var err error
+			contents, err = f.forgetThings(ctx, &f.cfg.Accounts[i], things[name])
+			return err
+		}
+		if err := undisturbed(ctx, work); err != nil {
+			return nil, fmt.Errorf("account %s: %w", name, err)
+		}
+		done.Accounts, done.Contents = append(done.Accounts, name), done.Contents+contents
+	}
+	return done, nil
+}
+
+// stays returns what the topics hold of a conversation.
+func (f *forgetter) stays(report *explain.Report) []stay {
+	last := map[string]*stay{}
+	note := func(topic string, published time.Time) {
+		s := last[topic]
+		if s == nil {
+			s = &stay{Topic: topic}
+			last[topic] = s
+		}
+		s.Records++
+		if keeps := f.publisher.Topics.Topic(topic).Retention; keeps >= 0 {
+			if until := published.Add(keeps); s.Until == nil || until.After(*s.Until) {
+				s.Until = &until
+			}
+		}
+	}
+	for _, e := range report.Entities {
+		for _, r := range e.Revisions {
+			note(r.Topic, r.Published)
+		}
+	}
+	for _, r := range report.Copies {
+		note(r.Topic, r.Published)
+	}
+	for _, d := range report.DeadLetters {
+		note(f.publisher.Topics.DeadLetter(), d.Published)
+	}
+	stays := make([]stay, 0, len(last))
+	for _, topic := range slices.Sorted(maps.Keys(last)) {
+		stays = append(stays, *last[topic])
+	}
+	return stays
+}
+
+// forgetThings publishes the tombstones of things of an account, and takes their texts out of the checkpoint. It returns how many had any.
+func (f *forgetter) forgetThings(ctx context.Context, a *Account, things []kafka.Gone) (contents int, err error) {
+	if f.bench == nil {
+		puts, contents, err := textsOf(f.file.Store(), a.AccountID, things)
+		if err != nil || f.o.DryRun {
+			return contents, err
+		}
+		if err := f.publisher.AtLeastOnce.Deliver(ctx, &kafka.Batch{Account: a.Name, Gone: things}); err != nil {
+			return 0, err
+		}
+		return contents, f.file.Store().Commit(checkpoint.Changes{Account: a.AccountID, Puts: puts})
+	}
+	partition := kafka.CheckpointPartition(a.AccountID)
+	h, err := f.bench.look(ctx, partition, a.AccountID)
+	if err != nil {
+		return 0, err
+	}
+	if h.whole != nil {
+		return 0, fmt.Errorf("its checkpoint is not whole: %w; run: poller checkpoint recover", h.whole)
+	}
+	puts, contents, err := textsOf(f.bench.store, a.AccountID, things)
+	if err != nil || f.o.DryRun {
+		return contents, err
+	}
+	j, err := journal.New(f.bench.store, a.AccountID)
+	if err != nil {
+		return 0, err
+	}
+	if was, is := j.Cluster(), f.publisher.Topics.Cluster; was != is {
+		return 0, fmt.Errorf("its checkpoint was written for cluster %q, and this is %q; run: poller checkpoint adopt", was, is)
+	}
+	return contents, f.bench.write(ctx, partition, a.AccountID, h, f.batches(a, owner.NewJournal(f.bench.store, j, a.AccountID, partition), j, things, puts))
+}
+
+// batches are the batch that forgets, and then as many as it takes to replace what the checkpoint topic has from before.
+func (f *forgetter) batches(a *Account, journaled *owner.Journal, j *journal.Journal, things []kafka.Gone, puts []checkpoint.Entry) iter.Seq[*kafka.Batch] {
+	// As of no time: the day of an entity is forgotten no later for it.
+	batch := func(puts []checkpoint.Entry) *kafka.Batch {
+		changes := checkpoint.Changes{Account: a.AccountID, Puts: puts}
+		return &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
+			func(most int) ([]kafka.Record, error) { return journaled.Append(&changes, most) },
+			func(next int64) error { return journaled.Commit(changes, next) },
+		)}
+	}
+	return func(yield func(*kafka.Batch) bool) {
+		first := batch(puts)
+		first.Gone = things
+		if !yield(first) {
+			return
+		}
+		for j.Rewrite(); !j.Rewritten(); {
+			if !yield(batch(nil)) {
+				return
+			}
+		}
+	}
+}
+
+// textsOf returns what to store in place of things of which the store holds texts, and how many those are.
+func textsOf(store *checkpoint.Store, account string, things []kafka.Gone) (puts []checkpoint.Entry, contents int, err error) {
+	wanted := map[checkpoint.Hash]events.Type{}
+	for _, g := range things {
+		hash, err := revise.HashOf(g.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		wanted[hash] = g.Type
+	}
+	days, err := store.Days(account)
+	if err != nil {
+		return nil, 0, err
+	}
+	var found []checkpoint.Entry
+	for _, d := range days {
+		for slot := range checkpoint.SlotDead {
+			err := store.Scan(account, d.Day, slot, func(minute uint16, hash checkpoint.Hash, value []byte) error {
+				if wanted[hash] != "" {
+					key := checkpoint.Key{Day: d.Day, Minute: minute, Shared: slot >= checkpoint.SlotShared, Hash: hash}
+					found = append(found, checkpoint.Entry{Key: key, Value: slices.Clone(value)})
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, 0, err
+			}
+		}
+	}
+	for _, e := range found {
+		instead, err := revise.Forget(accountStore{store, account}, wanted[e.Key.Hash], e.Key, e.Value)
+		if err != nil {
+			return nil, 0, err
+		}
+		if instead != nil {
+			puts, contents = append(puts, instead...), contents+1
+		}
+	}
+	return puts, contents, nil
+}
+
+// accountStore is what a store holds of one account. It implements revise.Store.
+type accountStore struct {
+	store   *checkpoint.Store
+	account string
+}
+
+func (s accountStore) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	return s.store.Lookup(s.account, probes, out)
+}
+
+// print says for people what was done and what stays.
+func (d *forgotten) print(w io.Writer) error {
+	out := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	deleted, removed := "deleted from", "removed from"
+	if d.DryRun {
+		deleted, removed = "would be deleted from", "would be removed from"
+	}
+	fmt.Fprintf(out, "conversation %s, session %s, of %s: %s\n", cmp.Or(d.Conversation, "not known"), cmp.Or(d.Session, "not known"),
+		cmp.Or(strings.Join(d.Accounts, ", "), "no account"), plural(len(d.Things), "thing"))
+	for _, t := range d.Tombstones {
+		fmt.Fprintf(out, "  %s %s %s; the records go when Kafka compacts the topic\n", plural(t.Records, "last revision"), deleted, t.Topic)
+	}
+	fmt.Fprintf(out, "  texts of %s %s the checkpoint; a hash of each thing stays for %s after its row was last read\n", plural(d.Contents, "thing"), removed, d.HashesFor)
+	for _, s := range d.Stays {
+		until := "for ever: the topic has no retention"
+		if s.Until != nil {
+			until = "until Kafka deletes them, from " + s.Until.UTC().Format(time.DateOnly) + " on"
+		}
+		fmt.Fprintf(out, "  stay\t%s\t%s\t%s\n", plural(s.Records, "record"), s.Topic, until)
+	}
+	fmt.Fprintln(out, "What Kore.ai still shows is published again if it changes there.")
+	return out.Flush()
+}

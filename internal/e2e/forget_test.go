@@ -9,7 +9,6 @@ import (
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
-	"agentassist-poller/internal/kafka/kafkaread"
 )
 
 // A conversation is forgotten, under exactly-once while the poller runs: of its feedback nothing is left on the topic of latest revisions, and
@@ -19,66 +18,74 @@ func TestSmallForget(t *testing.T) {
 	for _, delivery := range []string{kafka.ExactlyOnce, kafka.AtLeastOnce} {
 		t.Run(delivery, func(t *testing.T) {
 			t.Parallel()
-			live := quietCentre(t, "live", 34)
-			s := newSetup(t, withoutRegistry(t), live.yaml(quickSettings("3s")))
-			s.delivery, s.more = delivery, "  topics: {partitions: 3, replication_factor: 1}\n  latest: [feedback, segment]\n"
-			c := s.follow(t)
-			run := s.startInProcess(t)
-			c.settle(t, live)
-			poller := binary(t, "")
-			names := kafka.NewNames(s.prefix)
-			conversation, comment := commented(t, c)
-			if delivery == kafka.AtLeastOnce {
-				code, _, errs := s.run(t, poller, "forget", conversation)
-				require.NotZero(t, code)
-				require.Contains(t, errs, "the poller must be stopped meanwhile")
-				run.stop(t)
-			}
-			before := c.ends(t)
-
-			code, told, errs := s.run(t, poller, "forget", conversation, "--dry-run")
-			require.Zero(t, code, errs)
-			require.Contains(t, told, "would be deleted from "+names.Latest(events.TypeFeedback))
-			require.Regexp(t, `texts of [1-9]\d* things? would be removed from the checkpoint`, told)
-			require.Equal(t, before[names.Event(events.TypeFeedback)], c.ends(t)[names.Event(events.TypeFeedback)])
-			require.NotEmpty(t, latestOf(t, s, conversation))
-
-			code, told, errs = s.run(t, poller, "forget", conversation)
-			require.Zero(t, code, errs)
-			t.Log(told)
-			require.Regexp(t, `stay +[1-9]\d* records? +`+names.Event(events.TypeFeedback)+` +until Kafka deletes them, from 20\d\d-`, told)
-			require.Empty(t, latestOf(t, s, conversation))
-			if delivery == kafka.ExactlyOnce {
-				for key, value := range alive(t, s, names.Checkpoint()) {
-					require.False(t, bytes.Contains(value, []byte(comment)), "%q is in the checkpoint: %s", comment, key)
-				}
-			}
-			code, told, errs = s.run(t, poller, "forget", conversation, "--dry-run")
-			require.Zero(t, code, errs)
-			require.Contains(t, told, "texts of 0 things would be removed")
-
-			if delivery == kafka.AtLeastOnce {
-				run = s.startInProcess(t)
-			}
-			if delivery == kafka.ExactlyOnce {
-				run.awaitReading(t, "live")
-			}
-			reread(t, live)
-			c.settle(t, live)
-			after := c.ends(t, c.eventTopics()...)
-			for topic, partitions := range before {
-				if after[topic] != nil {
-					require.Equal(t, partitions, after[topic], topic)
-				}
-			}
-			require.Empty(t, latestOf(t, s, conversation))
-			run.stop(t)
-
-			code, _, errs = s.run(t, poller, "forget", "c-nobody-knows")
-			require.Equal(t, 1, code)
-			require.Contains(t, errs, "forget c-nobody-knows: nothing is published of it")
+			testForget(t, withoutRegistry(t), delivery)
 		})
 	}
+}
+
+func TestKafkaForget(t *testing.T) {
+	t.Parallel()
+	testForget(t, apache(t), kafka.ExactlyOnce)
+}
+
+func testForget(t *testing.T, p *platform, delivery string) {
+	live := quietCentre(t, "live", 34)
+	s := newSetup(t, p, live.yaml(quickSettings("3s")))
+	s.delivery, s.more = delivery, "  topics: {partitions: 3, replication_factor: 1}\n  latest: [feedback, segment]\n"
+	c := s.follow(t)
+	run := s.startInProcess(t)
+	c.settle(t, live)
+	poller := binary(t, "")
+	names := kafka.NewNames(s.prefix)
+	conversation, comment := commented(t, c)
+	if delivery == kafka.AtLeastOnce {
+		code, _, errs := s.run(t, poller, "forget", conversation)
+		require.NotZero(t, code)
+		require.Contains(t, errs, "the poller must be stopped meanwhile")
+		run.stop(t)
+	}
+	before := c.ends(t)
+
+	code, told, errs := s.run(t, poller, "forget", conversation, "--dry-run")
+	require.Zero(t, code, errs)
+	require.Contains(t, told, "would be deleted from "+names.Latest(events.TypeFeedback))
+	require.Regexp(t, `texts of [1-9]\d* things? would be removed from the checkpoint`, told)
+	require.Equal(t, before[names.Event(events.TypeFeedback)], c.ends(t)[names.Event(events.TypeFeedback)])
+	require.NotEmpty(t, latestOf(t, s, conversation))
+
+	code, told, errs = s.run(t, poller, "forget", conversation)
+	require.Zero(t, code, errs)
+	t.Log(told)
+	require.Regexp(t, `stay +[1-9]\d* records? +`+names.Event(events.TypeFeedback)+` +until Kafka deletes them, from 20\d\d-`, told)
+	require.Empty(t, latestOf(t, s, conversation))
+	if delivery == kafka.ExactlyOnce {
+		for key, value := range alive(t, s, names.Checkpoint()) {
+			require.False(t, bytes.Contains(value, []byte(comment)), "%q is in the checkpoint: %s", comment, key)
+		}
+	}
+	code, told, errs = s.run(t, poller, "forget", conversation, "--dry-run")
+	require.Zero(t, code, errs)
+	require.Contains(t, told, "texts of 0 things would be removed")
+
+	if delivery == kafka.AtLeastOnce {
+		run = s.startInProcess(t)
+	} else {
+		run.awaitReading(t, "live") // it has the partition back
+	}
+	reread(t, live)
+	c.settle(t, live)
+	after := c.ends(t, c.eventTopics()...)
+	for topic, partitions := range before {
+		if after[topic] != nil {
+			require.Equal(t, partitions, after[topic], topic)
+		}
+	}
+	require.Empty(t, latestOf(t, s, conversation))
+	run.stop(t)
+
+	code, _, errs = s.run(t, poller, "forget", "c-nobody-knows")
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "forget c-nobody-knows: nothing is published of it")
 }
 
 // commented returns a conversation with feedback that has a comment of its own, and the comment.
@@ -114,7 +121,7 @@ func latestOf(t *testing.T, s *setup, conversation string) (left []string) {
 			if value == nil {
 				continue
 			}
-			decoded, err := kafkaread.NewDecoder(nil).Decode(t.Context(), value)
+			decoded, err := s.platform.decoder(t).Decode(t.Context(), value)
 			require.NoError(t, err)
 			if decoded["conversation_id"] == conversation {
 				left = append(left, fmt.Sprintf("%s %s", typ, key))

@@ -132,6 +132,7 @@ var edges = []struct{ from, to, why string }{
 	{"internal/kafka", "internal/conf", "says what settings may be"},
 	{"internal/kafka", "internal/events", "encodes them"},
 	{"internal/kafka", "internal/secret", "holds passwords"},
+	{"internal/kafka", "internal/tlsconf", "protects connections"},
 	{"internal/kafka/kafkaread", "internal/events", "decodes what consumers see"},
 
 	{"internal/kafka", "internal/faultpoint", "is killed there by tests"},

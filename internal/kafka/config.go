@@ -13,6 +13,7 @@ import (
 	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/tlsconf"
 )
 
 // Modes of delivery.
@@ -60,6 +61,9 @@ type Config struct {
 	// Latest lists event types that are also written to compacted topics keyed by entity.
 	Latest []string `yaml:"latest"`
 }
+
+// TLSConfig says how a connection to Kafka, or to the registry, is protected.
+type TLSConfig = tlsconf.Config
 
 // TopicsConfig says how topics are created.
 type TopicsConfig struct {
@@ -165,6 +169,13 @@ func (p *problems) oneOf(path, value string, allowed ...string) {
 	}
 }
 
+// tls checks the section tls.
+func (p *problems) tls(c *TLSConfig) {
+	if text := c.CertFileProblem("tls"); text != "" {
+		p.add("tls.cert_file", "%s", text)
+	}
+}
+
 var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
 // What MaxRecordBytes and TopicsConfig.Partitions can be.
@@ -211,7 +222,7 @@ func (c *Config) Validate() []Problem {
 		p.add("topic_prefix", "%q; want 1 to %d characters out of a-z, A-Z, 0-9, '.', '_' and '-'", c.TopicPrefix, maxPrefix)
 	}
 	p.oneOf("delivery", c.Delivery, limits["delivery"].OneOf...)
-	c.TLS.validate(&p, "tls.")
+	p.tls(&c.TLS)
 	c.SASL.validate(&p)
 	p.oneOf("compression", c.Compression, limits["compression"].OneOf...)
 	if c.Linger < 0 || c.Linger > time.Second {

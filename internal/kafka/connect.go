@@ -37,7 +37,7 @@ type connector struct {
 // cannot be used is known at once. The options in extra come last and win.
 func newConnector(c Config, log *slog.Logger, extra ...kgo.Opt) (*connector, error) {
 	out := &connector{config: c, log: log, extra: extra, limits: newLimits(c), logged: map[string]time.Time{}}
-	if _, err := out.config.TLS.current(""); err != nil {
+	if _, err := out.config.TLS.Current(""); err != nil {
 		return nil, fmt.Errorf("kafka.%w", err)
 	}
 	var err error
@@ -102,7 +102,7 @@ func (c *connector) dial(ctx context.Context, network, addr string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	config, err := c.config.TLS.current(host)
+	config, err := c.config.TLS.Current(host)
 	if err != nil {
 		return nil, fmt.Errorf("kafka.%w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"agentassist-poller/internal/bound"
+	"agentassist-poller/internal/tlsconf"
 )
 
 // Class says what an error asks of the caller.
@@ -38,7 +39,7 @@ func classify(err error) Class {
 	if _, refused := errors.AsType[*LoginError](err); refused {
 		return Fatal
 	}
-	if _, token := errors.AsType[*tokenError](err); !token && tlsHint("kafka.tls", err) != "" {
+	if _, token := errors.AsType[*tokenError](err); !token && tlsconf.Hint("kafka.tls", err) != "" {
 		return Fatal
 	}
 	code, ok := errors.AsType[*kerr.Error](err)
@@ -91,7 +92,7 @@ func hintFor(err error) string {
 	if _, ok := errors.AsType[*tokenError](err); ok {
 		return "check kafka.sasl.token_url, and that it can be reached from here"
 	}
-	if hint := tlsHint("kafka.tls", err); hint != "" {
+	if hint := tlsconf.Hint("kafka.tls", err); hint != "" {
 		return hint
 	}
 	if _, ok := errors.AsType[*handshakeError](err); ok {

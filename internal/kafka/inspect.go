@@ -50,7 +50,7 @@ func Inspect(ctx context.Context, o Options, partitions []int32) ([]Finding, *To
 
 // access says how the client logs in.
 func (c *Config) access() (text string) {
-	if c.TLS.on() {
+	if c.TLS.On() {
 		text += ", over TLS"
 	}
 	switch {

@@ -13,6 +13,7 @@ import (
 
 	"agentassist-poller/internal/conf"
 	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/tlsconf"
 )
 
 // RegistryConfig is the section schema_registry of the configuration. Without a URL there is no registry, and values are in Avro's
@@ -78,7 +79,7 @@ func (c *RegistryConfig) Validate() []Problem {
 	if c.Username != "" && (!c.BearerToken.IsZero() || c.TokenFile != "") {
 		p.add("bearer_token", "is given beside username; want one of the two")
 	}
-	c.TLS.validate(&p, "tls.")
+	p.tls(&c.TLS)
 	if c.Timeout < 100*time.Millisecond || c.Timeout > 5*time.Minute {
 		p.add("timeout", "%s; want between 100ms and 5m", c.Timeout)
 	}
@@ -102,7 +103,7 @@ type Registry struct {
 // used is known at once; they are read again for every request.
 func NewRegistry(c RegistryConfig, log *slog.Logger) (*Registry, error) {
 	r := &Registry{config: c, log: log}
-	if _, err := c.TLS.current(""); err != nil {
+	if _, err := c.TLS.Current(""); err != nil {
 		return nil, fmt.Errorf("schema_registry.%w", err)
 	}
 	if err := r.authorize(&http.Request{Header: http.Header{}}); err != nil {
@@ -111,7 +112,7 @@ func NewRegistry(c RegistryConfig, log *slog.Logger) (*Registry, error) {
 	client, err := sr.NewClient(
 		sr.URLs(c.URL),
 		sr.UserAgent("agentassist-poller"),
-		sr.HTTPClient(&http.Client{Timeout: c.Timeout, Transport: &tlsTransport{tls: c.TLS}}),
+		sr.HTTPClient(&http.Client{Timeout: c.Timeout, Transport: tlsconf.NewTransport(c.TLS)}),
 		sr.DefaultParams(sr.Normalize),
 		sr.PreReq(r.authorize),
 	)
@@ -332,7 +333,7 @@ func (r *Registry) persist(ctx context.Context, subject string, do func(context.
 func passing(err error) bool {
 	resp, ok := errors.AsType[*sr.ResponseError](err)
 	if !ok { // no answer at all
-		return tlsHint("schema_registry.tls", err) == ""
+		return tlsconf.Hint("schema_registry.tls", err) == ""
 	}
 	return resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusRequestTimeout
 }
@@ -377,7 +378,7 @@ func (r *Registry) explain(subject string, err error) error {
 	case e.passing:
 		e.Hint = "check schema_registry.url and that the registry runs"
 	case status == 0:
-		e.Hint = tlsHint("schema_registry.tls", err)
+		e.Hint = tlsconf.Hint("schema_registry.tls", err)
 	case status == http.StatusUnauthorized:
 		e.Hint = "check schema_registry.username and password, or bearer_token; " + r.secret().Advice("schema_registry."+r.secretSetting())
 	case compatibility:

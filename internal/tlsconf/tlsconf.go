@@ -1,4 +1,6 @@
-package kafka
+// Package tlsconf holds how connections are protected: the sections tls of the configuration, and the files that they name, which may be
+// replaced while the process runs.
+package tlsconf
 
 import (
 	"crypto/tls"
@@ -11,8 +13,8 @@ import (
 	"sync"
 )
 
-// TLSConfig says how a connection is protected. Naming any file, or server_name, switches it on as enabled does.
-type TLSConfig struct {
+// Config says how a connection is protected. Naming any file, or server_name, switches it on as enabled does.
+type Config struct {
 	Enabled            bool   `yaml:"enabled"`
 	CAFile             string `yaml:"ca_file"`
 	CertFile           string `yaml:"cert_file"`
@@ -21,42 +23,45 @@ type TLSConfig struct {
 	InsecureSkipVerify bool   `yaml:"insecure_skip_verify"`
 }
 
-func (c *TLSConfig) on() bool {
+// On reports whether TLS is on.
+func (c *Config) On() bool {
 	return c.Enabled || c.CAFile != "" || c.CertFile != "" || c.ServerName != "" || c.InsecureSkipVerify
 }
 
-func (c *TLSConfig) validate(p *problems, prefix string) {
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		p.add(prefix+"cert_file", "a client certificate needs both %scert_file and %skey_file", prefix, prefix)
+// CertFileProblem returns what is wrong with the setting cert_file of a section, empty if nothing is.
+func (c *Config) CertFileProblem(section string) string {
+	if (c.CertFile == "") == (c.KeyFile == "") {
+		return ""
 	}
+	return fmt.Sprintf("a client certificate needs both %s.cert_file and %[1]s.key_file", section)
 }
 
-// tlsFiles is what the files of a TLSConfig hold. Values are equal if the files hold the same.
-type tlsFiles struct{ ca, cert, key string }
+// files is what the files of a Config hold. Values are equal if the files hold the same.
+type files struct{ ca, cert, key string }
 
 // read reads the files as they are now: certificates are renewed, and authorities replaced, while the process runs.
-func (c *TLSConfig) read() (files tlsFiles, err error) {
-	for _, f := range []struct {
+func (c *Config) read() (f files, err error) {
+	for _, named := range []struct {
 		setting, path string
 		content       *string
 	}{
-		{"ca_file", c.CAFile, &files.ca}, {"cert_file", c.CertFile, &files.cert}, {"key_file", c.KeyFile, &files.key},
+		{"ca_file", c.CAFile, &f.ca}, {"cert_file", c.CertFile, &f.cert}, {"key_file", c.KeyFile, &f.key},
 	} {
-		if f.path == "" {
+		if named.path == "" {
 			continue
 		}
-		content, err := os.ReadFile(f.path)
+		content, err := os.ReadFile(named.path)
 		if err != nil {
-			return tlsFiles{}, fmt.Errorf("tls.%s: %w", f.setting, err)
+			return files{}, fmt.Errorf("tls.%s: %w", named.setting, err)
 		}
-		*f.content = string(content)
+		*named.content = string(content)
 	}
-	return files, nil
+	return f, nil
 }
 
 // config returns the configuration of a handshake with the given server, nil where TLS is off.
-func (c *TLSConfig) config(files tlsFiles, server string) (*tls.Config, error) {
-	if !c.on() {
+func (c *Config) config(f files, server string) (*tls.Config, error) {
+	if !c.On() {
 		return nil, nil
 	}
 	out := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: server, InsecureSkipVerify: c.InsecureSkipVerify}
@@ -65,12 +70,12 @@ func (c *TLSConfig) config(files tlsFiles, server string) (*tls.Config, error) {
 	}
 	if c.CAFile != "" {
 		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM([]byte(files.ca)) {
+		if !out.RootCAs.AppendCertsFromPEM([]byte(f.ca)) {
 			return nil, fmt.Errorf("tls.ca_file: there is no certificate in %s", c.CAFile)
 		}
 	}
 	if c.CertFile != "" {
-		pair, err := tls.X509KeyPair([]byte(files.cert), []byte(files.key))
+		pair, err := tls.X509KeyPair([]byte(f.cert), []byte(f.key))
 		if err != nil {
 			return nil, fmt.Errorf("tls.cert_file %s and tls.key_file %s: %w", c.CertFile, c.KeyFile, err)
 		}
@@ -80,27 +85,30 @@ func (c *TLSConfig) config(files tlsFiles, server string) (*tls.Config, error) {
 	return out, nil
 }
 
-// current reads the files and returns the configuration of a handshake with the given server, nil where TLS is off.
-func (c *TLSConfig) current(server string) (*tls.Config, error) {
-	files, err := c.read()
+// Current reads the files and returns the configuration of a handshake with the given server, nil where TLS is off.
+func (c *Config) Current(server string) (*tls.Config, error) {
+	f, err := c.read()
 	if err != nil {
 		return nil, err
 	}
-	return c.config(files, server)
+	return c.config(f, server)
 }
 
-// tlsTransport is an HTTP transport that follows the files of a TLSConfig: a request that finds them changed makes new connections.
+// A Transport is an HTTP transport that follows the files of a Config: a request that finds them changed makes new connections.
 // It is safe for concurrent use.
-type tlsTransport struct {
-	tls TLSConfig
+type Transport struct {
+	tls Config
 
 	mu    sync.Mutex
-	files tlsFiles // that inner was made of
+	files files // that inner was made of
 	inner *http.Transport
 }
 
+// NewTransport returns a transport whose connections are protected as c says.
+func NewTransport(c Config) *Transport { return &Transport{tls: c} }
+
 // RoundTrip implements http.RoundTripper.
-func (t *tlsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	inner, err := t.current()
 	if err != nil {
 		return nil, err
@@ -108,31 +116,31 @@ func (t *tlsTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return inner.RoundTrip(r)
 }
 
-func (t *tlsTransport) current() (*http.Transport, error) {
-	files, err := t.tls.read()
+func (t *Transport) current() (*http.Transport, error) {
+	found, err := t.tls.read()
 	if err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.inner != nil && t.files == files {
+	if t.inner != nil && t.files == found {
 		return t.inner, nil
 	}
-	config, err := t.tls.config(files, "") // the transport fills in the server
+	config, err := t.tls.config(found, "") // the transport fills in the server
 	if err != nil {
 		return nil, err
 	}
 	if t.inner != nil {
 		t.inner.CloseIdleConnections()
 	}
-	t.inner, t.files = http.DefaultTransport.(*http.Transport).Clone(), files
+	t.inner, t.files = http.DefaultTransport.(*http.Transport).Clone(), found
 	t.inner.TLSClientConfig = config
 	return t.inner, nil
 }
 
-// tlsHint says what to change in a section of the configuration if TLS is why a connection failed, and only a person can help; else
+// Hint says what to change in a section of the configuration if TLS is why a connection failed, and only a person can help; else
 // it is empty.
-func tlsHint(section string, err error) string {
+func Hint(section string, err error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return "give the certificate of the server's authority in " + section + ".ca_file, which is read again for every connection"
 	}

@@ -194,15 +194,20 @@ func (m *schemaMaker) scalar(t reflect.Type, limit Limit) *Schema {
 	case t.Kind() == reflect.Bool:
 		return m.named("boolean", func() *Schema { return m.or(&Schema{Type: "boolean"}, text("^(?:true|false)$")) })
 	case t.Kind() == reflect.Float32 || t.Kind() == reflect.Float64:
-		return m.named("number", func() *Schema { return m.or(&Schema{Type: "number"}, text("^"+decimal+"(?:[eE][+-]?[0-9]+)?$")) })
+		written := m.named("decimal", func() *Schema { return text("^" + decimal + "(?:[eE][+-]?[0-9]+)?$") })
+		return m.or(limit.bound(&Schema{Type: "number"}), written)
 	case t.Kind() == reflect.String || t.Kind() == reflect.Struct:
 		return m.text()
 	}
-	number := &Schema{Type: "integer"}
-	if limit.Least != 0 || limit.Most != 0 {
-		number.Minimum, number.Maximum = &limit.Least, &limit.Most
+	return m.or(limit.bound(&Schema{Type: "integer"}), m.named("integer", func() *Schema { return text("^(?:[+-]?[0-9]+|" + decimal + "[eE][+-]?[0-9]+)$") }))
+}
+
+// bound adds the limits of a number.
+func (l Limit) bound(number *Schema) *Schema {
+	if l.Least != 0 || l.Most != 0 {
+		number.Minimum, number.Maximum = &l.Least, &l.Most
 	}
-	return m.or(number, m.named("integer", func() *Schema { return text("^(?:[+-]?[0-9]+|" + decimal + "[eE][+-]?[0-9]+)$") }))
+	return number
 }
 
 // text is any single value.

@@ -133,6 +133,8 @@ var edges = []struct{ from, to, why string }{
 	{"internal/kafka", "internal/events", "encodes them"},
 	{"internal/kafka", "internal/secret", "holds passwords"},
 	{"internal/kafka", "internal/tlsconf", "protects connections"},
+	{"internal/traces", "internal/secret", "holds headers"},
+	{"internal/traces", "internal/tlsconf", "protects connections"},
 	{"internal/kafka/kafkaread", "internal/events", "decodes what consumers see"},
 
 	{"internal/kafka", "internal/faultpoint", "is killed there by tests"},
@@ -175,6 +177,9 @@ var owned = []struct{ pkg, only, why string }{
 	{"github.com/twmb/franz-go", "internal/kafka", "Kafka is behind the delivery; the demo's broker is the exception below"},
 	{"github.com/golang-jwt/", "internal/kore", "tokens are made where they are sent"},
 	{"github.com/goccy/go-yaml", "internal/conf", "settings are read in one place"},
+	{"go.opentelemetry.io/otel/sdk", "internal/traces", "who makes trace spans does not know where they go"},
+	{"go.opentelemetry.io/otel/exporters/", "internal/traces", "who makes trace spans does not know where they go"},
+	{"go.opentelemetry.io/proto/", "internal/traces", "who makes trace spans does not know where they go"},
 	{"github.com/spf13/", "cmd/poller", "nothing below knows of flags"},
 }
 

@@ -149,6 +149,7 @@ func (c *Client) Fetch(ctx context.Context, q Query) (*Response, error) {
 		Duration: resp.Received.Sub(resp.Sent), Bytes: len(a.body),
 	}
 	defer func() { c.observe(seen) }()
+	traceAttempt(ctx, req, seen)
 
 	if a.err != nil && ctx.Err() != nil {
 		seen.Outcome = "canceled"

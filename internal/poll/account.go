@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 	"golang.org/x/sync/errgroup"
 
 	"agentassist-poller/internal/checkpoint"
@@ -149,7 +151,9 @@ type Options struct {
 	// TooLarge returns why the delivery cannot publish an event, empty if it can. Nil: it can publish all.
 	TooLarge func(o kafka.Outgoing) string
 	Observer Observer
-	Log      *slog.Logger
+	// Tracer makes the trace spans of passes, pages and transactions. Nil: there are none.
+	Tracer trace.Tracer
+	Log    *slog.Logger
 }
 
 // Scope returns what the pages of an endpoint do not say of themselves. Bot is empty where the endpoint is asked for the whole account.
@@ -198,6 +202,9 @@ func NewAccount(o Options) (*Account, error) {
 	if o.Lease == nil {
 		o.Lease = soleLease{}
 	}
+	if o.Tracer == nil {
+		o.Tracer = noop.Tracer{}
+	}
 	a := &Account{
 		cfg: o, api: &carefulClock{API: o.API}, log: o.Log, budget: plan.NewBudget(o.RequestsPerMinute), began: time.Now().UTC(),
 		loops: map[events.Endpoint]*loop{}, publishing: make(chan struct{}, 1), bounds: &pass.Bounds{}, jobs: newAccountJobs(),
@@ -231,6 +238,7 @@ func (a *Account) Resume() {
 // Run reads until ctx ends. A batch that is being delivered is finished first, within Drain. It returns an error only for what
 // trying again cannot help.
 func (a *Account) Run(ctx context.Context) error {
+	defer a.cutOff()
 	if err := a.finishIntent(ctx); err != nil {
 		return err
 	}

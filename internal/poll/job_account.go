@@ -189,7 +189,7 @@ func (a *Account) cancel(id string) (units []*unit) {
 	for _, l := range a.loops {
 		for _, r := range slices.Clone(l.active) {
 			if r.job != nil && r.job.ID == id { // what its request in flight brings is not taken in: see errEnded
-				l.finish(r)
+				l.finish(r, passDropped)
 			}
 		}
 	}

@@ -147,7 +147,7 @@ func (a *Account) rescope(e events.Endpoint) error {
 	a.units = slices.DeleteFunc(a.units, func(u *unit) bool { return u.Endpoint == e })
 	a.units = append(a.units, units...)
 	for _, l := range a.loops { // work refers to units by their place
-		l.active = nil
+		l.finishAll(nil, passDropped)
 	}
 	a.plan = nil
 	a.jobs.again()

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/extract"
 	"agentassist-poller/internal/kore"
@@ -50,6 +52,9 @@ type activePass struct {
 	step     time.Time // when the step that is under way began; zero between steps
 	sent     time.Time // when its request was sent; zero once that was answered
 	asOf     time.Time // what the pass shows is as of then, if that is earlier than the pass says; zero if not
+
+	traced  trace.Span
+	outcome passOutcome // empty while it is active
 }
 
 // answered notes that the request of a pass was answered, or failed, and how long that took.
@@ -87,8 +92,18 @@ func (l *loop) inFlight() plan.InFlight {
 }
 
 // finish takes a pass out of those that are active.
-func (l *loop) finish(r *activePass) {
+func (l *loop) finish(r *activePass, outcome passOutcome) {
 	l.active = slices.DeleteFunc(l.active, func(x *activePass) bool { return x == r })
+	r.ended(outcome)
+}
+
+// finishAll does so with all passes but one; nil for really all.
+func (l *loop) finishAll(but *activePass, outcome passOutcome) {
+	for _, r := range slices.Clone(l.active) {
+		if r != but {
+			l.finish(r, outcome)
+		}
+	}
 }
 
 const (
@@ -125,6 +140,8 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 	if r == nil {
 		return false, wait, nil
 	}
+	ctx, page := a.tracePage(ctx, r)
+	defer a.endPage(r, page)
 	r.query.Memory = a.cfg.Memory.Hold()
 	defer r.query.Memory.Release()
 	for !a.cfg.Lease.Confirmed() && ctx.Err() == nil {
@@ -134,6 +151,7 @@ func (a *Account) Step(ctx context.Context, e events.Endpoint) (more bool, wait 
 		}
 	}
 	pg, failed := a.fetch(ctx, r)
+	traceAnswer(page, pg, failed)
 	return true, 0, a.receive(ctx, r, pg, failed)
 }
 
@@ -146,6 +164,7 @@ func (a *Account) receive(ctx context.Context, r *request, pg *pass.Page, failed
 	}
 	defer unlock()
 	defer a.stepped(r)
+	trace.SpanFromContext(ctx).AddEvent(eventTurn)
 	pg, end, err := a.read(r, pg, failed)
 	switch {
 	case errors.Is(err, errEnded):
@@ -304,6 +323,7 @@ func (a *Account) resume(l *loop, w plan.Work, now time.Time) *activePass {
 	}
 	r.pass = u.begin(w, now)
 	r.work.Due = now
+	a.tracePass(r)
 	l.active = append(l.active, r)
 	return r
 }
@@ -512,11 +532,12 @@ func (a *Account) failed(ctx context.Context, r *request, err error) error {
 		retry = time.Second
 	}
 	r.work.Due = now.Add(retry)
+	traceFailed(ctx, r, err, retry, repeat)
 	if repeat {
 		r.unit.NotBefore = r.work.Due
 		return nil
 	}
-	l.finish(r.activePass)
+	l.finish(r.activePass, passFailed)
 	switch {
 	case r.work.Priority == plan.PriorityTail:
 		r.unit.NotBefore = r.work.Due

@@ -145,13 +145,13 @@ func (a *Account) prepare(ctx context.Context, r *activePass, part *pagePart, en
 	batch := &kafka.Batch{Account: a.cfg.Name, Recording: record, Events: part.events, Dead: part.dead}
 	var err error
 	if end != nil {
-		a.loops[u.Endpoint].finish(r)
 		if !r.asOf.IsZero() {
 			end.ReadAt = timeline.Earlier(end.ReadAt, r.asOf)
 		}
 		if r.unsure && end.Unsettled == nil {
 			end = &pass.Outcome{Unsettled: pass.ClockUnknown, ReadAt: end.ReadAt}
 		}
+		a.loops[u.Endpoint].finish(r, outcomeOf(end))
 		u.conclude(r.work, end, r.starts)
 		a.settle(r, end)
 	}
@@ -348,7 +348,9 @@ func orNil(s string) *string {
 
 // deliver publishes and records a batch, however many attempts that takes. No other page is published meanwhile. After ctx has ended,
 // deliver continues for the drain time. It returns an error only if it abandoned the batch.
-func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
+func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) (err error) {
+	ctx, transaction := a.traceTransaction(ctx, batch)
+	defer func() { endTransaction(transaction, batch, err) }()
 	out, cancel := a.draining(ctx)
 	defer cancel()
 	for failures := 0; ; failures++ {
@@ -369,6 +371,7 @@ func (a *Account) deliver(ctx context.Context, batch *kafka.Batch) error {
 				len(batch.Events)+len(batch.Again), err)
 		}
 		a.refused(err, failures)
+		traceRefused(transaction, err)
 		select {
 		case <-out.Done():
 		case <-time.After(min(100*time.Millisecond<<min(failures, 9), 30*time.Second)):

@@ -179,7 +179,7 @@ func (a *Account) zoneCorrected(found *activePass) {
 			u.Read, u.After, u.Held, u.unsettled = &timeline.Set{}, [plan.KindCount]time.Time{}, nil, nil
 		}
 	}
-	a.loops[found.unit.Endpoint].active = []*activePass{found}
+	a.loops[found.unit.Endpoint].finishAll(found, passDropped)
 	a.plan = nil
 	a.log.Warn("the zone of the bounds of windows is not UTC, as was assumed: interactions is read again from its start", "zone", a.bounds.Zone)
 }

@@ -9,11 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/errgroup"
 
 	"agentassist-poller/internal/asyncapi"
@@ -27,6 +29,7 @@ import (
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/traces"
 )
 
 // Options are what an App needs beside its configuration.
@@ -42,6 +45,8 @@ type Options struct {
 	// Transport replaces the transport to the API, and KafkaClient is added to the client's options: for tests and the demo.
 	Transport   http.RoundTripper
 	KafkaClient []kgo.Opt
+	// Collector replaces the transport to the collector of traces: for tests.
+	Collector http.RoundTripper
 	// Abort ends when the batch in progress must be abandoned at once, without the drain time. Nil: never.
 	Abort context.Context
 }
@@ -59,10 +64,11 @@ type App struct {
 	delivered *kafka.Metrics
 	started   time.Time
 	answers   *memory.Budget
-	file      *owner.File // open from New until Run or Close returns
-	http      *HTTPServer // bound as long as the file is open; nil if none is configured
-	admin     *HTTPServer // the same, for what may be changed
-	readers   []*reader   // one for each configured account, in that order; the list never changes
+	tracer    trace.Tracer // nil without traces
+	file      *owner.File  // open from New until Run or Close returns
+	http      *HTTPServer  // bound as long as the file is open; nil if none is configured
+	admin     *HTTPServer  // the same, for what may be changed
+	readers   []*reader    // one for each configured account, in that order; the list never changes
 
 	// closing has what is open: New adds to it, then the goroutine of Run that reads, then Run or Close runs it, each when the one before
 	// has ended.
@@ -97,6 +103,8 @@ type reader struct {
 const (
 	// closeTimeout bounds the closing of each thing that has nothing to finish.
 	closeTimeout = 5 * time.Second
+	// tracesTimeout bounds how long the stop waits for a collector.
+	tracesTimeout = 3 * time.Second
 	// syncTimeout bounds the closing of the file, which first syncs to disk what was written without a sync.
 	syncTimeout = time.Minute
 )
@@ -130,6 +138,7 @@ func New(cfg *Config, o Options) (_ *App, err error) {
 	for _, r := range a.readers {
 		r.last = a.recorded(r)
 	}
+	a.openTraces()
 	if cfg.Server.Listen != "" {
 		a.http, err = NewHTTPServer(HTTPOptions{
 			Listen: cfg.Server.Listen, Pprof: cfg.Server.Pprof, Metrics: a.metrics, Status: a.Status,
@@ -147,6 +156,29 @@ func New(cfg *Config, o Options) (_ *App, err error) {
 		a.closing.add("admin server", closeTimeout, func(context.Context) error { return a.admin.Close() })
 	}
 	return a, nil
+}
+
+// openTraces begins to send traces, if it is configured where to. They end after everything that they tell about.
+func (a *App) openTraces() {
+	c := &a.cfg.Traces
+	if c.Endpoint == "" {
+		return
+	}
+	sent := traces.Open(traces.Options{
+		Endpoint: strings.TrimSuffix(c.Endpoint, "/"), Headers: c.Headers, TLS: c.TLS, SampleRatio: c.SampleRatio,
+		Service: c.ServiceName, Version: a.o.Version, Instance: a.o.Instance,
+		Metrics: traces.NewMetrics(a.metrics), Log: a.log, Transport: a.o.Collector,
+	})
+	a.tracer = sent.Tracer()
+	a.closing.add("traces", tracesTimeout, func(ctx context.Context) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if a.o.Abort != nil {
+			defer context.AfterFunc(a.o.Abort, cancel)()
+		}
+		sent.Close(ctx)
+		return nil
+	})
 }
 
 // describeTopics returns what describes the topics of a configuration. The description is made on the first call only.
@@ -378,7 +410,7 @@ func (a *App) attach(r *reader, publisher *kafka.Publisher, with owner.AccountDe
 		return nil, fmt.Errorf("account %s: %w", r.Name, err)
 	}
 	o.API, o.Store, o.Delivery, o.Observer, o.Abort = client, with.Store, with.Delivery, a.observe, a.o.Abort
-	o.TooLarge, o.Memory = publisher.TooLarge, a.answers
+	o.TooLarge, o.Memory, o.Tracer = publisher.TooLarge, a.answers, a.tracer
 	if with.Journal != nil {
 		o.Journal = with.Journal
 	}

@@ -17,6 +17,7 @@ import (
 	"agentassist-poller/internal/poll/plan"
 	"agentassist-poller/internal/privacy"
 	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/tlsconf"
 )
 
 // EnvPrefix begins the names of environment variables that are settings: POLLER_KAFKA_BROKERS is kafka.brokers.
@@ -33,6 +34,7 @@ type Config struct {
 	Privacy        privacy.Config       `yaml:"privacy"`
 	Server         Server               `yaml:"server"`
 	Log            Log                  `yaml:"log"`
+	Traces         Traces               `yaml:"traces"`
 	Shutdown       Shutdown             `yaml:"shutdown"`
 
 	policy *privacy.Policy // what Privacy says; nil without its key
@@ -195,6 +197,17 @@ type Log struct {
 	Format string `yaml:"format"`
 }
 
+// Traces says where trace spans go. Without an endpoint there are none.
+type Traces struct {
+	// Endpoint is the address of a collector that takes OTLP over HTTP, without the path.
+	Endpoint string                   `yaml:"endpoint"`
+	Headers  map[string]secret.Secret `yaml:"headers"`
+	TLS      tlsconf.Config           `yaml:"tls"`
+	// SampleRatio is the part of the traces that is sent.
+	SampleRatio float64 `yaml:"sample_ratio"`
+	ServiceName string  `yaml:"service_name"`
+}
+
 // Shutdown bounds what is finished after a stop was asked for.
 type Shutdown struct {
 	Drain time.Duration `yaml:"drain"`
@@ -209,6 +222,7 @@ func (c *Config) SetDefaults() {
 		Privacy:    privacy.Config{Preset: privacy.PresetNone},
 		Server:     Server{Listen: ":8080"},
 		Log:        Log{Level: "info", Format: formatAuto},
+		Traces:     Traces{SampleRatio: 1, ServiceName: "agentassist-poller"},
 		Shutdown:   Shutdown{Drain: 20 * time.Second},
 	}
 	c.Kafka.SetDefaults()

@@ -60,6 +60,9 @@ var unseen = map[string]string{
 	"admin_without_token":    "relates two settings",
 	"privacy_without_key":    "relates two settings",
 	"privacy_short_key":      "needs the files",
+	"traces_endpoint_user":   "addresses are texts",
+	"traces_nowhere":         "relates two settings",
+	"traces_tls":             "relates two settings",
 }
 
 func TestSchemaOfBadConfigurations(t *testing.T) {

@@ -131,10 +131,12 @@ schema_registry: {url: "http://localhost:8081"}
 }
 
 func TestEffectiveIsReadBackWithoutSecrets(t *testing.T) {
-	c, _ := parse(t, good+"schema_registry: {url: 'http://localhost:8081', username: u, password: s3cret}\n")
+	c, _ := parse(t, good+"schema_registry: {url: 'http://localhost:8081', username: u, password: s3cret}\n"+
+		"traces: {headers: {authorization: Bearer s3cret}}\n", "POLLER_TRACES_SAMPLE_RATIO=0.5")
 	shown := c.Effective()
 	require.NotContains(t, shown, "s3cret")
 	again, _ := parse(t, strings.ReplaceAll(shown, `"[redacted]"`, "s3cret"))
+	require.Equal(t, 0.5, again.Traces.SampleRatio)
 	require.Equal(t, c.Effective(), again.Effective())
 	golden(t, "testdata/effective.yaml", shown)
 }
@@ -171,6 +173,7 @@ accounts:
     sweeps: []
 kafka: {brokers: ["localhost:9092"], group: pollers, delivery: at-least-once}
 events: {message: {enabled: true}}
+traces: {endpoint: "http://collector.internal:4318", headers: {authorization: s3cret}}
 `
 	_, warnings := parse(t, src)
 	golden(t, "testdata/warnings.txt", strings.Join(warnings, "\n")+"\n")

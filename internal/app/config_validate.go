@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"regexp"
@@ -17,6 +19,7 @@ import (
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/secret"
+	"agentassist-poller/internal/traces"
 )
 
 const day = 24 * time.Hour
@@ -107,7 +110,62 @@ func (c *Config) validate(doc *conf.Doc) {
 	limits := c.Log.Limits()
 	oneOf(doc, "log.level", c.Log.Level, limits["level"].OneOf)
 	oneOf(doc, "log.format", c.Log.Format, limits["format"].OneOf)
+	c.Traces.validate(doc)
+	if c.Kafka.Traceparent && c.Traces.Endpoint == "" {
+		doc.Add("kafka.traceparent", "there are no trace spans to name; want traces.endpoint, or false")
+	}
 }
+
+// headerName is what HTTP takes as the name of a header.
+var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// ownHeaders are those that a request to a collector has in any case.
+var ownHeaders = []string{"Content-Type", "Content-Length", "Content-Encoding", "Transfer-Encoding", "Host", "User-Agent"}
+
+func (c *Traces) validate(doc *conf.Doc) {
+	if c.Endpoint != "" {
+		c.validateEndpoint(doc, "traces.endpoint")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		value, at := c.Headers[name].Reveal(), "traces.headers."+name
+		switch {
+		case !headerName.MatchString(name):
+			doc.Add(at, "is no name of a header; want one such as authorization")
+		case slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)):
+			doc.Add(at, "is set by the poller itself; want it left out")
+		case value == "" || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			doc.Add(at, "is empty or has line breaks or other control characters; want the value of a header")
+		}
+	}
+	if text := c.TLS.CertFileProblem("tls"); text != "" {
+		doc.Add("traces.tls.cert_file", "%s", text)
+	}
+	if !(c.SampleRatio >= 0 && c.SampleRatio <= 1) {
+		doc.Add("traces.sample_ratio", "%v; want the part of the traces that is sent, from 0 to 1", c.SampleRatio)
+	}
+	if c.ServiceName == "" {
+		doc.Add("traces.service_name", "is empty; want the name under which the traces are found, such as agentassist-poller")
+	}
+}
+
+func (c *Traces) validateEndpoint(doc *conf.Doc, at string) {
+	u, err := url.Parse(c.Endpoint)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
+		doc.Add(at, "want the address of a collector that takes OTLP over HTTP, such as http://localhost:4318")
+	case u.User != nil:
+		doc.Add(at, "holds a user; want it in traces.headers, as authorization")
+	case strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), traces.Path):
+		doc.Add(at, "%q; want it without %s, which the poller adds", c.Endpoint, traces.Path)
+	case u.Scheme == "http" && c.TLS.On():
+		doc.Add(at, "%q is not encrypted, and traces.tls is on; want https", c.Endpoint)
+	case u.Scheme == "http" && len(c.Headers) > 0 && !isLoopback(u.Hostname()):
+		doc.Warn(at, "is not encrypted: what traces.headers hold travels in the clear")
+	}
+}
+
+// Limits says what settings may be where their types allow more.
+func (c *Traces) Limits() conf.Limits { return conf.Limits{"sample_ratio": {Least: 0, Most: 1}} }
 
 func (c *Admin) validate(doc *conf.Doc) {
 	const at = "server.admin.listen"

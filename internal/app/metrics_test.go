@@ -17,6 +17,7 @@ import (
 
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/status"
+	"agentassist-poller/internal/traces"
 )
 
 // A metric is what a scrape or docs/metrics.md says of one.
@@ -66,6 +67,7 @@ func scrapeOfEverything(t *testing.T) string {
 	reg := everyMetric{prometheus.NewRegistry()}
 	newObserver(reg, "1.0.0")
 	kafka.NewMetrics(reg)
+	traces.NewMetrics(reg)
 	client, err := kafka.NewClient(kafka.Config{Brokers: []string{"127.0.0.1:1"}}, quiet.Log, reg)
 	require.NoError(t, err)
 	defer client.Close()

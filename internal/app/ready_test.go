@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -32,10 +33,22 @@ type stage struct {
 
 	delivery string // empty: exactly-once
 	file     string // checkpoint.path; empty: a new one for each run
+	traces   string // the section, with which events name trace spans; empty: none
+
+	collector http.RoundTripper   // of traces
+	asked     func(*http.Request) // sees each request to the API; nil: nobody does
 
 	mu    sync.Mutex
 	away  bool       // nobody reaches Kafka
 	conns []net.Conn // to Kafka
+}
+
+// RoundTrip implements http.RoundTripper: it is the transport to the API.
+func (s *stage) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.asked != nil {
+		s.asked(r)
+	}
+	return s.sim.Transport().RoundTrip(r)
 }
 
 // cut takes Kafka away, or brings it back.
@@ -106,14 +119,15 @@ accounts:
     auth: {client_id: %s, client_secret: %s}
     start: %s
     bots: [{name: care, bot_id: %s}]
-kafka: {brokers: [%q], group: %q, delivery: %s, topics: {partitions: 1, replication_factor: 1}}
+kafka: {brokers: [%q], group: %q, delivery: %s, traceparent: %v, topics: {partitions: 1, replication_factor: 1}}
 checkpoint: {path: %q}
 server: {listen: ""}
+%s
 `, a.ID, a.ClientID, secret, time.Now().Add(-time.Hour).Format(time.RFC3339), a.Bots[0].ID, s.cluster.ListenAddrs()[0], s.group,
-		cmp.Or(s.delivery, "exactly-once"), cmp.Or(s.file, filepath.Join(s.TempDir(), "poller.db"))))
+		cmp.Or(s.delivery, "exactly-once"), s.traces != "", cmp.Or(s.file, filepath.Join(s.TempDir(), "poller.db")), s.traces))
 	require.NoError(s, err)
 	app, err := New(cfg, Options{
-		Instance: name, Log: slog.New(slog.DiscardHandler), Transport: s.sim.Transport(), KafkaClient: []kgo.Opt{kgo.Dialer(s.dial)},
+		Instance: name, Collector: s.collector, Log: slog.New(slog.DiscardHandler), Transport: s, KafkaClient: []kgo.Opt{kgo.Dialer(s.dial)},
 	})
 	require.NoError(s, err)
 	ctx, cancel := context.WithCancel(s.Context())

@@ -97,6 +97,8 @@ var edges = []struct{ from, to, why string }{
 	{"internal/app", "internal/poll/plan", "configures its policy"},
 	{"internal/app", "internal/secret", "holds client secrets"},
 	{"internal/app", "internal/status", "serves it"},
+	{"internal/app", "internal/tlsconf", "has it in its configuration"},
+	{"internal/app", "internal/traces", "sends the trace spans of all accounts"},
 	{"internal/app", "schemas", "prints them"},
 	{"internal/app", "docs", "describes settings in their JSON Schema"},
 	{"internal/app/gen", "internal/app", "writes the JSON Schema of the configuration"},

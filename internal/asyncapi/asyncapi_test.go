@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/trace"
 
 	"agentassist-poller/internal/asyncapi"
 	"agentassist-poller/internal/events"
@@ -201,7 +202,7 @@ func TestRecordsAreDescribed(t *testing.T) {
 	require.NoError(t, err)
 	require.ElementsMatch(t, first.Topics.Created, slices.Collect(maps.Keys(channels)))
 	require.NoError(t, first.Close(t.Context()))
-	options.Config.Delivery, options.Config.DataSchema = kafka.AtLeastOnce, "https://schemas.example.com"
+	options.Config.Delivery, options.Config.DataSchema, options.Config.Traceparent = kafka.AtLeastOnce, "https://schemas.example.com", true
 	publisher, err := kafka.Open(t.Context(), options)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, publisher.Close(context.WithoutCancel(t.Context()))) }()
@@ -255,7 +256,8 @@ func written(t *testing.T, p *kafka.Publisher) []string {
 	gone := &events.Search{Header: *batch.Events[0].Event.Head()}
 	gone.EventID, gone.Revision, gone.SupersededBy, gone.BotID = "ev-gone", 2, new("en-other"), nil
 	batch.Events = append(batch.Events, kafka.Outgoing{Event: gone, Key: "c-1"})
-	require.NoError(t, p.AtLeastOnce.Deliver(t.Context(), batch))
+	traced := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}})
+	require.NoError(t, p.AtLeastOnce.Deliver(trace.ContextWithSpanContext(t.Context(), traced), batch))
 	return topics
 }
 

@@ -39,7 +39,8 @@ func (d *atLeastOnce) Deliver(ctx context.Context, b *Batch) error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	d.encode(b)
+	d.encode(ctx, b)
+	defer traceBatch(ctx, b, "")
 	if err := ctx.Err(); err != nil {
 		return d.failed(b, err)
 	}

@@ -51,6 +51,10 @@ func EventHeaders(t events.Type) []HeaderInfo {
 		{Name: headerRevision, Doc: "revision: 1 first, a further one for each change.", Pattern: "^[1-9][0-9]*$"},
 		{Name: headerContentType, Doc: "Media type of the value.", Values: []string{contentType}},
 		{Name: headerDataSchema, Doc: "Address of the schema. Only where kafka.dataschema is set.", Format: "uri", Optional: true},
+		{
+			Name: headerTraceparent, Doc: "The trace span in which the event was published. Only where kafka.traceparent is true.",
+			Pattern: "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", Optional: true,
+		},
 	}
 	if t == events.TypeFeedback {
 		all = append(all, HeaderInfo{

@@ -23,6 +23,8 @@ const (
 	// Extensions of ours. With them a consumer tells an all-clear from a new alert without decoding.
 	headerRevision  = "ce_revision"
 	headerSentiment = "ce_sentiment" // of feedback
+	// Extension of CloudEvents for distributed tracing.
+	headerTraceparent = "ce_traceparent"
 )
 
 // Values that headers always have.
@@ -69,7 +71,7 @@ func (w *writer) eventHeaders(constant *constantHeaders, e events.Event) []kgo.R
 		return nil
 	}
 	h := e.Head()
-	n := len(*constant) + 6
+	n := len(*constant) + 7
 	if cap(w.headers.free) < n {
 		w.headers.free = make([]kgo.RecordHeader, 0, 64*n)
 	}
@@ -87,9 +89,15 @@ func (w *writer) eventHeaders(constant *constantHeaders, e events.Event) []kgo.R
 	if f, ok := e.(*events.Feedback); ok {
 		out = append(out, kgo.RecordHeader{Key: headerSentiment, Value: w.arena.text(f.Sentiment)})
 	}
+	if w.traceparent != nil {
+		out = append(out, kgo.RecordHeader{Key: headerTraceparent, Value: w.traceparent})
+	}
 	w.headers.free = out[len(out):len(out):cap(out)]
 	return out[:len(out):len(out)]
 }
+
+// anyTraceparent is as long as every other.
+var anyTraceparent = []byte("00-00000000000000000000000000000000-0000000000000000-00")
 
 // first is the revision of nearly all events.
 var first = []byte("1")

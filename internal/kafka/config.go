@@ -56,6 +56,8 @@ type Config struct {
 	Headers bool `yaml:"headers"`
 	// DataSchema, if set, is the address under which consumers find schemas; it adds the header ce_dataschema.
 	DataSchema string `yaml:"dataschema"`
+	// Traceparent adds the header ce_traceparent.
+	Traceparent bool `yaml:"traceparent"`
 	// Timestamp says which time records carry: event or observed.
 	Timestamp string `yaml:"timestamp"`
 	// Latest lists event types that are also written to compacted topics keyed by entity.
@@ -239,6 +241,9 @@ func (c *Config) Validate() []Problem {
 		if u, err := url.Parse(c.DataSchema); err != nil || !u.IsAbs() || u.User != nil {
 			p.add("dataschema", "want an absolute address without user and password, such as https://registry.example.com")
 		}
+	}
+	if c.Traceparent && !c.Headers {
+		p.add("traceparent", "is one of the CloudEvents headers, which are off; want headers: true")
 	}
 	p.oneOf("timestamp", c.Timestamp, limits["timestamp"].OneOf...)
 	for i, t := range c.Latest {

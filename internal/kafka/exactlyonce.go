@@ -20,6 +20,7 @@ const transactionTimeout = 10 * time.Second
 // What is on disk comes after, and can be made again from the checkpoint topic.
 type exactlyOnce struct {
 	*sender
+	id        string // of the transactions
 	partition int32
 	topic     string // of the checkpoint
 	// busy is held by the transaction under way: a producer has one at a time.
@@ -63,7 +64,8 @@ func (d *exactlyOnce) Deliver(ctx context.Context, b *Batch) error {
 		return d.lost
 	}
 	start := time.Now()
-	d.encode(b)
+	d.encode(ctx, b)
+	defer traceBatch(ctx, b, d.id)
 	next, err := d.transact(ctx, b)
 	if refused, ok := errors.AsType[*RefusedError](err); ok { // and the transaction was aborted
 		d.metrics.failures.WithLabelValues(Refused.String()).Inc()
@@ -102,6 +104,7 @@ func (d *exactlyOnce) transact(ctx context.Context, b *Batch) (next int64, err e
 		if err := d.abort(); err != nil {
 			return 0, err
 		}
+		traceAborted(ctx, len(refused))
 		d.askLimits(ctx, refused)
 		culprits, err := d.culprits(ctx, b, refused)
 		if err != nil {

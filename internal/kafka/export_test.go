@@ -29,7 +29,7 @@ func Reach(ctx context.Context, c Config, log *slog.Logger, within time.Duration
 }
 
 // Encode does what Deliver does before anything is sent.
-func Encode(e *Encoder, b *Batch) int { return len(e.batch(b).letters) }
+func Encode(e *Encoder, b *Batch) int { return len(e.batch(b, nil).letters) }
 
 // SchemasFor are those of a poller without registry.
 func SchemasFor(t testing.TB, topics *Topics) *Schemas {

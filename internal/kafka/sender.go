@@ -34,9 +34,9 @@ func newSender(client *kgo.Client, encoder *Encoder, timeout time.Duration, metr
 }
 
 // encode makes the records of a batch, but for those of the watermarks and of the checkpoint, which hold offsets.
-func (s *sender) encode(b *Batch) {
+func (s *sender) encode(ctx context.Context, b *Batch) {
 	if b.outbox == nil {
-		b.outbox = s.encoder.batch(b)
+		b.outbox = s.encoder.batch(b, traceparent(ctx))
 		b.outbox.limits = s.encoder.limits
 	}
 }

@@ -50,7 +50,8 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 	ctx, cancel := context.WithTimeout(ctx, takeOverTimeout)
 	defer cancel()
 	c := p.options.Config
-	client, err := p.connect.client(nil, kgo.TransactionalID(c.TransactionalID(partition)), kgo.TransactionTimeout(transactionTimeout))
+	id := c.TransactionalID(partition)
+	client, err := p.connect.client(nil, kgo.TransactionalID(id), kgo.TransactionTimeout(transactionTimeout))
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +76,7 @@ func (p *Publisher) TakeOver(ctx context.Context, partition int32) (_ *Shard, er
 		return nil, err
 	}
 	delivery := &exactlyOnce{
-		sender: newSender(client, p.encoder, transactionTimeout, p.metrics), partition: partition,
+		sender: newSender(client, p.encoder, transactionTimeout, p.metrics), id: id, partition: partition,
 		topic: p.Topics.Checkpoint(), busy: make(chan struct{}, 1), next: end + 1,
 		signed: func(ctx context.Context, from int64) (bool, error) { return p.signed(ctx, partition, from) },
 	}

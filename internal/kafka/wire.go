@@ -49,6 +49,7 @@ type Encoder struct {
 	topics   *Topics
 	observed bool // records carry the time of reading
 	limits   *limits
+	traced   bool // events name the trace span that they were published in
 	types    map[events.Type]*route
 	dead     *topicCodec
 	marks    *topicCodec
@@ -73,7 +74,7 @@ func NewEncoder(c Config, t *Topics, s *Schemas) *Encoder { return newEncoder(c,
 
 func newEncoder(c Config, t *Topics, s *Schemas, l *limits) *Encoder {
 	e := &Encoder{
-		topics: t, observed: c.Timestamp == TimestampObserved, limits: l, types: map[events.Type]*route{},
+		topics: t, observed: c.Timestamp == TimestampObserved, traced: c.Traceparent, limits: l, types: map[events.Type]*route{},
 	}
 	for _, topic := range t.byName {
 		l.note(topic.Name, topic.MaxMessageBytes)
@@ -104,14 +105,17 @@ func newEncoder(c Config, t *Topics, s *Schemas, l *limits) *Encoder {
 }
 
 // batch encodes everything but the watermarks, whose offsets are not known yet. It cannot fail: an event that cannot be encoded
-// becomes a dead letter.
-func (e *Encoder) batch(b *Batch) *outbox {
+// becomes a dead letter. The value of the header ce_traceparent is used where that is switched on; nil for none.
+func (e *Encoder) batch(b *Batch, traceparent []byte) *outbox {
 	if b.Again != nil {
 		return e.again(b)
 	}
 	w := &writer{
 		Encoder: e, out: &outbox{letters: make([]*letter, 0, len(b.Events)+len(b.Dead))}, arena: newArena(len(b.Events)),
 		letters: make([]letter, len(b.Events)), rooms: map[*topicCodec]int{},
+	}
+	if e.traced {
+		w.traceparent = traceparent
 	}
 	for i := range b.Events {
 		w.event(&b.Events[i])
@@ -138,6 +142,8 @@ type writer struct {
 	headers headerArena
 	letters []letter            // one for each event, not used yet
 	rooms   map[*topicCodec]int // how many bytes a record may have
+	// traceparent is the value of that header; nil for none.
+	traceparent []byte
 }
 
 // room returns how many bytes a record for a topic may have. For the whole batch it is the same.
@@ -212,6 +218,9 @@ func (w *writer) event(o *Outgoing) {
 // TooLarge returns why an event is too large to be published, empty if it is not.
 func (e *Encoder) TooLarge(o Outgoing) string {
 	w := &writer{Encoder: e, out: &outbox{}, arena: newArena(1), letters: make([]letter, 1), rooms: map[*topicCodec]int{}}
+	if e.traced {
+		w.traceparent = anyTraceparent
+	}
 	w.event(&o)
 	if dead := w.out.letters[0].dead; dead != nil && dead.Stage == StagePublish {
 		return dead.Reason

@@ -35,6 +35,7 @@ type stage struct {
 	file     string // checkpoint.path; empty: a new one for each run
 	traces   string // the section, with which events name trace spans; empty: none
 
+	abort     context.Context     // nil: never
 	collector http.RoundTripper   // of traces
 	asked     func(*http.Request) // sees each request to the API; nil: nobody does
 
@@ -127,7 +128,7 @@ server: {listen: ""}
 		cmp.Or(s.delivery, "exactly-once"), s.traces != "", cmp.Or(s.file, filepath.Join(s.TempDir(), "poller.db")), s.traces))
 	require.NoError(s, err)
 	app, err := New(cfg, Options{
-		Instance: name, Collector: s.collector, Log: slog.New(slog.DiscardHandler), Transport: s, KafkaClient: []kgo.Opt{kgo.Dialer(s.dial)},
+		Instance: name, Abort: s.abort, Collector: s.collector, Log: slog.New(slog.DiscardHandler), Transport: s, KafkaClient: []kgo.Opt{kgo.Dialer(s.dial)},
 	})
 	require.NoError(s, err)
 	ctx, cancel := context.WithCancel(s.Context())

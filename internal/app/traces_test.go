@@ -187,28 +187,40 @@ func TestTracesAreOffByDefault(t *testing.T) {
 	})
 }
 
-// A collector that takes requests and does not answer delays no event, and the stop for no longer than its time.
+// A collector that takes requests and does not answer delays no event, and the stop for no longer than its time. A second signal ends that
+// wait.
 func TestCollectorThatDoesNotAnswer(t *testing.T) {
-	published := map[bool]int{}
-	for _, silent := range []bool{false, true} {
-		inBubble(t, koresim.Config{SegmentsPerDay: 2000}, func(s *stage) {
+	published := map[string]int{}
+	for name, tc := range map[string]struct{ silent, abort bool }{"answers": {false, false}, "silent": {true, false}, "aborted": {true, true}} {
+		inBubble(t, koresim.Config{SegmentsPerDay: 1000}, func(s *stage) {
 			s.traces, s.collector = tracesOn, &collector{answer: func(r *http.Request) error {
-				if !silent {
+				if !tc.silent {
 					return nil
 				}
 				<-r.Context().Done()
 				return r.Context().Err()
 			}}
+			var abort context.CancelFunc
+			s.abort, abort = context.WithCancel(s.Context())
+			defer abort()
 			_, stop := s.run("one")
-			time.Sleep(time.Minute)
+			time.Sleep(30 * time.Second)
 			began := time.Now()
-			require.NoError(t, stop())
-			if silent {
-				require.LessOrEqual(t, time.Since(began), tracesTimeout+time.Second)
+			if tc.abort {
+				time.AfterFunc(time.Second, abort)
 			}
-			_, published[silent] = s.traceparents()
+			require.NoError(t, stop())
+			switch took := time.Since(began); {
+			case tc.abort:
+				require.LessOrEqual(t, took, tracesTimeout/2)
+			case tc.silent:
+				require.GreaterOrEqual(t, took, tracesTimeout)
+				require.LessOrEqual(t, took, tracesTimeout+time.Second)
+			}
+			_, published[name] = s.traceparents()
 		})
 	}
-	require.Greater(t, published[false], 100)
-	require.InDelta(t, published[false], published[true], 10)
+	require.Greater(t, published["answers"], 100)
+	require.InDelta(t, published["answers"], published["silent"], 10)
+	require.InDelta(t, published["answers"], published["aborted"], 10)
 }

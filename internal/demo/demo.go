@@ -17,6 +17,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 	"github.com/twmb/franz-go/pkg/sr"
 	"github.com/twmb/franz-go/pkg/sr/srfake"
 	"golang.org/x/sync/errgroup"
@@ -138,7 +140,7 @@ func (d *demo) open(dir string) error {
 	if d.sim, err = serveSim("127.0.0.1:0", cfg); err != nil {
 		return err
 	}
-	if d.broker, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.DefaultNumPartitions(3)); err != nil {
+	if d.broker, err = newBroker(); err != nil {
 		return fmt.Errorf("start the demo's broker: %w", err)
 	}
 	d.schema = srfake.New()
@@ -153,6 +155,15 @@ func (d *demo) open(dir string) error {
 	}
 	d.screen = newScreen(d)
 	return nil
+}
+
+// newBroker starts a broker that clients in Java get along with, Kafka Streams among them: they refuse what kfake answers to newer requests
+// that create topics, and to those that describe partitions.
+func newBroker() (*kfake.Cluster, error) {
+	versions := kversion.Stable()
+	versions.SetMaxKeyVersion(kmsg.CreateTopics.Int16(), 4)
+	versions.SetMaxKeyVersion(kmsg.DescribeTopicPartitions.Int16(), -1)
+	return kfake.NewCluster(kfake.NumBrokers(1), kfake.DefaultNumPartitions(3), kfake.MaxVersions(versions))
 }
 
 // newApp makes the poller. If the address of its HTTP server is taken, another port will do, unless somebody has chosen the address.

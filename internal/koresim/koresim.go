@@ -41,6 +41,8 @@ type Config struct {
 	Start, End time.Time
 	// Clock is the world's time, time.Now by default. Only what it says has happened can be read.
 	Clock func() time.Time
+	// Readable, when not nil, is the time of which answers tell: what happened after it cannot be read yet.
+	Readable func() time.Time
 
 	// Accounts is the number of accounts, Bots of bots in each. The first BusyBots (default: all) share SegmentsPerDay
 	// evenly; every other bot sees about IdlePerDay contacts a day.

@@ -213,6 +213,9 @@ func setRetryAfter(header http.Header, form RetryAfter, now time.Time, wait time
 }
 
 func (s *Server) serve(r *http.Request, c *call, now time.Time) ([]byte, *refusal) {
+	if s.cfg.Readable != nil {
+		now = s.cfg.Readable()
+	}
 	page := events.ForEach(s.serveInteractions, s.serveConversations, s.serveOutcomes, s.serveOutcomes)[c.endpoint.Index()]
 	return page(r, c, momentOf(now))
 }

@@ -397,6 +397,23 @@ func TestPaging(t *testing.T) {
 	}
 }
 
+// What cannot be read yet is as if it had not happened, whatever the clock says.
+func TestReadable(t *testing.T) {
+	held := start.Add(10 * time.Hour)
+	read := func(now time.Time, cfg koresim.Config) []map[string]any {
+		c := newClient(t, cfg)
+		c.now = now
+		return c.interactions(0, start, start.Add(24*time.Hour), 0, 100).Data
+	}
+	cfg := koresim.Config{Seed: 5, SegmentsPerDay: 100, Bots: 1}
+	early, all := read(held, cfg), read(held.Add(30*time.Hour), cfg)
+	cfg.Readable = func() time.Time { return held }
+	require.NotEqual(t, early, all)
+	require.Equal(t, early, read(held.Add(30*time.Hour), cfg))
+	held = held.Add(30 * time.Hour)
+	require.Equal(t, all, read(held, cfg))
+}
+
 // Offset paging over a list that grows at its head shows rows twice, and misses none of the old ones.
 func TestPagesShift(t *testing.T) {
 	p, _ := koresim.ProfileNamed("records")

@@ -39,6 +39,7 @@ final class Windows implements Processor<String, Event, String, Figure> {
     private KeyValueStore<String, Figure> open, closed;
     private ReadOnlyKeyValueStore<String, ValueAndTimestamp<byte[]>> watermarks;
     private final Map<String, Figure> touched = new HashMap<>(); // published figures as they were before the event that is counted
+    private final List<GenericRecord> awaited = new ArrayList<>(); // the watermarks of all endpoints, until we have read up to their offsets
 
     Windows(Avro avro, Set<String> topics, Duration size, Duration keep) {
         this.avro = avro;
@@ -126,21 +127,21 @@ final class Windows implements Processor<String, Event, String, Figure> {
 
     /** Publishes the figures of the windows that are complete: all watermarks of our topics say so, and we have read what they speak of. */
     private void publishComplete() {
-        List<GenericRecord> current = new ArrayList<>();
-        each(watermarks, (key, value) -> {
-            GenericRecord watermark = avro.read(value.value());
-            if (((List<?>) watermark.get("feeds")).stream().anyMatch(topic -> topics.contains(topic.toString()))) {
-                current.add(watermark);
-            }
-        });
-        if (current.isEmpty() || !current.stream().allMatch(this::reached)) {
-            return;
+        if (!awaited.stream().allMatch(this::reached)) {
+            return; // newer ones would be no sooner reached
         }
         each(open, (key, figure) -> {
             long start = Instant.parse(figure.from()).toEpochMilli();
-            if (current.stream().allMatch(watermark -> complete(watermark, start, start + size))) {
+            if (!awaited.isEmpty() && awaited.stream().allMatch(watermark -> complete(watermark, start, start + size))) {
                 open.delete(key);
                 publish(key, figure);
+            }
+        });
+        awaited.clear();
+        each(watermarks, (key, value) -> {
+            GenericRecord watermark = avro.read(value.value());
+            if (((List<?>) watermark.get("feeds")).stream().anyMatch(topic -> topics.contains(topic.toString()))) {
+                awaited.add(watermark);
             }
         });
     }

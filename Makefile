@@ -37,17 +37,17 @@ demo: build ## see it at work
 kafka-test: ## against Apache Kafka and a schema registry, which it installs and starts itself
 	POLLER_KAFKA_TEST=1 ALLOW_SKIPS=no .ci/test -count=1 -timeout 40m -run 'Kafka|Real|Broker' $$(git grep -l internal/kafka/kafkatest -- '*_test.go' ':!internal/bench' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 
-clients: $(CACHE)/python $(CACHE)/node ## docs/kpis.md and consumers in Python and Node beside those in Java, which kafka-test runs; needs Python 3 and Node
+clients: $(CACHE)/python $(CACHE)/node ## docs/kpis.md, docs/consuming.md and consumers in Python and Node beside those in Java, which kafka-test runs; needs Python 3 and Node
 	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 20m -run '^TestKafkaClients$$' ./internal/e2e -python $(CACHE)/python/bin/python -node $(CACHE)/node
 
 $(CACHE)/python:
 	python3 -m venv $@.new
-	$@.new/bin/pip install --quiet 'confluent-kafka[avro,schemaregistry]==2.16.1'
+	$@.new/bin/pip install --quiet 'confluent-kafka[avro,schemaregistry]==2.16.1' duckdb==2.0.1
 	mv $@.new $@
 
 $(CACHE)/node:
 	mkdir -p $@.new
-	npm install --silent --no-fund --no-audit --prefix $@.new kafkajs@2.2.4 kafkajs-snappy@1.1.0 avsc@5.7.9
+	npm install --silent --no-fund --no-audit --prefix $@.new kafkajs@2.2.4 kafkajs-snappy@1.1.0 avsc@5.7.9 @kafkajs/confluent-schema-registry@3.9.0
 	mv $@.new $@
 
 vet: ## what the Go team considers wrong

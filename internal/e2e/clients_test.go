@@ -116,6 +116,9 @@ func TestKafkaClients(t *testing.T) {
 			t.Run("Python/"+title, func(t *testing.T) { requireRows(t, figures[title](entries), parts[i]) })
 		}
 	}
+	if *python != "" {
+		checkConsumingPage(t, s, records)
+	}
 	if *node != "" {
 		t.Run("Node/schemas", func(t *testing.T) {
 			decoded(t, execute(t, stdin.String(), "node", "testdata/decode.cjs", *node, p.broker, p.registry))

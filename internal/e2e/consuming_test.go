@@ -31,12 +31,11 @@ func checkConsumingPage(t *testing.T, s *setup, records []kafkaread.Record) {
 	t.Run("Python/consuming.md", func(t *testing.T) {
 		requireRows(t, want, firstLines(t, len(want), exec.Command(*python, "-c", s.client(t, "Python", "python"))))
 	})
-	t.Run("kcat/consuming.md", func(t *testing.T) {
-		if _, err := exec.LookPath("kcat"); err != nil {
-			t.Skip("needs kcat")
-		}
-		requireRows(t, want, firstLines(t, len(want), exec.Command("sh", "-c", s.client(t, "kcat", "sh"))))
-	})
+	if _, err := exec.LookPath("kcat"); err == nil {
+		t.Run("kcat/consuming.md", func(t *testing.T) {
+			requireRows(t, want, firstLines(t, len(want), exec.Command("sh", "-c", s.client(t, "kcat", "sh"))))
+		})
+	}
 	if *node != "" {
 		t.Run("Node/consuming.md", func(t *testing.T) {
 			cmd := exec.Command("node", "-e", s.client(t, "Node", "js"))

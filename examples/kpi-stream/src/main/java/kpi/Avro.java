@@ -33,7 +33,8 @@ final class Avro {
             if (!schemas.containsKey(id)) {
                 schemas.put(id, schema(id));
             }
-            return new GenericDatumReader<GenericRecord>(schemas.get(id)).read(null, DecoderFactory.get().binaryDecoder(value, 5, value.length - 5, null));
+            var body = DecoderFactory.get().binaryDecoder(value, 5, value.length - 5, null);
+            return new GenericDatumReader<GenericRecord>(schemas.get(id)).read(null, body);
         } catch (IOException | InterruptedException e) {
             throw new IllegalStateException("decode by schema " + id, e);
         }

@@ -62,11 +62,13 @@ public final class KpiStream {
     }
 
     private static Topology topology(Map<String, String> flags) {
-        Map<String, Event.Kind> topics = Stream.of(Event.Kind.values()).collect(Collectors.toMap(kind -> flags.get("--prefix") + kind.topic, kind -> kind));
+        String registry = flags.get("--registry"), prefix = flags.get("--prefix");
+        Duration window = Duration.parse(flags.get("--window")), keep = Duration.parse(flags.get("--keep"));
+        Map<String, Event.Kind> topics = Stream.of(Event.Kind.values()).collect(Collectors.toMap(kind -> prefix + kind.topic, kind -> kind));
 
         StreamsBuilder builder = new StreamsBuilder();
         // A global table is read up to its end before the first event is: no watermark is missing when a window is closed.
-        builder.globalTable(flags.get("--prefix") + "watermark", Materialized.<String, byte[]>as(Stores.inMemoryKeyValueStore(Windows.WATERMARKS))
+        builder.globalTable(prefix + "watermark", Materialized.<String, byte[]>as(Stores.inMemoryKeyValueStore(Windows.WATERMARKS))
                 .withKeySerde(Serdes.String()).withValueSerde(Serdes.ByteArray()));
         Map.of(Windows.THINGS, serde(Event.class), Windows.USES, Serdes.Long(), Windows.POSITIONS, Serdes.Long(),
                 Windows.OPEN, serde(Figure.class), Windows.CLOSED, serde(Figure.class)).forEach((name, values) ->
@@ -74,7 +76,7 @@ public final class KpiStream {
 
         builder.stream(topics.keySet(), Consumed.with(Serdes.String(), Serdes.ByteArray()))
                 .process(() -> new ContextualProcessor<String, byte[], String, Event>() {
-                    private final Avro avro = new Avro(flags.get("--registry"));
+                    private final Avro avro = new Avro(registry);
 
                     @Override
                     public void process(Record<String, byte[]> record) {
@@ -85,7 +87,7 @@ public final class KpiStream {
                 })
                 // Into one partition: a window is closed when all partitions have been read.
                 .repartition(Repartitioned.with(Serdes.String(), serde(Event.class)).withName("events").withNumberOfPartitions(1))
-                .process(() -> new Windows(new Avro(flags.get("--registry")), topics.keySet(), Duration.parse(flags.get("--window")), Duration.parse(flags.get("--keep"))),
+                .process(() -> new Windows(new Avro(registry), topics.keySet(), window, keep),
                         Windows.THINGS, Windows.USES, Windows.POSITIONS, Windows.OPEN, Windows.CLOSED)
                 .peek((key, figure) -> System.out.println(figure.line()))
                 .to(flags.get("--output"), Produced.with(Serdes.String(), serde(Figure.class)));

@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -19,7 +18,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/avro"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sr"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
@@ -53,6 +54,8 @@ func TestKafkaExamples(t *testing.T) {
 	figures := followFigures(t, p, s.prefix+".kpis")
 	eventually(t, waitLimit, func() error { return complete(run, t, evening) }) // so that no window is closed while it is read
 
+	noon := evening.Add(-12 * time.Hour)
+	slow := slowEndpoint(t, p, names.Watermark(), evening.AddDate(0, 0, -1), noon)
 	where := []string{"--brokers", p.broker, "--registry", p.registry}
 	stream := startExample(t, "mvn", "-q", "-B", "-f", "../../examples/kpi-stream", "compile", "exec:java",
 		"-Dexec.args="+strings.Join(append(where, "--prefix", s.prefix+".", "--output", s.prefix+".kpis"), " "))
@@ -61,7 +64,7 @@ func TestKafkaExamples(t *testing.T) {
 		"--webhook", alerts.URL, "--state", filepath.Join(t.TempDir(), "alerts.json"))...)
 	board := startExample(t, filepath.Join(programs, "feedback-board"), append(where, "--topic", names.Event(events.TypeFeedback), "--listen", "127.0.0.1:0")...)
 
-	agree := func(d day) {
+	await := func(what func() error) {
 		t.Helper()
 		eventually(t, waitLimit, func() error {
 			select {
@@ -69,13 +72,25 @@ func TestKafkaExamples(t *testing.T) {
 				require.FailNow(t, "kpi-stream has ended", stream.tail(20))
 			default:
 			}
-			return figures.agree(d)
+			figures.read(t)
+			return what()
 		})
 	}
-	agree(all.asOf(evening))
+	await(func() error {
+		if len(figures.keys) == 0 {
+			return errNotYet
+		}
+		return nil
+	})
+	ended := time.Now()
+	slow.say(t, nil)
+	await(func() error { return figures.agree(all.asOf(evening)) })
+	for key, revisions := range figures.keys {
+		require.False(t, revisions[0].To.After(noon) && revisions[0].at.Before(ended), "%s was closed before all endpoints were complete", key)
+	}
 	require.Empty(t, figures.corrected(), "windows were closed before they were complete")
 	over.Store(true)
-	agree(all)
+	await(func() error { return figures.agree(all) })
 	t.Logf("%d figures, %d of them corrected", len(figures.keys), len(figures.corrected()))
 	require.NotEmpty(t, figures.corrected(), "no late edit changed a figure")
 
@@ -224,15 +239,16 @@ func boardAgrees(board *process, thumbs []*koresim.Entry) error {
 // figure is what kpi-stream publishes.
 type figure struct {
 	Queue                            string
+	To                               time.Time
 	Revision                         int
 	Lists, Adopted, Thumbs, Negative int
+	at                               time.Time // when it was published
 }
 
 // published are the figures by window and queue, in the order in which they came.
 type published struct {
 	client *kgo.Client
 	keys   map[string][]figure
-	wrong  error
 }
 
 func followFigures(t *testing.T, p *platform, topic string) *published {
@@ -246,22 +262,25 @@ func followFigures(t *testing.T, p *platform, topic string) *published {
 	return &published{client: client, keys: map[string][]figure{}}
 }
 
-// agree reads what has come, and returns an error unless all windows together hold what happened.
-func (p *published) agree(d day) error {
+// read reads what has come.
+func (p *published) read(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	p.client.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
-		var f figure
-		p.wrong = errors.Join(p.wrong, json.Unmarshal(r.Value, &f))
+		f := figure{at: r.Timestamp}
+		require.NoError(t, json.Unmarshal(r.Value, &f))
 		before := p.keys[string(r.Key)]
-		if f.Revision != len(before)+1 || len(before) > 0 && before[len(before)-1].numbers() == f.numbers() {
-			p.wrong = errors.Join(p.wrong, fmt.Errorf("%s: %s after %+v", r.Key, r.Value, before))
+		require.Equal(t, len(before)+1, f.Revision, "%s after %+v", r.Key, before)
+		if len(before) > 0 {
+			require.NotEqual(t, before[len(before)-1].numbers(), f.numbers(), "%s: a correction that changes nothing", r.Key)
 		}
 		p.keys[string(r.Key)] = append(before, f)
 	})
-	if p.wrong != nil {
-		return p.wrong
-	}
+}
+
+// agree returns an error unless all windows together hold what happened.
+func (p *published) agree(d day) error {
 	queues, thumbs := map[string]figure{}, figure{}
 	for _, revisions := range p.keys {
 		f := revisions[len(revisions)-1]
@@ -288,10 +307,7 @@ func (p *published) agree(d day) error {
 	return nil
 }
 
-func (f figure) numbers() figure {
-	f.Revision = 0
-	return f
-}
+func (f figure) numbers() [4]int { return [4]int{f.Lists, f.Adopted, f.Thumbs, f.Negative} }
 
 // corrected are the windows and queues that have corrections.
 func (p *published) corrected() (keys []string) {
@@ -301,4 +317,53 @@ func (p *published) corrected() (keys []string) {
 		}
 	}
 	return keys
+}
+
+// watermarks says of an endpoint that does not exist how far it is.
+type watermarks struct {
+	client *kgo.Client
+	topic  string
+}
+
+// slowEndpoint is complete up to a time only, and feeds what interactions does. Its watermark is one of the poller's, changed.
+func slowEndpoint(t *testing.T, p *platform, topic string, from, upTo time.Time) *watermarks {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.list()...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	require.NoError(t, err)
+	t.Cleanup(client.Close)
+	w := &watermarks{client, topic}
+	var value []byte
+	eventually(t, waitLimit, func() error {
+		client.PollFetches(t.Context()).EachRecord(func(r *kgo.Record) {
+			if strings.HasSuffix(string(r.Key), "/"+string(events.Interactions)) {
+				value = r.Value
+			}
+		})
+		if value == nil {
+			return errNotYet
+		}
+		return nil
+	})
+	registry, err := sr.NewClient(sr.URLs(p.registry))
+	require.NoError(t, err)
+	id, body, err := new(sr.ConfluentHeader).DecodeID(value)
+	require.NoError(t, err)
+	text, err := registry.SchemaByID(t.Context(), id)
+	require.NoError(t, err)
+	schema, err := avro.Parse(text.Schema)
+	require.NoError(t, err)
+	var fields map[string]any
+	_, err = schema.Decode(body, &fields)
+	require.NoError(t, err)
+	fields["complete_from"], fields["complete_up_to"] = from, upTo
+	changed, err := schema.AppendEncode(slices.Clone(value[:len(value)-len(body)]), fields)
+	require.NoError(t, err)
+	w.say(t, changed)
+	return w
+}
+
+// say publishes a watermark; nil says that it has ended.
+func (w *watermarks) say(t *testing.T, value []byte) {
+	t.Helper()
+	require.NoError(t, w.client.ProduceSync(t.Context(), &kgo.Record{Topic: w.topic, Key: []byte("slow/-/interactions"), Value: value}).FirstErr())
 }

@@ -56,7 +56,7 @@ public final class KpiStream {
             Runtime.getRuntime().halt(1); // what was not committed did not happen
             return null;
         });
-        Runtime.getRuntime().addShutdownHook(new Thread(streams::close));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> streams.close(Duration.ofSeconds(10)))); // Kafka may be gone
         System.out.println(Figure.HEADER);
         streams.start();
     }

@@ -66,6 +66,7 @@ type Cadence struct {
 	Busy  bool
 	Poll  time.Duration   // between two polls
 	Hot   time.Duration   // between two reads of a hot row
+	Tiers []Tier          // by which the unit is swept, the youngest first, with the periods that are aimed at
 	Sweep []time.Duration // between two reads of the time in each tier
 
 	// What keeps the periods from being shorter.
@@ -114,11 +115,18 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 		// The configured periods first: the demand follows from them.
 		p.Units[i] = Cadence{
 			Busy: busy(u, now, &policy), Poll: u.PollInterval, Hot: max(policy.HotEvery, u.PollInterval),
-			Sweep: make([]time.Duration, len(policy.TiersOf(u.Endpoint))),
+			Tiers: policy.slicesOf(u.Endpoint),
 		}
-		measures[i] = p.measure(u, now)
-		p.demand(u, &p.Units[i], &measures[i], now)
-		if p.Units[i].Busy {
+		c := &p.Units[i]
+		c.Sweep = make([]time.Duration, len(c.Tiers))
+		measures[i] = p.measure(u, c.Tiers, now)
+		if policy.Adapt {
+			// What is guaranteed to sweeps is not left unused.
+			guaranteed := shares[classSweep] / classes[classSweep].headroom * planned * policy.PerMinute / float64(len(units))
+			c.Tiers = adapt(c.Tiers, measures[i].sweep, &u.Edits, max(u.PollInterval, shortestSweep), guaranteed)
+		}
+		p.demand(u, c, &measures[i], now)
+		if c.Busy {
 			p.busy[u.Endpoint.Index()]++
 		}
 	}
@@ -143,11 +151,10 @@ type measure struct {
 	sweep, pass []float64
 }
 
-func (p *Plan) measure(u *Unit, now time.Time) measure {
-	tiers := p.policy.TiersOf(u.Endpoint)
+func (p *Plan) measure(u *Unit, tiers []Tier, now time.Time) measure {
 	m := measure{sweep: make([]float64, len(tiers)), pass: make([]float64, len(tiers))}
 	if u.paging().days {
-		p.measureDays(u, &m, now)
+		p.measureDays(u, tiers, &m, now)
 		return m
 	}
 	m.reach = p.reach(u, now)
@@ -165,10 +172,10 @@ func (p *Plan) measure(u *Unit, now time.Time) measure {
 }
 
 // measureDays fills in what one sweep of each tier takes where only whole days can be read.
-func (p *Plan) measureDays(u *Unit, m *measure, now time.Time) {
+func (p *Plan) measureDays(u *Unit, tiers []Tier, m *measure, now time.Time) {
 	pg, today, to := u.paging(), u.DayOf(now), now
 	var most float64 // requests of a day of this tier or a younger one
-	for k, t := range p.policy.TiersOf(u.Endpoint) {
+	for k, t := range tiers {
 		from := u.DayOf(now.Add(-t.Within))
 		for d := from; d.Before(to); d = d.Add(timeline.Day) {
 			rows := u.dayRows(d, now)
@@ -219,7 +226,7 @@ func (p *Plan) demand(u *Unit, c *Cadence, m *measure, now time.Time) {
 	if *tiers == nil {
 		*tiers = make([]float64, len(c.Sweep))
 	}
-	for k, t := range p.policy.TiersOf(e) {
+	for k, t := range c.Tiers {
 		add(classSweep, m.sweep[k], t.Every)
 		(*tiers)[k] += m.sweep[k] / t.Every.Minutes()
 	}
@@ -372,7 +379,7 @@ func (p *Plan) tierRates(e events.Endpoint) []float64 {
 	for _, v := range demands {
 		sum += v
 	}
-	rates := make([]float64, len(p.policy.TiersOf(e)))
+	rates := make([]float64, len(demands))
 	for k, v := range demands {
 		rates[k] = p.rate(classSweep, e) * v / max(sum, 1e-9)
 	}
@@ -399,7 +406,7 @@ func (p *Plan) lengthen(u *Unit, c *Cadence, m *measure) {
 	c.Hot = times(c.Hot, p.factor(classHot, u.Endpoint))
 	c.PollBound, c.HotBound, c.SweepBound = p.bound(polls, u.Endpoint), p.bound(classHot, u.Endpoint), p.bound(classSweep, u.Endpoint)
 	by := p.factor(classSweep, u.Endpoint)
-	for k, t := range p.policy.TiersOf(u.Endpoint) {
+	for k, t := range c.Tiers {
 		c.Sweep[k] = times(t.Every, by)
 		// Time that polls read is read only as often as there are polls.
 		c.Sweep[k] = max(c.Sweep[k], c.Poll*3/2)

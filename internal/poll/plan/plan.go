@@ -66,6 +66,7 @@ type Unit struct {
 	PollInterval time.Duration
 	Read         *timeline.Set
 	Density      *timeline.Density
+	Edits        timeline.Edits  // when rows were edited; needed for Policy.Adapt only
 	LastPoll     time.Time       // when the last poll was sent; zero for none
 	WokenAt      time.Time       // when another endpoint last showed activity of this bot
 	NotBefore    time.Time       // after a failure: no request before
@@ -436,10 +437,9 @@ type tierSpan struct {
 
 // tierSpans returns the tiers of a unit as spans, the youngest first. None begins before the unit's start.
 func (p *Plan) tierSpans(u *Unit, c *Cadence, now time.Time) []tierSpan {
-	tiers := p.policy.TiersOf(u.Endpoint)
-	out := make([]tierSpan, 0, len(tiers))
+	out := make([]tierSpan, 0, len(c.Tiers))
 	end := now
-	for k, t := range tiers {
+	for k, t := range c.Tiers {
 		from := timeline.Later(now.Add(-t.Within), u.Start)
 		if pagingOf(u.Endpoint).days {
 			from = timeline.Later(u.DayOf(now.Add(-t.Within)), u.Start)

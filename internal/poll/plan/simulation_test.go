@@ -401,28 +401,33 @@ func (s *simulation) logRequests(since time.Duration) {
 // what is stated is at most twice the longest, or twice the period: with budget that nobody demands, sweeps go around sooner than the period
 // says. Tiers that take days to go around (all of 50,000 a day but the youngest, the older days of conversations at 10,000) are only held
 // against the bound.
+//
+// Adapted: edits were seen in the first hours and after three days.
 func TestSimulationConfirmsStatedAges(t *testing.T) {
 	testsize.Slow(t)
 	for name, tt := range map[string]struct {
 		perDay float64
 		length time.Duration
+		adapt  bool
 	}{
-		"1,000 a day":  {1000, testsize.Pick(3*time.Hour, 80*time.Hour)},
-		"10,000 a day": {10_000, testsize.Pick(45*time.Minute, 32*time.Hour)},
-		"50,000 a day": {50_000, testsize.Pick(15*time.Minute, 9*time.Hour)},
+		"1,000 a day":           {1000, testsize.Pick(3*time.Hour, 80*time.Hour), false},
+		"10,000 a day":          {10_000, testsize.Pick(45*time.Minute, 32*time.Hour), false},
+		"10,000 a day, adapted": {10_000, testsize.Pick(45*time.Minute, 14*time.Hour), true},
+		"50,000 a day":          {50_000, testsize.Pick(15*time.Minute, 9*time.Hour), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			confirmAges(t, tt.perDay, tt.length)
+			confirmAges(t, tt.perDay, tt.length, tt.adapt)
 		})
 	}
 }
 
-func confirmAges(t *testing.T, perDay float64, length time.Duration) {
+func confirmAges(t *testing.T, perDay float64, length time.Duration, adapt bool) {
 	now := base.Add(7*timeline.Day + 9*time.Hour)
 	end := now.Add(length)
 	s := newSimulation(t, 1, now)
 	s.policy.Concurrency = map[events.Endpoint]int{events.Conversations: 2}
+	s.policy.Adapt = adapt
 	for _, e := range events.Endpoints() {
 		bot := "st-1"
 		if e.PerAccount() {
@@ -430,6 +435,11 @@ func confirmAges(t *testing.T, perDay float64, length time.Duration) {
 		}
 		u := s.add(e, bot, base, end, perDay)
 		u.Read.Mark(base, now, now)
+		for i := range time.Duration(300) {
+			for _, age := range []time.Duration{time.Hour + i*time.Minute, 3*timeline.Day + i*time.Minute} {
+				u.Edits.Observe(now.Add(-age-2*time.Minute), now.Add(-2*time.Minute), now, 1)
+			}
+		}
 		for d := base; d.Before(now); d = d.Add(time.Hour) {
 			span := timeline.Span{From: d, To: timeline.Earlier(d.Add(time.Hour), now)}
 			u.Density.Observe(span, timelinetest.Within(u.rows, span))
@@ -441,7 +451,7 @@ func confirmAges(t *testing.T, perDay float64, length time.Duration) {
 	worst := make([][]age, len(s.units))
 	s.run(end, time.Minute, func() {
 		for i, u := range s.units {
-			tiers := s.policy.TiersOf(u.Endpoint)
+			tiers := s.plan.Units[i].Tiers
 			if worst[i] == nil {
 				worst[i] = make([]age, len(tiers))
 			}

@@ -43,12 +43,41 @@ func (p *Plan) sweepSpans(tasks []task, i int, u *Unit, now time.Time) []task {
 			if u.holds(s.From, s.To, now) {
 				continue
 			}
-			w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: s.From, To: s.To}
-			w.Requests = u.Density.Rows(s.Span) / pg.perRequest
-			tasks = append(tasks, task{w, s.ReadAt.Add(z.period), z.tier, s.ReadAt.Add(z.period / 8)})
+			for _, part := range p.Units[i].sinceRead(s, &z) {
+				w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: part.From, To: part.To}
+				w.Requests = u.Density.Rows(part.Span) / pg.perRequest
+				tasks = append(tasks, task{w, s.ReadAt.Add(part.period), part.tier, s.ReadAt.Add(part.period / 8)})
+			}
 		}
 	}
 	return tasks
+}
+
+// sinceRead divides a span that is in a tier now by the tiers in which it was when it was last read, and gives each part the shortest period
+// of those in between: an edit that was made in the younger tier is to be seen as soon as the plan states of that one.
+func (c *Cadence) sinceRead(s timeline.ReadSpan, now *tierSpan) (out []tierSpan) {
+	since := *now
+	for k := now.tier - 1; k >= 0; k-- {
+		was := s.ReadAt.Add(-c.Tiers[k].Within) // the beginning of tier k when s was read
+		if s.From.Before(was) {
+			since.Span = timeline.Span{From: s.From, To: timeline.Earlier(was, s.To)}
+			out = append(out, since)
+			if s.From = since.To; !s.From.Before(s.To) {
+				return out
+			}
+		}
+		since = c.soonest(since, k)
+	}
+	since.Span = s.Span
+	return append(out, since)
+}
+
+// soonest returns t with the tier k in its place if that is swept with a shorter period.
+func (c *Cadence) soonest(t tierSpan, k int) tierSpan {
+	if c.Sweep[k] < t.period {
+		t.tier, t.period = k, c.Sweep[k]
+	}
+	return t
 }
 
 // widen extends one span to a chunk that is worth its requests. It always fills a page with the spans that follow, which costs nothing and
@@ -105,7 +134,11 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 			}
 			w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: span.From, To: span.To, Sample: span}
 			w.Requests = pg.requests(rows)
-			tasks = append(tasks, task{w, oldest.Add(z.period), z.tier, oldest.Add(z.period / 8)})
+			since := z
+			for k := z.tier - 1; k >= 0 && !d.Before(u.DayOf(oldest.Add(-p.Units[i].Tiers[k].Within))); k-- {
+				since = p.Units[i].soonest(since, k)
+			}
+			tasks = append(tasks, task{w, oldest.Add(since.period), since.tier, oldest.Add(since.period / 8)})
 		}
 	}
 	return tasks

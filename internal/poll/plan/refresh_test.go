@@ -1,0 +1,226 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"agentassist-poller/internal/events"
+	"agentassist-poller/internal/poll/timeline"
+)
+
+// TestAdaptedSweeps plays edits to rows of an account with one bot, all four endpoints and 60 requests a minute, and compares the tiers
+// with the periods that follow from two weeks of edits: how long edits take to be seen, for the same number of requests, and for those
+// that sweeps have to themselves where that is more. TestSimulationTenThousandADay shows that an account can keep to these periods.
+//
+// What is played is the row, not the account: its reads follow from the periods of the plan, and only requests of sweeps are compared,
+// because the others stay as they are.
+func TestAdaptedSweeps(t *testing.T) {
+	// At least so many times shorter than by tiers: the mean, and the slowest hundredth.
+	type ratios struct{ mean, p99 float64 }
+	want := map[events.Endpoint]map[float64]map[string]ratios{
+		events.Interactions: {
+			1_000:  {"fast": {1.3, 5}, "slow": {3, 2.5}, "two-humped": {8, 9}},
+			10_000: {"fast": {1.7, 6}, "slow": {2.8, 2.4}, "two-humped": {7, 8}},
+			50_000: {"fast": {1.3, 1}, "slow": {3.5, 2.2}, "two-humped": {5.5, 4.5}},
+		},
+		// Only whole days can be read: edits within a day leave nothing to choose. At 50,000 a day rows are read twice within reach, which
+		// says little about when they were edited.
+		events.Conversations: {
+			1_000:  {"fast": {0.95, 0.95}, "slow": {1.8, 2.4}, "two-humped": {3, 4.5}},
+			10_000: {"fast": {0.95, 0.95}, "slow": {2, 2.4}, "two-humped": {3, 3.3}},
+			50_000: {"fast": {0.75, 0.75}, "slow": {1.5, 2.4}, "two-humped": {2.8, 2.2}},
+		},
+	}
+	for _, perDay := range []float64{1_000, 10_000, 50_000} {
+		units := simAccount(perDay)
+		policy := DefaultPolicy()
+		policy.Concurrency = map[events.Endpoint]int{events.Conversations: 2}
+		fixed := Derive(units, simNow, policy)
+		policy.Adapt = true
+		for i, u := range units {
+			if want[u.Endpoint] == nil {
+				continue
+			}
+			for _, name := range []string{"fast", "slow", "two-humped"} {
+				rnd := rand.New(rand.NewPCG(uint64(perDay), uint64(i)))
+				draw := simEdits[name]
+				tiers := readingOf(u, &fixed.Units[i])
+				before := tiers.play(draw, 4000, rnd, nil)
+
+				u.Edits = timeline.Edits{}
+				at := simNow
+				for range 14 {
+					r := readingOf(u, &Derive(units, simNow, policy).Units[i])
+					at = at.Add(timeline.Day)
+					r.play(draw, 300, rnd, func(before, seen time.Duration) {
+						if seen > simHot { // else it was hot
+							u.Edits.Observe(at.Add(-seen), at.Add(-seen+before), at, 1)
+						}
+					})
+				}
+				p := Derive(units, simNow, policy)
+				adapted := readingOf(u, &p.Units[i])
+				after := adapted.play(draw, 4000, rnd, nil)
+
+				// With the requests of the tiers: their periods are lengthened as the tiers' are.
+				own := policy.slicesOf(u.Endpoint)
+				m := p.measure(u, own, simNow)
+				same := adapted
+				same.tiers = adapt(own, m.sweep, &u.Edits, max(u.PollInterval, shortestSweep), 0)
+				for k := range same.tiers {
+					same.tiers[k].Every = times(same.tiers[k].Every, fixed.factor(classSweep, u.Endpoint))
+				}
+				equal := same.play(draw, 4000, rnd, nil)
+
+				got := ratios{before.mean / equal.mean, before.p99 / equal.p99}
+				t.Logf("%-13s %6.0f a day, %-10s  tiers: mean %8v p99 %8v, %4.1f reads a row; same requests: %8v %8v (%.1f and %.1f times shorter), %4.1f; adapted: %8v %8v, %4.1f",
+					u.Endpoint, perDay, name, secs(before.mean), secs(before.p99), tiers.reads(), secs(equal.mean), secs(equal.p99), got.mean, got.p99,
+					same.reads(), secs(after.mean), secs(after.p99), adapted.reads())
+				least := want[u.Endpoint][perDay][name]
+				require.GreaterOrEqual(t, got.mean, least.mean, "%s, %.0f a day, %s: mean", u.Endpoint, perDay, name)
+				require.GreaterOrEqual(t, got.p99, least.p99, "%s, %.0f a day, %s: slowest hundredth", u.Endpoint, perDay, name)
+				require.LessOrEqual(t, after.mean, equal.mean*1.1)
+				for k, s := range p.Units[i].Tiers {
+					slowest := fixed.Units[i].Tiers[len(fixed.Units[i].Tiers)-1]
+					require.LessOrEqual(t, s.Every, slowest.Every, "no tier of %s is read less often than the oldest: tier %d", u.Endpoint, k)
+				}
+			}
+		}
+	}
+}
+
+var simNow = time.Date(2026, 1, 8, 12, 0, 0, 0, time.UTC)
+
+// Rows end after simTalk, and are hot until simHot.
+const (
+	simTalk = 10 * time.Minute
+	simHot  = simTalk + 30*time.Minute
+)
+
+// simEdits draw how old a row is when it is edited.
+var simEdits = map[string]func(*rand.Rand) time.Duration{
+	"fast": soon,
+	"slow": func(rnd *rand.Rand) time.Duration {
+		return simTalk + time.Duration(rnd.ExpFloat64()*float64(36*time.Hour))
+	},
+	"two-humped": func(rnd *rand.Rand) time.Duration {
+		if rnd.IntN(2) == 0 {
+			return soon(rnd)
+		}
+		return 3*timeline.Day + time.Duration(rnd.NormFloat64()*float64(6*time.Hour))
+	},
+}
+
+func soon(rnd *rand.Rand) time.Duration {
+	return simTalk + time.Duration(rnd.ExpFloat64()*float64(30*time.Minute))
+}
+
+// simAccount returns the units of an account with one bot that had the same volume every day of a week.
+func simAccount(perDay float64) []*Unit {
+	var starts []time.Time
+	for t := simNow.Add(-7 * timeline.Day); t.Before(simNow); t = t.Add(time.Duration(float64(timeline.Day) / perDay)) {
+		starts = append(starts, t)
+	}
+	var units []*Unit
+	for _, e := range events.Endpoints() {
+		u := &Unit{
+			Endpoint: e, Start: starts[0], PollInterval: time.Minute, Read: &timeline.Set{}, Density: &timeline.Density{}, LastPoll: simNow,
+		}
+		if e == events.Interactions {
+			u.PollInterval = 15 * time.Second
+		}
+		u.Density.Observe(timeline.Span{From: u.Start, To: simNow}, starts)
+		u.Read.Mark(u.Start, simNow, simNow)
+		for i := len(starts) - 1; starts[i].After(simNow.Add(-simHot)); i-- {
+			u.Hot = append(u.Hot, HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: simNow})
+		}
+		units = append(units, u)
+	}
+	return units
+}
+
+// A reading is how often one row is read again: every hot while it is hot, then by tiers.
+type reading struct {
+	hot   time.Duration
+	tiers []Tier
+	days  bool // only whole days can be read: a row leaves a tier when its day does
+}
+
+func readingOf(u *Unit, c *Cadence) reading {
+	r := reading{hot: c.Hot, days: u.paging().days}
+	for k, t := range c.Tiers {
+		r.tiers = append(r.tiers, Tier{t.Within, c.Sweep[k]})
+	}
+	return r
+}
+
+// never is an age at which no row is read any more.
+const never = 14 * timeline.Day
+
+// next returns the age at which a row is read next after it was read at an age.
+// It starts so long before the end of its day.
+func (r *reading) next(age, left time.Duration) time.Duration {
+	if age+r.hot < simHot {
+		return age + r.hot
+	}
+	var from time.Duration
+	due := never
+	for _, t := range r.tiers {
+		if r.days {
+			t.Within += left
+		}
+		if at := max(age+t.Every, from); age < t.Within && (from <= age || at < t.Within) {
+			due = min(due, at)
+		}
+		from = t.Within
+	}
+	return due
+}
+
+// reads returns how often a row is read between the end of being hot and the end of the tiers.
+func (r *reading) reads() float64 {
+	n := 0
+	const phases = 50
+	for i := range time.Duration(phases) {
+		for at := simHot * i / phases; at < never; at = r.next(at, timeline.Day*i/phases) {
+			if at >= simHot {
+				n++
+			}
+		}
+	}
+	return float64(n) / phases
+}
+
+// delays are how long edits took to be seen, in seconds.
+type delays struct{ mean, p99 float64 }
+
+// play has n rows edited and read, and calls see with the ages of the last read before each edit and of the first after.
+func (r *reading) play(draw func(*rand.Rand) time.Duration, n int, rnd *rand.Rand, see func(before, seen time.Duration)) delays {
+	var took []float64
+	var sum float64
+	for len(took) < n {
+		edit := draw(rnd)
+		if edit > 6*timeline.Day {
+			continue // too late for some tiers
+		}
+		before := time.Duration(rnd.Int64N(int64(r.hot)))
+		at, left := before, time.Duration(rnd.Int64N(int64(timeline.Day)))
+		for at <= edit {
+			before, at = at, r.next(at, left)
+		}
+		took = append(took, (at - edit).Seconds())
+		sum += (at - edit).Seconds()
+		if see != nil {
+			see(before, at)
+		}
+	}
+	slices.Sort(took)
+	return delays{sum / float64(n), took[n*99/100]}
+}
+
+func secs(s float64) time.Duration { return time.Duration(s) * time.Second }

@@ -522,6 +522,10 @@ func accountOptions(cfg *Config, c *Account) poll.Options {
 	for _, s := range c.Sweeps {
 		o.Policy.Tiers = append(o.Policy.Tiers, plan.Tier(s))
 	}
+	o.Policy.Adapt, o.EditWeights = !c.sweepsChosen, map[events.Type]float64{}
+	for t, weight := range c.EditWeights {
+		o.EditWeights[events.Type(t)] = weight
+	}
 	if c.sweepsChosen {
 		o.Policy.ConversationTiers = wholeDays(o.Policy.Tiers)
 	}

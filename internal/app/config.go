@@ -53,11 +53,13 @@ type Account struct {
 	OtherBots         string    `yaml:"other_bots"`
 	Endpoints         Endpoints `yaml:"endpoints"`
 	Sweeps            []Sweep   `yaml:"sweeps"`
-	AllowedLateness   Lateness  `yaml:"allowed_lateness"`
+	// EditWeights say how much an edit of an event type counts where sweeps follow edits; 1 for those that are not there.
+	EditWeights     map[string]float64 `yaml:"edit_weights"`
+	AllowedLateness Lateness           `yaml:"allowed_lateness"`
 	// Link comes in place of events.link.
 	Link string `yaml:"link"`
 
-	sweepsChosen bool // by the configuration: conversations have defaults of their own
+	sweepsChosen bool // by the configuration: they are used as they are
 }
 
 // What may become of rows of bots that are not configured.
@@ -237,6 +239,7 @@ func (a *Account) SetDefaults() {
 		MaxBody:           kore.DefaultMaxBody,
 		OtherBots:         otherBotsDrop,
 		Sweeps:            defaultSweeps(),
+		EditWeights:       map[string]float64{string(events.TypeFeedback): 5, string(events.TypeConversation): 2},
 		AllowedLateness:   Lateness{Auto: true},
 	}
 	for i, e := range events.Endpoints() {

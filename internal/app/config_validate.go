@@ -448,6 +448,15 @@ func (c *Config) validateTimes(doc *conf.Doc, a *Account, at string) {
 			doc.Add(at+".within", "%s has an entry already; want one for each reach", conf.FormatDuration(s.Within))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(a.EditWeights)) {
+		at := at + ".edit_weights." + name
+		if !slices.Contains(events.Types(), events.Type(name)) {
+			doc.Add(at, "is no event type; want one of docs/events.md")
+		}
+		if w := a.EditWeights[name]; !(w >= 0 && w <= 100) { // NaN is not
+			doc.Add(at, "%g; want a number from 0 to 100", w)
+		}
+	}
 	if l := a.AllowedLateness; !l.Auto && l.Max > c.Retention {
 		doc.Add(at+".allowed_lateness", "%s is longer than the retention (%s)", conf.FormatDuration(l.Max), conf.FormatDuration(c.Retention))
 	}

@@ -129,6 +129,7 @@ type Options struct {
 	KeepOtherBots bool
 	Endpoints     map[events.Endpoint]EndpointOptions // those that are read
 	Policy        plan.Policy
+	EditWeights   map[events.Type]float64 // how much an edit of a type counts for Policy.Adapt; 1 if it is not there
 	Lateness      Lateness
 	Retention     time.Duration // how long entities are remembered after they were last observed
 	Off           []events.Type // event types that are not published

@@ -20,6 +20,8 @@ type Forecast struct {
 	Budget         int                `json:"requests_per_minute"`
 	Spent          map[string]float64 `json:"spent_per_minute"` // by priority class
 	Endpoints      []EndpointForecast `json:"endpoints"`
+	// FollowEdits says that sweeps follow edits. Their figures are then those of an account that has not seen any.
+	FollowEdits bool `json:"sweeps_follow_edits"`
 }
 
 // EndpointForecast is about one endpoint. If the endpoint is read for each bot, it is about the bot that is read least often.
@@ -43,7 +45,7 @@ type EndpointForecast struct {
 // SweepForecast says within what time an edit to a row up to Within old is read.
 type SweepForecast struct {
 	Within status.Seconds `json:"within_seconds"`
-	Every  status.Seconds `json:"every_seconds"` // configured
+	Every  status.Seconds `json:"every_seconds"` // configured, or aimed at while no edits were seen
 	Seen   status.Seconds `json:"seen_within_seconds"`
 }
 
@@ -74,7 +76,7 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 	}
 	p := plan.Derive(units, now, policy)
 	f := &Forecast{
-		Account: o.Name, SegmentsPerDay: segmentsPerDay, Budget: o.RequestsPerMinute, Spent: map[string]float64{},
+		Account: o.Name, SegmentsPerDay: segmentsPerDay, Budget: o.RequestsPerMinute, Spent: map[string]float64{}, FollowEdits: policy.Adapt,
 	}
 	for class, perMinute := range p.Demand() {
 		f.Spent[plan.Priority(class).String()] = perMinute
@@ -95,11 +97,11 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 		e.PollActual = max(e.PollActual, status.Seconds(c.Poll))
 		e.LongestPollInterval = max(e.LongestPollInterval, status.Seconds(c.LongestPollInterval))
 		e.Hot = max(e.Hot, status.Seconds(c.Hot))
-		for k, t := range policy.TiersOf(u.Endpoint) {
+		for k, t := range policy.Stated(u.Endpoint, c) {
 			if k == len(e.Sweeps) {
 				e.Sweeps = append(e.Sweeps, SweepForecast{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every)})
 			}
-			e.Sweeps[k].Seen = max(e.Sweeps[k].Seen, status.Seconds(c.SeenWithin[k]))
+			e.Sweeps[k].Seen = max(e.Sweeps[k].Seen, status.Seconds(t.Seen))
 		}
 	}
 	return f
@@ -129,6 +131,10 @@ func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay fl
 func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 	fmt.Fprintf(w, "%s: %.0f segments a day, %d requests a minute (in brackets: with %d)\n", f.Account, f.SegmentsPerDay, f.Budget, double.Budget)
 	fmt.Fprintln(w, "Behind each figure: what keeps it from being lower.")
+	if f.FollowEdits {
+		fmt.Fprintln(w, "Late edits are looked for where they were seen; the figures are those before any was. Later some are longer: none is aimed at longer "+
+			"than four times its period in `sweeps`, nor than the longest of these.")
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	both := func(a, b status.Seconds) string { return fmt.Sprintf("%s (%s)", round(a), round(b)) }
 	for i, e := range f.Endpoints {
@@ -140,7 +146,7 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 			round(status.Seconds(hotFor)), both(e.Hot, d.Hot), f.bound(&e, e.HotBound, ""))
 		for k, s := range e.Sweeps {
 			fmt.Fprintf(t, "  an edit to a row up to %s old is read within\t%s\t%s\n", round(s.Within), both(s.Seen, d.Sweeps[k].Seen),
-				f.bound(&e, e.SweepBound, round(s.Every)))
+				f.sweepBound(&e, round(s.Every)))
 		}
 	}
 	fmt.Fprintf(t, "\nrequests a minute\t\t\n")
@@ -148,6 +154,14 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t\n", class, f.Spent[class.String()], double.Spent[class.String()])
 	}
 	return t.Flush()
+}
+
+// sweepBound says what keeps the figure of a sweep from being lower.
+func (f *Forecast) sweepBound(e *EndpointForecast, every string) string {
+	if f.FollowEdits && e.SweepBound == plan.BoundConfigured.String() {
+		return "what is aimed at, " + every
+	}
+	return f.bound(e, e.SweepBound, every)
 }
 
 // bound says what keeps a figure from being lower, and what was configured, if anything was.

@@ -24,6 +24,8 @@ type progress struct {
 	Read     []byte `json:"read"`
 	Lateness []byte `json:"lateness,omitempty"`
 	Density  []byte `json:"density,omitempty"`
+	// Edits is when rows were edited. It is empty if no edit was seen, and in records of builds that did not count them.
+	Edits []byte `json:"edits,omitempty"`
 
 	// Past is what was read before Start. StoreLost is when the checkpoint was lost, if it ever was.
 	Past      []byte     `json:"past,omitempty"`

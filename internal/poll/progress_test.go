@@ -27,9 +27,27 @@ func TestProgressOfAnEarlierBuild(t *testing.T) {
 
 	u, err := newUnit(events.Conversations, "st-1", time.Minute, p)
 	require.NoError(t, err)
+	require.True(t, u.Edits.Empty(), "that build did not count edits")
 	require.True(t, u.IDsIgnored)
 	u.refresh(time.Date(2026, 6, 2, 12, 0, 0, 0, time.UTC))
 	require.False(t, u.IDsIgnored, "they are tried again once a day")
+}
+
+// Edits that were counted are in the record, and in the next process.
+func TestProgressKeepsEdits(t *testing.T) {
+	now := time.Date(2026, 6, 2, 12, 0, 0, 0, time.UTC)
+	u, err := newUnit(events.Interactions, "st-1", time.Minute, &progress{Start: now.Add(-24 * time.Hour)})
+	require.NoError(t, err)
+	records := map[string][]byte{}
+	require.NoError(t, u.addRecord(records))
+	require.NotContains(t, string(records[u.progressName()]), `"edits"`)
+	u.Edits.Observe(now.Add(-3*time.Hour), now.Add(-2*time.Hour), now, 5)
+	require.NoError(t, u.addRecord(records))
+	p, err := decodeProgress(records[u.progressName()])
+	require.NoError(t, err)
+	again, err := newUnit(events.Interactions, "st-1", time.Minute, p)
+	require.NoError(t, err)
+	require.InDelta(t, 5, again.Edits.Count(time.Hour, 4*time.Hour), 1e-6)
 }
 
 func TestProgressNames(t *testing.T) {

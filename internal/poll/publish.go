@@ -95,6 +95,7 @@ func (a *Account) divide(r *activePass, pg *pass.Page) ([]pagePart, error) {
 		return nil, err
 	}
 	a.countDecided(u, pg, decided)
+	a.countEdits(u, r, pg, decided)
 	parts, err := a.deadLetters(u, pg)
 	if err != nil {
 		return nil, err
@@ -249,6 +250,30 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 		KeepObservations: a.bothRead(u.Endpoint), Link: a.cfg.Link, Privacy: a.cfg.Privacy,
 		TooLarge: a.tooLarge(),
 	}, lookup{a.cfg.Store, a.cfg.AccountID})
+}
+
+// countEdits notes how old the rows were whose edits a page shows: rows that had been read before, and are not hot, because sweeps are what
+// finds such edits.
+func (a *Account) countEdits(u *unit, r *activePass, pg *pass.Page, decided *revise.Result) {
+	if r.job != nil || len(decided.Events) == 0 {
+		return
+	}
+	hot := map[int64]bool{} // by start
+	for i := range pg.Rows {
+		row := &pg.Rows[i]
+		if u.hot[row.ID] != nil || u.Endpoint == events.Conversations && u.hot[row.ConversationID] != nil {
+			hot[row.Start.UnixMilli()] = true
+		}
+	}
+	for i, start := range decided.Rows {
+		if before := u.lastRead(start); !before.IsZero() && !hot[start.UnixMilli()] {
+			weight, ok := a.cfg.EditWeights[decided.Events[i].Event.EventType()]
+			if !ok {
+				weight = 1
+			}
+			u.Edits.Observe(start, before, pg.ReadAt, weight)
+		}
+	}
 }
 
 // tooLarge returns how the delivery says that an event is too large, nil if it does not.

@@ -179,8 +179,8 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 	e.PollIntervalActual, e.PollBoundBy = status.Seconds(c.Poll), c.PollBound.String()
 	e.Concurrency, e.RequestTime = a.loops[u.Endpoint].workers, status.Seconds(a.latency(u.Endpoint).Round(time.Millisecond))
 	e.LongestPollInterval = max(e.LongestPollInterval, status.Seconds(c.LongestPollInterval))
-	for k, t := range a.cfg.Policy.TiersOf(u.Endpoint) {
-		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(c.SeenWithin[k]), BoundBy: c.SweepBound.String()}
+	for _, t := range a.cfg.Policy.Stated(u.Endpoint, c) {
+		sweep := status.Sweep{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every), Actual: status.Seconds(t.Seen), BoundBy: c.SweepBound.String()}
 		if read, ok := u.Read.OldestRead(timeline.Later(from, now.Add(-t.Within)), u.Read.ReadThrough(from)); ok {
 			sweep.Age = status.Of(now.Sub(read))
 		}

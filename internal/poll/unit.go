@@ -102,6 +102,13 @@ func newUnit(e events.Endpoint, bot string, interval time.Duration, p *progress)
 			return nil, err
 		}
 	}
+	if len(p.Edits) > 0 {
+		edits, err := timeline.DecodeEdits(p.Edits)
+		if err != nil {
+			return nil, err
+		}
+		u.Edits = *edits
+	}
 	if len(p.Lateness) > 0 {
 		if u.late, err = timeline.DecodeLateness(p.Lateness); err != nil {
 			return nil, err
@@ -435,6 +442,9 @@ func (u *unit) addRecord(records map[string][]byte) (err error) {
 	}
 	p.Density = u.Density.AppendBinary(nil)
 	p.Lateness = u.late.AppendBinary(nil)
+	if !u.Edits.Empty() {
+		p.Edits = u.Edits.AppendBinary(nil)
+	}
 	p.Open = u.open()
 	u.recorded, err = p.encode()
 	records[u.progressName()] = u.recorded

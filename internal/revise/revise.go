@@ -58,7 +58,8 @@ type Input struct {
 // Result says what to do with a page: publish the events in their order, and then commit the rest.
 type Result struct {
 	Events  []Outgoing
-	Refused []Refused // events that are too large, for the dead letters
+	Rows    []time.Time // of Events: the times by which the endpoint selects the rows that show them
+	Refused []Refused   // events that are too large, for the dead letters
 	Puts    []checkpoint.Entry
 	Touched []uint32 // days of all entities of the page that the store had
 
@@ -415,7 +416,7 @@ func (d *decision) publish(e *entity, o *events.Observation, event events.Event)
 	}
 	e.revision++
 	e.changed, e.everNegative = true, out.Negative
-	d.Events = append(d.Events, out)
+	d.Events, d.Rows = append(d.Events, out), append(d.Rows, o.Row)
 	d.eventOf, d.sizes = append(d.eventOf, e.number), append(d.sizes, len(d.content)+headerSize(out.Event.Head())+quoted(out.Event))
 	return true
 }

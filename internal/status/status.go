@@ -226,7 +226,7 @@ type Gap struct {
 // Sweep is a tier: time up to Within old is read again for late edits.
 type Sweep struct {
 	Within Seconds `json:"within_seconds"`
-	Every  Seconds `json:"every_seconds"`  // configured; the plan never undercuts it
+	Every  Seconds `json:"every_seconds"`  // configured, or the longest that the edits that were seen ask for; the plan never undercuts it
 	Actual Seconds `json:"actual_seconds"` // what the budget allows: an edit to something that old is published within this
 	// BoundBy is what keeps Actual from being less: configured (Every), in-flight (concurrency, while a request takes as long as it does) or
 	// budget (of requests a minute). It is empty before the first plan.

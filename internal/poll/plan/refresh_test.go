@@ -24,9 +24,9 @@ func TestAdaptedSweeps(t *testing.T) {
 	type ratios struct{ mean, p99 float64 }
 	want := map[events.Endpoint]map[float64]map[string]ratios{
 		events.Interactions: {
-			1_000:  {"fast": {1.3, 5}, "slow": {3, 2.5}, "two-humped": {8, 9}},
-			10_000: {"fast": {1.7, 6}, "slow": {2.8, 2.4}, "two-humped": {7, 8}},
-			50_000: {"fast": {1.3, 1}, "slow": {3.5, 2.2}, "two-humped": {5.5, 4.5}},
+			1_000:  {"fast": {1.2, 2.5}, "slow": {3, 2.5}, "two-humped": {8, 9}},
+			10_000: {"fast": {1.3, 3.5}, "slow": {2.7, 2.4}, "two-humped": {7, 8}},
+			50_000: {"fast": {0.95, 0.85}, "slow": {3.5, 2.2}, "two-humped": {9, 5}},
 		},
 		// Only whole days can be read: edits within a day leave nothing to choose. At 50,000 a day rows are read twice within reach, which
 		// says little about when they were edited.

@@ -26,6 +26,8 @@ func TestEarlierFormsAreRead(t *testing.T) {
 	var lateness timeline.Lateness
 	lateness.Observe(base, time.Hour, 3)
 	lateness.Observe(base.Add(49*time.Hour), 1500*time.Millisecond, 70_000)
+	var edits timeline.Edits
+	edits.Observe(base, base.Add(time.Hour), base.Add(4*time.Hour), 2)
 	golden, err := os.ReadFile("testdata/stored-1.golden")
 	require.NoError(t, err)
 
@@ -54,6 +56,14 @@ func TestEarlierFormsAreRead(t *testing.T) {
 		read, err := timeline.DecodeLateness(b)
 		require.NoError(t, err)
 		require.Equal(t, l, read)
+	}
+	for _, e := range []*timeline.Edits{&edits} {
+		b := e.AppendBinary(nil)
+		fmt.Fprintf(&text, "edits %x\n", b)
+		read, err := timeline.DecodeEdits(b)
+		require.NoError(t, err)
+		require.Equal(t, b, read.AppendBinary(nil))
+		require.InDelta(t, e.Count(0, 35*timeline.Day), read.Count(0, 35*timeline.Day), 1e-6)
 	}
 	require.Equal(t, string(golden), text.String())
 }

@@ -8,8 +8,8 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// What follows decides how often time of each age is read again, by the ages at which edits were seen. Every tier is divided at the ages
-// that timeline.Edits tells apart. If one sweep of a slice of time takes so many requests, and so many edits are made to its rows, then a
+// What follows decides how often time of each age is read again, by the ages at which edits were seen. Every tier is divided at sliceAges.
+// If one sweep of such a slice takes so many requests, and so many edits are made to its rows, then a
 // period costs requests/period and delays each of the edits by up to the period. For a given sum of costs, the sum of the squares of the
 // delays is the least if each period is proportional to
 //

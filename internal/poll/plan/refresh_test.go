@@ -186,8 +186,9 @@ func (r *reading) next(age, left time.Duration) time.Duration {
 func (r *reading) reads() float64 {
 	n := 0
 	const phases = 50
-	for i := range time.Duration(phases) {
-		for at := simHot * i / phases; at < never; at = r.next(at, timeline.Day*i/phases) {
+	for i := range phases {
+		part := float64(i) / phases
+		for at := times(simHot, part); at < never; at = r.next(at, times(timeline.Day, part)) {
 			if at >= simHot {
 				n++
 			}

@@ -435,8 +435,9 @@ func confirmAges(t *testing.T, perDay float64, length time.Duration, adapt bool)
 		}
 		u := s.add(e, bot, base, end, perDay)
 		u.Read.Mark(base, now, now)
-		for i := range time.Duration(300) {
-			for _, age := range []time.Duration{time.Hour + i*time.Minute, 3*timeline.Day + i*time.Minute} {
+		for i := range 300 {
+			for _, from := range []time.Duration{time.Hour, 3 * timeline.Day} {
+				age := from + time.Duration(i)*time.Minute
 				u.Edits.Observe(now.Add(-age-2*time.Minute), now.Add(-2*time.Minute), now, 1)
 			}
 		}

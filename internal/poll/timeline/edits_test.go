@@ -52,3 +52,19 @@ func TestEditsThatCannotBeRead(t *testing.T) {
 	_, err = timeline.DecodeEdits(append([]byte{2}, good[1:]...))
 	require.ErrorContains(t, err, "version 2")
 }
+
+func FuzzDecodeEdits(f *testing.F) {
+	var e timeline.Edits
+	f.Add(e.AppendBinary(nil))
+	e.Observe(base, base.Add(time.Hour), base.Add(2*time.Hour), 1)
+	f.Add(e.AppendBinary(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := timeline.DecodeEdits(b)
+		if err != nil {
+			return
+		}
+		again, err := timeline.DecodeEdits(e.AppendBinary(nil))
+		require.NoError(t, err)
+		require.Equal(t, e, again)
+	})
+}

@@ -132,8 +132,8 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 	fmt.Fprintf(w, "%s: %.0f segments a day, %d requests a minute (in brackets: with %d)\n", f.Account, f.SegmentsPerDay, f.Budget, double.Budget)
 	fmt.Fprintln(w, "Behind each figure: what keeps it from being lower.")
 	if f.FollowEdits {
-		fmt.Fprintln(w, "Late edits are looked for where they were seen; the figures are those before any was. Later some are longer: none is aimed at longer "+
-			"than four times its period in `sweeps`, nor than the longest of these.")
+		fmt.Fprintln(w, "Sweeps follow the edits that were seen. The figures hold until there are some; then periods change, but none exceeds four times "+
+			"its default, nor the longest default.")
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	both := func(a, b status.Seconds) string { return fmt.Sprintf("%s (%s)", round(a), round(b)) }

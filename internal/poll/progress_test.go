@@ -47,7 +47,7 @@ func TestProgressKeepsEdits(t *testing.T) {
 	require.NoError(t, err)
 	again, err := newUnit(events.Interactions, "st-1", time.Minute, p)
 	require.NoError(t, err)
-	require.InDelta(t, 5, again.Edits.Count(time.Hour, 4*time.Hour), 1e-6)
+	require.InDelta(t, 5, again.Edits.Count(now, time.Hour, 4*time.Hour), 1e-6)
 }
 
 func TestProgressNames(t *testing.T) {

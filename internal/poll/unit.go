@@ -153,6 +153,8 @@ func (u *unit) refresh(now time.Time) {
 	if f := u.state.Conversations; f != nil {
 		f.RetryIDs(now)
 	}
+	_, history := u.unread()
+	u.FirstRead = u.Read.Empty() || len(history) > 0
 	u.apply()
 	u.queue()
 }

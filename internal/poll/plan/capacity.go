@@ -68,6 +68,7 @@ type Cadence struct {
 	Hot   time.Duration   // between two reads of a hot row
 	Tiers []Tier          // by which the unit is swept, the youngest first, with the periods that are aimed at
 	Sweep []time.Duration // between two reads of the time in each tier
+	group int             // of the sweeps of the youngest tier; those of older tiers follow
 
 	// What keeps the periods from being shorter.
 	PollBound, HotBound, SweepBound Bound
@@ -98,10 +99,12 @@ type Plan struct {
 	policy Policy
 	// Requests a minute by class and endpoint: as demanded at the configured periods, headroom included, and as granted.
 	demands, grants [classCount]rates
-	fits            [classCount]rates             // what requests in flight could carry
-	spare           float64                       // requests a minute that nobody demands
-	busy            events.PerEndpoint[int]       // busy units
-	tiers           events.PerEndpoint[[]float64] // what the sweeps of each tier demand
+	fits            [classCount]rates       // what requests in flight could carry
+	spare           float64                 // requests a minute that nobody demands
+	busy            events.PerEndpoint[int] // busy units
+	// groups are what sweeps demand, by group: the units that are swept by the configured tiers have one for each tier, any other unit has
+	// groups of its own.
+	groups events.PerEndpoint[[]float64]
 }
 
 // rates are requests a minute by endpoint.
@@ -115,16 +118,12 @@ func Derive(units []*Unit, now time.Time, policy Policy) *Plan {
 		// The configured periods first: the demand follows from them.
 		p.Units[i] = Cadence{
 			Busy: busy(u, now, &policy), Poll: u.PollInterval, Hot: max(policy.HotEvery, u.PollInterval),
-			Tiers: policy.slicesOf(u.Endpoint),
+			Tiers: policy.TiersOf(u.Endpoint),
 		}
 		c := &p.Units[i]
-		c.Sweep = make([]time.Duration, len(c.Tiers))
 		measures[i] = p.measure(u, c.Tiers, now)
-		if policy.Adapt {
-			// What is guaranteed to sweeps is not left unused.
-			guaranteed := shares[classSweep] / classes[classSweep].headroom * planned * policy.PerMinute / float64(len(units))
-			c.Tiers = adapt(c.Tiers, measures[i].sweep, &u.Edits, max(u.PollInterval, shortestSweep), guaranteed)
-		}
+		p.group(u.Endpoint, c, policy.Adapt && p.followEdits(u, c, &measures[i], now))
+		c.Sweep = make([]time.Duration, len(c.Tiers))
 		p.demand(u, c, &measures[i], now)
 		if c.Busy {
 			p.busy[u.Endpoint.Index()]++
@@ -198,6 +197,18 @@ func busy(u *Unit, now time.Time, policy *Policy) bool {
 		u.Density.Rate(now.Add(time.Hour)) >= policy.BusyRate
 }
 
+// group says to which groups of sweeps the tiers of a unit belong.
+func (p *Plan) group(e events.Endpoint, c *Cadence, own bool) {
+	groups := &p.groups[e.Index()]
+	if *groups == nil {
+		*groups = make([]float64, len(p.policy.TiersOf(e)))
+	}
+	if own {
+		c.group = len(*groups)
+		*groups = append(*groups, make([]float64, len(c.Tiers))...)
+	}
+}
+
 // demand adds what a unit demands at its configured periods.
 func (p *Plan) demand(u *Unit, c *Cadence, m *measure, now time.Time) {
 	e, pg := u.Endpoint, u.paging()
@@ -222,13 +233,9 @@ func (p *Plan) demand(u *Unit, c *Cadence, m *measure, now time.Time) {
 	case !pg.days:
 		add(classHot, float64(len(hotWindows(u, p.hotEnd(u, c, m.reach, now)))), c.Hot)
 	}
-	tiers := &p.tiers[e.Index()]
-	if *tiers == nil {
-		*tiers = make([]float64, len(c.Sweep))
-	}
 	for k, t := range c.Tiers {
 		add(classSweep, m.sweep[k], t.Every)
-		(*tiers)[k] += m.sweep[k] / t.Every.Minutes()
+		p.groups[e.Index()][c.group+k] += m.sweep[k] / t.Every.Minutes()
 	}
 	add(classGap, p.unreadRequests(u, now, PrioritySweep), time.Minute)
 	add(classBackfill, p.unreadRequests(u, now, PriorityBackfill), time.Minute)
@@ -372,9 +379,9 @@ func (p *Plan) withSpare(rate float64) float64 {
 	return rate + max(0, p.spare)/float64(len(p.grants[0]))
 }
 
-// tierRates divides the rate of sweeps among the tiers.
-func (p *Plan) tierRates(e events.Endpoint) []float64 {
-	demands := p.tiers[e.Index()]
+// groupRates divides the rate of sweeps among their groups.
+func (p *Plan) groupRates(e events.Endpoint) []float64 {
+	demands := p.groups[e.Index()]
 	var sum float64
 	for _, v := range demands {
 		sum += v

@@ -67,6 +67,7 @@ type Unit struct {
 	Read         *timeline.Set
 	Density      *timeline.Density
 	Edits        timeline.Edits  // when rows were edited; needed for Policy.Adapt only
+	FirstRead    bool            // the first read is not over
 	LastPoll     time.Time       // when the last poll was sent; zero for none
 	WokenAt      time.Time       // when another endpoint last showed activity of this bot
 	NotBefore    time.Time       // after a failure: no request before

@@ -23,8 +23,8 @@ type Policy struct {
 	// Tiers are the tiers of the endpoints that can be read by the second, the youngest time first. ConversationTiers are those of
 	// `conversations`, which can only be read by the day.
 	Tiers, ConversationTiers []Tier
-	// Adapt has the plan divide the tiers and choose their periods by the edits that were seen. The tiers then say how far back sweeps
-	// reach, how often they do as long as no edits were seen, and how many requests they get at least.
+	// Adapt has the plan divide the tiers of a unit and choose their periods by the edits that were seen. The tiers then say how far back
+	// sweeps reach, how many requests they get at the most, and how often they come round until enough edits were seen: see refresh.go.
 	Adapt bool
 	// HotEvery is how often hot rows are read again where polls do not reach them.
 	HotEvery time.Duration

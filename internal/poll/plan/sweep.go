@@ -22,7 +22,7 @@ func (p *Plan) sweep(units []*Unit, e events.Endpoint, now time.Time, inFlight *
 		}
 	}
 	tasks = slices.DeleteFunc(tasks, func(t task) bool { return inFlight.reads(units, t.work) })
-	c := latest(tasks, p.tierRates(e), now)
+	c := latest(tasks, p.groupRates(e), now)
 	if c.ok && !pagingOf(e).days && !c.due.After(now) {
 		c.work = p.widen(units, c.work, tasks, now)
 		for _, s := range inFlight.sent(c.work.Unit, units[c.work.Unit]) {
@@ -46,7 +46,7 @@ func (p *Plan) sweepSpans(tasks []task, i int, u *Unit, now time.Time) []task {
 			for _, part := range p.Units[i].sinceRead(s, &z) {
 				w := Work{Priority: PrioritySweep, Kind: KindSweep, Unit: i, From: part.From, To: part.To}
 				w.Requests = u.Density.Rows(part.Span) / pg.perRequest
-				tasks = append(tasks, task{w, s.ReadAt.Add(part.period), part.tier, s.ReadAt.Add(part.period / 8)})
+				tasks = append(tasks, task{w, s.ReadAt.Add(part.period), p.Units[i].group + part.tier, s.ReadAt.Add(part.period / 8)})
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func (p *Plan) sweepDays(tasks []task, i int, u *Unit, now time.Time) []task {
 			for k := z.tier - 1; k >= 0 && !d.Before(u.DayOf(oldest.Add(-p.Units[i].Tiers[k].Within))); k-- {
 				since = p.Units[i].soonest(since, k)
 			}
-			tasks = append(tasks, task{w, oldest.Add(since.period), since.tier, oldest.Add(since.period / 8)})
+			tasks = append(tasks, task{w, oldest.Add(since.period), p.Units[i].group + since.tier, oldest.Add(since.period / 8)})
 		}
 	}
 	return tasks

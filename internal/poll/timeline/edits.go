@@ -44,7 +44,11 @@ func (e *Edits) Observe(start, before, readAt time.Time, weight float64) {
 	if weight <= 0 || from >= to || from >= ages[editAges-1] {
 		return
 	}
-	e.fade(readAt)
+	by := e.fading(readAt)
+	for i := range e.counts {
+		e.counts[i] *= by
+	}
+	e.as = Later(e.as, readAt)
 	from, to = max(from, ages[0]/2), min(max(to, ages[0]), ages[editAges-1])
 	length := math.Log(float64(to) / float64(from))
 	begin := from
@@ -56,27 +60,24 @@ func (e *Edits) Observe(start, before, readAt time.Time, weight float64) {
 	}
 }
 
-// fade has the counts fade until now.
-func (e *Edits) fade(now time.Time) {
+// fading returns what is left by now of counts as of e.as.
+func (e *Edits) fading(now time.Time) float64 {
 	if gone := now.Sub(e.as); gone > 0 && !e.as.IsZero() {
-		by := math.Exp2(-float64(gone) / float64(editHalfLife))
-		for i := range e.counts {
-			e.counts[i] *= by
-		}
+		return math.Exp2(-float64(gone) / float64(editHalfLife))
 	}
-	e.as = Later(e.as, now)
+	return 1
 }
 
-// Count returns the weight of the edits of rows that were older than from and at most to old, as it has faded since the last edit that was
-// counted. Both must be among EditAges, or from may be 0.
-func (e *Edits) Count(from, to time.Duration) float64 {
+// Count returns the weight of the edits of rows that were older than from and at most to old, as it has faded by now. Both ages must be
+// among EditAges, or from may be 0.
+func (e *Edits) Count(now time.Time, from, to time.Duration) float64 {
 	var sum float64
 	for i, end := range ages {
 		if end > from && end <= to {
 			sum += e.counts[i]
 		}
 	}
-	return sum
+	return sum * e.fading(now)
 }
 
 // The form of an Edits:

@@ -13,19 +13,19 @@ import (
 func TestEditsAreDividedAmongAges(t *testing.T) {
 	var e timeline.Edits
 	e.Observe(base, base.Add(2*time.Hour), base.Add(8*time.Hour), 4)
-	require.InDelta(t, 2, e.Count(2*time.Hour, 4*time.Hour), 1e-9)
-	require.InDelta(t, 2, e.Count(4*time.Hour, 8*time.Hour), 1e-9)
-	require.InDelta(t, 4, e.Count(0, 35*timeline.Day), 1e-9)
+	require.InDelta(t, 2, e.Count(base, 2*time.Hour, 4*time.Hour), 1e-9)
+	require.InDelta(t, 2, e.Count(base, 4*time.Hour, 8*time.Hour), 1e-9)
+	require.InDelta(t, 4, e.Count(base, 0, 35*timeline.Day), 1e-9)
 
 	e = timeline.Edits{}
 	e.Observe(base, base.Add(-time.Hour), base.Add(time.Second), 1) // before it started, as a late row is seen
-	require.InDelta(t, 1, e.Count(0, time.Minute), 1e-9)
+	require.InDelta(t, 1, e.Count(base, 0, time.Minute), 1e-9)
 	e.Observe(base, base.Add(40*timeline.Day), base.Add(50*timeline.Day), 1)
 	e.Observe(base, base.Add(time.Hour), base.Add(time.Hour), 1)
 	e.Observe(base, base.Add(time.Hour), base.Add(2*time.Hour), 0)
-	require.InDelta(t, 1, e.Count(0, 35*timeline.Day), 1e-9, "too old, in no time, and without weight")
+	require.InDelta(t, 1, e.Count(base, 0, 35*timeline.Day), 1e-9, "too old, in no time, and without weight")
 	e.Observe(base, base.Add(30*timeline.Day), base.Add(50*timeline.Day), 1)
-	require.InDelta(t, 1, e.Count(21*timeline.Day, 35*timeline.Day), 1e-9)
+	require.InDelta(t, 1, e.Count(base, 21*timeline.Day, 35*timeline.Day), 1e-9)
 }
 
 // Edits halve every week, and a clock that is set back changes nothing.
@@ -34,9 +34,10 @@ func TestEditsFade(t *testing.T) {
 	at := func(now time.Time) { e.Observe(now.Add(-3*time.Hour), now.Add(-time.Hour), now, 1) }
 	at(base)
 	at(base.Add(7 * timeline.Day))
-	require.InDelta(t, 1.5, e.Count(0, 35*timeline.Day), 1e-9)
+	require.InDelta(t, 1.5, e.Count(base, 0, 35*timeline.Day), 1e-9)
 	at(base)
-	require.InDelta(t, 2.5, e.Count(0, 35*timeline.Day), 1e-9)
+	require.InDelta(t, 2.5, e.Count(base, 0, 35*timeline.Day), 1e-9)
+	require.InDelta(t, 1.25, e.Count(base.Add(14*timeline.Day), 0, 35*timeline.Day), 1e-9, "none was seen for a week")
 }
 
 func TestEditsThatCannotBeRead(t *testing.T) {

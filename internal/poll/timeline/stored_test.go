@@ -63,7 +63,7 @@ func TestEarlierFormsAreRead(t *testing.T) {
 		read, err := timeline.DecodeEdits(b)
 		require.NoError(t, err)
 		require.Equal(t, b, read.AppendBinary(nil))
-		require.InDelta(t, e.Count(0, 35*timeline.Day), read.Count(0, 35*timeline.Day), 1e-6)
+		require.InDelta(t, e.Count(base, 0, 35*timeline.Day), read.Count(base, 0, 35*timeline.Day), 1e-6)
 	}
 	require.Equal(t, string(golden), text.String())
 }

@@ -20,7 +20,7 @@ type Forecast struct {
 	Budget         int                `json:"requests_per_minute"`
 	Spent          map[string]float64 `json:"spent_per_minute"` // by priority class
 	Endpoints      []EndpointForecast `json:"endpoints"`
-	// FollowEdits says that sweeps follow edits. Their figures are then those of an account that has not seen any.
+	// FollowEdits says that sweeps follow edits. Their figures are then those of an account that has not seen enough of them.
 	FollowEdits bool `json:"sweeps_follow_edits"`
 }
 
@@ -45,7 +45,7 @@ type EndpointForecast struct {
 // SweepForecast says within what time an edit to a row up to Within old is read.
 type SweepForecast struct {
 	Within status.Seconds `json:"within_seconds"`
-	Every  status.Seconds `json:"every_seconds"` // configured, or aimed at while no edits were seen
+	Every  status.Seconds `json:"every_seconds"` // configured, or aimed at until enough edits were seen
 	Seen   status.Seconds `json:"seen_within_seconds"`
 }
 
@@ -132,8 +132,8 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 	fmt.Fprintf(w, "%s: %.0f segments a day, %d requests a minute (in brackets: with %d)\n", f.Account, f.SegmentsPerDay, f.Budget, double.Budget)
 	fmt.Fprintln(w, "Behind each figure: what keeps it from being lower.")
 	if f.FollowEdits {
-		fmt.Fprintln(w, "Sweeps follow the edits that were seen. The figures hold until there are some; then periods change, but none exceeds four times "+
-			"its default, nor the longest default.")
+		fmt.Fprintln(w, "Sweeps follow edits. The figures hold until enough were seen; then periods change, for the same requests, but none is aimed at "+
+			"longer than four times its default, nor than the longest default.")
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	both := func(a, b status.Seconds) string { return fmt.Sprintf("%s (%s)", round(a), round(b)) }

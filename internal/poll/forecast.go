@@ -158,10 +158,13 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 
 // sweepBound says what keeps the figure of a sweep from being lower.
 func (f *Forecast) sweepBound(e *EndpointForecast, every string) string {
-	if f.FollowEdits && e.SweepBound == plan.BoundConfigured.String() {
+	switch {
+	case !f.FollowEdits:
+		return f.bound(e, e.SweepBound, every)
+	case e.SweepBound == plan.BoundConfigured.String():
 		return "what is aimed at, " + every
 	}
-	return f.bound(e, e.SweepBound, every)
+	return f.bound(e, e.SweepBound, "") + "; aimed at " + every
 }
 
 // bound says what keeps a figure from being lower, and what was configured, if anything was.

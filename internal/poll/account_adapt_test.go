@@ -2,11 +2,14 @@ package poll_test
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/koresim"
 	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/status"
@@ -20,13 +23,23 @@ func TestAccountSweepsWhereEditsAre(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		span := testsize.Pick(20*time.Minute, 6*time.Hour)
 		world := koresim.Config{
-			Seed: 12, Start: now.Add(-12 * time.Hour), Bots: 1, SegmentsPerDay: 1000, RequestsPerMinute: 60, Track: true, EmailOpen: time.Hour,
+			Seed: 12, Start: now.Add(-12 * time.Hour), Bots: 1, SegmentsPerDay: 1000, RequestsPerMinute: 60, Track: true, EmailOpen: time.Hour, LateEdits: 0.9,
 		}
-		r := warm(t, world, func(o *poll.Options) { o.Policy.Adapt = true })
+		r := warm(t, world, func(o *poll.Options) {
+			o.Policy.Adapt, o.EditWeights = true, map[events.Type]float64{}
+			for _, e := range events.Types() { // a short run sees few edits
+				o.EditWeights[e] = 100
+			}
+		})
 		began := time.Now()
 		stated := map[string][]time.Duration{}
+		follow := map[string]bool{}
 		watch := func(s status.Account) {
 			for _, e := range s.Endpoints {
+				for k, w := range e.Sweeps {
+					tiers := r.options.Policy.TiersOf(events.Endpoint(e.Endpoint))
+					follow[e.Endpoint] = follow[e.Endpoint] || time.Duration(w.Every) != tiers[k].Every
+				}
 				if stated[e.Endpoint] == nil {
 					stated[e.Endpoint] = make([]time.Duration, len(e.Sweeps))
 				}
@@ -50,7 +63,8 @@ func TestAccountSweepsWhereEditsAre(t *testing.T) {
 		r.runFor(span/2, 10*time.Second, watch)
 		r.stop()
 		require.Zero(t, r.sim.Stats().Violations)
-		t.Logf("%d endpoints have counted edits; worst of stated by tier: %v", counted, r.seenWithin(began, stated))
+		require.Contains(t, slices.Collect(maps.Values(follow)), true, "no endpoint has followed edits")
+		t.Logf("%d endpoints have counted edits, followed: %v; worst of stated by tier: %v", counted, follow, r.seenWithin(began, stated))
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"agentassist-poller/internal/kore"
 	"agentassist-poller/internal/poll/pass"
 	"agentassist-poller/internal/poll/plan"
+	"agentassist-poller/internal/poll/timeline"
 	"agentassist-poller/internal/status"
 )
 
@@ -79,4 +80,27 @@ func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
 	u.refresh(epoch)
 	u.conclude(plan.Work{Priority: plan.PriorityHot, Kind: plan.KindHot}, &pass.Outcome{IDs: []string{"c-1"}, ReadAt: epoch.Add(time.Minute)}, nil)
 	require.Equal(t, epoch.Add(time.Minute), u.Hot[0].Read)
+}
+
+// The first read lasts until nothing of what is older than the beginning of all reading is left, or the rest cannot be read. Gaps that
+// come later are none of it.
+func TestFirstReadIsOver(t *testing.T) {
+	began := epoch.Add(24 * time.Hour)
+	now := began.Add(time.Hour)
+	u, err := newUnit(events.Interactions, "st-1", time.Minute, &progress{Start: epoch, Began: began})
+	require.NoError(t, err)
+	firstRead := func() bool {
+		u.refresh(now)
+		return u.FirstRead
+	}
+	require.True(t, firstRead(), "nothing was read")
+	u.Read.Mark(began.Add(-time.Hour), now, now)
+	require.True(t, firstRead(), "history is left")
+	u.hold(timeline.Span{From: epoch, To: began.Add(-time.Hour)}, now, time.Hour, "refused")
+	require.False(t, firstRead(), "the rest cannot be read")
+	u.withheld = nil
+	u.Read.Mark(epoch, began, now)
+	require.False(t, firstRead())
+	u.Read.Mark(now.Add(time.Hour), now.Add(2*time.Hour), now.Add(2*time.Hour))
+	require.False(t, firstRead(), "an outage")
 }

@@ -434,7 +434,11 @@ func confirmAges(t *testing.T, perDay float64, length time.Duration, edited [][]
 	}
 	for _, e := range events.Endpoints() {
 		for bot, ages := range edited {
-			u := s.add(e, fmt.Sprint("st-", bot), base, end, perDay)
+			name := fmt.Sprint("st-", bot)
+			if e.PerAccount() {
+				name = "" // nothing wakes it
+			}
+			u := s.add(e, name, base, end, perDay)
 			u.Read.Mark(base, now, now)
 			for i := range 300 {
 				for _, from := range ages {

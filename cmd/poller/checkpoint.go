@@ -11,8 +11,8 @@ import (
 
 func checkpointCommand() *cobra.Command {
 	c := &cobra.Command{Use: "checkpoint", Short: "Look at what the checkpoint topic holds, and mend it", Args: cobra.NoArgs, RunE: help,
-		Example: "  poller checkpoint show\n  poller checkpoint recover --account retail-us\n  poller checkpoint adopt --all --rewind 24h"}
-	c.AddCommand(checkpointShowCommand(), checkpointRecoverCommand(), checkpointAdoptCommand())
+		Example: "  poller checkpoint show\n  poller checkpoint verify\n  poller checkpoint recover --account retail-us\n  poller checkpoint adopt --all --rewind 24h"}
+	c.AddCommand(checkpointShowCommand(), checkpointVerifyCommand(), checkpointRecoverCommand(), checkpointAdoptCommand())
 	return c
 }
 
@@ -20,6 +20,19 @@ func checkpointShowCommand() *cobra.Command {
 	c := &cobra.Command{Use: "show", Short: "Print what the checkpoint topic holds of each account", Args: cobra.NoArgs}
 	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return app.CheckpointShow(c.Context(), config, output(c))
+	}).SkipFiles = true
+	return c
+}
+
+func checkpointVerifyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "verify", Short: "Say whether a poller can go on from the checkpoint of each account", Args: cobra.NoArgs,
+		Long: "Reads what is recorded of each account as an owner would that takes it over, and says whether all of it is there: a line each, with the\n" +
+			"command that repairs it. It changes nothing, and the poller may run; with at-least-once delivery it must be stopped, because the file is\n" +
+			"read. The exit code is 1 if a poller could not go on.",
+	}
+	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
+		return app.CheckpointVerify(c.Context(), config, output(c))
 	}).SkipFiles = true
 	return c
 }

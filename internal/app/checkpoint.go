@@ -382,6 +382,105 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 	return nil
 }
 
+// CheckpointVerify reads what is recorded of each account as an owner would that takes it over, and prints whether a poller can go on from it.
+// It returns an error if none can for one of them.
+func CheckpointVerify(ctx context.Context, c *Config, out Output) error {
+	if c.Kafka.Delivery != kafka.ExactlyOnce {
+		return verifyFile(c, out)
+	}
+	b, err := newBench(ctx, c, out, "checkpoint verify")
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	last, err := b.publisher.LastWatermarks(ctx)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(out.Out, 0, 0, 2, ' ', 0)
+	bad := 0
+	for i := range c.Accounts {
+		a := &c.Accounts[i]
+		marked := false
+		for _, w := range last {
+			marked = marked || w.AccountID == a.AccountID
+		}
+		found, ok, err := b.verify(ctx, a, marked)
+		if err != nil {
+			return fmt.Errorf("account %s: %w", a.Name, err)
+		}
+		if !ok {
+			bad++
+		}
+		fmt.Fprintf(w, "%s\t%s\n", a.Name, found)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if bad > 0 {
+		return fmt.Errorf("%s without a checkpoint to go on from", plural(bad, "account"))
+	}
+	return nil
+}
+
+// verify says in words how the checkpoint of an account is, and whether a poller can go on from it. marked says that the account has watermarks.
+func (b *bench) verify(ctx context.Context, a *Account, marked bool) (found string, ok bool, err error) {
+	partition := kafka.CheckpointPartition(a.AccountID)
+	h, err := b.look(ctx, partition, a.AccountID)
+	if err != nil {
+		return "", false, err
+	}
+	var lost *kafka.LostRecordsError
+	if err := b.publisher.Witness().Check(ctx, partition, h.info.End); err != nil && !errors.As(err, &lost) {
+		return "", false, err
+	}
+	const repair = "%v; run: poller checkpoint %s --account %s"
+	switch {
+	case lost != nil:
+		return fmt.Sprintf(repair, lost, "recover", a.Name), false, nil
+	case h.whole != nil && !h.exists && !marked:
+		return "nothing is recorded of it yet", true, nil
+	case h.whole != nil:
+		return fmt.Sprintf(repair, h.whole, "recover", a.Name), false, nil
+	}
+	j, err := journal.New(b.store, a.AccountID)
+	if err != nil {
+		return "", false, err
+	}
+	if was, is := j.Cluster(), b.publisher.Topics.Cluster; was != is {
+		return fmt.Sprintf(repair, fmt.Sprintf("it was written for cluster %q, and this is %q", was, is), "adopt --rewind 24h", a.Name), false, nil
+	}
+	days, err := b.store.Days(a.AccountID)
+	if err != nil {
+		return "", false, err
+	}
+	entities := 0
+	for _, d := range days {
+		entities += d.Entities
+	}
+	return fmt.Sprintf("whole: %s entities of %s", count(int64(entities)), plural(len(days), "day")), true, nil
+}
+
+// verifyFile says whether the checkpoint file is sound. The poller must be stopped meanwhile.
+func verifyFile(c *Config, out Output) error {
+	path := c.Checkpoint.Path
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("verify checkpoint: %w", err)
+	}
+	store, err := checkpoint.Open(path, checkpoint.Options{})
+	if err != nil {
+		return fmt.Errorf("verify checkpoint: %w", err)
+	}
+	if err := store.Close(); err != nil {
+		return err
+	}
+	if err := checkpoint.Verify(path); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out.Out, "%s is sound\n", path)
+	return err
+}
+
 // CheckpointShow prints a line for every account that is configured or that the topic knows.
 func CheckpointShow(ctx context.Context, c *Config, out Output) error {
 	b, err := newBench(ctx, c, out, "checkpoint show")

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"maps"
 	"os"
@@ -141,29 +140,44 @@ func (b *bench) look(ctx context.Context, partition int32, account string) (*hol
 
 // write takes a partition over, checks that no record of the account was written since it was read, and publishes batches, each in one
 // transaction.
-func (b *bench) write(ctx context.Context, partition int32, account string, h *holds, batches iter.Seq[*kafka.Batch]) error {
+func (b *bench) write(ctx context.Context, partition int32, account string, h *holds, batches ...*kafka.Batch) error {
+	return b.own(ctx, partition, func(shard *kafka.Shard) error {
+		written := false
+		err := shard.Replay(ctx, h.info.End, func(key, _ []byte, _ int64) error {
+			_, of, ok := journal.KindOf(key)
+			written = written || ok && of == account
+			return nil
+		})
+		if err == nil && written {
+			err = errors.New("the poller wrote to it meanwhile")
+		}
+		for _, batch := range batches {
+			if err == nil {
+				err = shard.Deliver(ctx, batch)
+			}
+		}
+		return err
+	})
+}
+
+// catchUp brings the store up to date with what was written of an account between look and the takeover.
+func (b *bench) catchUp(ctx context.Context, shard *kafka.Shard, account string, h *holds) error {
+	replay := journal.NewReplay(b.store, func(name string) bool { return name == account })
+	if err := shard.Replay(ctx, h.info.End, replay.Add); err != nil {
+		return err
+	}
+	_, err := replay.Finish(nil)
+	return err
+}
+
+// own takes a partition over while do runs. A poller that reads from it takes it back afterwards.
+func (b *bench) own(ctx context.Context, partition int32, do func(shard *kafka.Shard) error) error {
 	shard, err := b.publisher.TakeOver(ctx, partition)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = shard.Close(context.WithoutCancel(ctx)) }()
-	written := false
-	err = shard.Replay(ctx, h.info.End, func(key, _ []byte, _ int64) error {
-		_, of, ok := journal.KindOf(key)
-		written = written || ok && of == account
-		return nil
-	})
-	if err == nil && written {
-		err = errors.New("the poller wrote to it meanwhile")
-	}
-	if err == nil {
-		for batch := range batches {
-			if err = shard.Deliver(ctx, batch); err != nil {
-				break
-			}
-		}
-	}
-	if err != nil {
+	if err := do(shard); err != nil {
 		return fmt.Errorf("write to partition %d of %s: %w; nothing is half done: run the command again, with the poller stopped if it stays so",
 			partition, b.publisher.Topics.Checkpoint(), err)
 	}
@@ -259,7 +273,7 @@ func (b *bench) recover(ctx context.Context, partition int32, a *Account, lost b
 		},
 		func(next int64) error { return journaled.Commit(changes, next) },
 	)}
-	if err := b.write(ctx, partition, a.AccountID, h, slices.Values([]*kafka.Batch{batch})); err != nil {
+	if err := b.write(ctx, partition, a.AccountID, h, batch); err != nil {
 		return err
 	}
 	fmt.Fprintf(b.out.Out, "%s: recovered. What was published since then is published again, with the same event ids; things that have changed since "+
@@ -374,7 +388,7 @@ func (b *bench) adopt(ctx context.Context, partition int32, a *Account, by time.
 	if len(days) == 0 {
 		batches = batches[1:]
 	}
-	if err := b.write(ctx, partition, a.AccountID, h, slices.Values(batches)); err != nil {
+	if err := b.write(ctx, partition, a.AccountID, h, batches...); err != nil {
 		return err
 	}
 	fmt.Fprintf(b.out.Out, "%s: adopted from cluster %q for %q, rewound to %s. What is read again since then is published again, with the same event ids "+

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"maps"
 	"os"
@@ -241,42 +240,51 @@ func (f *forgetter) forgetThings(ctx context.Context, a *Account, things []kafka
 	if h.whole != nil {
 		return 0, fmt.Errorf("its checkpoint is not whole: %w; run: poller checkpoint recover", h.whole)
 	}
-	puts, contents, err := textsOf(f.bench.store, a.AccountID, things)
-	if err != nil || f.o.DryRun {
+	if f.o.DryRun {
+		_, contents, err = textsOf(f.bench.store, a.AccountID, things)
 		return contents, err
 	}
-	j, err := journal.New(f.bench.store, a.AccountID)
-	if err != nil {
-		return 0, err
-	}
-	if was, is := j.Cluster(), f.publisher.Topics.Cluster; was != is {
-		return 0, fmt.Errorf("its checkpoint was written for cluster %q, and this is %q; run: poller checkpoint adopt", was, is)
-	}
-	return contents, f.bench.write(ctx, partition, a.AccountID, h, f.batches(a, owner.NewJournal(f.bench.store, j, a.AccountID, partition), j, things, puts))
+	err = f.bench.own(ctx, partition, func(shard *kafka.Shard) error {
+		if err := f.bench.catchUp(ctx, shard, a.AccountID, h); err != nil {
+			return err
+		}
+		var puts []checkpoint.Entry
+		if puts, contents, err = textsOf(f.bench.store, a.AccountID, things); err != nil {
+			return err
+		}
+		return f.rewrite(ctx, shard, a, things, puts)
+	})
+	return contents, err
 }
 
-// batches are the batch that forgets, and then as many as it takes to replace what the checkpoint topic has from before.
-func (f *forgetter) batches(a *Account, journaled *owner.Journal, j *journal.Journal, things []kafka.Gone, puts []checkpoint.Entry) iter.Seq[*kafka.Batch] {
-	// As of no time: the day of an entity is forgotten no later for it.
-	batch := func(puts []checkpoint.Entry) *kafka.Batch {
+// rewrite publishes the tombstones and what the checkpoint is to hold, and then has the checkpoint topic written again, so that no record of
+// it from before stays.
+func (f *forgetter) rewrite(ctx context.Context, shard *kafka.Shard, a *Account, things []kafka.Gone, puts []checkpoint.Entry) error {
+	j, err := journal.New(f.bench.store, a.AccountID)
+	if err != nil {
+		return err
+	}
+	if was, is := j.Cluster(), f.publisher.Topics.Cluster; was != is {
+		return fmt.Errorf("it was written for cluster %q, and this is %q; run: poller checkpoint adopt", was, is)
+	}
+	journaled := owner.NewJournal(f.bench.store, j, a.AccountID, shard.Partition)
+	deliver := func(things []kafka.Gone, puts []checkpoint.Entry) error {
+		// As of no time: the day of an entity is forgotten no later for it.
 		changes := checkpoint.Changes{Account: a.AccountID, Puts: puts}
-		return &kafka.Batch{Account: a.Name, Recording: owner.NewRecording(
+		return shard.Deliver(ctx, &kafka.Batch{Account: a.Name, Gone: things, Recording: owner.NewRecording(
 			func(most int) ([]kafka.Record, error) { return journaled.Append(&changes, most) },
 			func(next int64) error { return journaled.Commit(changes, next) },
-		)}
+		)})
 	}
-	return func(yield func(*kafka.Batch) bool) {
-		first := batch(puts)
-		first.Gone = things
-		if !yield(first) {
-			return
-		}
-		for j.Rewrite(); !j.Rewritten(); {
-			if !yield(batch(nil)) {
-				return
-			}
+	if err := deliver(things, puts); err != nil {
+		return err
+	}
+	for j.Rewrite(); !j.Rewritten(); {
+		if err := deliver(nil, nil); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // textsOf returns what to store in place of things of which the store holds texts, and how many those are.

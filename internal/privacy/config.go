@@ -101,15 +101,10 @@ func (c *Config) Validate() (problems []Problem) {
 	return problems
 }
 
-// Hides reports whether any field is not kept, which needs a key.
+// Hides reports whether anything is not kept, which needs a key.
 func (c *Config) Hides() bool {
 	p := newPolicy(c.mode, nil)
-	for _, sites := range p.hidden {
-		if len(sites) > 0 {
-			return true
-		}
-	}
-	return !p.keepRaw
+	return p.hides() > 0 || !p.keepRaw
 }
 
 // Policy returns the policy of a valid configuration, nil if everything is kept. It reads the key.

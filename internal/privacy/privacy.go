@@ -1,20 +1,17 @@
 // Package privacy keeps personal data out of what the poller publishes and stores. Schemas say which fields hold such data, and of which
 // class ("personal"); a Policy says what becomes of each.
 //
-// A text passes through two steps:
+//	upstream ── Conceal ──> token ── Publish ──> the text | nothing | *** | a hash
+//	                        │   ^
+//	                  Store v   │ Recall
+//	                     checkpoint: the text or the token
 //
-//	upstream ── Conceal ──> token ── Publish ──> nothing | *** | hash
-//	                          │ ^
-//	                          v │ Recall
-//	                      checkpoint
-//
-// Everything that decides what is news works on tokens. A token stands for one text: it is the text's keyed hash. So a text that is
-// dropped still makes a revision when it changes, and another mode for the same field, under the same key, makes none.
+// Everything that decides what is news works on tokens, of fields that are kept too. A token stands for one text: it is the text's keyed
+// hash. So a text that is dropped still makes a revision when it changes, and another mode for a field, under the same key, makes none.
 package privacy
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -52,27 +49,28 @@ const masked = "***"
 // A Policy says what becomes of the personal data in events. It is safe for concurrent use. A nil Policy keeps everything.
 type Policy struct {
 	key     []byte
-	all     map[events.Type][]site // every field that holds personal data
-	hidden  map[events.Type][]site // those that are not kept
+	sites   map[events.Type][]site
 	keepRaw bool
 }
 
 // keepAll is the Policy that a nil Policy stands for.
 var keepAll = newPolicy(func(events.Type, string, Class) Mode { return Keep }, nil)
 
-// Nothing returns a policy that keeps nothing, under a key that nobody knows: no text can be found again by its token.
-func Nothing() *Policy {
-	return newPolicy(func(events.Type, string, Class) Mode { return Drop }, []byte(rand.Text()))
-}
-
 func newPolicy(mode func(events.Type, string, Class) Mode, key []byte) *Policy {
-	p := &Policy{key: key, all: map[events.Type][]site{}, hidden: map[events.Type][]site{}}
+	p := &Policy{key: key, sites: map[events.Type][]site{}}
 	for _, t := range events.Types() {
-		p.all[t] = sitesOf(t, func(path string, class Class) Mode { return mode(t, path, class) })
-		p.hidden[t] = notKept(p.all[t])
+		p.sites[t] = sitesOf(t, func(path string, class Class) Mode { return mode(t, path, class) })
 	}
 	p.keepRaw = mode(deadLetter, rawBytes, Raw) == Keep
 	return p
+}
+
+// hides reports how many fields are not kept.
+func (p *Policy) hides() (n int) {
+	for _, sites := range p.sites {
+		n += hidden(sites)
+	}
+	return n
 }
 
 // String says how many fields are not kept.
@@ -80,50 +78,87 @@ func (p *Policy) String() string {
 	if p == nil {
 		return "everything is kept"
 	}
-	n := 0
-	for _, t := range events.Types() {
-		n += count(p.hidden[t])
-	}
-	return fmt.Sprintf("%d fields of events are dropped, hashed or masked", n)
+	return fmt.Sprintf("%d fields of events are dropped, hashed or masked", p.hides())
 }
 
-// Conceal returns e with tokens in place of the texts that are not kept. It changes nothing in e; the result may share memory with it, and
-// is e itself if there is nothing to conceal.
-func (p *Policy) Conceal(e events.Event) events.Event {
-	if p == nil || len(p.hidden[e.EventType()]) == 0 {
+// Forget returns e, an event that was stored, with a token in place of all personal data that stands for nothing any more.
+func Forget(e events.Event) events.Event {
+	return rewrite(e, keepAll.sites[e.EventType()], func(*site, string) string { return forgotten })
+}
+
+// A Page conceals the events of a page, and knows the texts that its tokens stand for. It is not safe for concurrent use. That of a nil Policy
+// changes nothing but what was stored under another one.
+type Page struct {
+	policy *Policy
+	texts  map[string]string // by token
+}
+
+// Page returns a page without events.
+func (p *Policy) Page() *Page { return &Page{policy: p, texts: map[string]string{}} }
+
+// Conceal returns e, as upstream shows it, with tokens in place of personal data. It changes nothing in e. The result may share memory with
+// it, and is e itself if there is nothing to conceal.
+func (p *Page) Conceal(e events.Event) events.Event {
+	if p.policy == nil {
 		return e
 	}
-	return rewrite(e, p.hidden[e.EventType()], func(_ *site, text string) string { return p.token(text) })
+	return rewrite(e, p.policy.sites[e.EventType()], p.conceal)
 }
 
-// Recall returns e, an event that was stored, as Conceal would have returned it: e may have been stored under another policy. Of a field that
-// is kept now and was not then, the text is not known: the field is empty.
-func (p *Policy) Recall(e events.Event) events.Event {
-	if p == nil {
-		p = keepAll
+func (p *Page) conceal(_ *site, text string) string {
+	token := p.policy.token(text)
+	p.texts[token] = text
+	return token
+}
+
+// Store returns e, in which personal data is concealed, as it is stored.
+func (p *Page) Store(e events.Event) events.Event {
+	if p.policy == nil {
+		return e
 	}
-	return rewrite(e, p.all[e.EventType()], func(s *site, text string) string {
+	return rewrite(e, p.policy.sites[e.EventType()], func(s *site, token string) string {
+		if s.mode == Keep {
+			return p.texts[token]
+		}
+		return token
+	})
+}
+
+// Recall returns e, an event that was stored, perhaps under another policy, as Conceal would have returned it. Where a text was not stored, its
+// token is all that is known; without a policy, nothing is.
+func (p *Page) Recall(e events.Event) events.Event {
+	policy := p.policy
+	if policy == nil {
+		policy = keepAll
+	}
+	return rewrite(e, policy.sites[e.EventType()], func(s *site, text string) string {
 		switch {
-		case s.mode != Keep:
-			return p.token(text)
-		case isToken(text):
+		case !isToken(text) && p.policy == nil:
+			return text
+		case !isToken(text):
+			return p.conceal(s, text)
+		case p.policy == nil:
 			return ""
 		}
 		return text
 	})
 }
 
-// Publish returns e, in which texts are concealed, as it is published. The result may share memory with e, and may be e itself.
-func (p *Policy) Publish(e events.Event) events.Event {
-	if p == nil || len(p.hidden[e.EventType()]) == 0 {
+// Publish returns e, in which personal data is concealed, as it is published: without the texts of fields that are kept now and were not when
+// they were stored.
+func (p *Page) Publish(e events.Event) events.Event {
+	if p.policy == nil {
 		return e
 	}
-	return rewrite(e, p.hidden[e.EventType()], func(s *site, token string) string {
+	return rewrite(e, p.policy.sites[e.EventType()], func(s *site, token string) string {
 		text := ""
-		switch s.mode {
-		case Hash:
+		switch {
+		case s.mode == Keep:
+			return p.texts[token]
+		case token == forgotten:
+		case s.mode == Hash:
 			text = strings.TrimPrefix(token, tokenMark)
-		case Mask:
+		case s.mode == Mask:
 			text = masked
 		}
 		if s.json && text != "" {
@@ -139,19 +174,20 @@ func (p *Policy) KeepsRaw() bool { return p == nil || p.keepRaw }
 // tokenMark begins a token. No text of upstream that makes sense begins with it.
 const tokenMark = "\x00"
 
-const tokenSize = len(tokenMark) + 2*hashSize
-
 // hashSize is how many bytes of a hash are kept.
 const hashSize = 16
 
-// token returns what stands for a text; for a token and for no text itself.
+// forgotten is the token of a text that was forgotten.
+var forgotten = tokenMark + strings.Repeat("0", 2*hashSize)
+
+// token returns what stands for a text.
 func (p *Policy) token(text string) string {
-	if text == "" || isToken(text) {
-		return text
-	}
 	h := hmac.New(sha256.New, p.key)
 	h.Write([]byte(text))
 	return tokenMark + hex.EncodeToString(h.Sum(nil)[:hashSize])
 }
 
-func isToken(text string) bool { return len(text) == tokenSize && strings.HasPrefix(text, tokenMark) }
+func isToken(text string) bool {
+	digits, ok := strings.CutPrefix(text, tokenMark)
+	return ok && len(digits) == 2*hashSize && strings.Trim(digits, "0123456789abcdef") == ""
+}

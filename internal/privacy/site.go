@@ -48,27 +48,10 @@ func sitesIn(t reflect.Type, under string, mode func(string, Class) Mode) (sites
 	return sites
 }
 
-// notKept returns the sites whose data is not kept.
-func notKept(sites []site) (out []site) {
+// hidden returns how many fields are not kept.
+func hidden(sites []site) (n int) {
 	for _, s := range sites {
-		if len(s.below) > 0 {
-			s.below = notKept(s.below)
-			if len(s.below) > 0 {
-				out = append(out, s)
-			}
-		} else if s.mode != Keep {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-// count returns how many fields hold the data of sites.
-func count(sites []site) (n int) {
-	for _, s := range sites {
-		if len(s.below) > 0 {
-			n += count(s.below)
-		} else {
+		if n += hidden(s.below); len(s.below) == 0 && s.mode != Keep {
 			n++
 		}
 	}
@@ -76,7 +59,7 @@ func count(sites []site) (n int) {
 }
 
 // rewrite returns a copy of e with the texts at sites replaced by what change returns for them: "" empties a field, and leaves an item out of
-// a list. The copy shares with e what is not on the way to a site.
+// a list. Blank texts stay as they are. The copy shares with e what is not on the way to a site.
 func rewrite(e events.Event, sites []site, change func(s *site, text string) string) events.Event {
 	out := reflect.New(reflect.TypeOf(e).Elem())
 	out.Elem().Set(reflect.ValueOf(e).Elem())
@@ -99,7 +82,7 @@ func rewriteField(v reflect.Value, s *site, change func(*site, string) string) {
 	case reflect.Struct:
 		rewriteRecord(v, s.below, change)
 	case reflect.Pointer:
-		if v.IsNil() {
+		if v.IsNil() || v.Elem().Kind() == reflect.String && v.Elem().Len() == 0 {
 			return
 		}
 		own := reflect.New(v.Type().Elem())
@@ -116,7 +99,9 @@ func rewriteField(v reflect.Value, s *site, change func(*site, string) string) {
 		if texts, ok := v.Interface().([]string); ok {
 			var own []string
 			for _, text := range texts {
-				if text = change(s, text); text != "" {
+				if text == "" {
+					own = append(own, text)
+				} else if text = change(s, text); text != "" {
 					own = append(own, text)
 				}
 			}

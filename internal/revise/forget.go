@@ -24,7 +24,6 @@ func Forget(store Store, t events.Type, at checkpoint.Key, value []byte) ([]chec
 	if s.unfold() > 0 {
 		return nil, fmt.Errorf("read stored entity %x: %w", at.Hash, errState)
 	}
-	nothing := privacy.Nothing()
 	held := false
 	for i := range s.observations {
 		o := &s.observations[i]
@@ -35,7 +34,7 @@ func Forget(store Store, t events.Type, at checkpoint.Key, value []byte) ([]chec
 		if err != nil {
 			return nil, err
 		}
-		body := encodeObservation(nothing.Conceal(event))
+		body := encodeObservation(privacy.Forget(event))
 		held = held || !bytes.Equal(body, o.body)
 		o.body = body
 	}

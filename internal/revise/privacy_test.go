@@ -53,43 +53,64 @@ func TestDroppedTextMakesRevisions(t *testing.T) {
 	require.Equal(t, first.Event.Head().EntityID, second.Event.Head().EntityID)
 }
 
-// A switch from one mode to another publishes nothing, whether one row shows a thing or two endpoints do. What was stored of it before
-// anything was concealed is replaced when it is read again.
+// A switch from one policy to another publishes nothing, whatever it hides more or hides no more, whether one row shows a thing or two endpoints
+// do. What was stored of it before anything was concealed is replaced when it is read again.
 func TestSwitchOfPrivacyPublishesNothing(t *testing.T) {
 	page := func() []events.Observation {
+		segment := &events.Segment{Header: header(events.TypeSegment, "seg"), AgentFirstName: str("Ada"), ExtraJSON: str(`{"phone":"+4930123456"}`)}
+		customer := session(events.InteractionDetails, "c", "CLOSED")
+		customer.Event.(*events.Conversation).CustomerFirstName = str("Grace")
+		customer.Event.(*events.Conversation).CustomerPhone = str("+4930123456")
 		return []events.Observation{
 			comment("a", "slow"), summary(events.Interactions, "s", str("says all"), nil), summary(events.Conversations, "s", str("says all"), str("corrected")),
+			{Event: segment, Endpoint: events.Interactions, Anchor: noon}, customer,
 		}
 	}
 	policies := []*privacy.Policy{
-		nil, policy(t, privacy.Config{Text: "drop"}), policy(t, privacy.Config{Text: "mask"}), policy(t, privacy.Config{Preset: privacy.PresetStrict}),
+		policy(t, privacy.Config{Text: "drop"}), policy(t, privacy.Config{Text: "drop", Contact: "hash"}), policy(t, privacy.Config{Preset: privacy.PresetStrict}),
+		policy(t, privacy.Config{Text: "mask"}), policy(t, privacy.Config{Text: "mask", Fields: map[string]string{"conversation.customer_phone": "drop"}}),
 	}
 	d := newHarness(t)
 	d.in.KeepObservations = true
-	require.Len(t, d.read(page()...).Events, 2)
+	require.Len(t, d.read(page()...).Events, 4)
 	require.True(t, d.stores("says all"))
-	for _, p := range policies[1:] {
+	for _, p := range policies {
 		d.in.Privacy = p
 		d.quiet(page()...)
 		d.quiet(page()...)
 		require.False(t, d.stores("says all"))
 		require.False(t, d.stores("corrected"))
 	}
-	require.Nil(t, d.one(summary(events.Conversations, "s", str("says all"), str("corrected again"))).Event.(*events.Summary).Summary)
+	require.Equal(t, "***", *d.one(summary(events.Conversations, "s", str("says all"), str("corrected again"))).Event.(*events.Summary).Summary)
 
-	// What is kept again has another revision, with its texts.
+	// Without any policy, and so without the key, things are shown as they never were.
 	d.in.Privacy = nil
-	result := d.read(page()...)
-	require.Len(t, result.Events, 2)
-	for _, o := range result.Events {
+	for _, o := range d.read(page()...).Events {
 		switch e := o.Event.(type) {
 		case *events.Summary:
 			require.Equal(t, "says all", *e.Summary)
 			require.Equal(t, "corrected", *e.EditedSummary)
 		case *events.Feedback:
 			require.Equal(t, "slow", *e.CommentText)
+		case *events.Conversation:
+			require.Equal(t, "+4930123456", *e.CustomerPhone)
 		}
 	}
+}
+
+// A text that is kept is published and stored as it is, beside others that are not.
+func TestKeptTexts(t *testing.T) {
+	d := newHarness(t)
+	d.in.KeepObservations = true
+	d.in.Privacy = policy(t, privacy.Config{Name: "drop"})
+	d.read(summary(events.Interactions, "s", str("says all"), nil))
+	got := d.one(summary(events.Conversations, "s", nil, str("corrected"))).Event.(*events.Summary)
+	require.Equal(t, "says all", *got.Summary)
+	require.Equal(t, "corrected", *got.EditedSummary)
+	require.True(t, d.stores("says all"))
+
+	d.in.TooLarge = tooLarge
+	d.refusedOnce(comment("a", *text("x", 1<<20)))
 }
 
 // Of what was stored before anything was concealed, nothing is published afterwards.

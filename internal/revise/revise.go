@@ -100,7 +100,9 @@ var recipe = events.Recipe
 // Decide applies the rules to a page. An entity may occur on the page more than once, and gets one revision at most, apart from a last one
 // if it is superseded. Decide changes the observations and their events, and the result uses them.
 func Decide(in Input, store Store) (*Result, error) {
-	d := decision{Input: in, entities: make(map[string]*entity, len(in.Observations)), touched: make(map[uint32]bool)}
+	d := decision{
+		Input: in, page: in.Privacy.Page(), entities: make(map[string]*entity, len(in.Observations)), touched: make(map[uint32]bool),
+	}
 	d.ShownAt = in.ShownAt.UTC().Truncate(time.Millisecond) // as precise as events are
 	d.conceal()
 	if err := d.recallServed(store); err != nil {
@@ -141,11 +143,11 @@ func Decide(in Input, store Store) (*Result, error) {
 	return &d.Result, nil
 }
 
-// conceal takes the personal data out of the observations that is not to be kept.
+// conceal puts tokens in place of the personal data in the observations.
 func (d *decision) conceal() {
 	for i := range d.Observations {
 		o := &d.Observations[i]
-		if concealed := d.Privacy.Conceal(o.Event); concealed != o.Event {
+		if concealed := d.page.Conceal(o.Event); concealed != o.Event {
 			o.Event, o.Plain = concealed, o.Event
 		}
 	}
@@ -154,6 +156,7 @@ func (d *decision) conceal() {
 type decision struct {
 	Input
 	Result
+	page     *privacy.Page
 	entities map[string]*entity
 	order    []string // ids of the entities, in the order of their first observations
 	touched  map[uint32]bool
@@ -428,7 +431,7 @@ func (d *decision) revisionOf(e *entity, o *events.Observation, event events.Eve
 		key = events.Key(event.Head())
 	}
 	d.fill(event.Head(), e.revision+1, o)
-	event = d.Privacy.Publish(event)
+	event = d.page.Publish(event)
 	if f, ok := event.(*events.Feedback); ok {
 		f.Link = d.Link.Of(&f.Header)
 	}

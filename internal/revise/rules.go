@@ -200,7 +200,7 @@ func (d *decision) observePlaces(e *entity, observations []*events.Observation) 
 		default:
 			news = append(news, o)
 		}
-		now.recipe, now.hash, now.body = recipe(), events.ContentHash(o.Event, recipe()), encodeObservation(o.Event)
+		now.recipe, now.hash, now.body = recipe(), events.ContentHash(o.Event, recipe()), encodeObservation(d.page.Store(o.Event))
 		e.keep(now)
 		shown[now.place] = o
 	}
@@ -456,7 +456,7 @@ func (d *decision) tooLargeAlone(e *entity, o *events.Observation) bool {
 	if d.TooLarge == nil {
 		return false
 	}
-	if d.content = o.Event.AppendContent(d.content[:0], recipe()); len(d.content) <= certainlySmall {
+	if d.content = d.page.Publish(o.Event).AppendContent(d.content[:0], recipe()); len(d.content) <= certainlySmall {
 		return false
 	}
 	alone := events.Merge(o.Event, o.Endpoint, o.Event, o.Endpoint) // a copy, because revisionOf fills in its header
@@ -525,7 +525,7 @@ func (d *decision) read(o *events.Observation, kept observation) events.Event {
 		d.unreadable(o.Event.Head().EntityID, err)
 		return nil
 	}
-	return d.Privacy.Recall(event)
+	return d.page.Recall(event)
 }
 
 // supersede publishes the last revision of an entity that o supersedes, unless the entity was never published, or its last revision has

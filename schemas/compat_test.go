@@ -72,6 +72,7 @@ type fact struct {
 	countsAs          string // empty if it counts under its own name
 	counts, unordered bool
 	since             int
+	personal          bool // it counts by a token where privacy is configured
 }
 
 // facts returns what is known of each field by its path, and the recipe that the schema belongs to.
@@ -80,7 +81,7 @@ func facts(schema node) (byPath map[string]fact, recipe int) {
 	recipe = 1
 	records(schema, func(path string, r node) {
 		for _, f := range fieldsOf(r) {
-			x := fact{counts: f["hashed"] != false, unordered: f["unordered"] == true, since: 1}
+			x := fact{counts: f["hashed"] != false, unordered: f["unordered"] == true, since: 1, personal: f["personal"] != nil}
 			if since, ok := f["since"].(float64); ok {
 				x.since = int(since)
 			}
@@ -150,6 +151,7 @@ func TestIncompatibleChangesAreRefused(t *testing.T) {
 		"millis to plain":             {edit(`{"type":"long","logicalType":"timestamp-millis"}`, `"long"`), ".t was"},
 		"plain to millis":             {edit(`"type":"long","default":0`, `"type":{"type":"long","logicalType":"timestamp-millis"},"default":0`), ".n was"},
 		"no longer counts":            {edit(`"default":0,"since":1`, `"default":0,"since":1,"hashed":false`), ".n was"},
+		"personal data from now on":   {edit(`"default":0,"since":1`, `"default":0,"since":1,"personal":"id"`), ".n was"},
 		"counts since another":        {edit(`"default":0,"since":1`, `"default":0,"since":2`), ".n was"},
 		"order no longer counts":      {edit(`"default":[],"since":1`, `"default":[],"since":1,"unordered":true`), ".l was"},
 		"header counts":               {edit(`"hashed_header":[]`, `"hashed_header":["channel"]`), "hashed_header was"},

@@ -34,7 +34,7 @@ type PlaybookStep struct {
 	// Number of steps by stage. Only for level PLAYBOOK.
 	TotalStages map[string]int64 `avro:"total_stages" json:"total_stages,omitempty" stored:"12"`
 	// totalStages as JSON with sorted keys, where it is more than stage to number. Only for level PLAYBOOK.
-	TotalStagesJSON *string `avro:"total_stages_json" json:"total_stages_json,omitempty" stored:"13"`
+	TotalStagesJSON *string `avro:"total_stages_json" json:"total_stages_json,omitempty" stored:"13" personal:"raw"`
 	// The stage, prefixed acs-.
 	StageID *string `avro:"stage_id" json:"stage_id,omitempty" stored:"14"`
 	// Name of the stage, for example Open or Close.

@@ -44,7 +44,7 @@ type ShownSuggestion struct {
 	// Name of the dialog task.
 	Name *string `avro:"name" json:"name,omitempty" stored:"2"`
 	// Content of the answer, FAQ, page or file.
-	Content *string `avro:"content" json:"content,omitempty" stored:"3"`
+	Content *string `avro:"content" json:"content,omitempty" stored:"3" personal:"text"`
 	// The answer carries internal information.
 	InternalFlag *bool `avro:"internal_flag" json:"internal_flag,omitempty" stored:"4"`
 	// Sources, in the order given.

@@ -13,7 +13,7 @@ func forgetCommand() *cobra.Command {
 		Use:   "forget ID...",
 		Short: "Delete what can be deleted of conversations, and say what stays for how long",
 		Long: "Looks on the topics for everything of a conversation, deletes its last revisions from the -latest topics, and removes its texts from the\n" +
-			"checkpoint. Records on other topics stay until their retention ends: the command says until when. ID is that of a conversation, session,\n" +
+			"checkpoint. Records on other topics stay until their retention ends: the command says when that is at the earliest. ID is that of a conversation, session,\n" +
 			"segment, entity or event. Delete the conversation in Kore.ai first: what is still shown there is published again if it changes.\n\n" +
 			"With exactly-once delivery the poller may run; it goes on by itself. Without, it must be stopped meanwhile. It can be run again.",
 		Example: "  poller forget c-7d0be3a2 --dry-run\n  poller forget c-7d0be3a2 c-91b4f0aa --json",
@@ -30,6 +30,6 @@ func forgetCommand() *cobra.Command {
 	withConfig(c, func(c *cobra.Command, config *app.Config, args []string) error {
 		o.IDs = args
 		return app.Forget(c.Context(), config, output(c), o)
-	})
+	}).SkipFiles = true
 	return c
 }

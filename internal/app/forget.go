@@ -21,6 +21,7 @@ import (
 	"agentassist-poller/internal/journal"
 	"agentassist-poller/internal/kafka"
 	"agentassist-poller/internal/owner"
+	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/revise"
 )
 
@@ -62,8 +63,8 @@ type tombstoned struct {
 type stay struct {
 	Topic   string `json:"topic"`
 	Records int    `json:"records"`
-	// Until is when Kafka may delete the last record; nil if it never does.
-	Until *time.Time `json:"until"`
+	// From is the earliest time at which Kafka deletes the last of the records; nil if it never does.
+	From *time.Time `json:"deleted_from"`
 }
 
 // Forget deletes of conversations what can be deleted: their last revisions on the topics of latest revisions, and their texts in the
@@ -77,29 +78,27 @@ func Forget(ctx context.Context, c *Config, out Output, o ForgetOptions) error {
 	all := []*forgotten{}
 	var unknown []string
 	for _, id := range o.IDs {
-		done, err := f.forget(ctx, id)
-		switch {
-		case err != nil:
-			return fmt.Errorf("forget %s: %w", id, err)
-		case done == nil:
-			unknown = append(unknown, id)
-		case o.JSON:
-			all = append(all, done)
-		default:
-			if err := done.print(out.Out); err != nil {
-				return err
-			}
+		done, failed := f.forget(ctx, id)
+		if failed != nil {
+			err = fmt.Errorf("forget %s: %w", id, failed)
+			break
 		}
+		if done == nil {
+			unknown = append(unknown, id)
+			continue
+		}
+		all = append(all, done)
+	}
+	if err == nil && len(unknown) > 0 {
+		err = fmt.Errorf("forget %s: no topic below the prefix %q has anything of it", strings.Join(unknown, ", "), c.Kafka.TopicPrefix)
 	}
 	if o.JSON {
-		if err := printJSON(out.Out, all); err != nil {
-			return err
-		}
+		return errors.Join(printJSON(out.Out, all), err)
 	}
-	if len(unknown) > 0 {
-		return fmt.Errorf("forget %s: nothing is published of it under topic prefix %q", strings.Join(unknown, ", "), c.Kafka.TopicPrefix)
+	for _, done := range all {
+		err = errors.Join(done.print(out.Out), err)
 	}
-	return nil
+	return err
 }
 
 // A forgetter has what the command works on: the checkpoint topic under exactly-once, else the checkpoint file.
@@ -141,77 +140,62 @@ func newForgetter(ctx context.Context, c *Config, out Output, o ForgetOptions) (
 	return f, nil
 }
 
-// forget forgets the conversation of an id. It returns nil if nothing is published of it.
+// forget forgets the conversation of an id. It returns nil if no topic has anything of it.
 func (f *forgetter) forget(ctx context.Context, id string) (*forgotten, error) {
-	options := explain.Options{ID: id, Kafka: f.cfg.Kafka, Registry: f.cfg.SchemaRegistry, Log: slog.New(slog.DiscardHandler)}
-	for i := range f.cfg.Accounts {
-		options.Accounts = append(options.Accounts, explain.Account{Poll: accountOptions(f.cfg, &f.cfg.Accounts[i])})
-	}
-	report, err := explain.Find(ctx, options)
-	if err != nil || !report.Found() {
+	held, err := explain.Find(ctx, explain.Options{ID: id, Kafka: f.cfg.Kafka, Registry: f.cfg.SchemaRegistry, Log: slog.New(slog.DiscardHandler)})
+	if err != nil || len(held.Things)+len(held.Records) == 0 {
 		return nil, err
 	}
 	done := &forgotten{
-		ID: id, Conversation: report.Conversation, Session: report.Session, Accounts: []string{}, Things: []thing{},
-		Tombstones: []tombstoned{}, Stays: f.stays(report), HashesFor: conf.FormatDuration(f.cfg.Retention), DryRun: f.o.DryRun,
+		ID: id, Conversation: held.Conversation, Session: held.Session, Accounts: []string{}, Things: []thing{},
+		Tombstones: []tombstoned{}, Stays: f.stays(held), HashesFor: conf.FormatDuration(f.cfg.Retention), DryRun: f.o.DryRun,
 	}
-	things := map[string][]kafka.Gone{} // by account
+	things := map[string][]*explain.Holding{} // by account
 	tombstones := map[string]int{}
-	for _, e := range report.Entities {
-		done.Things = append(done.Things, thing{e.Type, e.ID})
-		things[e.Account()] = append(things[e.Account()], kafka.Gone{Type: e.Type, ID: e.ID})
-		if slices.Contains(f.cfg.Kafka.Latest, string(e.Type)) {
-			tombstones[f.publisher.Topics.Latest(e.Type)]++
+	for _, h := range held.Things {
+		done.Things = append(done.Things, thing{h.Type, h.ID})
+		things[h.AccountID] = append(things[h.AccountID], h)
+		if h.Latest != "" {
+			tombstones[h.Latest]++
 		}
 	}
 	for _, topic := range slices.Sorted(maps.Keys(tombstones)) {
 		done.Tombstones = append(done.Tombstones, tombstoned{topic, tombstones[topic]})
 	}
-	for _, name := range slices.Sorted(maps.Keys(things)) {
-		i := slices.IndexFunc(f.cfg.Accounts, func(a Account) bool { return a.Name == name })
+	for _, account := range slices.Sorted(maps.Keys(things)) {
+		i := slices.IndexFunc(f.cfg.Accounts, func(a Account) bool { return a.AccountID == account })
 		if i < 0 {
-			return nil, fmt.Errorf("account %q published it, and is not in the configuration: run the command with one that has it", name)
+			return nil, fmt.Errorf("account %q published it, and is not in the configuration: run the command with one that has it", account)
 		}
-		var contents int
-		work := func() error {
-			var err error
-			contents, err = f.forgetThings(ctx, &f.cfg.Accounts[i], things[name])
+		contents := 0
+		forget := func() error {
+			n, err := f.forgetThings(ctx, &f.cfg.Accounts[i], things[account])
+			contents = max(contents, n) // an attempt that failed in the end may have removed them
 			return err
 		}
-		if err := undisturbed(ctx, work); err != nil {
-			return nil, fmt.Errorf("account %s: %w", name, err)
+		if err := undisturbed(ctx, forget); err != nil {
+			return nil, fmt.Errorf("account %s: %w", f.cfg.Accounts[i].Name, err)
 		}
-		done.Accounts, done.Contents = append(done.Accounts, name), done.Contents+contents
+		done.Accounts, done.Contents = append(done.Accounts, f.cfg.Accounts[i].Name), done.Contents+contents
 	}
 	return done, nil
 }
 
-// stays returns what the topics hold of a conversation.
-func (f *forgetter) stays(report *explain.Report) []stay {
+// stays returns what topics hold until its retention ends.
+func (f *forgetter) stays(held *explain.Holdings) []stay {
 	last := map[string]*stay{}
-	note := func(topic string, published time.Time) {
-		s := last[topic]
+	for _, r := range held.Records {
+		s := last[r.Topic]
 		if s == nil {
-			s = &stay{Topic: topic}
-			last[topic] = s
+			s = &stay{Topic: r.Topic}
+			last[r.Topic] = s
 		}
 		s.Records++
-		if keeps := f.publisher.Topics.Topic(topic).Retention; keeps >= 0 {
-			if until := published.Add(keeps); s.Until == nil || until.After(*s.Until) {
-				s.Until = &until
+		if keeps := f.publisher.Topics.Topic(r.Topic).Retention; keeps >= 0 {
+			if from := r.Timestamp.Add(keeps); s.From == nil || from.After(*s.From) {
+				s.From = &from
 			}
 		}
-	}
-	for _, e := range report.Entities {
-		for _, r := range e.Revisions {
-			note(r.Topic, r.Published)
-		}
-	}
-	for _, r := range report.Copies {
-		note(r.Topic, r.Published)
-	}
-	for _, d := range report.DeadLetters {
-		note(f.publisher.Topics.DeadLetter(), d.Published)
 	}
 	stays := make([]stay, 0, len(last))
 	for _, topic := range slices.Sorted(maps.Keys(last)) {
@@ -221,16 +205,9 @@ func (f *forgetter) stays(report *explain.Report) []stay {
 }
 
 // forgetThings publishes the tombstones of things of an account, and takes their texts out of the checkpoint. It returns how many had any.
-func (f *forgetter) forgetThings(ctx context.Context, a *Account, things []kafka.Gone) (contents int, err error) {
+func (f *forgetter) forgetThings(ctx context.Context, a *Account, things []*explain.Holding) (contents int, err error) {
 	if f.bench == nil {
-		puts, contents, err := textsOf(f.file.Store(), a.AccountID, things)
-		if err != nil || f.o.DryRun {
-			return contents, err
-		}
-		if err := f.publisher.AtLeastOnce.Deliver(ctx, &kafka.Batch{Account: a.Name, Gone: things}); err != nil {
-			return 0, err
-		}
-		return contents, f.file.Store().Commit(checkpoint.Changes{Account: a.AccountID, Puts: puts})
+		return f.forgetInFile(ctx, a, things)
 	}
 	partition := kafka.CheckpointPartition(a.AccountID)
 	h, err := f.bench.look(ctx, partition, a.AccountID)
@@ -252,14 +229,39 @@ func (f *forgetter) forgetThings(ctx context.Context, a *Account, things []kafka
 		if puts, contents, err = textsOf(f.bench.store, a.AccountID, things); err != nil {
 			return err
 		}
-		return f.rewrite(ctx, shard, a, things, puts)
+		return f.rewrite(ctx, shard, a, tombstonesOf(things), puts)
 	})
 	return contents, err
 }
 
+// forgetInFile is forgetThings where the checkpoint is the file.
+func (f *forgetter) forgetInFile(ctx context.Context, a *Account, things []*explain.Holding) (contents int, err error) {
+	store := f.file.Store()
+	if unfinished, err := poll.Unfinished(store, a.AccountID); err != nil || unfinished {
+		return 0, cmp.Or(err, errors.New("a batch was cut off, and would be published again as it was: let the poller start and stop once before"))
+	}
+	puts, contents, err := textsOf(store, a.AccountID, things)
+	if err != nil || f.o.DryRun {
+		return contents, err
+	}
+	if err := f.publisher.AtLeastOnce.Deliver(ctx, &kafka.Batch{Account: a.Name, Tombstones: tombstonesOf(things)}); err != nil {
+		return 0, err
+	}
+	return contents, store.Commit(checkpoint.Changes{Account: a.AccountID, Puts: puts})
+}
+
+func tombstonesOf(things []*explain.Holding) (all []kafka.Tombstone) {
+	for _, h := range things {
+		if h.Latest != "" {
+			all = append(all, kafka.Tombstone{Topic: h.Latest, Key: h.ID})
+		}
+	}
+	return all
+}
+
 // rewrite publishes the tombstones and what the checkpoint is to hold, and then has the checkpoint topic written again, so that no record of
 // it from before stays.
-func (f *forgetter) rewrite(ctx context.Context, shard *kafka.Shard, a *Account, things []kafka.Gone, puts []checkpoint.Entry) error {
+func (f *forgetter) rewrite(ctx context.Context, shard *kafka.Shard, a *Account, tombstones []kafka.Tombstone, puts []checkpoint.Entry) error {
 	j, err := journal.New(f.bench.store, a.AccountID)
 	if err != nil {
 		return err
@@ -268,15 +270,15 @@ func (f *forgetter) rewrite(ctx context.Context, shard *kafka.Shard, a *Account,
 		return fmt.Errorf("it was written for cluster %q, and this is %q; run: poller checkpoint adopt", was, is)
 	}
 	journaled := owner.NewJournal(f.bench.store, j, a.AccountID, shard.Partition)
-	deliver := func(things []kafka.Gone, puts []checkpoint.Entry) error {
+	deliver := func(tombstones []kafka.Tombstone, puts []checkpoint.Entry) error {
 		// As of no time: the day of an entity is forgotten no later for it.
 		changes := checkpoint.Changes{Account: a.AccountID, Puts: puts}
-		return shard.Deliver(ctx, &kafka.Batch{Account: a.Name, Gone: things, Recording: owner.NewRecording(
+		return shard.Deliver(ctx, &kafka.Batch{Account: a.Name, Tombstones: tombstones, Recording: owner.NewRecording(
 			func(most int) ([]kafka.Record, error) { return journaled.Append(&changes, most) },
 			func(next int64) error { return journaled.Commit(changes, next) },
 		)})
 	}
-	if err := deliver(things, puts); err != nil {
+	if err := deliver(tombstones, puts); err != nil {
 		return err
 	}
 	for j.Rewrite(); !j.Rewritten(); {
@@ -288,7 +290,7 @@ func (f *forgetter) rewrite(ctx context.Context, shard *kafka.Shard, a *Account,
 }
 
 // textsOf returns what to store in place of things of which the store holds texts, and how many those are.
-func textsOf(store *checkpoint.Store, account string, things []kafka.Gone) (puts []checkpoint.Entry, contents int, err error) {
+func textsOf(store *checkpoint.Store, account string, things []*explain.Holding) (puts []checkpoint.Entry, contents int, err error) {
 	wanted := map[checkpoint.Hash]events.Type{}
 	for _, g := range things {
 		hash, err := revise.HashOf(g.ID)
@@ -353,8 +355,8 @@ func (d *forgotten) print(w io.Writer) error {
 	fmt.Fprintf(out, "  texts of %s %s the checkpoint; a hash of each thing stays for %s after its row was last read\n", plural(d.Contents, "thing"), removed, d.HashesFor)
 	for _, s := range d.Stays {
 		until := "for ever: the topic has no retention"
-		if s.Until != nil {
-			until = "until Kafka deletes them, from " + s.Until.UTC().Format(time.DateOnly) + " on"
+		if s.From != nil {
+			until = "until Kafka deletes them, from " + s.From.UTC().Format(time.DateOnly) + " on"
 		}
 		fmt.Fprintf(out, "  stay\t%s\t%s\t%s\n", plural(s.Records, "record"), s.Topic, until)
 	}

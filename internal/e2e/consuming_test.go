@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,13 +72,15 @@ func (s *setup) client(t *testing.T, section, language string) string {
 	).Replace(block[1])
 }
 
-// firstLines returns so many lines of what a program prints, and ends it.
+// firstLines returns so many lines of what a program prints, fewer if it takes too long, and ends it.
 func firstLines(t *testing.T, n int, cmd *exec.Cmd) (lines rows) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	cmd.Stderr = t.Output()
 	require.NoError(t, cmd.Start())
+	limit := time.AfterFunc(waitLimit, func() { _ = cmd.Process.Kill() })
+	defer limit.Stop()
 	for text := bufio.NewScanner(out); len(lines) < n && text.Scan(); {
 		lines = append(lines, text.Text())
 	}

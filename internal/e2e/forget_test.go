@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"agentassist-poller/internal/events"
 	"agentassist-poller/internal/kafka"
@@ -37,7 +39,7 @@ func testForget(t *testing.T, p *platform, delivery string) {
 	c.settle(t, live)
 	poller := binary(t, "")
 	names := kafka.NewNames(s.prefix)
-	conversation, texts := spoken(t, c)
+	conversation, texts := spokenBut(t, c, "")
 	if delivery == kafka.AtLeastOnce {
 		code, _, errs := s.run(t, poller, "forget", conversation)
 		require.NotZero(t, code)
@@ -84,13 +86,28 @@ func testForget(t *testing.T, p *platform, delivery string) {
 	require.Empty(t, latestOf(t, s, conversation))
 	run.stop(t)
 
+	// A conversation that only the topics of latest revisions still have is found.
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.list()...))
+	require.NoError(t, err)
+	defer client.Close()
+	kept, _ := spokenBut(t, c, conversation)
+	for topic, partitions := range c.ends(t, c.eventTopics()...) {
+		for partition := range partitions {
+			cut(t, kadm.NewClient(client), topic, partition, 0)
+		}
+	}
+	code, told, errs = s.run(t, poller, "forget", kept, "--dry-run")
+	require.Zero(t, code, errs)
+	require.Contains(t, told, "would be deleted from "+names.Latest(events.TypeFeedback))
+	require.NotRegexp(t, `(?m)^ +stay `, told)
+
 	code, _, errs = s.run(t, poller, "forget", "c-nobody-knows")
 	require.Equal(t, 1, code)
-	require.Contains(t, errs, "forget c-nobody-knows: nothing is published of it")
+	require.Contains(t, errs, "forget c-nobody-knows: no topic below the prefix")
 }
 
-// spoken returns a conversation with feedback, and the texts with personal data that are in its events only.
-func spoken(t *testing.T, c *consumer) (conversation string, texts []string) {
+// spokenBut returns another conversation than one, with feedback, and the texts with personal data that are in its events only.
+func spokenBut(t *testing.T, c *consumer, other string) (conversation string, texts []string) {
 	t.Helper()
 	of := map[string]map[string]bool{} // conversations by text
 	rated := map[string]bool{}
@@ -114,7 +131,7 @@ func spoken(t *testing.T, c *consumer) (conversation string, texts []string) {
 	own := map[string][]string{}
 	for text, conversations := range of {
 		for in := range conversations {
-			if len(conversations) == 1 && in != "" && rated[in] {
+			if len(conversations) == 1 && in != "" && in != other && rated[in] {
 				own[in] = append(own[in], text)
 			}
 		}

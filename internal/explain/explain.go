@@ -56,8 +56,6 @@ type Report struct {
 	Entities []*Entity `json:"events"`
 	// DeadLetters are the records of the conversation that could not be read or published.
 	DeadLetters []DeadLetter `json:"dead_letters"`
-	// Copies are the records on the topic of negative feedback. Only Find looks for them.
-	Copies []Revision `json:"-"`
 }
 
 // An Entity is a thing of which events are, or should be, on the topics.
@@ -163,30 +161,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return e.report, ctx.Err()
 }
 
-// Find looks for the conversation on the topics, the copies of its negative feedback included, and does not ask the API. The report says
-// nothing of states.
-func Find(ctx context.Context, o Options) (*Report, error) {
-	e, err := newExplanation(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.readTopics(ctx); err != nil {
-		return nil, fmt.Errorf("read topics %s.*: %w", o.Kafka.TopicPrefix, err)
-	}
-	err = e.reader.Since(e.Since).Each(ctx, func(r *kafkaread.Record) error {
-		if e.isOf(r) {
-			e.report.Copies = append(e.report.Copies, Revision{
-				EventID: r.Field("event_id"), Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Published: r.Timestamp,
-			})
-		}
-		return nil
-	}, e.names.Negative())
-	if err != nil {
-		return nil, fmt.Errorf("read topic %s: %w", e.names.Negative(), err)
-	}
-	return e.report, nil
-}
-
 // newExplanation returns one that knows nothing yet.
 func newExplanation(ctx context.Context, o Options) (*explanation, error) {
 	client, err := kafka.Consumer(ctx, o.Kafka, o.Log)
@@ -237,9 +211,6 @@ func (e *explanation) compare(entity *Entity) {
 		entity.State, entity.Why = Different, "the API shows other content than that of the last revision: it is read again "+e.nextRead(entity)
 	}
 }
-
-// Account returns the name of the account that published the entity.
-func (entity *Entity) Account() string { return entity.unit.account }
 
 // last returns the last revision that is published, nil if there is none.
 func (entity *Entity) last() *Revision {

@@ -38,8 +38,8 @@ type Batch struct {
 	Control []Record
 	// Feeds are where the events come from, and what else has a watermark to publish.
 	Feeds []Feed
-	// Gone are entities that get a tombstone on the topic of latest revisions of their type, if there is one.
-	Gone []Gone
+	// Tombstones delete what topics of latest revisions hold of entities.
+	Tombstones []Tombstone
 	// Ended are the keys of watermarks that get a tombstone: of endpoints that are not read any more, which consumers would
 	// wait for without end.
 	Ended []string
@@ -101,11 +101,8 @@ func (noRecording) Commit(int64) error            { return nil }
 // A Record is a record of the checkpoint topic or of the topic of jobs. A nil value is a tombstone.
 type Record struct{ Key, Value []byte }
 
-// Gone is an entity of which no revision shall be left where the latest ones are kept.
-type Gone struct {
-	Type events.Type
-	ID   string
-}
+// A Tombstone has a compacted topic forget a key.
+type Tombstone struct{ Topic, Key string }
 
 // Outgoing is one event on its way.
 type Outgoing struct {

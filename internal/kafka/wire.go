@@ -123,10 +123,8 @@ func (e *Encoder) batch(b *Batch, traceparent []byte) *outbox {
 	for i := range b.Dead {
 		w.deadLetter(&b.Dead[i])
 	}
-	for _, g := range b.Gone {
-		if r := e.types[g.Type]; r != nil && r.latest != nil {
-			w.out.add(&letter{record: kgo.Record{Topic: r.latest.topic, Key: []byte(g.ID)}})
-		}
+	for _, t := range b.Tombstones {
+		w.out.add(&letter{record: kgo.Record{Topic: t.Topic, Key: []byte(t.Key)}})
 	}
 	for _, r := range b.Control {
 		w.out.add(&letter{record: kgo.Record{Topic: e.topics.Control(), Key: r.Key, Value: r.Value}})

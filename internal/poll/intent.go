@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"agentassist-poller/internal/checkpoint"
 	"agentassist-poller/internal/kafka"
 )
 
@@ -19,6 +20,12 @@ type intent struct {
 const intentName = "intent"
 
 func (i *intent) encode() []byte { return i.records.AppendBinary(append([]byte(i.unit), '\n')) }
+
+// Unfinished reports whether the store has a batch of the account that was cut off, which the next start publishes again as it was.
+func Unfinished(store *checkpoint.Store, account string) (bool, error) {
+	record, err := store.Progress(account, intentName)
+	return record != nil, err
+}
 
 func decodeIntent(record []byte) (*intent, error) {
 	unit, rest, _ := bytes.Cut(record, []byte{'\n'})

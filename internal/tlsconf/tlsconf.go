@@ -116,6 +116,15 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return inner.RoundTrip(r)
 }
 
+// CloseIdleConnections closes connections that are not in use.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.inner != nil {
+		t.inner.CloseIdleConnections()
+	}
+}
+
 func (t *Transport) current() (*http.Transport, error) {
 	found, err := t.tls.read()
 	if err != nil {

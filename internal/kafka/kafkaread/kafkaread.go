@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -100,6 +102,20 @@ const (
 	// followTopics is how soon a topic that is created meanwhile is found.
 	followTopics = time.Second
 )
+
+// Topics returns the names of the topics that exist and begin with a prefix.
+func (r *Reader) Topics(ctx context.Context, prefix string) ([]string, error) {
+	client, err := kgo.NewClient(r.client...)
+	if err != nil {
+		return nil, fmt.Errorf("build Kafka client: %w", err)
+	}
+	defer client.Close()
+	all, err := kadm.NewClient(client).ListTopics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	return slices.DeleteFunc(all.Names(), func(name string) bool { return !strings.HasPrefix(name, prefix) }), nil
+}
 
 // All returns the records of the topics, ordered within each partition.
 func (r *Reader) All(ctx context.Context, topics ...string) ([]Record, error) {

@@ -120,7 +120,7 @@ func demoCommand(hurry <-chan struct{}) *cobra.Command {
 		Example: "  poller demo\n  poller demo --duration 20s --json",
 	}
 	o := demo.Options{Version: version(), Hurry: hurry}
-	c.Flags().DurationVar(&o.Duration, "duration", 0, "stop after this long; without it, Ctrl-C stops")
+	c.Flags().DurationVar(&o.Duration, "duration", 0, "stop after this long, and then wait for what was readable, 90 s at most; without it, Ctrl-C stops")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print the verdict as one JSON object, and no view")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the simulated contact centre")
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8080", `address of metrics and status; "" for none; unless it is given, another port if that one is taken`)
@@ -138,7 +138,7 @@ func simulateCommand() *cobra.Command {
 	}
 	var o demo.SimulateOptions
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8090", "address to serve on; unless it is given, another port if that one is taken")
-	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the world: the same seed tells the same story")
+	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the world: the same seed tells the same story from the same start on")
 	c.Flags().IntVar(&o.Accounts, "accounts", 1, "number of accounts")
 	c.Flags().IntVar(&o.Bots, "bots", 2, "bots in each account")
 	c.Flags().IntVar(&o.SegmentsPerDay, "segments-per-day", 1000, "volume of each account")

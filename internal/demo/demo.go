@@ -172,7 +172,10 @@ func (d *demo) newApp(cfg *app.Config) (*app.App, error) {
 	log, _ := app.NewLog(app.Log{Level: "error", Format: "text"}, d.out.Err)
 	o := app.Options{Version: d.o.Version, Log: log}
 	a, err := app.New(cfg, o)
-	if !d.o.AnyPort || !errors.Is(err, syscall.EADDRINUSE) {
+	if errors.Is(err, syscall.EADDRINUSE) && !d.o.AnyPort {
+		return nil, fmt.Errorf("listen on %q: %w; choose another address with --listen", cfg.Server.Listen, syscall.EADDRINUSE)
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
 		return a, err
 	}
 	d.taken = cfg.Server.Listen
@@ -242,7 +245,7 @@ func (d *demo) statusPage() string {
 
 // tailCommand returns the command that shows the events of the demo.
 func (d *demo) tailCommand() string {
-	return fmt.Sprintf("poller tail --brokers %s --registry %s", d.broker.ListenAddrs()[0], d.schema.URL())
+	return fmt.Sprintf("%s tail --brokers %s --registry %s", os.Args[0], d.broker.ListenAddrs()[0], d.schema.URL())
 }
 
 // topics are those that hold events, and the copies of negative feedback.

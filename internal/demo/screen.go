@@ -161,7 +161,7 @@ func (sc *screen) line(s *status.Status) {
 
 func (sc *screen) stage(s *status.Status) string {
 	if sc.stopping {
-		return "stopping: waiting for what was readable then"
+		return "stopping: up to 90 s for what was readable then"
 	}
 	return string(s.State)
 }

@@ -130,6 +130,7 @@ func (s *simulator) config(perMinute int) string {
 		}
 		fmt.Fprintf(&b, "    endpoints: {interaction-details: {iid: %s}}\n", a.Bots[0].ID)
 	}
-	b.WriteString("kafka: {brokers: [\"localhost:9092\"]}\n")
+	b.WriteString("kafka: {brokers: [\"localhost:9092\"]}\n" +
+		"# schema_registry: {url: http://localhost:8081} # most ready-made deserializers need one\n")
 	return b.String()
 }

@@ -149,7 +149,7 @@ func line(text string) string {
 		text = text[:4*maxErrorBody]
 	}
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == utf8.RuneError {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError { // Cf: what turns the direction of text, for example
 			return ' '
 		}
 		return r

@@ -36,8 +36,8 @@ type Scope struct {
 	Settled, Now time.Time
 	// SettledBy overrides Settled for endpoints whose sweeps take longer.
 	SettledBy map[events.Endpoint]time.Time
-	// By FirstRead everything had been read for the first time: who reads history finds nothing of feedback that was taken back before.
-	// Zero: Settled.
+	// By FirstRead everything had been read for the first time: who reads later finds nothing of feedback that was taken back before.
+	// Zero: Now, as what was readable at Settled may have been read at any time since.
 	FirstRead time.Time
 }
 

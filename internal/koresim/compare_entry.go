@@ -58,8 +58,12 @@ func (c *comparison) settle(e *Entry) {
 // takenBack reports whether the entry is feedback that was gone from every row by the time that the row must have been read: who reads no
 // earlier has nothing to publish.
 func (c *comparison) takenBack(views []View) bool {
+	read := c.scope.FirstRead
+	if read.IsZero() {
+		read = c.scope.Now
+	}
 	return !slices.ContainsFunc(views, func(v View) bool {
-		n := max(c.settledVersion(v), v.versionAt(c.scope.FirstRead))
+		n := max(c.settledVersion(v), v.versionAt(read))
 		return c.due(v) && v.Versions[n].Fields["sentiment"] != withdrawn
 	})
 }

@@ -431,6 +431,31 @@ func TestCompareAllowsForAFieldThatIsDropped(t *testing.T) {
 	require.Positive(t, dropped)
 }
 
+// Feedback that was readable at the stop, and was taken back before it was read, need not be published. While it stands it must be.
+func TestCompareAllowsForFeedbackThatNobodyRead(t *testing.T) {
+	s, now := ledgerOf(t, koresim.Profiles()[0])
+	found := 0
+	for e := range s.Ledger(now) {
+		if e.Type != events.TypeFeedback || len(e.Views) != 1 {
+			continue
+		}
+		found++
+		v := &e.Views[0]
+		gone := maps.Clone(v.Versions[0].Fields)
+		gone["sentiment"] = "WITHDRAWN"
+		stopped := v.Versions[0].Visible.Add(time.Second)
+		v.Versions = append(v.Versions[:1:1], koresim.Version{Visible: stopped.Add(time.Second), Fields: gone})
+		compare := func(read time.Time) *koresim.Report {
+			return koresim.Compare(slices.Values([]*koresim.Entry{e}), nil, koresim.Scope{
+				From: now.Add(-365 * 24 * time.Hour), To: now, Settled: stopped, Now: read, Endpoints: events.Endpoints(),
+			})
+		}
+		require.True(t, compare(stopped.Add(time.Second)).OK())
+		require.Len(t, compare(stopped).Lost, 1)
+	}
+	require.Positive(t, found)
+}
+
 // Of two endpoints that show feedback, one is read for the first time after it was taken back: it adds nothing to what the other said.
 func TestCompareAllowsForARowThatNeverShowedIt(t *testing.T) {
 	s, now := ledgerOf(t, koresim.Profiles()[0])

@@ -20,7 +20,7 @@ const (
 
 // parts are what a line says of a record, by topic without the prefix.
 var parts = map[string][]part{
-	string(events.TypeSearch): {{"search_phrase", quoted}, {"via", "via %v"}, {"suggestion_used", "used"}},
+	string(events.TypeSearch): {{"search_phrase", quoted}, {"via", "via %v"}, {"suggestion_used", "%v suggested phrases taken"}},
 	string(events.TypeSuggestionShown): {
 		{"kind", plain}, {"count_total", "%v in all"}, {"count_answers", "%v answers"}, {"count_faqs", "%v FAQs"}, {"count_files", "%v files"},
 		{"count_web_pages", "%v web pages"}, {"count_dialog_tasks", "%v dialog tasks"}, {"utterance", quoted},

@@ -15,14 +15,20 @@ func TestPartsAreFields(t *testing.T) {
 	for _, topic := range Topics() {
 		topic = strings.TrimSuffix(topic, "-negative")
 		require.NotEmpty(t, parts[topic], topic)
-		var schema struct{ Fields []struct{ Name string } }
+		var schema struct {
+			Fields []struct {
+				Name string
+				Type json.RawMessage
+			}
+		}
 		require.NoError(t, json.Unmarshal([]byte(events.Schema(events.Type(topic))), &schema))
-		var names []string
+		types := map[string]string{}
 		for _, f := range schema.Fields {
-			names = append(names, f.Name)
+			types[f.Name] = string(f.Type)
 		}
 		for _, p := range parts[topic] {
-			require.Contains(t, names, p.field, topic)
+			require.Contains(t, types, p.field, topic)
+			require.Equal(t, strings.Contains(types[p.field], `"boolean"`), !strings.Contains(p.format, "%"), "%s.%s: a boolean has no verb, all else has", topic, p.field)
 		}
 	}
 }

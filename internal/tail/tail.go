@@ -82,6 +82,14 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if o.Follow {
 		read = reader.Follow
 	}
+	topics := o.topics()
+	if len(o.Topics) == 0 && !o.Follow { // those of types that are switched off need not exist
+		exist, err := reader.Topics(ctx, o.Kafka.TopicPrefix+".")
+		if err != nil {
+			return err
+		}
+		topics = slices.DeleteFunc(topics, func(name string) bool { return !slices.Contains(exist, name) })
+	}
 	shown := 0
 	err = read(ctx, func(r *kafkaread.Record) error {
 		if r.Value == nil || !o.Filter.passes(r.Value) {
@@ -94,7 +102,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 			return errEnough
 		}
 		return nil
-	}, o.topics()...)
+	}, topics...)
 	if errors.Is(err, errEnough) || errors.Is(err, context.Canceled) {
 		err = nil
 	}

@@ -65,6 +65,7 @@ func TestRun(t *testing.T) {
 		change func(*tail.Options)
 		want   []string
 	}{
+		"all that exist":  {func(o *tail.Options) { o.Topics = nil }, []string{negative, positive, search}},
 		"one topic":       {func(o *tail.Options) {}, []string{negative, positive}},
 		"two topics":      {func(o *tail.Options) { o.Topics = append(o.Topics, "search") }, []string{negative, positive, search}},
 		"since":           {func(o *tail.Options) { o.Since = noon.Add(time.Second) }, []string{positive}},

@@ -8,14 +8,14 @@ KILLS        ?= 1000
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test seeds demo full kafka-test clients vet lint tidy generate chart compose alerts fuzz bench microbench prove ci fuzz-briefly demo-briefly clean
+.PHONY: build test seeds demo full kafka-test clients vet lint tidy generate chart compose alerts fuzz bench microbench prove ci demo-briefly clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build $(if $(RELEASE),-trimpath) -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
 
 # Processors are scarcer than memory where these run. Up to 3 GiB live at once in kafka-test.
-test seeds full kafka-test lint fuzz fuzz-briefly: export GOGC := 400
-test seeds full kafka-test lint fuzz fuzz-briefly: export GOMEMLIMIT := 8GiB
+test seeds full kafka-test lint fuzz: export GOGC := 400
+test seeds full kafka-test lint fuzz: export GOMEMLIMIT := 8GiB
 
 test: ## what Go alone can show, with the race detector; what is random or large is smaller here than in make full
 	go test $(RACE) -short -timeout 20m ./...
@@ -77,7 +77,7 @@ compose: ## deploy/compose, read as docker compose reads it, and its poller's co
 alerts: ## the alerts, evaluated by Prometheus over faults and over days without any, and the dashboard's queries
 	cd deploy/prometheus/prometheustest && go test -mod=mod -count=1 ./... # the poller may import more than its go.mod knows
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## every fuzz target for FUZZTIME, or for so many inputs with FUZZTIME=1000x; make test has their seeds
 	.ci/fuzz $(FUZZTIME)
 
 bench: ## what poller run costs, as processes beside Apache Kafka: one table, in ten minutes; BENCH_BASE=path takes turns with another build
@@ -89,11 +89,8 @@ microbench: ## every benchmark of a part briefly, with ratios to baselines; docs
 prove: ## KILLS kills of the poller at every step of its delivery, on Apache Kafka, and what a reader has seen of them
 	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 12h -run '^TestKafkaKilled$$/^exactly-once$$' ./internal/e2e -kills $(KILLS)
 
-ci: ## all of it but make full, make clients, make bench and make prove, which take longer or need more; what fails fast comes first
-	.ci/stages build vet lint tidy generate test seeds chart compose alerts kafka-test fuzz-briefly demo-briefly
-
-fuzz-briefly: # a number of inputs, not a time: the same everywhere
-	.ci/fuzz 1000x
+ci: ## all of it but make full, make clients, make fuzz, make bench and make prove, which take longer or need more; what fails fast comes first
+	.ci/stages build vet lint tidy generate test seeds chart compose alerts kafka-test demo-briefly
 
 demo-briefly: build
 	bin/poller demo --duration 20s --json

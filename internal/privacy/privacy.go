@@ -65,7 +65,7 @@ func newPolicy(mode func(events.Type, string, Class) Mode, key []byte) *Policy {
 	return p
 }
 
-// hides reports how many fields are not kept.
+// hides returns how many fields are not kept.
 func (p *Policy) hides() (n int) {
 	for _, sites := range p.sites {
 		n += hidden(sites)
@@ -97,7 +97,7 @@ type Page struct {
 func (p *Policy) Page() *Page { return &Page{policy: p, texts: map[string]string{}} }
 
 // Conceal returns e, as upstream shows it, with tokens in place of personal data. It changes nothing in e. The result may share memory with
-// it, and is e itself if there is nothing to conceal.
+// it, and is e itself under a nil Policy.
 func (p *Page) Conceal(e events.Event) events.Event {
 	if p.policy == nil {
 		return e

@@ -9,8 +9,8 @@ import (
 	"agentassist-poller/internal/privacy"
 )
 
-// Forget returns what to store in place of an entity of a type so that of the personal data in it nothing is left but hashes, nil if there
-// is none. The entity stays remembered: where it is observed as it was, that is no news, and what is forgotten stays so. If a place
+// Forget returns what to store in place of an entity of a type so that nothing is left of the personal data in it but the hashes of its content; nil
+// if there is none. The entity stays remembered: where it is observed as it was, that is no news, and what is forgotten stays so. If a place
 // shows something else, the next revision has what is observed from then on.
 func Forget(store Store, t events.Type, at checkpoint.Key, value []byte) ([]checkpoint.Entry, error) {
 	found := []checkpoint.Found{{Known: true, Key: at, Value: value}}

@@ -119,7 +119,7 @@ func demoCommand(hurry <-chan struct{}) *cobra.Command {
 		Use: "demo", Short: "Show everything at work in one process, with nothing to set up", Args: cobra.NoArgs,
 		Example: "  poller demo\n  poller demo --duration 20s --json",
 	}
-	o := demo.Options{Version: version(), Hurry: hurry}
+	o := demo.Options{Version: version(), Program: os.Args[0], Hurry: hurry}
 	c.Flags().DurationVar(&o.Duration, "duration", 0, "stop after this long, and then wait for what was readable, 90 s at most; without it, Ctrl-C stops")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print the verdict as one JSON object, and no view")
 	c.Flags().Uint64Var(&o.Seed, "seed", 1, "seed of the simulated contact centre")

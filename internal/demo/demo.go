@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,7 @@ import (
 // Options are the flags of poller demo.
 type Options struct {
 	Version  string
+	Program  string        // as it was called, for the command that it prints; empty: poller
 	Duration time.Duration // 0 goes on until it is stopped
 	JSON     bool          // one object at the end instead of the screen
 	Seed     uint64
@@ -245,7 +247,7 @@ func (d *demo) statusPage() string {
 
 // tailCommand returns the command that shows the events of the demo.
 func (d *demo) tailCommand() string {
-	return fmt.Sprintf("%s tail --brokers %s --registry %s", os.Args[0], d.broker.ListenAddrs()[0], d.schema.URL())
+	return fmt.Sprintf("%s tail --brokers %s --registry %s", cmp.Or(d.o.Program, "poller"), d.broker.ListenAddrs()[0], d.schema.URL())
 }
 
 // topics are those that hold events, and the copies of negative feedback.

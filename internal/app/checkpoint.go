@@ -43,10 +43,7 @@ func newBench(ctx context.Context, c *Config, out Output, command string) (*benc
 	if c.Kafka.Delivery != kafka.ExactlyOnce {
 		return nil, &UsageError{fmt.Errorf("kafka.delivery is %s: what it remembers is in the file %s only", c.Kafka.Delivery, c.Checkpoint.Path)}
 	}
-	host, _ := os.Hostname()
-	publisher, err := kafka.Open(ctx, kafka.Options{
-		Config: c.Kafka, Registry: c.SchemaRegistry, Types: c.Events.Types(), Log: out.Log, Instance: host, Command: command,
-	})
+	publisher, err := openFor(ctx, c, out, command)
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +64,14 @@ func newBench(ctx context.Context, c *Config, out Output, command string) (*benc
 		return nil, fmt.Errorf("make room for what is read: %w", err)
 	}
 	return b, nil
+}
+
+// openFor connects a command to Kafka and the registry as a poller does.
+func openFor(ctx context.Context, c *Config, out Output, command string) (*kafka.Publisher, error) {
+	host, _ := os.Hostname()
+	return kafka.Open(ctx, kafka.Options{
+		Config: c.Kafka, Registry: c.SchemaRegistry, Types: c.Events.Types(), Log: out.Log, Instance: host, Command: command,
+	})
 }
 
 // chosen returns the accounts that the flags name, by partition.

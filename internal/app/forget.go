@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -125,10 +124,7 @@ func newForgetter(ctx context.Context, c *Config, out Output, o ForgetOptions) (
 	if err != nil {
 		return nil, fmt.Errorf("%w; with kafka.delivery %s the poller must be stopped meanwhile", err, c.Kafka.Delivery)
 	}
-	host, _ := os.Hostname()
-	publisher, err := kafka.Open(ctx, kafka.Options{
-		Config: c.Kafka, Registry: c.SchemaRegistry, Types: c.Events.Types(), Log: out.Log, Instance: host, Command: "forget",
-	})
+	publisher, err := openFor(ctx, c, out, "forget")
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -319,7 +315,7 @@ func textsOf(store *checkpoint.Store, account string, things []*explain.Holding)
 		}
 	}
 	for _, e := range found {
-		instead, err := revise.Forget(accountStore{store, account}, wanted[e.Key.Hash], e.Key, e.Value)
+		instead, err := revise.Forget(revise.OfAccount(store, account), wanted[e.Key.Hash], e.Key, e.Value)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -328,16 +324,6 @@ func textsOf(store *checkpoint.Store, account string, things []*explain.Holding)
 		}
 	}
 	return puts, contents, nil
-}
-
-// accountStore is what a store holds of one account. It implements revise.Store.
-type accountStore struct {
-	store   *checkpoint.Store
-	account string
-}
-
-func (s accountStore) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
-	return s.store.Lookup(s.account, probes, out)
 }
 
 // print says for people what was done and what stays.

@@ -72,7 +72,7 @@ func (s *setup) client(t *testing.T, section, language string) string {
 	).Replace(block[1])
 }
 
-// firstLines returns so many lines of what a program prints, fewer if it takes too long, and ends it.
+// firstLines runs a program until it has printed n lines, or until waitLimit, kills it, and returns the lines.
 func firstLines(t *testing.T, n int, cmd *exec.Cmd) (lines rows) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()

@@ -249,7 +249,7 @@ func (a *Account) decide(u *unit, r *activePass, pg *pass.Page) (*revise.Result,
 		Replay:           r.work.Replay,
 		KeepObservations: a.bothRead(u.Endpoint), Link: a.cfg.Link, Privacy: a.cfg.Privacy,
 		TooLarge: a.tooLarge(),
-	}, lookup{a.cfg.Store, a.cfg.AccountID})
+	}, revise.OfAccount(a.cfg.Store, a.cfg.AccountID))
 }
 
 // countEdits notes how old the rows were whose edits a page shows: rows that had been read before, and are not hot, because sweeps are what
@@ -298,16 +298,6 @@ func (a *Account) outgoing(u *unit, decided []revise.Outgoing, readAt time.Time)
 		out = append(out, kafka.Outgoing(o))
 	}
 	return out
-}
-
-// lookup asks the store for the entities of one account.
-type lookup struct {
-	store   Store
-	account string
-}
-
-func (l lookup) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
-	return l.store.Lookup(l.account, probes, out)
 }
 
 // bothRead reports whether the endpoint that shows the same entities as e is read too.

@@ -27,6 +27,22 @@ type Store interface {
 	Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error
 }
 
+// OfAccount returns the store of one account of a store that holds those of several.
+func OfAccount(store interface {
+	Lookup(account string, probes []checkpoint.Probe, out []checkpoint.Found) error
+}, account string) Store {
+	return accountStore(func(probes []checkpoint.Probe, out []checkpoint.Found) error {
+		return store.Lookup(account, probes, out)
+	})
+}
+
+type accountStore func(probes []checkpoint.Probe, out []checkpoint.Found) error
+
+// Lookup implements Store.
+func (s accountStore) Lookup(probes []checkpoint.Probe, out []checkpoint.Found) error {
+	return s(probes, out)
+}
+
 // Input is one page, or several read as one, of one endpoint.
 type Input struct {
 	Source       string // name of the configured account

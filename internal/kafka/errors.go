@@ -39,7 +39,7 @@ func classify(err error) Class {
 	if _, refused := errors.AsType[*LoginError](err); refused {
 		return Fatal
 	}
-	if _, token := errors.AsType[*tokenError](err); !token && tlsconf.Hint("kafka.tls", err) != "" {
+	if _, source := errors.AsType[*sourceError](err); !source && tlsconf.Hint("kafka.tls", err) != "" {
 		return Fatal
 	}
 	code, ok := errors.AsType[*kerr.Error](err)
@@ -89,8 +89,8 @@ func hintFor(err error) string {
 	if refused, ok := errors.AsType[*LoginError](err); ok {
 		return refused.Hint
 	}
-	if _, ok := errors.AsType[*tokenError](err); ok {
-		return "check kafka.sasl.token_url, and that it can be reached from here"
+	if source, ok := errors.AsType[*sourceError](err); ok {
+		return source.hint
 	}
 	if hint := tlsconf.Hint("kafka.tls", err); hint != "" {
 		return hint

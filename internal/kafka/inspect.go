@@ -56,6 +56,8 @@ func (c *Config) access() (text string) {
 	switch {
 	case c.SASL.Mechanism == saslOAuthBearer:
 		text += ", as " + c.SASL.ClientID + " by " + c.SASL.Mechanism
+	case c.SASL.Mechanism == saslIAM:
+		text += ", by " + c.SASL.Mechanism
 	case c.SASL.Mechanism != "":
 		text += ", as " + c.SASL.Username + " by " + c.SASL.Mechanism
 	}

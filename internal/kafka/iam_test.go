@@ -62,7 +62,8 @@ func signed(t *testing.T, login []byte, region string, secretOf map[string]strin
 	at, err := time.Parse("20060102T150405Z", p["x-amz-date"])
 	require.NoError(t, err)
 	require.Equal(t, at.Format("20060102")+"/"+region+"/kafka-cluster/aws4_request", scope)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+p["host"]+"/?Action=kafka-cluster%3AConnect&X-Amz-Expires=300", http.NoBody)
+	signs := "https://" + p["host"] + "/?Action=kafka-cluster%3AConnect&X-Amz-Expires=300"
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, signs, http.NoBody)
 	require.NoError(t, err)
 	const nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" // SHA-256
 	credentials := awssdk.Credentials{AccessKeyID: key, SecretAccessKey: secretOf[key], SessionToken: p["x-amz-security-token"]}
@@ -79,7 +80,8 @@ func signed(t *testing.T, login []byte, region string, secretOf map[string]strin
 func TestIAM(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "credentials")
 	write := func(key, secret string) {
-		require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, "[default]\naws_access_key_id=%s\naws_secret_access_key=%s\naws_session_token=t0ken\n", key, secret), 0o600))
+		text := fmt.Sprintf("[default]\naws_access_key_id=%s\naws_secret_access_key=%s\naws_session_token=t0ken\n", key, secret)
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	}
 	write("AKIAOLD", "n0tright")
 	awsEnv(t, map[string]string{"AWS_SHARED_CREDENTIALS_FILE": file, "AWS_REGION": "eu-central-1"})
@@ -158,11 +160,12 @@ func TestIAMOfServiceAccount(t *testing.T) {
 		token = r.FormValue("WebIdentityToken")
 		w.WriteHeader(status)
 		if status != http.StatusOK {
-			fmt.Fprint(w, `<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>Not authorized</Message></Error></ErrorResponse>`)
+			fmt.Fprint(w, `<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not authorized</Message></Error></ErrorResponse>`)
 			return
 		}
-		fmt.Fprintf(w, `<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>%s</AccessKeyId><SecretAccessKey>s1</SecretAccessKey>`+
-			`<SessionToken>s2</SessionToken><Expiration>%s</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
+		fmt.Fprintf(w, `<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>`+
+			`<AccessKeyId>%s</AccessKeyId><SecretAccessKey>s1</SecretAccessKey><SessionToken>s2</SessionToken><Expiration>%s</Expiration>`+
+			`</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
 			key, time.Now().Add(life).UTC().Format(time.RFC3339))
 	}))
 	defer sts.Close()
@@ -234,8 +237,8 @@ func TestIAMWithoutCredentials(t *testing.T) {
 		"no profile": {map[string]string{"AWS_PROFILE": "prod"}, "failed to get shared config profile, prod", "give the poller a role", true},
 		"process": {map[string]string{"AWS_PROFILE": "prints", "AWS_CONFIG_FILE": config}, "get AWS credentials: credential_process has failed",
 			"give the poller a role", false},
-		"no region": {map[string]string{"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "hunter2"}, `cannot determine the region in "kafka.example.com"`,
-			"set AWS_REGION", true},
+		"no region": {map[string]string{"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "hunter2"},
+			`cannot determine the region in "kafka.example.com"`, "set AWS_REGION", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			awsEnv(t, tt.vars)

@@ -210,7 +210,8 @@ func TestEverythingArrives(t *testing.T) {
 			t.Errorf("nothing is mounted at %s", path)
 		}
 	}
-	if len(pod.InitContainers) != 2 || pod.InitContainers[0].Name != "fetch" || !slices.Equal(pod.InitContainers[1].Args, []string{"check", "--config", "/etc/poller/poller.yaml"}) {
+	if len(pod.InitContainers) != 2 || pod.InitContainers[0].Name != "fetch" ||
+		!slices.Equal(pod.InitContainers[1].Args, []string{"check", "--config", "/etc/poller/poller.yaml"}) {
 		t.Fatalf("want a container of one's own, and then a check: %+v", pod.InitContainers)
 	}
 	if len(pod.Containers) != 2 || pod.Containers[1].Name != "ship-logs" || pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds != 5 {
@@ -232,7 +233,8 @@ func TestEverythingArrives(t *testing.T) {
 	if got := decode[*policyv1.PodDisruptionBudget](t, docs, "PodDisruptionBudget").Spec.MaxUnavailable.IntVal; got != 0 {
 		t.Errorf("maxUnavailable %d", got)
 	}
-	if got := decode[*networkingv1.NetworkPolicy](t, docs, "NetworkPolicy").Spec; len(got.PolicyTypes) != 2 || len(got.Egress) != 2 || len(got.Egress[1].Ports) != 2 {
+	got := decode[*networkingv1.NetworkPolicy](t, docs, "NetworkPolicy").Spec
+	if len(got.PolicyTypes) != 2 || len(got.Egress) != 2 || len(got.Egress[1].Ports) != 2 {
 		t.Errorf("network policy %+v", got)
 	}
 	selector := set.Spec.Selector.MatchLabels
@@ -475,7 +477,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 			v["config"].(map[string]any)["kafka"].(map[string]any)["sasl"] = map[string]any{"mechanism": "PLAIN", "username": "u", "password": "$${PASSWORD}"}
 		}, "has secrets in plain text: config.kafka.sasl.password. Put them into a Secret of yours (secrets.existingSecret) or into secrets.values"},
 		{"secret in a header", func(v map[string]any) {
-			v["config"].(map[string]any)["traces"] = map[string]any{"endpoint": "http://otel:4318", "headers": map[string]any{"Authorization": "Bearer x", "tenant": "a"}}
+			headers := map[string]any{"Authorization": "Bearer x", "tenant": "a"}
+			v["config"].(map[string]any)["traces"] = map[string]any{"endpoint": "http://otel:4318", "headers": headers}
 		}, "plain text: config.traces.headers.Authorization. Put"},
 		{"short digest", func(v map[string]any) { v["image"] = map[string]any{"digest": "sha256:1"} }, "digest"},
 		{"container without a name", func(v map[string]any) { v["extraContainers"] = []any{map[string]any{"image": "x"}} }, "extraContainers"},
@@ -501,7 +504,10 @@ func TestNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"reads 1 account.", "poller tail", "Nobody is alerted", "statefulset/poller-agentassist-poller 8080", "helm test poller", "persistence is off", "No secret is mounted"} {
+	for _, want := range []string{
+		"reads 1 account.", "poller tail", "Nobody is alerted", "statefulset/poller-agentassist-poller 8080",
+		"helm test poller", "persistence is off", "No secret is mounted",
+	} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("the notes lack %q:\n%s", want, notes)
 		}

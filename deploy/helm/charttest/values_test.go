@@ -93,7 +93,8 @@ func TestReadmeHasEveryValue(t *testing.T) {
 		if text, err = k8syaml.YAMLToJSON(text); err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&table, "| %s | %s | `%s` | %s |\n", l.name(), types[l.node.Tag], strings.TrimSpace(string(text)), strings.ReplaceAll(l.text, "|", "\\|"))
+		comment := strings.ReplaceAll(l.text, "|", "\\|")
+		fmt.Fprintf(&table, "| %s | %s | `%s` | %s |\n", l.name(), types[l.node.Tag], strings.TrimSpace(string(text)), comment)
 	}
 	path := filepath.Join(chartDir, "README.md")
 	readme, err := os.ReadFile(path)
@@ -281,18 +282,21 @@ func TestReleasedChart(t *testing.T) {
 	if got := decode[*appsv1.StatefulSet](t, docs, "StatefulSet").Spec.Template.Spec.Containers[0].Image; got != image+"@"+digest {
 		t.Errorf("image %s", got)
 	}
-	if m := released.Metadata; m.Home != address || !slices.Equal(m.Sources, []string{address}) || !strings.Contains(m.Annotations["artifacthub.io/images"], image+":"+m.AppVersion) {
+	if m := released.Metadata; m.Home != address || !slices.Equal(m.Sources, []string{address}) ||
+		!strings.Contains(m.Annotations["artifacthub.io/images"], image+":"+m.AppVersion) {
 		t.Errorf("metadata %+v", m)
 	}
 	readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
-	if err != nil || !strings.Contains(string(readme), "| image.repository | string | `\""+image+"\"` |") || !strings.Contains(string(readme), "`\""+digest+"\"`") {
+	if err != nil || !strings.Contains(string(readme), "| image.repository | string | `\""+image+"\"` |") ||
+		!strings.Contains(string(readme), "`\""+digest+"\"`") {
 		t.Errorf("the README has other defaults, %v", err)
 	}
 	here := load(t)
 	here.Metadata.Home, here.Metadata.Sources = address, []string{address}
 	here.Metadata.Annotations["artifacthub.io/images"] = released.Metadata.Annotations["artifacthub.io/images"]
 	here.Values["image"] = released.Values["image"]
-	if !reflect.DeepEqual(here.Metadata, released.Metadata) || !reflect.DeepEqual(here.Values, released.Values) || !reflect.DeepEqual(here.Templates, released.Templates) {
+	if !reflect.DeepEqual(here.Metadata, released.Metadata) || !reflect.DeepEqual(here.Values, released.Values) ||
+		!reflect.DeepEqual(here.Templates, released.Templates) {
 		t.Error("something else is released")
 	}
 }

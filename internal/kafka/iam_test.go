@@ -2,6 +2,7 @@ package kafka_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,8 +52,8 @@ func awsEnv(t *testing.T, vars map[string]string) {
 }
 
 // signed checks a login as a broker of a region does: the AWS SDK's own signer, with the secret that the broker knows of the key,
-// has to come to the same signature. It returns the key and whether the signature is right.
-func signed(t *testing.T, login []byte, region string, secretOf map[string]string) (key string, ok bool) {
+// has to come to the same signature. It returns the key, the signature, and whether that is right.
+func signed(t *testing.T, login []byte, region string, secretOf map[string]string) (key, signature string, ok bool) {
 	t.Helper()
 	var p map[string]string
 	require.NoError(t, json.Unmarshal(login, &p))
@@ -72,7 +73,36 @@ func signed(t *testing.T, login []byte, region string, secretOf map[string]strin
 	u, err := url.Parse(address)
 	require.NoError(t, err)
 	require.NotEmpty(t, p["x-amz-signature"])
-	return key, u.Query().Get("X-Amz-Signature") == p["x-amz-signature"]
+	return key, p["x-amz-signature"], u.Query().Get("X-Amz-Signature") == p["x-amz-signature"]
+}
+
+// verify has a cluster take AWS_MSK_IAM alone, in the region eu-central-1, and for a minute at a time. It returns the keys and the signatures
+// that come.
+func verify(t *testing.T, cluster *kfake.Cluster, secretOf map[string]string) (keys, signatures *[]string) {
+	t.Helper()
+	keys, signatures = new([]string), new([]string)
+	cluster.ControlKey(int16(kmsg.SASLHandshake), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		answer := r.ResponseKind().(*kmsg.SASLHandshakeResponse)
+		if answer.SupportedMechanisms = []string{"AWS_MSK_IAM"}; r.(*kmsg.SASLHandshakeRequest).Mechanism != "AWS_MSK_IAM" {
+			answer.ErrorCode = kerr.UnsupportedSaslMechanism.Code
+		}
+		return answer, nil, true
+	})
+	cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		login := r.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes
+		key, signature, ok := signed(t, login, "eu-central-1", secretOf)
+		*keys, *signatures = append(*keys, key), append(*signatures, signature)
+		answer := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
+		if !ok {
+			answer.ErrorCode, answer.ErrorMessage = kerr.SaslAuthenticationFailed.Code, kmsg.StringPtr("[5d4f]: Access denied")
+			return answer, nil, true
+		}
+		answer.SASLAuthBytes, answer.SessionLifetimeMillis = []byte(`{"version":"2020_10_22"}`), time.Minute.Milliseconds()
+		return answer, nil, true
+	})
+	return keys, signatures
 }
 
 // Kafka gets a signature made with the credentials that AWS's files hold when a session begins: those that are replaced need no
@@ -91,28 +121,7 @@ func TestIAM(t *testing.T) {
 		cluster, err := kfake.NewCluster(kfake.Ports(9092, 9093, 9094), kfake.ListenFn(network.Listen))
 		require.NoError(t, err)
 		defer cluster.Close()
-		cluster.ControlKey(int16(kmsg.SASLHandshake), func(r kmsg.Request) (kmsg.Response, error, bool) {
-			cluster.KeepControl()
-			require.Equal(t, "AWS_MSK_IAM", r.(*kmsg.SASLHandshakeRequest).Mechanism)
-			return r.ResponseKind(), nil, true
-		})
-		var keys, signatures []string
-		cluster.ControlKey(int16(kmsg.SASLAuthenticate), func(r kmsg.Request) (kmsg.Response, error, bool) {
-			cluster.KeepControl()
-			login := r.(*kmsg.SASLAuthenticateRequest).SASLAuthBytes
-			var p map[string]string
-			require.NoError(t, json.Unmarshal(login, &p))
-			signatures = append(signatures, p["x-amz-signature"])
-			answer := r.ResponseKind().(*kmsg.SASLAuthenticateResponse)
-			key, ok := signed(t, login, "eu-central-1", secretOf)
-			keys = append(keys, key)
-			if !ok {
-				answer.ErrorCode, answer.ErrorMessage = kerr.SaslAuthenticationFailed.Code, kmsg.StringPtr("[5d4f]: Access denied")
-				return answer, nil, true
-			}
-			answer.SASLAuthBytes, answer.SessionLifetimeMillis = []byte(`{"version":"2020_10_22"}`), time.Minute.Milliseconds()
-			return answer, nil, true
-		})
+		keys, signatures := verify(t, cluster, secretOf)
 		c := configFor(cluster)
 		c.SASL = bySigning
 		var log bytes.Buffer
@@ -133,20 +142,36 @@ func TestIAM(t *testing.T) {
 		write("AKIANEW", "r1ght")
 		time.Sleep(2 * time.Second)
 		require.NoError(t, client.Ping(t.Context()))
-		require.Equal(t, "AKIANEW", keys[len(keys)-1])
+		require.Equal(t, "AKIANEW", (*keys)[len(*keys)-1])
 
 		write("AKIANEXT", "als0")
 		time.Sleep(2 * time.Minute)
 		require.NoError(t, client.Ping(t.Context()), "the session has ended, the connection has not")
-		require.Equal(t, "AKIANEXT", keys[len(keys)-1])
+		require.Equal(t, "AKIANEXT", (*keys)[len(*keys)-1])
 
 		client.Close()
 		said := log.String() + refused.Error() + refused.Hint
 		require.Contains(t, said, "AWS_MSK_IAM")
-		for _, hidden := range append(signatures, "n0tright", "r1ght", "als0", "t0ken") {
+		for _, hidden := range append(*signatures, "n0tright", "r1ght", "als0", "t0ken") {
 			require.NotContains(t, said, hidden)
 		}
 	})
+}
+
+// A whole publisher works with a cluster that takes nothing else, over TLS, and says how it logs in.
+func TestIAMOverTLS(t *testing.T) {
+	awsEnv(t, map[string]string{"AWS_ACCESS_KEY_ID": "AKIA1", "AWS_SECRET_ACCESS_KEY": "s1", "AWS_REGION": "eu-central-1"})
+	server := newPair(t, t.TempDir(), "server")
+	cluster := newCluster(t, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{server.pair}}))
+	keys, _ := verify(t, cluster, map[string]string{"AKIA1": "s1"})
+	f := open(t, cluster, nil, func(c *kafka.Config) {
+		c.TLS.CAFile, c.SASL = server.cert, bySigning
+	})
+	require.NoError(t, f.Deliver(t.Context(), &kafka.Batch{Events: searches(10)}))
+	require.Contains(t, *keys, "AKIA1")
+	found, _ := kafka.Inspect(t.Context(), kafka.Options{Config: f.config, Types: types, Log: quiet}, nil)
+	require.Equal(t, "brokers answer at "+f.config.Brokers[0]+", over TLS, by AWS_MSK_IAM", found[0].Found)
+	require.NoError(t, found[0].Err)
 }
 
 // The role of a service account gives credentials for a while. They are kept, and replaced minutes before their end with the token that
@@ -182,7 +207,7 @@ func TestIAMOfServiceAccount(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		used, ok := signed(t, first, "eu-west-1", map[string]string{"ASIA1": "s1", "ASIA2": "s1"})
+		used, _, ok := signed(t, first, "eu-west-1", map[string]string{"ASIA1": "s1", "ASIA2": "s1"})
 		require.True(t, ok)
 		require.Contains(t, string(first), `"x-amz-security-token":"s2"`)
 		return used, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -191,8 +192,8 @@ func TestHint(t *testing.T) {
 	for want, err := range map[string]error{
 		"set max.message.bytes of topic t to 786944 or more":                       &kafka.RefusedError{Topic: "t", Bytes: 1000, Taken: 500},
 		"grant the poller's user Describe, DescribeConfigs and Write on the topic": &kafka.LostError{Err: &kafka.DeliveryError{Err: kerr.TopicAuthorizationFailed}},
-		"raise it": &kafka.TopicError{Topic: "t", Hint: "raise it"},
-		"":         &kafka.DeliveryError{Err: kerr.NotLeaderForPartition},
+		"grant the poller's user Read on it":                                       &kafka.GroupError{Group: "g", Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
+		"":                                                                         &kafka.DeliveryError{Err: kerr.NotLeaderForPartition},
 	} {
 		require.Equal(t, want, kafka.Hint(err), "%v", err)
 	}

@@ -192,7 +192,8 @@ func exampleStatus() status.Status {
 		},
 		Checkpoint: status.Checkpoint{State: status.OK, Path: "/var/lib/poller/poller.db", Bytes: 48 << 20, Entities: 987654},
 		Problems: []status.Error{{
-			Text:  "topic agentassist.search has cleanup.policy=compact; want delete: compaction would keep only the last record of each key; set cleanup.policy=delete on it",
+			Text: "topic agentassist.search has cleanup.policy=compact; want delete: compaction would keep only the last record of each key; set cleanup.policy=delete on it",
+			Hint: "set cleanup.policy=delete on it", About: "topic agentassist.search",
 			Class: status.ClassPermanent, Since: *before(4 * time.Minute), Count: 9,
 		}},
 		Accounts: []status.Account{{

@@ -175,4 +175,3 @@ func (p *tab) complaints() (found []message) {
 	}
 	return found
 }
-

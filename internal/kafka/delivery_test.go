@@ -38,6 +38,7 @@ func TestDeliver(t *testing.T) {
 		return nil
 	}
 	batch := &kafka.Batch{Account: "retail-us", Events: searches(50), Feeds: []kafka.Feed{feed}, Recording: recorded}
+	batch.Events[7].Event.Head().Revision = 2
 	require.NoError(t, f.Deliver(t.Context(), batch))
 	require.Equal(t, 1, recorded.committed)
 	require.Nil(t, batch.Feeds[0].Offsets, "it is the caller's")
@@ -46,6 +47,7 @@ func TestDeliver(t *testing.T) {
 		require.Equal(t, 1, n, id)
 	}
 	require.EqualValues(t, 50, f.counter(t, "poller_kafka_events_published_total"))
+	require.EqualValues(t, 1, f.counter(t, "poller_kafka_revisions_published_total"))
 	require.EqualValues(t, 1, f.counter(t, "poller_kafka_watermarks_published_total"))
 }
 

@@ -73,6 +73,8 @@ func writePage(w io.Writer, s status.Status, refresh time.Duration) error {
 		p.Headline = fmt.Sprintf("Waiting: %d of %s", waiting, plural(total, "endpoint"))
 	case len(look) > 0:
 		p.Headline, p.Tone = fmt.Sprintf("Nothing fails: %s", plural(total, "endpoint")), status.Waiting
+	case total == 0 && len(s.Accounts) > 0:
+		p.Headline = "All well: other instances read all accounts"
 	default:
 		p.Headline = fmt.Sprintf("All well: %s", plural(total, "endpoint"))
 	}

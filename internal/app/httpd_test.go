@@ -120,6 +120,9 @@ func TestPageIsWhatPeopleRead(t *testing.T) {
 	require.NotContains(t, body, "src=")
 	_, body, _ = get(t, serve(t, app.HTTPOptions{})+"/")
 	require.Contains(t, body, "No accounts yet.")
+	elsewhere := status.Status{Accounts: []status.Account{{Name: "retail-us", Owner: &status.Owner{Instance: "poller-1"}}}}
+	_, body, _ = get(t, serve(t, app.HTTPOptions{Status: func() status.Status { return elsewhere }})+"/")
+	require.Contains(t, body, "All well: other instances read all accounts")
 }
 
 // What the API or a configuration says is text, never markup.

@@ -86,6 +86,15 @@ func TestEachCauseIsSaidOnce(t *testing.T) {
 	require.Equal(t, "reach Kafka: no broker answers", got[0].Text)
 	require.Equal(t, "check kafka.brokers", got[0].Do)
 
+	// What is wrong with topics is said of each, unless it is the same.
+	topic := func(name, text string) status.Error {
+		return status.Error{Text: "topic " + name + " " + text + "; raise it", Hint: "raise it", About: "topic " + name, Class: status.ClassPermanent, Since: now}
+	}
+	got = troubles(status.Status{Now: now, Problems: []status.Error{topic("p.a", "keeps 1h"), topic("p.b", "takes 300 bytes"), topic("p.c", "keeps 1h")}})
+	require.Len(t, got, 2)
+	require.Equal(t, []string{"topic p.a", "topic p.c"}, got[0].Where)
+	require.Equal(t, "topic p.b takes 300 bytes", got[1].Text)
+
 	// It is said of what fails, not of what waits for it.
 	registry := &status.Error{Text: "schema registry: connection refused", Hint: "check that it runs", About: "schema registry", Class: status.ClassRetry, Since: now}
 	got = troubles(status.Status{Now: now, Delivery: status.Delivery{State: status.Failing, LastError: registry}})

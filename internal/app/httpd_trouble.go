@@ -110,9 +110,12 @@ func place(a status.Account, e status.Endpoint) string {
 }
 
 // causeOf returns what failures have in common that come from one cause: the same thing is to be done about them, or else the same is said of
-// them, but for some names.
+// them, but for some names. What is to be done about a topic or a group depends on what is said of it.
 func causeOf(e *status.Error, names ...string) string {
 	text := cmp.Or(e.Hint, e.Text)
+	if kind, name, _ := strings.Cut(e.About, " "); kind == "topic" || kind == "group" {
+		text, names = e.Text, append(names, name)
+	}
 	for _, name := range names {
 		if name != "" {
 			text = strings.ReplaceAll(text, name, "")

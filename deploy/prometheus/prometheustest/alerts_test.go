@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -264,15 +265,18 @@ func once(since time.Duration, do func()) {
 	}
 }
 
-// faults are whatever makes the status red, and what else an operator must be told. Inject changes what well instances say; it is called
-// for every scrape while the fault lasts, with the time since its start.
-var faults = []struct {
+// A fault is something that goes wrong, or does not.
+type fault struct {
 	name   string
 	red    bool // the status is red
 	inject func(p []*poller, since time.Duration)
 	alerts []string
 	after  time.Duration // when the alert may begin to count, where that is not the start of the fault
-}{
+}
+
+// faults are whatever makes the status red, and what else an operator must be told. Inject changes what well instances say; it is called
+// for every scrape while the fault lasts, with the time since its start.
+var faults = []fault{
 	{"every instance is down", false, func(p []*poller, _ time.Duration) { p[0].down, p[1].down = true, true }, []string{"PollerDown"}, 0},
 	{"nobody reads the account", true, func(p []*poller, _ time.Duration) {
 		endpoints(p, fail)
@@ -463,4 +467,38 @@ func TestEveryAlertIsShown(t *testing.T) {
 	for _, r := range newMonitor(t).group.AlertingRules() {
 		require.Contains(t, shown, r.Name())
 	}
+}
+
+// Whatever can make the status red has a fault that shows an alert for it.
+func TestEverythingRedAlerts(t *testing.T) {
+	by := map[string]string{
+		".Delivery.State": "Kafka is away", ".Checkpoint.State": "the disk is full", ".Problems": "a topic was changed",
+		".Accounts.Owner.State": "nobody reads the account", ".Accounts.Endpoints.State": "a scope is missing",
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(by)), redness(reflect.TypeFor[status.Status](), ""))
+	for path, name := range by {
+		i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
+		require.GreaterOrEqual(t, i, 0, path)
+		require.True(t, faults[i].red, path)
+		require.NotEmpty(t, faults[i].alerts, path)
+	}
+}
+
+// redness returns where in a status of some type there is a state, or a list of errors; but for the state of all.
+func redness(of reflect.Type, path string) (found []string) {
+	switch {
+	case of == reflect.TypeFor[status.State]():
+		if path != ".State" {
+			found = append(found, path)
+		}
+	case of == reflect.TypeFor[[]status.Error]():
+		found = append(found, path)
+	case of.Kind() == reflect.Pointer, of.Kind() == reflect.Slice:
+		found = redness(of.Elem(), path)
+	case of.Kind() == reflect.Struct && of != reflect.TypeFor[time.Time]():
+		for i := range of.NumField() {
+			found = append(found, redness(of.Field(i).Type, path+"."+of.Field(i).Name)...)
+		}
+	}
+	return found
 }

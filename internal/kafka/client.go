@@ -94,11 +94,11 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return withRemedy(fmt.Sprintf("reach Kafka at %s: %v", strings.Join(e.Brokers, ", "), e.Err), e.Remedy())
+	return withHint(fmt.Sprintf("reach Kafka at %s: %v", strings.Join(e.Brokers, ", "), e.Err), e.Hint())
 }
 
-// Remedy says what to do.
-func (e *UnreachableError) Remedy() string {
+// Hint says what to do.
+func (e *UnreachableError) Hint() string {
 	if known := hintFor(e.Err); known != "" {
 		return known
 	}

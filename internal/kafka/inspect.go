@@ -21,7 +21,7 @@ import (
 type Finding struct {
 	Name  string // such as "topic agentassist.search"
 	Found string // how it is, if it is well
-	// Err says what is wrong. What to do about it is in its method Remedy, if it has one.
+	// Err says what is wrong. What to do about it is in its method Hint, if it has one.
 	Err error
 	// Minor is set if a start goes on all the same.
 	Minor bool
@@ -141,7 +141,7 @@ func topicFindings(t *Topics, absent map[string]topicSpec, problems []error, l *
 		case taken > 0:
 			out = append(out, Finding{Name: name, Minor: true, Err: &TopicError{
 				Topic: s.name, Text: fmt.Sprintf("takes records of %s=%d: larger events become dead letters", maxMessageBytes, taken),
-				Hint: fmt.Sprintf("set %s of it to %d", maxMessageBytes, l.ours(s.name)),
+				hint: fmt.Sprintf("set %s of it to %d", maxMessageBytes, l.ours(s.name)),
 			}})
 		default:
 			out = append(out, Finding{Name: name, Found: topic.describe()})

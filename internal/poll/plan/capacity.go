@@ -100,6 +100,7 @@ type Plan struct {
 	// Requests a minute by class and endpoint: as demanded at the configured periods, headroom included, and as granted.
 	demands, grants [classCount]rates
 	fits            [classCount]rates       // what requests in flight could carry
+	room            rates                   // what requests in flight could carry beside what is granted
 	spare           float64                 // requests a minute that nobody demands
 	busy            events.PerEndpoint[int] // busy units
 	// groups are what sweeps demand, by group: the units that are swept by the configured tiers have one for each tier, any other unit has
@@ -270,6 +271,7 @@ func (p *Plan) grant() {
 		if l := p.policy.Latency[e]; l > 0 {
 			most = plannedInFlight * float64(p.policy.concurrency(e)) * float64(time.Minute) / float64(l)
 		}
+		p.room[i] = most
 		for c, fit := range fairShare(demand, shares, most) {
 			fits[c][i] = fit
 			total[c] += fit
@@ -279,6 +281,7 @@ func (p *Plan) grant() {
 		s := commonFactor(p.demands[c], fits[c], have)
 		for i, fit := range fits[c] {
 			p.grants[c][i] = min(fit, p.demands[c][i]/s)
+			p.room[i] -= p.grants[c][i]
 		}
 	}
 	p.spare = planned * p.policy.PerMinute
@@ -421,28 +424,37 @@ func (p *Plan) lengthen(u *Unit, c *Cadence, m *measure) {
 	p.promise(u, c, m)
 }
 
+// strain returns which part of what the sweeps of an endpoint may spend they demand, with an even part of what nobody demands. It is 1 or
+// more where the budget or the requests in flight bind them.
+func (p *Plan) strain(e events.Endpoint) float64 {
+	i := e.Index()
+	granted := p.grants[classSweep][i]
+	have := min(p.withSpare(granted), granted+max(0, p.room[i]))
+	return p.demands[classSweep][i] / max(have, 1e-9)
+}
+
 // promise derives from the periods what the status may state. A period says when work begins at the latest. Before it is done, it waits
 // for the requests in flight, for polls that go first and for the budget, and then takes its time. A tenth is added for errors,
-// retries and wrong estimates: a third to the sweeps of a budget that is too small, which have nothing to catch up with.
+// retries and wrong estimates. To a sweep more is added the less there is to catch up with, up to a third where nothing is left: its
+// square has simulations confirm what is stated, and states no more than a tenth where half is left.
 func (p *Plan) promise(u *Unit, c *Cadence, m *measure) {
 	request := p.policy.Latency[u.Endpoint] + times(time.Minute, 1/p.policy.PerMinute)
 	wait := time.Duration(p.busy[u.Endpoint.Index()]+2) * request
 	c.LongestPollInterval = c.Poll + c.Poll/10 + wait
 	c.SeenWithin = make([]time.Duration, len(c.Sweep))
+	strain := p.strain(u.Endpoint)
+	margin := func(period time.Duration) time.Duration { return min(period/3, max(period/10, times(period/3, strain*strain))) }
 	var seen time.Duration
 	for k, period := range c.Sweep {
 		pass := wait
 		if rate := p.rate(classSweep, u.Endpoint); rate > 0 {
 			rate = p.withSpare(rate) // what is due need not wait for the rate of its class while nobody demands the rest
-			// The running passes, and its own: a pass has one request in flight, so that more of them share a higher rate.
-			passes := min(math.Ceil(rate*p.policy.Latency[u.Endpoint].Minutes()), float64(p.policy.concurrency(u.Endpoint)))
+			// The running passes, and its own. A pass has one request in flight, so that several share the rate: up to twice as many as requests are
+			// in flight in the mean.
+			passes := min(2*rate*p.policy.Latency[u.Endpoint].Minutes(), float64(p.policy.concurrency(u.Endpoint)))
 			pass += times(time.Minute, 2*max(1, passes)*m.pass[k]/rate)
 		}
-		margin := period / 10
-		if c.SweepBound != BoundConfigured {
-			margin = period / 3
-		}
-		seen = max(seen, period+margin+pass, c.LongestPollInterval)
+		seen = max(seen, period+margin(period)+pass, c.LongestPollInterval)
 		c.SeenWithin[k] = seen
 	}
 }

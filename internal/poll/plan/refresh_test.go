@@ -313,21 +313,6 @@ func (r *reading) next(age, left time.Duration) time.Duration {
 	return due
 }
 
-// reads returns how often a row is read between the end of being hot and the end of the tiers.
-func (r *reading) reads() float64 {
-	n := 0
-	const phases = 50
-	for i := range phases {
-		part := float64(i) / phases
-		for at := times(simHot, part); at < never; at = r.next(at, times(timeline.Day, part)) {
-			if at >= simHot {
-				n++
-			}
-		}
-	}
-	return float64(n) / phases
-}
-
 // delays are how long edits took to be seen, in seconds.
 type delays struct{ mean, p99 float64 }
 

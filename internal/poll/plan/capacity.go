@@ -75,7 +75,7 @@ type Cadence struct {
 	Sweep []time.Duration // between two reads of the time in each tier
 	group int             // of the sweeps of the youngest tier; those of older tiers follow
 	// BackOff says that a row that has ended is read again only once this part of the time between its end and the last read has passed, if
-	// that is longer than Hot.
+	// that is longer than Hot. It is lengthened as Hot is where hot rows are short of requests themselves.
 	BackOff float64
 
 	// What keeps the periods from being shorter.
@@ -161,8 +161,8 @@ func (p *Plan) addHeadroom(c class) {
 	}
 }
 
-// backOff has the hot rows that have ended leave requests to sweeps, as far as these are short of them, and shares the budget again. If the
-// periods of sweeps would be lengthened by a factor, the part of mostBackOff is one less its inverse: nothing where sweeps have all they want.
+// backOff has the hot rows that have ended leave requests to sweeps, as far as these are short of them, and shares the budget again. Where
+// sweeps would have f times their periods, the back-off is the part 1-1/f of mostBackOff: nothing where they have all they want.
 func (p *Plan) backOff(units []*Unit, measures []measure, now time.Time) {
 	for i, u := range units {
 		p.Units[i].BackOff = mostBackOff * (1 - 1/p.factor(classSweep, u.Endpoint))

@@ -31,8 +31,10 @@ type EndpointForecast struct {
 	Poll                status.Seconds  `json:"poll_interval_seconds"`
 	PollActual          status.Seconds  `json:"poll_interval_actual_seconds"`
 	LongestPollInterval status.Seconds  `json:"longest_poll_interval_seconds"`
-	Hot                 status.Seconds  `json:"hot_seconds"`
-	Sweeps              []SweepForecast `json:"sweeps"`
+	// Hot is how often rows are read again that are open, or ended a moment ago, HotEnded how often those that ended half an hour ago.
+	Hot      status.Seconds  `json:"hot_seconds"`
+	HotEnded status.Seconds  `json:"hot_ended_seconds"`
+	Sweeps   []SweepForecast `json:"sweeps"`
 	// Concurrency is how many requests may be in flight at the same time, Latency how long one is taken to take.
 	Concurrency int            `json:"concurrency"`
 	Latency     status.Seconds `json:"request_seconds"`
@@ -96,7 +98,7 @@ func NewForecast(o Options, segmentsPerDay float64) *Forecast {
 		e.Units++
 		e.PollActual = max(e.PollActual, status.Seconds(c.Poll))
 		e.LongestPollInterval = max(e.LongestPollInterval, status.Seconds(c.LongestPollInterval))
-		e.Hot = max(e.Hot, status.Seconds(c.Hot))
+		e.Hot, e.HotEnded = max(e.Hot, status.Seconds(c.Hot)), max(e.HotEnded, status.Seconds(c.HotAgain(hotFor)))
 		for k, t := range policy.Stated(u.Endpoint, c) {
 			if k == len(e.Sweeps) {
 				e.Sweeps = append(e.Sweeps, SweepForecast{Within: status.Seconds(t.Within), Every: status.Seconds(t.Every)})
@@ -122,7 +124,11 @@ func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay fl
 	u.Density.Observe(timeline.Span{From: u.Start, To: now}, starts)
 	u.Read.Mark(u.Start, now, now)
 	for i := len(starts) - 1; i >= 0 && starts[i].After(now.Add(-forecastTalk-hotFor)) && len(u.Hot) < maxHot; i-- {
-		u.Hot = append(u.Hot, plan.HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: now})
+		ref := plan.HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: now}
+		if end := starts[i].Add(forecastTalk); end.Before(now) {
+			ref.End = end
+		}
+		u.Hot = append(u.Hot, ref)
 	}
 	return u
 }
@@ -142,8 +148,12 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 		fmt.Fprintf(t, "\n%s\t%d × \t\n", e.Endpoint, e.Units)
 		fmt.Fprintf(t, "  new rows are polled every\t%s\t%s\n", both(e.PollActual, d.PollActual), f.bound(&e, e.PollBound, round(e.Poll)))
 		fmt.Fprintf(t, "  no two polls are further apart than\t%s\t\n", both(e.LongestPollInterval, d.LongestPollInterval))
-		fmt.Fprintf(t, "  rows that are open or ended in the last %s are read again every\t%s\t%s\n",
-			round(status.Seconds(hotFor)), both(e.Hot, d.Hot), f.bound(&e, e.HotBound, ""))
+		fmt.Fprintf(t, "  rows that are open, or ended a moment ago, are read again every\t%s\t%s\n", both(e.Hot, d.Hot), f.bound(&e, e.HotBound, ""))
+		left := ""
+		if e.HotEnded > e.Hot {
+			left = "what is left to sweeps, which are short of requests"
+		}
+		fmt.Fprintf(t, "  rows that ended %s ago, every\t%s\t%s\n", round(status.Seconds(hotFor)), both(e.HotEnded, d.HotEnded), left)
 		for k, s := range e.Sweeps {
 			fmt.Fprintf(t, "  an edit to a row up to %s old is read within\t%s\t%s\n", round(s.Within), both(s.Seen, d.Sweeps[k].Seen),
 				f.sweepBound(&e, round(s.Every)))

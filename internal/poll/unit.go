@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// hotFor is how long after its end a conversation is re-read often.
-	hotFor = 30 * time.Minute
+	// hotFor is how long after its end a conversation is re-read often. It leaves the hot set with the first read after that, or hotGrace later.
+	hotFor   = 30 * time.Minute
+	hotGrace = 30 * time.Minute
 	// maxHot bounds the hot set of a unit. The oldest are left to the sweeps.
 	maxHot = 5_000
 	// maxSpans bounds the set of spans that is written with every pass.
@@ -143,11 +144,15 @@ func (p *progress) analyticsFacts() {
 func (u *unit) refresh(now time.Time) {
 	u.Hot = u.Hot[:0]
 	for id, h := range u.hot {
-		if !h.open && h.end.Add(hotFor).Before(now) {
+		if settled := h.end.Add(hotFor); !h.open && (settled.Before(h.read) || settled.Add(hotGrace).Before(now)) {
 			delete(u.hot, id)
 			continue
 		}
-		u.Hot = append(u.Hot, plan.HotRef{ID: id, Start: h.start, Read: h.read})
+		ref := plan.HotRef{ID: id, Start: h.start, Read: h.read}
+		if !h.open {
+			ref.End = h.end
+		}
+		u.Hot = append(u.Hot, ref)
 	}
 	slices.SortFunc(u.Hot, func(a, b plan.HotRef) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	if f := u.state.Conversations; f != nil {

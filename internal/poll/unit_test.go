@@ -82,6 +82,31 @@ func TestRowsReadByIDAreNotAskedForAgain(t *testing.T) {
 	require.Equal(t, epoch.Add(time.Minute), u.Hot[0].Read)
 }
 
+// A row is hot until it was read once more half an hour after its end, and the plan knows when that was.
+func TestRowsAreHotUntilTheyWereReadOnceMore(t *testing.T) {
+	u, err := newUnit(events.Conversations, "st-1", time.Minute, &progress{Start: epoch})
+	require.NoError(t, err)
+	end := epoch.Add(10 * time.Minute)
+	u.watch(&extract.Row{ConversationID: "c-1", Start: epoch, Open: true}, epoch)
+	u.refresh(epoch)
+	require.Equal(t, []plan.HotRef{{ID: "c-1", Start: epoch}}, u.Hot)
+	readBy := func(at time.Time) {
+		u.conclude(plan.Work{Priority: plan.PriorityHot, Kind: plan.KindHot}, &pass.Outcome{IDs: []string{"c-1"}, ReadAt: at}, nil)
+	}
+	watched := func() {
+		u.watch(&extract.Row{ConversationID: "c-1", Start: epoch, End: end}, end.Add(time.Second))
+		readBy(end.Add(hotFor - time.Minute))
+		u.refresh(end.Add(hotFor + time.Minute))
+		require.Equal(t, []plan.HotRef{{ID: "c-1", Start: epoch, End: end, Read: end.Add(hotFor - time.Minute)}}, u.Hot)
+	}
+	watched()
+	readBy(end.Add(hotFor + 2*time.Minute))
+	require.Empty(t, u.Hot)
+	watched()
+	u.refresh(end.Add(hotFor + hotGrace + time.Second))
+	require.Empty(t, u.Hot, "nothing reads it")
+}
+
 // The first read lasts until nothing of what is older than the beginning of all reading is left, or the rest cannot be read. Gaps that
 // come later are none of it.
 func TestFirstReadIsOver(t *testing.T) {

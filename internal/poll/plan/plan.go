@@ -29,7 +29,8 @@
 //     polled, and while the unit is behind. Where the page has room, the poll begins before the frontier, at the first time that would
 //     be due for a re-read before the next poll: that costs no request, and is all that a quiet unit ever needs. On
 //     `conversations` a poll counts the rows of the day first, unless the whole day fits on a page.
-//  2. The hot set, by id if the server honours ids, otherwise by the windows in which the rows start.
+//  2. The hot set, by id if the server honours ids, otherwise by the windows in which the rows start. Where sweeps are short of requests,
+//     rows that have ended are read the less often the longer ago they did.
 //  3. Polls of idle units, evenly spread.
 //  4. Sweeps. A deadline is the last read plus the period of the tier. A sweep begins as late as it can, and as early as it must for all
 //     deadlines to be met. Of those that must begin, the one goes first that is the latest in parts of its period, so that no tier that
@@ -90,6 +91,7 @@ type Unit struct {
 type HotRef struct {
 	ID    string
 	Start time.Time
+	End   time.Time // zero while it is open
 	Read  time.Time // when it was last read by id; unused if the hot set is read by time
 }
 
@@ -548,7 +550,7 @@ func (s *InFlight) hotRefs(i int) map[string]bool {
 	return out
 }
 
-// hotByID adds a request for each group of hot rows of a unit that are not in flight.
+// hotByID adds a request for as many hot rows of a unit as one can ask for by id, those first that are due first, without those in flight.
 func (p *Plan) hotByID(tasks []task, i int, u *Unit, inFlight map[string]bool) []task {
 	if u.IDsIgnored {
 		return tasks
@@ -557,12 +559,13 @@ func (p *Plan) hotByID(tasks []task, i int, u *Unit, inFlight map[string]bool) [
 	if len(inFlight) > 0 {
 		refs = slices.DeleteFunc(slices.Clone(refs), func(r HotRef) bool { return inFlight[r.ID] })
 	}
-	for _, batch := range hotBatches(u.Endpoint, refs) {
+	c := &p.Units[i]
+	for _, batch := range hotBatches(u.Endpoint, refs, c) {
 		w := Work{Priority: PriorityHot, Kind: KindHot, Unit: i, From: batch[0].Start, To: batch[0].Start, Refs: batch, Requests: 1}
 		for _, r := range batch {
 			w.From, w.To = timeline.Earlier(w.From, r.Start), timeline.Later(w.To, r.Start)
 		}
-		tasks = append(tasks, task{work: w, deadline: batch[0].Read.Add(p.Units[i].Hot)})
+		tasks = append(tasks, task{work: w, deadline: c.hotAgain(&batch[0], batch[0].Read)})
 	}
 	return tasks
 }
@@ -575,28 +578,41 @@ func (p *Plan) hotEnd(u *Unit, c *Cadence, reach, now time.Time) time.Time {
 	return p.frontier(u, now)
 }
 
-// hotByTime adds a window of a page for each group of hot rows of a unit, except for rows that polls read.
+// hotByTime adds a window of a page for each group of hot rows of a unit, except for rows that polls read. It is due when the first of its
+// rows is.
 func (p *Plan) hotByTime(tasks []task, i int, u *Unit, now time.Time) []task {
 	var reach time.Time
-	if p.Units[i].Busy {
+	c := &p.Units[i]
+	if c.Busy {
 		reach = p.reach(u, now)
 	}
-	end := p.hotEnd(u, &p.Units[i], reach, now)
+	end := p.hotEnd(u, c, reach, now)
 	for _, refs := range hotWindows(u, end) {
 		from := refs[0].Start.Truncate(time.Second)
 		w := Work{
 			Priority: PriorityHot, Kind: KindHot, Unit: i, Refs: refs, Requests: 1,
 			From: from, To: timeline.Earlier(refs[len(refs)-1].Start.Truncate(time.Second).Add(time.Second), end),
 		}
-		deadline := now // never read
-		if read, ok := u.Read.OldestRead(w.From, w.To); ok {
-			deadline = read.Add(p.Units[i].Hot)
-		}
 		if w.From.Before(w.To) && !u.holds(w.From, w.To, now) {
-			tasks = append(tasks, task{work: w, deadline: deadline})
+			tasks = append(tasks, task{work: w, deadline: c.firstAgain(u, refs, now)})
 		}
 	}
 	return tasks
+}
+
+// firstAgain returns when the first of refs is to be read again: now if one was never read.
+func (c *Cadence) firstAgain(u *Unit, refs []HotRef, now time.Time) time.Time {
+	var first time.Time
+	for k := range refs {
+		again := now
+		if read, ok := u.Read.LastRead(refs[k].Start); ok {
+			again = c.hotAgain(&refs[k], read)
+		}
+		if k == 0 || again.Before(first) {
+			first = again
+		}
+	}
+	return first
 }
 
 // byStart returns the refs of a unit in the order in which their rows start.
@@ -614,17 +630,25 @@ func startBefore(refs []HotRef, t time.Time) int {
 	return n
 }
 
-// hotBatches divides hot rows of a unit, in the order in which they start, into groups that one query can ask for by id: rows that
-// started not too far from each other, those that were read longest ago first.
-func hotBatches(e events.Endpoint, refs []HotRef) (out [][]HotRef) {
+// hotGroups divides hot rows, in the order in which they start, into those that one query can ask for by id: rows that started not too far
+// from each other.
+func hotGroups(e events.Endpoint, refs []HotRef) (out [][]HotRef) {
 	pg := pagingOf(e)
 	for len(refs) > 0 {
 		n := startBefore(refs, refs[0].Start.Add(pg.idRange))
-		group := slices.SortedFunc(slices.Values(refs[:n]), func(a, b HotRef) int {
-			return cmp.Or(a.Read.Compare(b.Read), cmp.Compare(a.ID, b.ID))
+		out, refs = append(out, refs[:n]), refs[n:]
+	}
+	return out
+}
+
+// hotBatches divides hot rows of a unit, in the order in which they start, into what one request asks for by id, those first that are due
+// first.
+func hotBatches(e events.Endpoint, refs []HotRef, c *Cadence) (out [][]HotRef) {
+	for _, group := range hotGroups(e, refs) {
+		group = slices.SortedFunc(slices.Values(group), func(a, b HotRef) int {
+			return cmp.Or(c.hotAgain(&a, a.Read).Compare(c.hotAgain(&b, b.Read)), cmp.Compare(a.ID, b.ID))
 		})
-		out = slices.AppendSeq(out, slices.Chunk(group, pg.rows))
-		refs = refs[n:]
+		out = slices.AppendSeq(out, slices.Chunk(group, pagingOf(e).rows))
 	}
 	return out
 }

@@ -308,16 +308,22 @@ func TestPlanReadsHotRowsAgain(t *testing.T) {
 		oldest := []time.Duration{time.Hour, 3 * timeline.Day, 29 * timeline.Day}[rnd.IntN(3)]
 		for i := range 1 + rnd.IntN(60) {
 			start := noon.Add(-time.Duration(rnd.Int64N(int64(oldest))))
-			u.Hot = append(u.Hot, plan.HotRef{ID: fmt.Sprint(i), Start: start, Read: noon})
+			ref := plan.HotRef{ID: fmt.Sprint(i), Start: start, Read: noon}
+			if end := start.Add(time.Duration(rnd.Int64N(int64(time.Hour)))); end.Before(noon) && noon.Sub(end) < 30*time.Minute {
+				ref.End = end
+			}
+			u.Hot = append(u.Hot, ref)
 		}
 		if rnd.IntN(3) == 0 {
 			from := noon.Add(-time.Duration(rnd.Int64N(int64(oldest)))).Truncate(time.Second)
 			u.Held = []plan.Held{{Span: timeline.Span{From: from, To: from.Add(time.Second)}, Until: noon.Add(time.Hour)}}
 		}
 		units := []*plan.Unit{u}
-		p := plan.Derive(units, noon, plan.DefaultPolicy())
+		policy := plan.DefaultPolicy()
+		policy.PerMinute = float64(5 + rnd.IntN(60)) // few, so that rows back off
+		p := plan.Derive(units, noon, policy)
 		read := map[string]time.Time{}
-		within := p.Units[0].Hot + p.Units[0].LongestPollInterval + 3*time.Minute
+		within := p.Units[0].HotAgain(30*time.Minute) + p.Units[0].LongestPollInterval + 3*time.Minute
 		inFlight := plan.InFlight{}
 		for priority := range inFlight.Wait {
 			if priority := plan.Priority(priority); priority != plan.PriorityTail && priority != plan.PriorityHot {

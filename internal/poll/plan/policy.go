@@ -28,6 +28,8 @@ type Policy struct {
 	Adapt bool
 	// HotEvery is how often hot rows are read again where polls do not reach them.
 	HotEvery time.Duration
+	// BackOff has hot rows that have ended be read the less often the longer ago they did, where sweeps are short of requests.
+	BackOff bool
 	// CatchUp is how far back a poll begins at the earliest.
 	CatchUp time.Duration
 	// RecentGap is how old a gap may be to be filled with the priority class of sweeps. Older gaps are filled with that of backfills.
@@ -44,6 +46,7 @@ func DefaultPolicy() Policy {
 		Tiers:             []Tier{{2 * time.Hour, 5 * time.Minute}, {timeline.Day, time.Hour}, {7 * timeline.Day, 12 * time.Hour}},
 		ConversationTiers: []Tier{{timeline.Day, 2 * time.Hour}, {7 * timeline.Day, timeline.Day}},
 		HotEvery:          time.Minute,
+		BackOff:           true,
 		CatchUp:           time.Hour,
 		RecentGap:         timeline.Day,
 		BusyRate:          4.0 / 3600,

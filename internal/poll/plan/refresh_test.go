@@ -14,12 +14,11 @@ import (
 	"agentassist-poller/internal/poll/timeline"
 )
 
-// TestAdaptedSweeps plays edits to rows of an account with one bot, all four endpoints and 60 requests a minute, and compares the tiers
-// with the periods that follow from two weeks of edits: how long edits take to be seen, for the same number of requests.
-// TestSimulationConfirmsStatedAges shows that an account can keep to these periods.
+// TestAdaptedSweeps plays edits to rows of an account with one bot, all four endpoints and 60 requests a minute, and compares fixed tiers and
+// hot rows that do not back off with what the plan makes of two weeks of edits: how long edits take to be seen, and how many requests an event
+// takes. TestSimulationConfirmsStatedAges shows that an account can keep to these periods, TestSimulationOfHotRows what the back-off does to one.
 //
-// What is played is the row, not the account: its reads follow from the periods of the plan, and only requests of sweeps are compared,
-// because the others stay as they are.
+// What is played is the row, not the account: its reads follow from the periods of the plan. Polls are left out.
 func TestAdaptedSweeps(t *testing.T) {
 	// At least so many times shorter than by tiers: the mean, and the slowest hundredth.
 	type ratios struct{ mean, p99 float64 }
@@ -27,22 +26,24 @@ func TestAdaptedSweeps(t *testing.T) {
 		events.Interactions: {
 			1_000:  {"fast": {1.2, 2.5}, "slow": {1.9, 1.7}, "two-humped": {4.5, 4.5}},
 			10_000: {"fast": {1.3, 3}, "slow": {2.7, 2.4}, "two-humped": {7, 7}},
-			50_000: {"fast": {0.9, 0.85}, "slow": {3.5, 2.2}, "two-humped": {9, 5}},
+			// A row is hot for longer, so that of more rows the second sweep comes when they are in the second tier.
+			50_000: {"fast": {0.8, 0.2}, "slow": {3.5, 2.2}, "two-humped": {9, 5}},
 		},
-		// Only whole days can be read: edits within a day leave nothing to choose. At 50,000 a day rows are read twice within reach, which
-		// says little about when they were edited.
+		// Only whole days can be read: edits within a day leave nothing to choose, but hot rows that back off leave more to sweeps. At 50,000 a
+		// day rows are read twice within reach, which says little about when they were edited.
 		events.Conversations: {
 			1_000:  {"fast": {0.95, 0.95}, "slow": {1.8, 2.4}, "two-humped": {3, 4.5}},
-			10_000: {"fast": {0.95, 0.95}, "slow": {2, 2.2}, "two-humped": {3, 3.3}},
-			50_000: {"fast": {0.75, 0.75}, "slow": {1.5, 2.4}, "two-humped": {2.8, 2.2}},
+			10_000: {"fast": {2.2, 1.8}, "slow": {4, 4.2}, "two-humped": {6, 7}},
+			50_000: {"fast": {1.2, 0.8}, "slow": {1.5, 2.4}, "two-humped": {2.8, 2.2}},
 		},
 	}
 	for _, perDay := range []float64{1_000, 10_000, 50_000} {
 		units := simAccount(perDay)
 		policy := DefaultPolicy()
 		policy.Concurrency = map[events.Endpoint]int{events.Conversations: 2}
+		policy.BackOff = false
 		fixed := Derive(units, simNow, policy)
-		policy.Adapt = true
+		policy.Adapt, policy.BackOff = true, true
 		for i, u := range units {
 			if want[u.Endpoint] == nil {
 				continue
@@ -68,9 +69,10 @@ func TestAdaptedSweeps(t *testing.T) {
 				adapted := readingOf(u, &p.Units[i])
 				after := adapted.play(draw, 4000, rnd, nil)
 				got := ratios{before.mean / after.mean, before.p99 / after.p99}
-				t.Logf("%-13s %6.0f a day, %-10s  tiers: mean %8v p99 %8v, %4.1f reads a row; adapted: %8v %8v (%.1f and %.1f times shorter), %4.1f",
-					u.Endpoint, perDay, name, secs(before.mean), secs(before.p99), tiers.reads(), secs(after.mean), secs(after.p99), got.mean, got.p99,
-					adapted.reads())
+				t.Logf("| `%s` | %.0f | %s | %v | %v | %.2f | %v | %v | %.2f | %.1f | %.1f |", u.Endpoint, perDay, name,
+					round(before.mean), round(before.p99), fixed.perEvent(u, perDay), round(after.mean), round(after.p99), p.perEvent(u, perDay),
+					got.mean, got.p99)
+				require.InDelta(t, fixed.perEvent(u, perDay), p.perEvent(u, perDay), 0.01, "what hot rows leave goes to sweeps")
 				least := want[u.Endpoint][perDay][name]
 				require.GreaterOrEqual(t, got.mean, least.mean, "%s, %.0f a day, %s: mean", u.Endpoint, perDay, name)
 				require.GreaterOrEqual(t, got.p99, least.p99, "%s, %.0f a day, %s: slowest hundredth", u.Endpoint, perDay, name)
@@ -260,22 +262,26 @@ func simAccount(perDay float64) []*Unit {
 		u.Density.Observe(timeline.Span{From: u.Start, To: simNow}, starts)
 		u.Read.Mark(u.Start, simNow, simNow)
 		for i := len(starts) - 1; starts[i].After(simNow.Add(-simHot)); i-- {
-			u.Hot = append(u.Hot, HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: simNow})
+			ref := HotRef{ID: fmt.Sprint(i), Start: starts[i], Read: simNow}
+			if end := starts[i].Add(simTalk); end.Before(simNow) {
+				ref.End = end
+			}
+			u.Hot = append(u.Hot, ref)
 		}
 		units = append(units, u)
 	}
 	return units
 }
 
-// A reading is how often one row is read again: every hot while it is hot, then by tiers.
+// A reading is how often one row is read again: by the cadence while it is hot, then by tiers.
 type reading struct {
-	hot   time.Duration
+	hot   *Cadence
 	tiers []Tier
 	days  bool // only whole days can be read: a row leaves a tier when its day does
 }
 
 func readingOf(u *Unit, c *Cadence) reading {
-	r := reading{hot: c.Hot, days: u.paging().days}
+	r := reading{hot: c, days: u.paging().days}
 	for k, t := range c.Tiers {
 		r.tiers = append(r.tiers, Tier{t.Within, c.Sweep[k]})
 	}
@@ -288,11 +294,13 @@ const never = 14 * timeline.Day
 // next returns the age at which a row is read next after it was read at an age.
 // It starts so long before the end of its day.
 func (r *reading) next(age, left time.Duration) time.Duration {
-	if age+r.hot < simHot {
-		return age + r.hot
-	}
 	var from time.Duration
 	due := never
+	if age < simHot { // it is hot until it was read once more
+		if due = age + r.hot.HotAgain(max(0, age-simTalk)); due < simHot {
+			return due
+		}
+	}
 	for _, t := range r.tiers {
 		if r.days {
 			t.Within += left
@@ -303,21 +311,6 @@ func (r *reading) next(age, left time.Duration) time.Duration {
 		from = t.Within
 	}
 	return due
-}
-
-// reads returns how often a row is read between the end of being hot and the end of the tiers.
-func (r *reading) reads() float64 {
-	n := 0
-	const phases = 50
-	for i := range phases {
-		part := float64(i) / phases
-		for at := times(simHot, part); at < never; at = r.next(at, times(timeline.Day, part)) {
-			if at >= simHot {
-				n++
-			}
-		}
-	}
-	return float64(n) / phases
 }
 
 // delays are how long edits took to be seen, in seconds.
@@ -332,7 +325,7 @@ func (r *reading) play(draw func(*rand.Rand) time.Duration, n int, rnd *rand.Ran
 		if edit > 6*timeline.Day {
 			continue // too late for some tiers
 		}
-		before := time.Duration(rnd.Int64N(int64(r.hot)))
+		before := time.Duration(rnd.Int64N(int64(r.hot.Hot)))
 		at, left := before, time.Duration(rnd.Int64N(int64(timeline.Day)))
 		for at <= edit {
 			before, at = at, r.next(at, left)
@@ -347,4 +340,23 @@ func (r *reading) play(draw func(*rand.Rand) time.Duration, n int, rnd *rand.Ran
 	return delays{sum / float64(n), took[n*99/100]}
 }
 
-func secs(s float64) time.Duration { return time.Duration(s) * time.Second }
+// perEvent returns how many requests a unit takes for each event that is published of it, if a row is ten events and an edit is one, and
+// each row is edited once.
+func (p *Plan) perEvent(u *Unit, perDay float64) float64 {
+	var requests float64
+	for _, c := range []class{classBusy, classIdle, classHot, classSweep} {
+		requests += p.rate(c, u.Endpoint) / classes[c].headroom
+	}
+	return requests / (11 * perDay / timeline.Day.Minutes())
+}
+
+// round returns so many seconds with three digits.
+func round(s float64) string {
+	switch {
+	case s < 600:
+		return fmt.Sprintf("%.0f s", s)
+	case s < 100*60:
+		return fmt.Sprintf("%.0f min", s/60)
+	}
+	return fmt.Sprintf("%.1f h", s/3600)
+}

@@ -36,13 +36,20 @@ type simulation struct {
 
 type simUnit struct {
 	plan.Unit
-	index  int
-	rows   []time.Time // when rows start, ascending
-	handle time.Duration
-	hot    []plan.HotRef // ordered by start
-	late   time.Duration // the furthest that read_through fell behind
-	pause  time.Duration // the longest time between two polls
+	index int
+	rows  []time.Time // when rows start, ascending
+	talk  func(start time.Time) time.Duration
+	edits []simEdit     // ordered by the start of their rows
+	hot   []plan.HotRef // ordered by start
+	late  time.Duration // the furthest that read_through fell behind
+	pause time.Duration // the longest time between two polls
 }
+
+// simEdit is an edit of a row: when it was made, and when a read showed it, zero for not yet.
+type simEdit struct{ start, made, seen time.Time }
+
+// end returns when a row ends.
+func (u *simUnit) end(start time.Time) time.Time { return start.Add(u.talk(start)) }
 
 type simLoop struct {
 	wake   time.Time // of what asks
@@ -80,7 +87,7 @@ func (s *simulation) add(e events.Endpoint, bot string, start, end time.Time, pe
 				events.InteractionDetails: 30 * time.Second, events.CallDetails: 30 * time.Second,
 			}[e],
 		},
-		index: len(s.units), handle: 10 * time.Minute,
+		index: len(s.units), talk: func(time.Time) time.Duration { return 10 * time.Minute },
 	}
 	if perDay > 0 {
 		u.rows = timelinetest.Arrivals(s.rnd, start, end.Sub(start), perDay, timelinetest.Flat)
@@ -96,8 +103,23 @@ func (s *simulation) planUnits() []*plan.Unit {
 	out := make([]*plan.Unit, len(s.units))
 	for i, u := range s.units {
 		u.hot = slices.DeleteFunc(u.hot, func(h plan.HotRef) bool {
-			return h.Start.Add(u.handle + 30*time.Minute).Before(s.now)
+			read := h.Read
+			if u.Endpoint != events.Conversations {
+				read, _ = u.Read.LastRead(h.Start)
+			}
+			settled := u.end(h.Start).Add(30 * time.Minute)
+			return settled.Before(read) || settled.Add(30*time.Minute).Before(s.now)
 		})
+		for k := range u.hot {
+			h := &u.hot[k]
+			known := s.now // `interactions` shows the end of conversations
+			if u.Endpoint != events.Conversations {
+				known, _ = u.Read.LastRead(h.Start)
+			}
+			if end := u.end(h.Start); !end.After(known) {
+				h.End = end
+			}
+		}
 		u.Hot = append(u.Hot[:0], u.hot...)
 		out[i] = &u.Unit
 	}
@@ -250,6 +272,7 @@ func (s *simulation) arrived(e events.Endpoint, loop *simLoop, p *simPass) {
 		sample := timeline.Span{From: timeline.Later(span.From, p.work.Sample.From), To: timeline.Earlier(span.To, p.work.Sample.To)}
 		u.Density.Observe(sample, rows)
 		s.noteHot(u, rows)
+		u.see(span, p.readAt)
 	}
 	u.Read.Coalesce(128, s.now)
 	if e == events.InteractionDetails {
@@ -323,6 +346,7 @@ func (s *simulation) conversationsPage(u *simUnit, p *simPass) bool {
 			if slices.ContainsFunc(p.work.Refs, func(r plan.HotRef) bool { return r.ID == h.ID }) {
 				h.Read = p.readAt
 				u.hot[i] = h
+				u.see(timeline.Span{From: h.Start, To: h.Start.Add(1)}, p.readAt)
 			}
 		}
 		return true
@@ -341,9 +365,19 @@ func (s *simulation) conversationsPage(u *simUnit, p *simPass) bool {
 	return true
 }
 
+// see notes the edits that a read of a span shows.
+func (u *simUnit) see(span timeline.Span, readAt time.Time) {
+	i, _ := slices.BinarySearchFunc(u.edits, span.From, func(e simEdit, t time.Time) int { return e.start.Compare(t) })
+	for ; i < len(u.edits) && u.edits[i].start.Before(span.To); i++ {
+		if e := &u.edits[i]; e.seen.IsZero() && !e.made.After(readAt) {
+			e.seen = readAt
+		}
+	}
+}
+
 func (s *simulation) noteHot(u *simUnit, rows []time.Time) {
 	for _, start := range rows {
-		if start.Add(u.handle + 30*time.Minute).Before(s.now) {
+		if u.end(start).Add(30 * time.Minute).Before(s.now) {
 			continue
 		}
 		i, ok := slices.BinarySearchFunc(u.hot, start, func(h plan.HotRef, t time.Time) int { return h.Start.Compare(t) })
@@ -419,15 +453,17 @@ func TestSimulationConfirmsStatedAges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			confirmAges(t, tt.perDay, tt.length, tt.edited)
+			for seed := range testsize.Pick[uint64](1, 4) {
+				confirmAges(t, 1+seed, tt.perDay, tt.length, tt.edited)
+			}
 		})
 	}
 }
 
-func confirmAges(t *testing.T, perDay float64, length time.Duration, edited [][]time.Duration) {
+func confirmAges(t *testing.T, seed uint64, perDay float64, length time.Duration, edited [][]time.Duration) {
 	now := base.Add(7*timeline.Day + 9*time.Hour)
 	end := now.Add(length)
-	s := newSimulation(t, 1, now)
+	s := newSimulation(t, seed, now)
 	s.policy.Concurrency = map[events.Endpoint]int{events.Conversations: 2}
 	if s.policy.Adapt = edited != nil; !s.policy.Adapt {
 		edited = make([][]time.Duration, 1)
@@ -471,6 +507,7 @@ func confirmAges(t *testing.T, perDay float64, length time.Duration, edited [][]
 		}
 	})
 	s.checkBudget()
+	t.Logf("seed %d", seed)
 	s.logRequests(length)
 	for i, u := range s.units {
 		c := s.plan.Units[i]

@@ -60,12 +60,12 @@ func TestSimulateWherePortsAreTaken(t *testing.T) {
 	}
 	taken := take(t, "127.0.0.1:0")
 	simulate := func(any bool) (string, error) {
-		var log bytes.Buffer
+		var log, said bytes.Buffer
 		out, in := io.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			err := Simulate(ctx, app.Output{Out: in, Err: io.Discard, Log: slog.New(slog.NewTextHandler(&log, nil))}, SimulateOptions{
+			err := Simulate(ctx, app.Output{Out: in, Err: &said, Log: slog.New(slog.NewTextHandler(&log, nil))}, SimulateOptions{
 				Listen: taken, AnyPort: any, Seed: 1, Accounts: 1, Bots: 1, SegmentsPerDay: 10, Profile: "documented", RequestsPerMinute: 60,
 			})
 			in.CloseWithError(err)
@@ -78,6 +78,7 @@ func TestSimulateWherePortsAreTaken(t *testing.T) {
 		if any {
 			require.Contains(t, log.String(), "the address for the simulated API is taken; another one is used")
 			require.Contains(t, log.String(), "the configuration names another one")
+			require.Regexp(t, `^The simulated API listens on http://127.0.0.1:\d+ until Ctrl-C.\nNext, .*: poller check`, said.String())
 		}
 		return string(printed[:n]), err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -76,6 +77,11 @@ func Simulate(ctx context.Context, out app.Output, o SimulateOptions) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("print the configuration: %w", err), sim.listener.Close())
 	}
+	next := "Put the configuration above into poller.yaml. Then, in another terminal"
+	if app.Terminal(out.Out) == nil {
+		next = "Next, if the configuration is in poller.yaml"
+	}
+	fmt.Fprintf(out.Err, "The simulated API listens on %s until Ctrl-C.\n%s: poller check --config poller.yaml\n", sim.url, next)
 	return sim.Serve(ctx, sim.listener)
 }
 
@@ -133,4 +139,35 @@ func (s *simulator) config(perMinute int) string {
 	b.WriteString("kafka: {brokers: [\"localhost:9092\"]}\n" +
 		"# schema_registry: {url: http://localhost:8081} # most ready-made deserializers need one\n")
 	return b.String()
+}
+
+// Choices lists the profiles and the faults that SimulateOptions take, for the help.
+func Choices() string {
+	var b strings.Builder
+	b.WriteString("Profiles:\n")
+	for _, p := range koresim.Profiles() {
+		fmt.Fprintf(&b, "  %-31s %s\n", p.Name, p.About)
+	}
+	b.WriteString("\nFaults (* does not pass by itself, and comes only if it is named):\n")
+	passing := koresim.PassingFaults()
+	names, about := "", ""
+	line := func() { fmt.Fprintf(&b, "  %-31s %s\n", names, about) }
+	for _, f := range koresim.FaultKinds() {
+		name := string(f)
+		if !slices.Contains(passing, f) {
+			name += "*"
+		}
+		switch {
+		case about == "":
+			names = name
+		case f.About() == about:
+			names += ", " + name
+		default:
+			line()
+			names = name
+		}
+		about = f.About()
+	}
+	line()
+	return strings.TrimSuffix(b.String(), "\n")
 }

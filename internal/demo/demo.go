@@ -83,8 +83,12 @@ type Result struct {
 // errDisagree is returned when the topics do not hold what the contact centre did.
 var errDisagree = errors.New("the topics do not agree with the ledger of the simulated contact centre")
 
+// ErrNoVerdict is returned when somebody was in a hurry to stop.
+var ErrNoVerdict = errors.New("stopped before the topics were compared with what happened; there is no verdict")
+
 // Run runs simulator, broker, registry and poller in one process and shows what flows, until the duration is over or ctx ends. It then
-// compares what consumers see with what the contact centre did up to that time, and returns an error if they disagree.
+// compares what consumers see with what the contact centre did up to that time, and returns an error if they disagree, or if there was no
+// time to compare them.
 func Run(ctx context.Context, out app.Output, o Options) error {
 	dir, err := os.MkdirTemp("", "poller-demo-")
 	if err != nil {
@@ -116,8 +120,8 @@ func Run(ctx context.Context, out app.Output, o Options) error {
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	if result == nil { // given up
-		return nil
+	if result == nil {
+		return ErrNoVerdict
 	}
 	d.print(result)
 	if result.Lost+result.Repeated+result.Wrong > 0 || result.Found != result.Expected {
@@ -363,6 +367,8 @@ func (d *demo) print(r *Result) {
 	fmt.Fprintf(w, "\n  expected %d, found %d, lost %d, repeated %d, wrong %d\n", r.Expected, r.Found, r.Lost, r.Repeated, r.Wrong)
 	fmt.Fprintf(w, "  in %d records: what changes upstream is published again, as its next revision\n", r.Events)
 	fmt.Fprintf(w, "  99 of 100 were on their topic within %s of being readable\n", time.Duration(r.FreshnessP99MS)*time.Millisecond)
+	program := cmp.Or(d.o.Program, "poller")
+	fmt.Fprintf(w, "\nNext, with a Kafka of your own: %s simulate > poller.yaml, and %s run --config poller.yaml\n", program, program)
 }
 
 // quantile returns a value that the fraction q of all does not exceed. It sorts its argument.

@@ -51,6 +51,13 @@ func TestDemoWhereThePortIsTaken(t *testing.T) {
 	require.ErrorContains(t, err, "choose another address")
 }
 
+// Where broker and registry of one demonstration are, another one takes other ports.
+func TestDemosBesideEachOther(t *testing.T) {
+	one, two := newTestScreen(t, &bytes.Buffer{}).d, newTestScreen(t, &bytes.Buffer{}).d
+	require.NotEqual(t, one.broker.ListenAddrs(), two.broker.ListenAddrs())
+	require.NotEqual(t, one.schema.URL, two.schema.URL)
+}
+
 // What simulate prints can be run where its own port and the poller's are taken.
 func TestSimulateWherePortsAreTaken(t *testing.T) {
 	var defaults app.Config

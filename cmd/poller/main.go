@@ -144,8 +144,10 @@ func demoCommand(hurry <-chan struct{}) *cobra.Command {
 func simulateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "simulate", Short: "Serve a simulated Kore.ai API to try the poller on", Args: noArgs,
-		Long:    "Serves a contact centre that does not exist, until Ctrl-C, and prints a configuration that reads it.\n\n" + demo.Choices(),
-		Example: "  poller simulate > poller.yaml\n  poller simulate --burst --fault-rate 0.05 > poller.yaml",
+		Long: "Serves a contact centre that does not exist, until Ctrl-C, and prints a configuration that reads it.\n\n" + demo.Choices(),
+		Example: "  poller simulate > poller.yaml\n" +
+			"  poller simulate --burst --segments-per-day 20000 --requests-per-minute 600 --registry http://localhost:8081 > poller.yaml\n" +
+			"  poller simulate --fault-rate 0.05 --faults 500,timeout > poller.yaml",
 	}
 	var o demo.SimulateOptions
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8090", "address to serve on; unless it is given, another port if that one is taken")
@@ -159,6 +161,9 @@ func simulateCommand() *cobra.Command {
 	c.Flags().IntVar(&o.RequestsPerMinute, "requests-per-minute", 60, "budget of each account; negative for no limit")
 	c.Flags().Float64Var(&o.FaultRate, "fault-rate", 0, "share of answers that go wrong, 0 to 1")
 	c.Flags().StringSliceVar(&o.Faults, "faults", nil, "how they go wrong; see above; all that pass by themselves if not given")
+	c.Flags().StringSliceVar(&o.Brokers, "brokers", []string{"localhost:9092"}, "brokers in the configuration that is printed")
+	c.Flags().StringVar(&o.Registry, "registry", "", "schema registry in the configuration that is printed; none if not given")
+	c.Flags().StringVar(&o.Prefix, "prefix", "", "what the names of topics begin with, in the configuration that is printed; agentassist if not given")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		o.AnyPort = !c.Flags().Changed("listen")
 		return demo.Simulate(c.Context(), output(c), o)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,6 +75,7 @@ func TestSimulateWherePortsAreTaken(t *testing.T) {
 		go func() {
 			err := Simulate(ctx, app.Output{Out: in, Err: &said, Log: slog.New(slog.NewTextHandler(&log, nil))}, SimulateOptions{
 				Listen: taken, AnyPort: any, Seed: 1, Accounts: 1, Bots: 1, SegmentsPerDay: 10, Profile: "documented", RequestsPerMinute: 60,
+				Brokers: []string{"kafka-1:9092", "kafka-2:9092"}, Registry: "http://registry:8081", Prefix: "trial", Burst: true,
 			})
 			in.CloseWithError(err)
 			done <- err
@@ -94,6 +96,10 @@ func TestSimulateWherePortsAreTaken(t *testing.T) {
 	cfg, _, err := app.Parse(app.LoadOptions{Path: "poller.yaml"}, []byte(printed))
 	require.NoError(t, err, printed)
 	require.NotContains(t, cfg.Accounts[0].BaseURL, taken)
+	require.Equal(t, app.Lateness{Max: 30 * time.Second}, cfg.Accounts[0].AllowedLateness)
+	require.Equal(t, []string{"kafka-1:9092", "kafka-2:9092"}, cfg.Kafka.Brokers)
+	require.Equal(t, "trial", cfg.Kafka.TopicPrefix)
+	require.Equal(t, "http://registry:8081", cfg.SchemaRegistry.URL)
 	require.NotEqual(t, defaults.Server.Listen, cfg.Server.Listen)
 	take(t, cfg.Server.Listen)
 	_, err = simulate(false)

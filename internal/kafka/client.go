@@ -82,24 +82,27 @@ func (c *connector) reach(ctx context.Context, client *kgo.Client, within time.D
 	defer c.reaching.Add(-1)
 	answered := make(chan error, 1)
 	go func() { answered <- client.Ping(bounded) }()
-	silent := time.NewTimer(c.silentFor)
-	defer silent.Stop()
-	err := errSilent
+	patience := time.NewTimer(c.silentFor)
+	defer patience.Stop()
+	var err error
+	silent := false
 	select {
 	case err = <-answered:
-	case <-silent.C:
 	case <-bounded.Done(): // Ping does not see it while it waits for an answer
 		err = bounded.Err()
+	case <-patience.C:
+		silent = true
 	}
-	if err == errSilent || err != nil && strings.Contains(err.Error(), "HTTP response") { // the client's words for what it cannot read
+	if silent || err != nil && strings.Contains(err.Error(), "HTTP response") { // the client's words for what it cannot read
 		if not := c.probe(bounded); not != nil {
-			err = not
-		} else if err == errSilent {
-			select {
-			case err = <-answered:
-			case <-bounded.Done():
-				err = bounded.Err()
-			}
+			err, silent = not, false
+		}
+	}
+	if silent {
+		select {
+		case err = <-answered:
+		case <-bounded.Done():
+			err = bounded.Err()
 		}
 	}
 	switch {

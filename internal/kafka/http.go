@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -15,8 +14,6 @@ const (
 	// probeTimeout is how long they may take to answer that.
 	probeTimeout = 2 * time.Second
 )
-
-var errSilent = errors.New("no broker has answered yet")
 
 // httpError says that what is named as a broker is an HTTP server.
 type httpError struct{ addr string }

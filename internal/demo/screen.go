@@ -250,19 +250,20 @@ const title = "a simulated contact centre whose conversations take seconds"
 
 // picture returns the rows of the view, at most height of them. What must be read as a whole is wrapped, and the rest is for fit to cut.
 func (sc *screen) picture(s *status.Status, width, height int) []string {
-	head := []string{" " + bold + "agentassist-poller" + plain + "  " + title}
-	paint := func(color, text string) {
-		for line := range strings.Lines(text) {
-			for _, row := range wrap(strings.TrimSuffix(line, "\n"), width-1) {
-				head = append(head, " "+color+row+plain)
-			}
+	var head []string
+	paint := func(color string, rows ...string) {
+		for _, row := range rows {
+			head = append(head, " "+color+row+plain)
 		}
 	}
-	paint(dim, fmt.Sprintf("%s  Ctrl-C: stop, and compare  %s", time.Since(sc.began).Round(time.Second), sc.d.statusPage()))
-	command := wrap("try: "+sc.d.tailCommand(), width-3)
-	paint(dim, strings.Join(command, " \\\n")) // so that it can be copied
-	paint("", fmt.Sprintf("%d records  %.1f/s  %s", sc.total, sc.rate(), sc.stage(s)))
-	paint("", sc.kpis())
+	paint("", bold+"agentassist-poller"+plain+"  "+title)
+	if height >= 18 { // else the events need the room
+		paint(dim, wrap(fmt.Sprintf("%s  Ctrl-C: stop, and compare  %s", time.Since(sc.began).Round(time.Second), sc.d.statusPage()), width-1)...)
+		command := wrap("try: "+sc.d.tailCommand(), width-3)
+		paint(dim, strings.Split(strings.Join(command, " \\\n"), "\n")...) // so that it can be copied
+	}
+	paint("", wrap(fmt.Sprintf("%d records  %.1f/s  %s", sc.total, sc.rate(), sc.stage(s)), width-1)...)
+	paint("", wrap(sc.kpis(), width-1)...)
 	foot := sc.endpoints(s)
 	room := height - len(head) - len(foot) - 3 // titles, and a line that stays empty
 	if room < 4 && len(foot) > 0 {
@@ -286,7 +287,7 @@ func (sc *screen) picture(s *status.Status, width, height int) []string {
 // next stay together if they can.
 func wrap(text string, width int) (rows []string) {
 	row := ""
-	for group := range strings.SplitSeq(text, "  ") {
+	for group := range strings.SplitSeq(strings.TrimSpace(text), "  ") {
 		words := []string{group}
 		if utf8.RuneCountInString(group) > width {
 			words = strings.Fields(group)

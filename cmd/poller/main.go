@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -79,6 +80,9 @@ func configured(c *cobra.Command) (*app.LoadOptions, func() (*app.Config, error)
 		config, warnings, err := app.Load(*o)
 		for _, w := range warnings {
 			fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
+		}
+		if _, missing := os.Stat(o.Path); errors.Is(missing, os.ErrNotExist) && o.Path != "" && !c.Flags().Changed("config") {
+			err = fmt.Errorf("%w; poller simulate > %s writes one that reads a simulated API", err, o.Path)
 		}
 		return config, err
 	}

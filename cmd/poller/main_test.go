@@ -51,6 +51,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"argument of a command without any", []string{"demo", "extra"}, 2, "", `"extra": poller demo takes no arguments, only flags`},
 		{"configuration as an argument", []string{"run", "poller.yaml"}, 2, "", `"poller.yaml": poller run takes no arguments, only flags; the configuration is named with --config`},
 		{"no configuration", []string{"run", "--config", "nowhere.yaml"}, 2, "", "there is no configuration nowhere.yaml; name a file that exists with --config"},
+		{"no configuration by default", []string{"plan"}, 2, "", "with --config; poller simulate > poller.yaml writes one that reads a simulated API"},
 		{"bad configuration", []string{"check", "--offline", "--config", bad}, 2, "", "bad.yaml:2:1: kafak: there is no such setting; did you mean kafka?"},
 		{"good configuration", []string{"check", "--offline", "--skip-files", "--config", good}, 0, "# The configuration is right: 1 account, 1 bot.", ""},
 		{"check a bad configuration", []string{"check", "--config", bad}, 2, "", "bad.yaml:2:1: kafak: there is no such setting"},

@@ -346,14 +346,18 @@ func isStatus(err error, status int) bool {
 // A RegistryError says why a schema has no id, or not the one that it had.
 type RegistryError struct {
 	URL     string
-	Subject string
+	Subject string // empty if it is about the registry itself
 	Hint    string
 	Err     error
 	passing bool
 }
 
 func (e *RegistryError) Error() string {
-	return withRemedy(fmt.Sprintf("schema registry %s, subject %s: %v", e.URL, e.Subject, e.Err), e.Hint)
+	about := "schema registry " + e.URL
+	if e.Subject != "" {
+		about += ", subject " + e.Subject
+	}
+	return withRemedy(fmt.Sprintf("%s: %v", about, e.Err), e.Hint)
 }
 
 // Remedy says what to do, empty if that is not known.
@@ -395,12 +399,14 @@ func (r *Registry) explain(subject string, err error) error {
 	case status == http.StatusNotFound && !r.config.Register:
 		e.Hint = "register the schema of this version, or set schema_registry.register: true"
 	case status == http.StatusNotFound:
-		e.Hint = "check the path in schema_registry.url; Apicurio's is /apis/ccompat/v7"
+		e.Hint = wrongPath
 	default:
 		e.Hint = "the registry refuses the schema; check that it supports Avro"
 	}
 	return e
 }
+
+const wrongPath = "check the path in schema_registry.url; Apicurio's is /apis/ccompat/v7"
 
 // codeReadOnly is the registry's error code for a write while it is in read-only mode (Confluent's "operation not permitted").
 const codeReadOnly = 42205

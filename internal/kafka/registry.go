@@ -320,7 +320,11 @@ func (r *Registry) persist(ctx context.Context, subject string, do func(context.
 		if r.waiting != nil {
 			r.waiting(r.explain(subject, err))
 		}
-		r.log.Warn("schema registry does not answer, trying again", "subject", subject, "retry_in", pause, "err", err)
+		level := slog.LevelWarn
+		if firstPause < pause && pause < time.Second { // was said a moment ago
+			level = slog.LevelDebug
+		}
+		r.log.Log(ctx, level, "schema registry does not answer, trying again", "subject", subject, "retry_in", pause, "err", err)
 		select {
 		case <-ctx.Done():
 			return err

@@ -231,7 +231,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		}
 	}
 	g.Go(func() error {
-		a.tellHealth(running)
+		tellHealth(running, a.log, a.Status)
 		return nil
 	})
 	g.Go(func() error { return a.read(running) })

@@ -17,7 +17,7 @@ const (
 
 // tellHealth logs, until ctx ends, that the process is well: first when all that is read here is complete up to some time, then every hour.
 // What is not well is logged by whoever finds it.
-func (a *App) tellHealth(ctx context.Context) {
+func tellHealth(ctx context.Context, log *slog.Logger, current func() status.Status) {
 	tick := time.NewTicker(healthLook)
 	defer tick.Stop()
 	var h health
@@ -29,8 +29,8 @@ func (a *App) tellHealth(ctx context.Context) {
 			if !h.due(now) {
 				continue
 			}
-			s := a.Status()
-			h.tell(a.log, &s, now)
+			s := current()
+			h.tell(log, &s, now)
 		}
 	}
 }

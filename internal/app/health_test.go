@@ -2,8 +2,11 @@ package app
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -58,4 +61,28 @@ func TestHealth(t *testing.T) {
 			require.Equal(t, tt.want != "", h.told.Equal(now))
 		})
 	}
+}
+
+// A run of three hours whose first watermarks come after seven minutes says three times that it is well.
+func TestHealthIsToldHourly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var out bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			tellHealth(ctx, slog.New(slog.NewTextHandler(&out, nil)), func() status.Status {
+				e := status.Endpoint{}
+				if now := time.Now(); now.Sub(began) > 7*time.Minute {
+					e.CompleteUpTo = &now
+				}
+				return status.Status{State: status.OK, Accounts: []status.Account{{Read: true, Endpoints: []status.Endpoint{e}}}}
+			})
+		}()
+		time.Sleep(3 * time.Hour)
+		cancel()
+		<-done
+		require.Equal(t, 3, strings.Count(out.String(), "all is well"), out.String())
+	})
 }

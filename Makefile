@@ -8,7 +8,7 @@ KILLS        ?= 1000
 # The race detector needs a C compiler, which a machine with Go alone does not have.
 RACE         := $(shell test "$$(go env CGO_ENABLED)" = 1 && command -v $$(go env CC) >/dev/null && echo -race)
 
-.PHONY: build test seeds demo full kafka-test clients vet lint tidy generate chart compose alerts fuzz bench microbench prove ci demo-briefly clean
+.PHONY: build test seeds demo full kafka-test clients vet lint tidy generate chart compose alerts fuzz bench microbench prove ci pictures demo-briefly clean
 
 build: ## bin/poller; RELEASE=1.2.3 names the version
 	go build $(if $(RELEASE),-trimpath) -ldflags '-X main.release=$(RELEASE)' -o bin/poller ./cmd/poller
@@ -89,8 +89,11 @@ microbench: ## every benchmark of a part briefly, with ratios to baselines; docs
 prove: ## KILLS kills of the poller at every step of its delivery, on Apache Kafka, and what a reader has seen of them
 	POLLER_KAFKA_TEST=1 go test -count=1 -v -timeout 12h -run '^TestKafkaKilled$$/^exactly-once$$' ./internal/e2e -kills $(KILLS)
 
-ci: ## all of it but make full, make clients, make fuzz, make bench and make prove, which take longer or need more; what fails fast comes first
+ci: ## all of it but make full, make clients, make fuzz, make bench, make prove and make pictures, which take longer or need more; what fails fast comes first
 	.ci/stages build vet lint tidy generate test seeds chart compose alerts kafka-test demo-briefly
+
+pictures: ## docs/images, of a poller that reads the simulated contact centre; needs Chromium
+	go test ./internal/app -count=1 -run '^TestPictures$$' -args -pictures '$(CURDIR)/docs/images'
 
 demo-briefly: build
 	bin/poller demo --duration 20s --json

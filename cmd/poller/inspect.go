@@ -30,7 +30,7 @@ func checkCommand() *cobra.Command {
 	from, load := configured(c)
 	c.Flags().BoolVar(&offline, "offline", false, "look at the configuration only, print every setting, and ask nobody")
 	c.Flags().BoolVar(&from.SkipFiles, "skip-files", false, "with --offline: do not read secrets and certificates, for a machine that does not have them")
-	c.Flags().BoolVar(&o.JSON, "json", false, "print an array of objects with name, state, found and remedy")
+	c.Flags().BoolVar(&o.JSON, "json", false, "print an array of objects with name, state, found and hint")
 	durationVar(c, &o.Timeout, "timeout", time.Minute, "wait no longer than this for all answers together")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {

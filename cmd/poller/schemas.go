@@ -56,7 +56,7 @@ func schemasCommand() *cobra.Command {
 // registryCommand returns a command that asks the schema registry, and what its flags set.
 func registryCommand(do func(context.Context, *app.Config, app.Output, app.SchemasOptions) error) (*cobra.Command, *app.SchemasOptions) {
 	c, o := &cobra.Command{Args: noArgs}, &app.SchemasOptions{}
-	c.Flags().BoolVar(&o.JSON, "json", false, "print an array of objects with name, state, found and remedy")
+	c.Flags().BoolVar(&o.JSON, "json", false, "print an array of objects with name, state, found and hint")
 	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		o.Color, _ = terminal(c)
 		return do(c.Context(), config, output(c), *o)

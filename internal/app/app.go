@@ -372,7 +372,7 @@ func (a *App) inTrouble(err error) {
 		a.trouble = nil
 		return
 	}
-	trouble := status.Error{Text: err.Error(), Hint: kafka.Hint(err), Class: status.ClassRetry, Since: time.Now().UTC(), Count: 1}
+	trouble := status.Error{Text: err.Error(), Hint: kafka.Hint(err), About: kafka.About(err), Class: status.ClassRetry, Since: time.Now().UTC(), Count: 1}
 	if may, known := kafka.Retryable(err); known && !may {
 		trouble.Class = status.ClassPermanent
 	}

@@ -26,19 +26,21 @@ import (
 
 // ForgetOptions are the flags of poller forget.
 type ForgetOptions struct {
-	IDs    []string // of conversations, sessions, segments, entities or events
-	DryRun bool
-	JSON   bool
+	IDs     []string // of conversations, sessions, segments, entities or events
+	Persons []string // ids, e-mail addresses and telephone numbers of persons, whose conversations are meant
+	DryRun  bool
+	JSON    bool
 }
 
-// forgotten is what is done about one conversation, and what stays of it.
+// forgotten is what is done about the conversation of an id or the conversations of a person, and what stays of it.
 type forgotten struct {
-	ID           string       `json:"id"`
-	Conversation string       `json:"conversation_id,omitempty"`
-	Session      string       `json:"session_id,omitempty"`
-	Accounts     []string     `json:"accounts"`
-	Things       []thing      `json:"things"`
-	Tombstones   []tombstoned `json:"tombstones"`
+	ID            string       `json:"id,omitempty"`
+	Person        string       `json:"person,omitempty"`
+	Conversations []string     `json:"conversation_ids"`
+	Sessions      []string     `json:"session_ids"`
+	Accounts      []string     `json:"accounts"`
+	Things        []thing      `json:"things"`
+	Tombstones    []tombstoned `json:"tombstones"`
 	// Contents are the things whose texts the checkpoint held.
 	Contents int    `json:"checkpoint_contents"`
 	Stays    []stay `json:"stays"`
@@ -74,16 +76,29 @@ func Forget(ctx context.Context, c *Config, out Output, o ForgetOptions) error {
 		return err
 	}
 	defer f.close()
+	persons, err := c.Privacy.Policy()
+	if err != nil {
+		return fmt.Errorf("read privacy.key_file: %w", err)
+	}
+	var wishes []wish
+	for _, id := range o.IDs {
+		wishes = append(wishes, wish{id: id, of: func(_ events.Type, fields map[string]any) bool { return explain.HasID(fields, id) }})
+	}
+	for _, person := range o.Persons {
+		wishes = append(wishes, wish{person: person, of: func(t events.Type, fields map[string]any) bool {
+			return t != "" && persons.Mentions(t, fields, person)
+		}})
+	}
 	all := []*forgotten{}
 	var unknown []string
-	for _, id := range o.IDs {
-		done, failed := f.forget(ctx, id)
+	for _, w := range wishes {
+		done, failed := f.forget(ctx, w)
 		if failed != nil {
-			err = fmt.Errorf("forget %s: %w", id, failed)
+			err = fmt.Errorf("forget %s: %w", w, failed)
 			break
 		}
 		if done == nil {
-			unknown = append(unknown, id)
+			unknown = append(unknown, w.String())
 			continue
 		}
 		all = append(all, done)
@@ -99,6 +114,14 @@ func Forget(ctx context.Context, c *Config, out Output, o ForgetOptions) error {
 	}
 	return err
 }
+
+// A wish is to forget the conversation of an id, or those of a person.
+type wish struct {
+	id, person string // one of them
+	of         func(events.Type, map[string]any) bool
+}
+
+func (w wish) String() string { return cmp.Or(w.id, w.person) }
 
 // A forgetter has what the command works on: the checkpoint topic under exactly-once, else the checkpoint file.
 type forgetter struct {
@@ -136,14 +159,15 @@ func newForgetter(ctx context.Context, c *Config, out Output, o ForgetOptions) (
 	return f, nil
 }
 
-// forget forgets the conversation of an id. It returns nil if no topic has anything of it.
-func (f *forgetter) forget(ctx context.Context, id string) (*forgotten, error) {
-	held, err := explain.Find(ctx, explain.Options{ID: id, Kafka: f.cfg.Kafka, Registry: f.cfg.SchemaRegistry, Log: slog.New(slog.DiscardHandler)})
+// forget does what is wished. It returns nil if no topic has anything of it.
+func (f *forgetter) forget(ctx context.Context, w wish) (*forgotten, error) {
+	held, err := explain.Find(ctx, explain.Options{Kafka: f.cfg.Kafka, Registry: f.cfg.SchemaRegistry, Log: slog.New(slog.DiscardHandler)}, w.of)
 	if err != nil || len(held.Things)+len(held.Records) == 0 {
 		return nil, err
 	}
 	done := &forgotten{
-		ID: id, Conversation: held.Conversation, Session: held.Session, Accounts: []string{}, Things: []thing{},
+		ID: w.id, Person: w.person, Conversations: append([]string{}, held.Conversations...),
+		Sessions: append([]string{}, held.Sessions...), Accounts: []string{}, Things: []thing{},
 		Tombstones: []tombstoned{}, Stays: f.stays(held), HashesFor: conf.FormatDuration(f.cfg.Retention), DryRun: f.o.DryRun,
 	}
 	things := map[string][]*explain.Holding{} // by account
@@ -333,8 +357,12 @@ func (d *forgotten) print(w io.Writer) error {
 	if d.DryRun {
 		deleted, removed = "would be deleted from", "would be removed from"
 	}
-	fmt.Fprintf(out, "conversation %s, session %s, of %s: %s\n", cmp.Or(d.Conversation, "not known"), cmp.Or(d.Session, "not known"),
-		cmp.Or(strings.Join(d.Accounts, ", "), "no account"), plural(len(d.Things), "thing"))
+	who := fmt.Sprintf("conversation %s, session %s", cmp.Or(strings.Join(d.Conversations, ", "), "not known"),
+		cmp.Or(strings.Join(d.Sessions, ", "), "not known"))
+	if d.Person != "" {
+		who = fmt.Sprintf("%s: %s in %s", d.Person, plural(len(d.Conversations), "conversation"), plural(len(d.Sessions), "session"))
+	}
+	fmt.Fprintf(out, "%s, of %s: %s\n", who, cmp.Or(strings.Join(d.Accounts, ", "), "no account"), plural(len(d.Things), "thing"))
 	for _, t := range d.Tombstones {
 		fmt.Fprintf(out, "  %s %s %s; the records go when Kafka compacts the topic\n", plural(t.Records, "last revision"), deleted, t.Topic)
 	}

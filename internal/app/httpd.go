@@ -31,7 +31,9 @@ type HTTPOptions struct {
 	Ready func() error
 	// AsyncAPI returns the description of the topics as YAML. Nil: there is none.
 	AsyncAPI func() ([]byte, error)
-	Log      *slog.Logger
+	// Refresh is after how many whole seconds the status page reloads itself; 0 means 5 s.
+	Refresh time.Duration
+	Log     *slog.Logger
 }
 
 // HTTPServer is the server of one address.
@@ -142,7 +144,7 @@ func newHandler(o HTTPOptions) http.Handler {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		// The page needs nothing but its own style, so nothing else is allowed to run or load.
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'")
-		if err := writePage(w, o.Status()); err != nil {
+		if err := writePage(w, o.Status(), o.Refresh); err != nil {
 			o.Log.Debug("status page was not sent", "err", err)
 		}
 	})

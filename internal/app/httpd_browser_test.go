@@ -1,15 +1,9 @@
 package app_test
 
 import (
-	"context"
-	"encoding/json"
-	"html"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
+	"fmt"
 	"strings"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,56 +13,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// chromium opens an address in a browser and returns the document as it is in the end, and what the browser logged.
-func chromium(t *testing.T, address string, flags ...string) (document, log string) {
-	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("Chromium is not installed")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	// Its processes may write there for a moment after its end, so that nothing depends on removing it.
-	dir, err := os.MkdirTemp("", "poller-browser-")
-	require.NoError(t, err)
-	defer os.RemoveAll(dir)
-	browser := exec.CommandContext(ctx, path, append(flags, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+dir, "--enable-logging=stderr", "--dump-dom", address)...)
-	browser.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	kill := func() error { return syscall.Kill(-browser.Process.Pid, syscall.SIGKILL) }
-	browser.Cancel = kill
-	// Files, because processes that outlive the browser keep pipes open.
-	stdout, stderr := filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr")
-	out, err := os.Create(stdout)
-	require.NoError(t, err)
-	defer out.Close()
-	logged, err := os.Create(stderr)
-	require.NoError(t, err)
-	defer logged.Close()
-	browser.Stdout, browser.Stderr = out, logged
-	require.NoError(t, browser.Start())
-	failed := browser.Wait()
-	_ = kill() // what has outlived it
-	text, err := os.ReadFile(stdout)
-	require.NoError(t, err)
-	complaints, err := os.ReadFile(stderr)
-	require.NoError(t, err)
-	require.NoError(t, failed, "%s", complaints)
-	return string(text), string(complaints)
-}
+// tooWide are the parts of a page that are wider than what is shown of them.
+const tooWide = `[...document.querySelectorAll("html, section, table")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.tagName + " " + e.scrollWidth + " > " + e.clientWidth)`
 
-// In a browser the page loads without a complaint about it or about what it may do.
+// In a browser the page loads without a complaint, and shows by itself what changes: a fault that begins, and its end. Nothing is cut off,
+// and nobody has to scroll sideways, on a phone and on a large screen, however long names are.
 func TestPageInABrowser(t *testing.T) {
 	t.Parallel()
-	document, log := chromium(t, serve(t, app.HTTPOptions{Status: exampleStatus})+"/")
-	require.Contains(t, document, "3 problems")
-	require.Contains(t, document, "<rect class=\"complete\"")
-	require.NotContains(t, log, "CONSOLE")
-}
+	b := newBrowser(t)
 
-// Nothing is cut off, and nobody has to scroll sideways, on a phone and on a small screen, however long names are.
-func TestPageFitsScreens(t *testing.T) {
-	t.Parallel()
+	well := exampleStatus()
+	well.State, well.Problems = status.OK, nil
+	well.Accounts[0].Endpoints = well.Accounts[0].Endpoints[:1]
+	ill := exampleStatus()
 	long := exampleStatus()
 	long.Problems[0].Text = strings.Repeat("topic-with-a-long-name.", 50)
 	long.Delivery.Brokers = []string{strings.Repeat("broker", 40) + ":9092"}
@@ -78,37 +35,32 @@ func TestPageFitsScreens(t *testing.T) {
 	for i := range a.Endpoints {
 		a.Endpoints[i].BotName = strings.Repeat("bot", 40)
 	}
-	for name, s := range map[string]status.Status{"usual": exampleStatus(), "long": long, "empty": {}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, page, _ := get(t, serve(t, app.HTTPOptions{Status: func() status.Status { return s }})+"/")
-			dir := t.TempDir()
-			// Frames have widths of their own, and a file may look into another; the server forbids both.
-			page = regexp.MustCompile(`<meta http-equiv="refresh"[^>]*>`).ReplaceAllString(page, "")
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "page.html"), []byte(page), 0o600))
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "frames.html"), []byte(`<!doctype html><body><script>
-const found = [], widths = [400, 800, 1200, 1600];
-for (const width of [...widths]) {
-  const f = document.createElement("iframe");
-  f.style = "border: 0; height: 2000px; width: " + width + "px";
-  f.src = "page.html";
-  f.onload = () => {
-    const d = f.contentDocument;
-    for (const e of d.querySelectorAll("html, section, table"))
-      if (e.scrollWidth > e.clientWidth) found.push(e.tagName + " at " + width + " is " + e.scrollWidth + " wide, shown are " + e.clientWidth);
-    if (d.documentElement.clientWidth !== width) found.push("the frame is " + d.documentElement.clientWidth + " wide");
-    widths.pop();
-    if (!widths.length) document.body.innerHTML = "<pre></pre>", document.querySelector("pre").textContent = JSON.stringify(found);
-  };
-  document.body.append(f);
-}
-</script>`), 0o600))
-			document, _ := chromium(t, "file://"+filepath.Join(dir, "frames.html"), "--allow-file-access-from-files", "--hide-scrollbars")
-			answer := regexp.MustCompile(`<pre>(.*)</pre>`).FindStringSubmatch(document)
-			require.NotNil(t, answer, "%.1000s", document)
-			var found []string
-			require.NoError(t, json.Unmarshal([]byte(html.UnescapeString(answer[1])), &found))
-			require.Empty(t, found)
-		})
+
+	var now atomic.Pointer[status.Status]
+	now.Store(&well)
+	p := b.open(serve(t, app.HTTPOptions{Status: func() status.Status { return *now.Load() }, Refresh: time.Second}) + "/")
+	headline := func() (text string) {
+		p.eval(`document.querySelector("h1").textContent`, &text)
+		return text
 	}
+	require.Equal(t, "Nothing fails: 1 endpoint", headline())
+	for _, change := range []struct {
+		to       status.Status
+		headline string
+	}{{ill, "3 problems"}, {long, "3 problems"}, {status.Status{}, "All well: 0 endpoints"}, {well, "Nothing fails: 1 endpoint"}} {
+		now.Store(&change.to)
+		for p.loaded(); headline() != change.headline; { // it may have been on its way with what was before
+			p.loaded()
+		}
+		for _, width := range []int{400, 800, 1200, 1600} {
+			p.width(width)
+			var found []string
+			p.eval(tooWide, &found)
+			require.Empty(t, found, "%s, at %d", change.headline, width)
+		}
+		var cards []string
+		p.eval(`[...document.querySelectorAll("section.bad")].map(e => e.innerText)`, &cards)
+		require.Len(t, cards, strings.Count(fmt.Sprint(cards), "What to do:"))
+	}
+	require.Empty(t, p.complaints())
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"agentassist-poller/internal/conf"
-	"agentassist-poller/internal/poll"
 	"agentassist-poller/internal/status"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,13 +71,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 			blocked = max(until.Sub(s.Now).Seconds(), 0)
 		}
 		send(blockedFor, blocked, a.Name)
-		open := 0
-		for _, job := range a.Jobs {
-			if !poll.JobState(job.State).Final() {
-				open++
-			}
-		}
-		send(backfillJobs, float64(open), a.Name)
+		send(backfillJobs, float64(unfinished(a)), a.Name)
 		if a.ClockSkew != nil {
 			send(clockSkew, seconds(*a.ClockSkew), a.Name)
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -19,29 +20,43 @@ import (
 var pageSource string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"ago":      ago,
-	"since":    func(now, t time.Time) string { return short(now.Sub(t)) },
-	"duration": func(s any) string { return short(asDuration(s)) },
-	"optional": optional,
-	"clock":    clock,
-	"count":    func(n any) string { return group(fmt.Sprint(n)) },
-	"bytes":    bytesOf,
-	"events":   eventCounts,
-	"timeline": newTimeline,
-	"percent":  func(share float64) string { return strconv.Itoa(int(share*100+0.5)) + "%" },
-	"share":    share,
+	"ago":       ago,
+	"since":     func(now, t time.Time) string { return short(now.Sub(t)) },
+	"duration":  func(s any) string { return short(asDuration(s)) },
+	"optional":  optional,
+	"clock":     clock,
+	"at":        at,
+	"unstated":  unstated,
+	"boundBy":   boundBy,
+	"count":     func(n any) string { return group(fmt.Sprint(n)) },
+	"bytes":     bytesOf,
+	"events":    countsOf,
+	"timeline":  newTimeline,
+	"percent":   func(share float64) string { return strconv.Itoa(int(share*100+0.5)) + "%" },
+	"budgetBar": budgetBar,
 }).Parse(pageSource))
 
 // page is what the template is given: the status, and what a person wants to know first.
 type page struct {
 	status.Status
+	Refresh  int // seconds
 	Headline string
-	Trouble  []*trouble
+	Tone     status.State
+	Troubles []*trouble // what is red, then what is to be looked at
+	Red      int
+	Figures  []figure
 }
 
+// refreshEvery is how often the page reloads itself, unless HTTPOptions say otherwise.
+const refreshEvery = 5 * time.Second
+
 // writePage renders completely before it writes, so that a failure does not leave half a page.
-func writePage(w io.Writer, s status.Status) error {
-	p := page{Status: s, Trouble: troubles(s)}
+func writePage(w io.Writer, s status.Status, refresh time.Duration) error {
+	red, look := troubles(s), warnings(s)
+	p := page{
+		Status: s, Refresh: int(cmp.Or(refresh, refreshEvery) / time.Second), Tone: s.State,
+		Troubles: slices.Concat(red, look), Red: len(red), Figures: figures(s),
+	}
 	total, waiting := 0, 0
 	for _, a := range s.Accounts {
 		total += len(a.Endpoints)
@@ -52,12 +67,14 @@ func writePage(w io.Writer, s status.Status) error {
 		}
 	}
 	switch {
-	case len(p.Trouble) == 1:
-		p.Headline = "One problem"
-	case len(p.Trouble) > 1:
-		p.Headline = fmt.Sprintf("%d problems", len(p.Trouble))
+	case len(red) > 0:
+		p.Headline = plural(len(red), "problem")
 	case s.State == status.Waiting:
 		p.Headline = fmt.Sprintf("Waiting: %d of %s", waiting, plural(total, "endpoint"))
+	case len(look) > 0:
+		p.Headline, p.Tone = fmt.Sprintf("Nothing fails: %s", plural(total, "endpoint")), status.Waiting
+	case total == 0 && len(s.Accounts) > 0:
+		p.Headline = "All well: other instances read all accounts"
 	default:
 		p.Headline = fmt.Sprintf("All well: %s", plural(total, "endpoint"))
 	}
@@ -73,6 +90,9 @@ func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
+	if strings.HasSuffix(what, "s") {
+		what += "e"
+	}
 	return count(int64(n)) + " " + what + "s"
 }
 
@@ -83,17 +103,15 @@ func ago(now time.Time, t *time.Time) string {
 	return short(now.Sub(*t)) + " ago"
 }
 
-// clock takes a time or a pointer to one, which may be nil.
-func clock(t any) string {
-	switch t := t.(type) {
-	case time.Time:
-		return t.UTC().Format("2006-01-02 15:04:05")
-	case *time.Time:
-		if t != nil {
-			return clock(*t)
-		}
+func clock(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") }
+
+// at takes a time or a pointer to one that is not nil, and leaves out the date of today.
+func at(now time.Time, t any) string {
+	if p, ok := t.(*time.Time); ok {
+		return at(now, *p)
 	}
-	return "–"
+	text := clock(t.(time.Time))
+	return strings.TrimPrefix(text, now.UTC().Format("2006-01-02 "))
 }
 
 func optional(s *status.Seconds) string {
@@ -114,7 +132,7 @@ func asDuration(s any) time.Duration {
 // short writes a duration with its two largest units, as precise as a person wants it.
 func short(d time.Duration) string {
 	if d < 0 {
-		return "-" + short(-d)
+		return strings.Replace("-"+short(-d), "-0 s", "0 s", 1)
 	}
 	day := 24 * time.Hour
 	switch {
@@ -166,21 +184,52 @@ func group(digits string) string {
 	return b.String()
 }
 
-func eventCounts(events map[string]int64) string {
-	if len(events) == 0 {
+func countsOf(things map[string]int64) string {
+	if len(things) == 0 {
 		return "none yet"
 	}
-	parts := make([]string, 0, len(events))
-	for _, name := range slices.Sorted(maps.Keys(events)) {
-		parts = append(parts, name+" "+count(events[name]))
+	parts := make([]string, 0, len(things))
+	for _, name := range slices.Sorted(maps.Keys(things)) {
+		parts = append(parts, name+" "+count(things[name]))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// share is a whole percentage for the width of a bar.
-func share(part, whole int) int {
-	if whole <= 0 {
-		return 0
+// boundBy says what keeps a period from being shorter; empty where the configuration does, or nothing is planned yet.
+func boundBy(what string) string {
+	switch what {
+	case "budget":
+		return "the budget allows no more"
+	case "in-flight":
+		return "its requests in flight allow no more"
 	}
-	return min(100, part*100/whole)
+	return ""
+}
+
+// unstated says why the events of an endpoint are not declared complete up to any time.
+func unstated(e status.Endpoint) string {
+	switch {
+	case e.State.Red():
+		return "it fails"
+	case e.Waiting != nil:
+		return "it waits"
+	case e.FirstRead != nil:
+		return "its first read has not ended"
+	case e.ReadThrough == nil:
+		return "nothing has been read"
+	}
+	return "what was read may still gain rows"
+}
+
+// budgetBar returns the parts of a bar that is as wide as the budget: what each priority class took.
+func budgetBar(b status.Budget) (parts []part) {
+	x := 0.0
+	for i, c := range b.PriorityClasses {
+		if c.Used > 0 {
+			w := min(1000*float64(c.Used)/float64(max(b.Limit, b.Used)), 1000-x)
+			parts = append(parts, part{fmt.Sprint("u", i), x, w, c.Name + " " + strconv.Itoa(c.Used)})
+			x += w
+		}
+	}
+	return parts
 }

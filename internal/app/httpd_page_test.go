@@ -15,7 +15,7 @@ func TestDurationsForPeople(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0 s", 1234 * time.Millisecond: "1.2 s", 45 * time.Second: "45 s", time.Minute: "1 min", 95 * time.Second: "95 s",
 		150 * time.Second: "2 min 30 s", 47 * time.Minute: "47 min", time.Hour: "1 h", 100 * time.Minute: "1 h 40 min", 24 * time.Hour: "1 d",
-		50 * time.Hour: "2 d 2 h", 35 * 24 * time.Hour: "35 d", -400 * time.Millisecond: "-0.4 s",
+		50 * time.Hour: "2 d 2 h", 35 * 24 * time.Hour: "35 d", -400 * time.Millisecond: "-0.4 s", -40 * time.Millisecond: "0 s",
 	} {
 		require.Equal(t, want, short(d), d.String())
 	}
@@ -76,6 +76,30 @@ func TestEachCauseIsSaidOnce(t *testing.T) {
 	require.Len(t, got, 1)
 	require.Equal(t, []string{"Kafka", "a0", "a1", "a2", "a3"}, got[0].Where)
 	require.Equal(t, 8, got[0].Unread)
+
+	// The group and a check may say it in other words; what is to be done is the same. Text and hint say nothing twice.
+	check := status.Error{Text: "reach Kafka: no broker answers; check kafka.brokers", Hint: "check kafka.brokers", About: "Kafka", Class: status.ClassRetry, Since: now, Count: 9}
+	got = troubles(status.Status{Now: now, Accounts: accounts, Problems: []status.Error{check}})
+	require.Len(t, got, 1)
+	require.Equal(t, []string{"Kafka", "a0", "a1", "a2", "a3"}, got[0].Where)
+	require.Equal(t, 9, got[0].Count)
+	require.Equal(t, "reach Kafka: no broker answers", got[0].Text)
+	require.Equal(t, "check kafka.brokers", got[0].Do)
+
+	// What is wrong with topics is said of each, unless it is the same.
+	topic := func(name, text string) status.Error {
+		return status.Error{Text: "topic " + name + " " + text + "; raise it", Hint: "raise it", About: "topic " + name, Class: status.ClassPermanent, Since: now}
+	}
+	got = troubles(status.Status{Now: now, Problems: []status.Error{topic("p.a", "keeps 1h"), topic("p.b", "takes 300 bytes"), topic("p.c", "keeps 1h")}})
+	require.Len(t, got, 2)
+	require.Equal(t, []string{"topic p.a", "topic p.c"}, got[0].Where)
+	require.Equal(t, "topic p.b takes 300 bytes", got[1].Text)
+
+	// It is said of what fails, not of what waits for it.
+	registry := &status.Error{Text: "schema registry: connection refused", Hint: "check that it runs", About: "schema registry", Class: status.ClassRetry, Since: now}
+	got = troubles(status.Status{Now: now, Delivery: status.Delivery{State: status.Failing, LastError: registry}})
+	require.Len(t, got, 1)
+	require.Equal(t, []string{"schema registry"}, got[0].Where)
 	require.Empty(t, troubles(status.Status{Now: now, Delivery: status.Delivery{State: status.OK}}))
 }
 

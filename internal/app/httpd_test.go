@@ -120,6 +120,9 @@ func TestPageIsWhatPeopleRead(t *testing.T) {
 	require.NotContains(t, body, "src=")
 	_, body, _ = get(t, serve(t, app.HTTPOptions{})+"/")
 	require.Contains(t, body, "No accounts yet.")
+	elsewhere := status.Status{Accounts: []status.Account{{Name: "retail-us", Owner: &status.Owner{Instance: "poller-1"}}}}
+	_, body, _ = get(t, serve(t, app.HTTPOptions{Status: func() status.Status { return elsewhere }})+"/")
+	require.Contains(t, body, "All well: other instances read all accounts")
 }
 
 // What the API or a configuration says is text, never markup.
@@ -192,7 +195,8 @@ func exampleStatus() status.Status {
 		},
 		Checkpoint: status.Checkpoint{State: status.OK, Path: "/var/lib/poller/poller.db", Bytes: 48 << 20, Entities: 987654},
 		Problems: []status.Error{{
-			Text:  "topic agentassist.search has cleanup.policy=compact; want delete: compaction would keep only the last record of each key; set cleanup.policy=delete on it",
+			Text: "topic agentassist.search has cleanup.policy=compact; want delete: compaction would keep only the last record of each key; set cleanup.policy=delete on it",
+			Hint: "set cleanup.policy=delete on it", About: "topic agentassist.search",
 			Class: status.ClassPermanent, Since: *before(4 * time.Minute), Count: 9,
 		}},
 		Accounts: []status.Account{{

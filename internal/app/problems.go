@@ -29,7 +29,7 @@ func (p *problems) set(log *slog.Logger, source string, found []error, now time.
 	}
 	var after []*status.Error
 	for _, err := range found {
-		e := status.Error{Text: err.Error(), Class: status.ClassPermanent, Since: now.UTC(), Count: 1}
+		e := status.Error{Text: err.Error(), Hint: kafka.Hint(err), About: kafka.About(err), Class: status.ClassPermanent, Since: now.UTC(), Count: 1}
 		if may, known := kafka.Retryable(err); may || !known {
 			e.Class = status.ClassRetry
 		}

@@ -34,9 +34,9 @@ func TestProblems(t *testing.T) {
 	p.set(log, "group", []error{b}, now)
 	p.set(log, "kafka", []error{b, a}, now.Add(time.Minute))
 	require.Equal(t, []status.Error{
-		{Text: "b", Class: status.ClassRetry, Since: now, Count: 1},
-		{Text: "b", Class: status.ClassRetry, Since: now.Add(time.Minute), Count: 1},
-		{Text: "a", Class: status.ClassRetry, Since: now, Count: 2},
+		{Text: "b", About: "Kafka", Class: status.ClassRetry, Since: now, Count: 1},
+		{Text: "b", About: "Kafka", Class: status.ClassRetry, Since: now.Add(time.Minute), Count: 1},
+		{Text: "a", About: "Kafka", Class: status.ClassRetry, Since: now, Count: 2},
 	}, p.list())
 	p.set(log, "kafka", nil, now)
 	p.set(log, "group", nil, now)

@@ -27,7 +27,8 @@ var skips = map[string]string{
 	"internal/checkpoint.BenchmarkDedupe":           "with -short: go test -bench",
 	"internal/checkpoint.BenchmarkElsewhere":        "with -short: go test -bench",
 	"internal/journal.BenchmarkReplay":              "with -short: go test -bench",
-	"internal/app.chromium":                         "without Chromium: wherever it is installed",
+	"internal/app.newBrowser":                       "without Chromium: wherever it is installed",
+	"internal/app.TestPictures":                     "without -pictures: make pictures",
 	"internal/archtest.committed":                   "outside of a clone: in every clone",
 	"internal/archtest.TestSlowTestsRunOnce":        "without make: wherever make test is",
 }

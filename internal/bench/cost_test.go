@@ -21,15 +21,16 @@ import (
 )
 
 var (
-	cost        = flag.Bool("cost", false, "measure what poller run costs, with simulator and Kafka as processes beside it")
-	costHistory = flag.Duration("cost-history", 4*time.Hour, "how much history each run reads")
-	costPerDay  = flag.Int("cost-segments-per-day", 100_000, "volume of that history")
-	costRounds  = flag.Int("cost-rounds", 3, "how often each delivery reads it; medians count")
-	costBase    = flag.String("cost-base", "", "another build of the program, to take turns with this one; nothing else is measured then")
-	costOnly    = flag.String("cost-delivery", "", "the only delivery to measure; empty for both")
-	costKnown   = flag.Int("cost-known", 10_000_000, "known entities for the comparison with none; 0 leaves it out")
-	costIdle    = flag.Int("cost-idle", 299, "accounts where nearly nothing happens, for the comparison with none; 0 leaves it out")
-	costProfile = flag.String("cost-profile", "", "write a CPU profile of each run of the first part into this directory")
+	cost         = flag.Bool("cost", false, "measure what poller run costs, with simulator and Kafka as processes beside it")
+	costHistory  = flag.Duration("cost-history", 4*time.Hour, "how much history each run reads")
+	costPerDay   = flag.Int("cost-segments-per-day", 100_000, "volume of that history")
+	costRounds   = flag.Int("cost-rounds", 3, "how often each delivery reads it; medians count")
+	costBase     = flag.String("cost-base", "", "another build of the program, to take turns with this one; nothing else is measured then")
+	costOnly     = flag.String("cost-delivery", "", "the only delivery to measure; empty for both")
+	costKnown    = flag.Int("cost-known", 10_000_000, "known entities for the comparison with none; 0 leaves it out")
+	costIdle     = flag.Int("cost-idle", 299, "accounts where nearly nothing happens, for the comparison with none; 0 leaves it out")
+	costAccounts = flag.Int("cost-accounts", 50, "accounts among which the freshness of the same volume is measured again; 0 leaves it out")
+	costProfile  = flag.String("cost-profile", "", "write a CPU profile of each run of the first part into this directory")
 )
 
 // interactionsOnly leaves the endpoint with the fullest pages: 100 segments, a thousand events.
@@ -127,7 +128,10 @@ func ratios(one, other []reading) string {
 // rest measures what is not compared.
 func (b *costBench) rest(t *testing.T, deliveries []string) {
 	for _, d := range deliveries {
-		b.freshness(t, d)
+		b.freshness(t, d, 1, time.Second)
+		if *costAccounts > 0 {
+			b.freshness(t, d, *costAccounts, 5*time.Second)
+		}
 	}
 	if *costIdle > 0 {
 		b.idle(t, deliveries)
@@ -206,14 +210,7 @@ func (b *costBench) quiet(t *testing.T, delivery, accounts, name string) (m minu
 	if name != "" {
 		b.keep(t, name, delivery, r)
 	}
-	p.until(func(s *status.Status) bool {
-		for _, a := range s.Accounts {
-			if !caughtUp(a) {
-				return false
-			}
-		}
-		return true
-	})
+	p.until(allCaughtUp)
 	before := p.cpu()
 	p.sleep(seconds * time.Second)
 	m.cpu = (p.cpu() - before) * (60 / seconds)
@@ -241,6 +238,10 @@ func (p *poller) read() (r reading) {
 		requests: m["poller_api_requests_total"], bytes: m["poller_kafka_published_bytes_total"],
 		took: time.Since(p.began), cpu: p.cpu(), peak: p.peak,
 	}
+}
+
+func allCaughtUp(s *status.Status) bool {
+	return !slices.ContainsFunc(s.Accounts, func(a status.Account) bool { return !caughtUp(a) })
 }
 
 // caughtUp says whether the account is read to now, and that without gaps.

@@ -1,67 +1,51 @@
 package bench_test
 
 import (
-	"math"
+	"context"
+	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"agentassist-poller/internal/status"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// freshness watches what comes in, by the service's own poller_publish_seconds: from sending the request that showed a thing to
-// its being acknowledged, which in transactions is when readers of committed records see it. What comes before that is the poll
-// interval, a second here. The answers are bounds of the metric's buckets.
-func (b *costBench) freshness(t *testing.T, delivery string) {
-	const (
-		watched   = 20 * time.Second
-		endpoints = "{interactions: {poll_interval: 1s}, conversations: {enabled: false}, interaction-details: {enabled: false}}"
-	)
-	accounts := simulate(t, b.base.binary, world{history: 10 * time.Minute, perDay: *costPerDay, endpoints: endpoints})
-	p := b.setup(t, delivery, accounts).start(t)
-	p.until(func(s *status.Status) bool { return caughtUp(s.Accounts[0]) })
-	before := p.histogram("poller_publish_seconds")
-	p.sleep(watched)
-	pages := p.histogram("poller_publish_seconds")
-	p.stop()
-	for le := range pages {
-		pages[le] -= before[le]
-	}
-	require.Positive(t, pages[math.Inf(1)], "nothing came in")
-	within := func(share float64) float64 {
-		var bounds []float64
-		for le, n := range pages {
-			if n >= share*pages[math.Inf(1)] {
-				bounds = append(bounds, le)
+// freshness watches what comes in, as a consumer of committed records on the same machine: from the answer that showed a thing, whose time
+// is the record's, to the consumer. What comes before is the poll interval.
+func (b *costBench) freshness(t *testing.T, delivery string, accounts int, poll time.Duration) {
+	const watched = 30 * time.Second
+	list := simulate(t, b.base.binary, world{
+		history: 10 * time.Minute, perDay: *costPerDay / accounts, accounts: accounts, seed: 3,
+		endpoints: fmt.Sprintf("{interactions: {poll_interval: %v}, conversations: {enabled: false}, interaction-details: {enabled: false}}", poll),
+	})
+	s := b.setup(t, delivery, list)
+	p := s.start(t)
+	p.until(allCaughtUp)
+	began := time.Now()
+	consumer, err := kgo.NewClient(kgo.SeedBrokers(s.broker), kgo.ConsumeRegex(), kgo.ConsumeTopics(`^`+s.prefix+`\.[a-z-]+$`),
+		kgo.ConsumeExcludeTopics(`\.(checkpoint|control|watermark|dead-letter)$`), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	require.NoError(t, err)
+	defer consumer.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), watched)
+	defer cancel()
+	var took []time.Duration
+	for ctx.Err() == nil {
+		fetches := consumer.PollFetches(ctx)
+		now := time.Now()
+		fetches.EachRecord(func(r *kgo.Record) {
+			if r.Timestamp.After(began) {
+				took = append(took, now.Sub(r.Timestamp))
 			}
-		}
-		return slices.Min(bounds) * 1e3
+		})
 	}
-	b.note(t, "from request to acknowledgement, %s: p50 within %.0f ms, p99 within %.0f ms, of %.0f pages", delivery,
-		within(0.5), within(0.99), pages[math.Inf(1)])
-}
-
-// histogram returns how often at most so much was observed, over all labels.
-func (p *poller) histogram(name string) map[float64]float64 {
-	p.t.Helper()
-	out := map[float64]float64{}
-	for series, n := range p.series() {
-		labels, found := strings.CutPrefix(series, name+"_bucket{")
-		if !found {
-			continue
-		}
-		_, bound, _ := strings.Cut(labels, `le="`)
-		bound, _, _ = strings.Cut(bound, `"`)
-		le, err := strconv.ParseFloat(bound, 64)
-		require.NoError(p.t, err, series)
-		out[le] += n
-	}
-	return out
+	p.stop()
+	require.NotEmpty(t, took, "nothing came in")
+	slices.Sort(took)
+	within := func(percent int) time.Duration { return took[(len(took)-1)*percent/100] }
+	b.note(t, "from answer to consumer, %s, %d accounts: p50 %v, p99 %v, of %d events", delivery, accounts, within(50).Round(time.Millisecond), within(99).Round(time.Millisecond), len(took))
 }
 
 // alive is what lives on heap and stacks, garbage collected.

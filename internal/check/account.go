@@ -240,11 +240,11 @@ func (c *accountCheck) judge(name string, token *token, err error) Result {
 	case e.Class == status.ClassWait:
 		c.answered, c.waiting = true, true
 		r := fromAPI(name, Warning, e)
-		r.Remedy = "the budget of the account is used up for now, by a poller that runs or by another program: ask again later"
+		r.Hint = "the budget of the account is used up for now, by a poller that runs or by another program: ask again later"
 		return r
 	case e.Reason == kore.ReasonTimeout:
 		r := fromAPI(name, Failed, e)
-		r.Remedy = fmt.Sprintf("the API has not answered a request for one row within %v: ask again, and look at the network if it stays so", requestTimeout)
+		r.Hint = fmt.Sprintf("the API has not answered a request for one row within %v: ask again, and look at the network if it stays so", requestTimeout)
 		return r
 	}
 	c.answered = true
@@ -269,9 +269,9 @@ func (c *accountCheck) onTheWay(e *kore.Error) bool {
 	return e.Hint == payload.HTML.Hint() || e.Status == 0 && !c.seen.made
 }
 
-// fromAPI is because for an error of the API's client, whose remedy is its hint.
+// fromAPI is because for an error of the API's client, whose hint is its hint.
 func fromAPI(name string, state State, e *kore.Error) Result {
-	return Result{Name: name, State: state, Found: strings.TrimSuffix(e.Error(), "; "+e.Hint), Remedy: e.Hint}
+	return Result{Name: name, State: state, Found: strings.TrimSuffix(e.Error(), "; "+e.Hint), Hint: e.Hint}
 }
 
 // traced returns a context whose requests tell how they are connected.
@@ -319,7 +319,7 @@ func (c *accountCheck) connection() Result {
 	until := c.seen.tls.PeerCertificates[0].NotAfter
 	r.Found += fmt.Sprintf(", %s, certificate until %s", tls.VersionName(c.seen.tls.Version), until.Format(time.DateOnly))
 	if time.Until(until) < expiresSoon {
-		r.State, r.Remedy = Warning, "have the certificate of base_url renewed"
+		r.State, r.Hint = Warning, "have the certificate of base_url renewed"
 	}
 	return r
 }
@@ -339,7 +339,7 @@ func (c *accountCheck) clock() Result {
 			way = "ahead of"
 		}
 		r.State, r.Found = Warning, fmt.Sprintf("this machine's clock is %v %s the API's", skew.Abs().Round(time.Second), way)
-		r.Remedy = "set this machine's clock, and keep it set (NTP); the poller goes by the API's clock meanwhile"
+		r.Hint = "set this machine's clock, and keep it set (NTP); the poller goes by the API's clock meanwhile"
 	}
 	return r
 }
@@ -367,7 +367,7 @@ func (c *accountCheck) budget() Result {
 	if len(late) > 0 {
 		r.State = Warning
 		r.Found += "; too few for the poll intervals: it polls " + strings.Join(late, ", ")
-		r.Remedy = "raise poll_interval, or have the limit raised and then requests_per_minute; poller plan shows what each attains"
+		r.Hint = "raise poll_interval, or have the limit raised and then requests_per_minute; poller plan shows what each attains"
 	}
 	return r
 }

@@ -28,10 +28,10 @@ const (
 
 // A Result says what was found of one thing. It holds no secret.
 type Result struct {
-	Name   string `json:"name"` // such as "account retail-us: token"
-	State  State  `json:"state"`
-	Found  string `json:"found"`
-	Remedy string `json:"remedy"` // what to do, empty if there is nothing or nobody knows
+	Name  string `json:"name"` // such as "account retail-us: token"
+	State State  `json:"state"`
+	Found string `json:"found"`
+	Hint  string `json:"hint"` // what to do, empty if there is nothing or nobody knows
 }
 
 // Options say what to check.
@@ -123,17 +123,17 @@ func Results(found []kafka.Finding) (out []Result) {
 	return out
 }
 
-// because returns a result that says what an error says, its remedy apart.
+// because returns a result that says what an error says, its hint apart.
 func because(name string, state State, err error) Result {
 	r := Result{Name: name, State: state, Found: err.Error()}
 	if e, ok := errors.AsType[interface {
 		error
-		Remedy() string
-	}](err); ok && e.Remedy() != "" {
-		r.Found, r.Remedy = strings.TrimSuffix(r.Found, "; "+e.Remedy()), e.Remedy()
+		Hint() string
+	}](err); ok && e.Hint() != "" {
+		r.Found, r.Hint = strings.TrimSuffix(r.Found, "; "+e.Hint()), e.Hint()
 	}
-	if errors.Is(err, context.DeadlineExceeded) && r.Remedy == "" {
-		r.Remedy = "what was asked did not answer in time; ask again, or with a longer --timeout"
+	if errors.Is(err, context.DeadlineExceeded) && r.Hint == "" {
+		r.Hint = "what was asked did not answer in time; ask again, or with a longer --timeout"
 	}
 	return r
 }

@@ -175,12 +175,12 @@ func TestFailures(t *testing.T) {
 		at      string // the end of the name of the result
 		state   check.State
 		found   string
-		remedy  string
+		hint    string
 		skipped []string // beginnings, after the name of the account
 	}{
 		"wrong secret": {
 			change: func(_ *testing.T, w *world) { account(w).API.ClientSecret = secret.New("no-such-secret") },
-			at:     ": token", state: check.Failed, found: "invalid signature", remedy: "check auth.client_id and auth.client_secret",
+			at:     ": token", state: check.Failed, found: "invalid signature", hint: "check auth.client_id and auth.client_secret",
 			skipped: skippedEndpoints,
 		},
 		"wrong secret of one bot": {
@@ -189,26 +189,26 @@ func TestFailures(t *testing.T) {
 				second := account(w).Poll.Bots[1].ID
 				account(w).API.Bots = map[string]kore.Credentials{second: {ClientID: "cs-own", ClientSecret: secret.New("no-such-secret")}}
 			},
-			at: ": token of cs-own", state: check.Failed, found: "invalid signature", remedy: "check auth.client_id",
+			at: ": token of cs-own", state: check.Failed, found: "invalid signature", hint: "check auth.client_id",
 			skipped: []string{"interactions of bot-2", "conversations of bot-2"},
 		},
 		"scope missing": {
 			sim: func(c *koresim.Config) { c.Unscoped = []string{koresim.ScopeSmartAssist} },
-			at:  ": interaction-details", state: check.Failed, found: "scope (status 403", remedy: `give the JWT app the API scope "SmartAssist Analytics", publish the app`,
+			at:  ": interaction-details", state: check.Failed, found: "scope (status 403", hint: `give the JWT app the API scope "SmartAssist Analytics", publish the app`,
 		},
 		"proxy's page": {
 			change: func(_ *testing.T, w *world) { w.options.Transport, account(w).API.BaseURL = nil, html.URL },
-			at:     ": connection", state: check.Failed, found: "html", remedy: "proxy", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
+			at:     ": connection", state: check.Failed, found: "html", hint: "proxy", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
 		},
 		"unknown host": {
 			change: func(_ *testing.T, w *world) { w.options.Transport = noHost{} },
-			at:     ": connection", state: check.Failed, found: "no such host", remedy: "check the host of base_url", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
+			at:     ": connection", state: check.Failed, found: "no such host", hint: "check the host of base_url", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
 		},
 		"connection refused": {
 			change: func(_ *testing.T, w *world) {
 				w.options.Transport, account(w).API.BaseURL = nil, "http://"+nobody.Addr().String()
 			},
-			at: ": connection", state: check.Failed, found: "connection refused", remedy: "base_url cannot be reached", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
+			at: ": connection", state: check.Failed, found: "connection refused", hint: "base_url cannot be reached", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
 		},
 		"certificate unknown": {
 			change: func(t *testing.T, w *world) {
@@ -218,33 +218,33 @@ func TestFailures(t *testing.T) {
 				t.Cleanup(server.Close)
 				w.options.Transport, account(w).API.BaseURL = nil, server.URL
 			},
-			at: ": connection", state: check.Failed, found: "tls: ", remedy: "SSL_CERT_FILE", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
+			at: ": connection", state: check.Failed, found: "tls: ", hint: "SSL_CERT_FILE", skipped: append([]string{"token", "clock"}, skippedEndpoints...),
 		},
 		"clock off": {
 			sim: func(c *koresim.Config) { c.Skew = 3 * time.Hour },
-			at:  ": clock", state: check.Warning, found: "this machine's clock is 3h0m", remedy: "set this machine's clock",
+			at:  ": clock", state: check.Warning, found: "this machine's clock is 3h0m", hint: "set this machine's clock",
 		},
 		"budget used up": {
 			sim: func(c *koresim.Config) { c.RequestsPerMinute = 1 },
-			at:  ": conversations of " + "bot-1", state: check.Warning, found: "rate-limited", remedy: "ask again later", skipped: []string{"interaction-details"},
+			at:  ": conversations of " + "bot-1", state: check.Warning, found: "rate-limited", hint: "ask again later", skipped: []string{"interaction-details"},
 		},
 		"budget too small": {
 			change: func(_ *testing.T, w *world) { account(w).Poll.RequestsPerMinute = 3 },
-			at:     ": budget", state: check.Warning, found: "too few for the poll intervals: it polls interactions every", remedy: "raise poll_interval",
+			at:     ": budget", state: check.Warning, found: "too few for the poll intervals: it polls interactions every", hint: "raise poll_interval",
 		},
 		"broker away": {
 			change: func(_ *testing.T, w *world) { w.options.Kafka.Config.Brokers = []string{nobody.Addr().String()} },
-			at:     "Kafka", state: check.Failed, found: "connection refused", remedy: "check kafka.brokers", skipped: []string{"topics", "groups and transactional ids"},
+			at:     "Kafka", state: check.Failed, found: "connection refused", hint: "check kafka.brokers", skipped: []string{"topics", "groups and transactional ids"},
 		},
 		"topic missing": {
 			change: func(_ *testing.T, w *world) { w.options.Kafka.Config.Topics.Create = false },
-			at:     "topic agentassist.search", state: check.Failed, found: "does not exist", remedy: "or set kafka.topics.create: true",
+			at:     "topic agentassist.search", state: check.Failed, found: "does not exist", hint: "or set kafka.topics.create: true",
 		},
 		"start too old": {
 			change: func(_ *testing.T, w *world) {
 				account(w).Poll.Start = func(now time.Time) time.Time { return now.AddDate(0, 0, -40) }
 			},
-			at: ": start", state: check.Failed, found: "would drop events", remedy: "raise retention.ms",
+			at: ": start", state: check.Failed, found: "would drop events", hint: "raise retention.ms",
 		},
 		"start too old, later": {
 			change: func(t *testing.T, w *world) {
@@ -252,22 +252,22 @@ func TestFailures(t *testing.T) {
 				_, err := kafka.EnsureTopics(t.Context(), w.options.Kafka)
 				require.NoError(t, err)
 			},
-			at: ": start", state: check.Warning, found: "goes on all the same", remedy: "raise retention.ms",
+			at: ": start", state: check.Warning, found: "goes on all the same", hint: "raise retention.ms",
 		},
 		"API hangs": {
 			sim: func(c *koresim.Config) {
 				c.Faults = koresim.Faults{Rate: 1, Kinds: []koresim.Fault{koresim.FaultTimeout}, Hang: time.Minute}
 			},
 			change: func(_ *testing.T, w *world) { w.options.Timeout = 2 * time.Second },
-			at:     ": interaction-details", state: check.Failed, found: "deadline exceeded", remedy: "longer --timeout", skipped: []string{"connection", "token", "clock"},
+			at:     ": interaction-details", state: check.Failed, found: "deadline exceeded", hint: "longer --timeout", skipped: []string{"connection", "token", "clock"},
 		},
 		"registry away": {
 			change: func(_ *testing.T, w *world) { w.registry.Close() },
-			at:     "schema registry", state: check.Failed, found: "connection refused", remedy: "check schema_registry.url", skipped: []string{"schemas"},
+			at:     "schema registry", state: check.Failed, found: "connection refused", hint: "check schema_registry.url", skipped: []string{"schemas"},
 		},
 		"registry at another path": {
 			change: func(_ *testing.T, w *world) { w.options.Kafka.Registry.URL += "/nowhere" },
-			at:     "schema registry", state: check.Failed, found: "no schema registry answers there", remedy: "check the path in schema_registry.url", skipped: []string{"schemas"},
+			at:     "schema registry", state: check.Failed, found: "no schema registry answers there", hint: "check the path in schema_registry.url", skipped: []string{"schemas"},
 		},
 		"schema incompatible": {
 			change: func(t *testing.T, w *world) {
@@ -280,11 +280,11 @@ func TestFailures(t *testing.T) {
 					return true
 				})
 			},
-			at: "schema agentassist.search-value", state: check.Failed, found: "not compatible with a schema that is registered: TYPE_MISMATCH", remedy: "use another kafka.topic_prefix",
+			at: "schema agentassist.search-value", state: check.Failed, found: "not compatible with a schema that is registered: TYPE_MISMATCH", hint: "use another kafka.topic_prefix",
 		},
 		"schema not registered": {
 			change: func(_ *testing.T, w *world) { w.options.Kafka.Registry.Register = false },
-			at:     "schema agentassist.search-value", state: check.Failed, found: "not found", remedy: "or set schema_registry.register: true",
+			at:     "schema agentassist.search-value", state: check.Failed, found: "not found", hint: "or set schema_registry.register: true",
 		},
 		"registry read-only": {
 			change: func(_ *testing.T, w *world) {
@@ -296,7 +296,7 @@ func TestFailures(t *testing.T) {
 					return true
 				})
 			},
-			at: "schema agentassist.search-value", state: check.Failed, found: "READONLY", remedy: "set the mode to READWRITE",
+			at: "schema agentassist.search-value", state: check.Failed, found: "READONLY", hint: "set the mode to READWRITE",
 		},
 		"disk": {
 			change: func(t *testing.T, w *world) {
@@ -304,7 +304,7 @@ func TestFailures(t *testing.T) {
 				require.NoError(t, os.WriteFile(file, nil, 0o600))
 				w.options.File = filepath.Join(file, "poller.db")
 			},
-			at: "checkpoint file", state: check.Failed, found: "not a directory", remedy: "check checkpoint.path",
+			at: "checkpoint file", state: check.Failed, found: "not a directory", hint: "check checkpoint.path",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -321,7 +321,7 @@ func TestFailures(t *testing.T) {
 			got := find(t, all, tt.at)
 			require.Equal(t, tt.state, got.State, "%v", got)
 			require.Contains(t, got.Found, tt.found)
-			require.Contains(t, got.Remedy, tt.remedy)
+			require.Contains(t, got.Hint, tt.hint)
 			var skipped []string
 			for _, r := range all {
 				if r.State == check.Skipped {
@@ -339,8 +339,8 @@ func TestFailures(t *testing.T) {
 			require.Equal(t, tt.state == check.Failed, check.Failures(all) > 0)
 			for _, r := range all {
 				if r.State == check.Failed {
-					require.NotEmpty(t, r.Remedy, "%v", r)
-					require.NotContains(t, r.Found, r.Remedy)
+					require.NotEmpty(t, r.Hint, "%v", r)
+					require.NotContains(t, r.Found, r.Hint)
 				}
 			}
 		})
@@ -377,7 +377,7 @@ func TestManyBots(t *testing.T) {
 func TestPrint(t *testing.T) {
 	var b strings.Builder
 	require.NoError(t, check.Print(&b, []check.Result{
-		{Name: "a", State: check.Failed, Found: "x", Remedy: "mend it"}, {Name: "bb", State: check.Failed, Found: "y", Remedy: "mend it"}, {Name: "c", State: check.OK, Found: "z"},
+		{Name: "a", State: check.Failed, Found: "x", Hint: "mend it"}, {Name: "bb", State: check.Failed, Found: "y", Hint: "mend it"}, {Name: "c", State: check.OK, Found: "z"},
 	}, true))
 	require.Equal(t, "\x1b[31mfailed \x1b[0m  a   x\n\x1b[31mfailed \x1b[0m  bb  y\n         └ to do: mend it\n\x1b[32mok     \x1b[0m  c   z\n"+
 		"\nok: 1, warning: 0, failed: 2, skipped: 0\n", b.String())

@@ -16,11 +16,7 @@ func checkFile(path string) Result {
 	name := "checkpoint file"
 	free, err := checkpoint.Writable(path)
 	if err != nil {
-		r := because(name, Failed, err)
-		if r.Remedy == "" {
-			r.Remedy = "check checkpoint.path"
-		}
-		return r
+		return Result{Name: name, State: Failed, Found: err.Error(), Hint: "check checkpoint.path"}
 	}
 	r := Result{Name: name, State: OK, Found: path + " does not exist; a start makes it"}
 	if info, err := os.Stat(path); err == nil {
@@ -28,7 +24,7 @@ func checkFile(path string) Result {
 	}
 	r.Found += fmt.Sprintf("; %s free", size(free))
 	if free < scarce {
-		r.State, r.Remedy = Warning, fmt.Sprintf("make room on the disk of %s, or name a checkpoint.path on another one", filepath.Dir(path))
+		r.State, r.Hint = Warning, fmt.Sprintf("make room on the disk of %s, or name a checkpoint.path on another one", filepath.Dir(path))
 	}
 	return r
 }

@@ -24,8 +24,8 @@ func Print(w io.Writer, all []Result, color bool) error {
 			mark = colors[r.State] + mark + plain
 		}
 		fmt.Fprintf(w, "%s  %s%s  %s\n", mark, r.Name, strings.Repeat(" ", names-utf8.RuneCountInString(r.Name)), r.Found)
-		if again := i+1 < len(all) && all[i+1].State == r.State && all[i+1].Remedy == r.Remedy; r.Remedy != "" && !again {
-			fmt.Fprintf(w, "         └ to do: %s\n", r.Remedy)
+		if again := i+1 < len(all) && all[i+1].State == r.State && all[i+1].Hint == r.Hint; r.Hint != "" && !again {
+			fmt.Fprintf(w, "         └ to do: %s\n", r.Hint)
 		}
 	}
 	count := map[State]int{}

@@ -55,9 +55,9 @@ type stagedDay struct {
 	before  uint32 // the same for the time before that; it counts only if the file has the day
 }
 
-// The limits of what a crash leaves to be replayed: a few pages of rows, or what is read in a few seconds.
+// The limits of what a crash leaves to be replayed: some ten pages of rows, or what is read in a few seconds.
 var (
-	stageBytes = 2 << 20
+	stageBytes = 4 << 20
 	stageFor   = 5 * time.Second
 )
 

@@ -2,7 +2,10 @@ package e2e_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -86,6 +89,17 @@ func testForget(t *testing.T, p *platform, delivery string) {
 	require.Empty(t, latestOf(t, s, conversation))
 	run.stop(t)
 
+	// A person is found in all conversations with an event that has its id, and in no other.
+	agent, served := somebody(t, c)
+	code, told, errs = s.run(t, poller, "forget", "--person", agent, "--dry-run", "--json")
+	require.Zero(t, code, errs)
+	var found []struct {
+		Conversations []string `json:"conversation_ids"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(told), &found))
+	require.Len(t, found, 1)
+	require.Equal(t, served, found[0].Conversations)
+
 	// A conversation that only the topics of latest revisions still have is found.
 	client, err := kgo.NewClient(kgo.SeedBrokers(p.list()...))
 	require.NoError(t, err)
@@ -104,6 +118,35 @@ func testForget(t *testing.T, p *platform, delivery string) {
 	code, _, errs = s.run(t, poller, "forget", "c-nobody-knows")
 	require.Equal(t, 1, code)
 	require.Contains(t, errs, "forget c-nobody-knows: no topic below the prefix")
+}
+
+// somebody returns the id of an agent, and the conversations of the events that have it.
+func somebody(t *testing.T, c *consumer) (agent string, conversations []string) {
+	t.Helper()
+	all, of := map[string]bool{}, map[string]map[string]bool{} // by agent
+	records := c.read(t)
+	for i := range records {
+		r := &records[i]
+		if r.Topic == c.names.Watermark() || r.Topic == c.names.DeadLetter() || r.Field("conversation_id") == "" {
+			continue
+		}
+		all[r.Field("conversation_id")] = true
+		eachText(t, r, func(_, class, text string) {
+			if class == "id" && text != "" {
+				if of[text] == nil {
+					of[text] = map[string]bool{}
+				}
+				of[text][r.Field("conversation_id")] = true
+			}
+		})
+	}
+	for id, in := range of {
+		if len(in) > len(conversations) && len(in) < len(all) {
+			agent, conversations = id, slices.Sorted(maps.Keys(in))
+		}
+	}
+	require.Greater(t, len(conversations), 1)
+	return agent, conversations
 }
 
 // spokenBut returns another conversation than one, with feedback, and the texts with personal data that are in its events only.

@@ -33,10 +33,8 @@ func (e *explanation) readTopics(ctx context.Context) error {
 	ids := map[string]bool{e.ID: true}
 	e.ids = ids
 	err := e.reader.Since(e.Since).Each(ctx, func(r *kafkaread.Record) error {
-		for _, name := range []string{"conversation_id", "session_id", "segment_id", "entity_id", "event_id"} {
-			if r.Field(name) == e.ID {
-				ids[cmp.Or(r.Field("conversation_id"), r.Field("session_id"))] = true
-			}
+		if HasID(r.Value, e.ID) {
+			ids[cmp.Or(r.Field("conversation_id"), r.Field("session_id"))] = true
 		}
 		return nil
 	}, topics...)

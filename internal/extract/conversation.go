@@ -287,15 +287,15 @@ func (e *entry) plain() *events.Message {
 
 func (d *decoder) observeConversation(c *conversation) {
 	parent := or(first(c.convID, c.id))
-	for _, s := range inOrder(c.summaries, summaryTime, rated[*events.Summary].contents) {
+	for _, s := range inOrder(c.summaries, rated[*events.Summary].contents, summaryTime) {
 		d.observeSummary(s, parent)
 	}
-	for _, m := range inOrder(c.messages, func(m rated[*events.Message]) *time.Time { return m.thing.MessageTime }, rated[*events.Message].contents) {
+	for _, m := range inOrder(c.messages, rated[*events.Message].contents, func(m rated[*events.Message]) *time.Time { return m.thing.MessageTime }) {
 		m.thing.Experience = first(m.thing.Experience, c.experience)
 		m.thing.IsExtAd, m.thing.MBUserID = c.isExtAD, c.userID
 		d.observeMessage(m, parent)
 	}
-	for _, a := range inOrder(c.agentic, requestTime, agentic.contents) {
+	for _, a := range inOrder(c.agentic, agentic.contents, requestTime) {
 		e := a.request
 		e.Experience = first(e.Experience, c.experience)
 		e.IsExtAd, e.MBUserID = c.isExtAD, c.userID
@@ -310,7 +310,7 @@ func (d *decoder) observeConversation(c *conversation) {
 // is found by the group.
 func (d *decoder) observeWidget(c *conversation, parent string) {
 	group := d.id(events.TypeFeedback, "widgets", parent)
-	for _, f := range inOrder(c.widget, func(*events.Feedback) *time.Time { return nil }, alone[*events.Feedback]) {
+	for _, f := range inOrder(c.widget, alone[*events.Feedback]) {
 		f.TargetType = "Widget"
 		agent := ""
 		if f.Agent != nil {

@@ -254,6 +254,26 @@ func TestTwins(t *testing.T) {
 	require.Len(t, contents(t, same), 4)
 }
 
+// A search of the same millisecond as another keeps its identity when the record shows the other one, too.
+func TestSearchesOfOneTime(t *testing.T) {
+	search := func(phrase, displayed string) string {
+		return `{"actionType":"SearchBarEntry","action":{"searchPhrase":"` + phrase + `","executionStartTime":"2026-02-25T09:00:10Z","displayTime":"2026-02-25T09:00:` + displayed + `Z"}}`
+	}
+	run := func(actions string) map[string]string {
+		m := map[string]string{}
+		for _, e := range all[*events.Search](decode(t, events.Interactions, segments(`"agentActions":[`+actions+`]`)).Rows[0].Observations) {
+			m[or(e.SearchPhrase)] = e.EntityID
+		}
+		return m
+	}
+	for _, phrases := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		before := search(phrases[0], "11")
+		both := run(search(phrases[1], "12") + "," + before)
+		require.NotEqual(t, both[phrases[0]], both[phrases[1]])
+		require.Equal(t, run(before)[phrases[0]], both[phrases[0]])
+	}
+}
+
 func or(s *string) string {
 	if s == nil {
 		return ""

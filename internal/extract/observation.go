@@ -145,18 +145,20 @@ func madeAt(id string) (time.Time, bool) {
 	return t, err == nil && t.Year() >= 2009 && t.Year() < 2060
 }
 
-// inOrder sorts siblings by a time that never changes, the ones without it last. Those that it does not tell apart are sorted by their
-// content, so that twins have the same order whatever order upstream lists them in.
-func inOrder[T any](siblings []T, at func(T) *time.Time, content func(T) []events.Event) []T {
+// inOrder sorts siblings by times that never change, those without the first of these times last, and those that it does not tell apart by
+// the next. Siblings of the same times are sorted by their content, so that twins have the same order whatever order upstream lists them in.
+func inOrder[T any](siblings []T, content func(T) []events.Event, at ...func(T) *time.Time) []T {
 	slices.SortStableFunc(siblings, func(a, b T) int {
-		ta, tb := at(a), at(b)
-		switch {
-		case ta == nil && tb != nil:
-			return 1
-		case ta != nil && tb == nil:
-			return -1
-		case ta != nil && !ta.Equal(*tb):
-			return ta.Compare(*tb)
+		for _, at := range at {
+			ta, tb := at(a), at(b)
+			switch {
+			case ta == nil && tb != nil:
+				return 1
+			case ta != nil && tb == nil:
+				return -1
+			case ta != nil && !ta.Equal(*tb):
+				return ta.Compare(*tb)
+			}
 		}
 		return bytes.Compare(appendContents(nil, content(a)), appendContents(nil, content(b)))
 	})

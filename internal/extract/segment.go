@@ -43,6 +43,22 @@ func (a action) contents() []events.Event {
 	return list
 }
 
+// began returns when the search began, or what else its identity depends on.
+func (a action) began() *time.Time {
+	if a.search == nil {
+		return nil
+	}
+	return first(a.search.ExecutionStartTime, a.search.TypingStartTime, a.search.DisplayTime)
+}
+
+// displayed returns when the search displayed what it found, which is when the record begins to show it.
+func (a action) displayed() *time.Time {
+	if a.search == nil {
+		return nil
+	}
+	return a.search.DisplayTime
+}
+
 // rated is a thing and what somebody thought of it.
 type rated[T events.Event] struct {
 	thing    T
@@ -280,27 +296,22 @@ func (d *decoder) observeSegment(s *segment) {
 	d.findable(d.observe(s.event, id, moment{}), false)
 	d.out[len(d.out)-1].Home = id
 	d.home = id
-	for _, a := range inOrder(s.actions, func(a action) *time.Time {
-		if a.search == nil {
-			return nil
-		}
-		return first(a.search.ExecutionStartTime, a.search.TypingStartTime, a.search.DisplayTime)
-	}, action.contents) {
+	for _, a := range inOrder(s.actions, action.contents, action.began, action.displayed) {
 		d.observeAction(a, id)
 	}
-	for _, p := range inOrder(s.proactive, func(p shown) *time.Time { return p.event.DisplayTime }, shown.contents) {
+	for _, p := range inOrder(s.proactive, shown.contents, func(p shown) *time.Time { return p.event.DisplayTime }) {
 		d.observeShown(p.event, p.used)
 	}
-	for _, sum := range inOrder(s.summaries, summaryTime, rated[*events.Summary].contents) {
+	for _, sum := range inOrder(s.summaries, rated[*events.Summary].contents, summaryTime) {
 		d.observeSummary(sum, *s.segmentID)
 	}
-	for _, p := range inOrder(s.playbooks, func(p playbook) *time.Time { return p.run.OpenedAt }, playbook.contents) {
+	for _, p := range inOrder(s.playbooks, playbook.contents, func(p playbook) *time.Time { return p.run.OpenedAt }) {
 		d.observePlaybook(p)
 	}
-	for _, c := range inOrder(s.coaching, func(c *events.CoachingTriggered) *time.Time { return c.TriggeredAt }, alone[*events.CoachingTriggered]) {
+	for _, c := range inOrder(s.coaching, alone[*events.CoachingTriggered], func(c *events.CoachingTriggered) *time.Time { return c.TriggeredAt }) {
 		d.observeCoaching(c)
 	}
-	for _, a := range inOrder(s.agentic, func(a agentic) *time.Time { return a.request.RequestedAt }, agentic.contents) {
+	for _, a := range inOrder(s.agentic, agentic.contents, func(a agentic) *time.Time { return a.request.RequestedAt }) {
 		at := moment{}.or(a.request.RequestedAt, "agenticActivities[].requestTime").or(a.request.RespondedAt, "agenticActivities[].responseTime")
 		d.observeAgentic(a, *s.segmentID, at)
 	}

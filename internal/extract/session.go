@@ -377,8 +377,8 @@ func (d *decoder) observeSession(s *session) {
 			seen.Merged = true
 		}
 	}
-	for _, p := range inOrder(s.engagements, func(p *engagement) *time.Time { return p.event.AssignedAt },
-		func(p *engagement) []events.Event { return together(p.event) }) {
+	for _, p := range inOrder(s.engagements, func(p *engagement) []events.Event { return together(p.event) },
+		func(p *engagement) *time.Time { return p.event.AssignedAt }) {
 		d.observeEngagement(p, id, before)
 	}
 }

@@ -523,7 +523,7 @@ func (o *origin) text(e *events.SuggestionUsed, name *string) *string {
 }
 
 func (d *decoder) observeUsed(uses []used, via string, actionType *string, from origin, at moment) {
-	for _, u := range inOrder(uses, used.taken, used.contents) {
+	for _, u := range inOrder(uses, used.contents, used.taken) {
 		e := u.event
 		e.Via, e.ActionType, e.ParentEntityID = via, actionType, d.texts.put(from.parent)
 		e.DisplayTime, e.ShownEntityID, e.SearchEntityID = from.displayed, from.list, from.search

@@ -77,6 +77,7 @@ func TestApplyChangesTopics(t *testing.T) {
 		"feedback-negative": {"cleanup.policy": "compact", "retention.ms": "7776000000"},
 		"watermark":         {"cleanup.policy": "compact,delete"},
 		"control":           {"cleanup.policy": "compact", "segment.ms": "3600000"},
+		"feedback-latest":   {"cleanup.policy": "compact", "segment.ms": "3600000", "max.compaction.lag.ms": "604800000"},
 	} {
 		n := int32(3)
 		if suffix == "search" {
@@ -86,6 +87,7 @@ func TestApplyChangesTopics(t *testing.T) {
 	}
 	c := configFor(cluster)
 	c.Topics.Partitions = 2 // not chosen: what is there counts
+	c.Latest = []string{"feedback"}
 	plans := planTopics(t, c, types)
 	change := func(setting, is, want string) kafka.TopicChange {
 		return kafka.TopicChange{Setting: setting, Is: is, Want: want}
@@ -99,6 +101,7 @@ func TestApplyChangesTopics(t *testing.T) {
 	require.Len(t, planOf(t, plans, "feedback-negative").Kept, 1)
 	require.Contains(t, planOf(t, plans, "watermark").Changes, change("cleanup.policy", "compact,delete", "compact"))
 	require.Empty(t, planOf(t, plans, "control").Changes)
+	require.Equal(t, []kafka.TopicChange{change("max.compaction.lag.ms", "604800000", "86400000")}, planOf(t, plans, "feedback-latest").Changes)
 	require.False(t, planOf(t, plans, "dead-letter").Exists)
 
 	require.NoError(t, applyTopics(t, c, plans, true))

@@ -112,7 +112,7 @@ func (t *Topics) changes(found *metadata) (problems []error) {
 		case is.missing():
 			problems = append(problems, &TopicError{
 				Topic: s.name, Err: is.err, Text: fmt.Sprintf("was deleted; it had %d partitions", was.Partitions),
-				Hint: "create it again with as many, or restart the poller with kafka.topics.create: true; what was on it is lost",
+				hint: "create it again with as many, or restart the poller with kafka.topics.create: true; what was on it is lost",
 			})
 			continue
 		case is.err != nil:
@@ -123,7 +123,7 @@ func (t *Topics) changes(found *metadata) (problems []error) {
 		if is.id != was.ID {
 			problems = append(problems, &TopicError{
 				Topic: s.name, Text: "was deleted and made anew while the poller runs; what was on it is lost",
-				Hint: "restart the poller once consumers have been told: they must begin anew as well",
+				hint: "restart the poller once consumers have been told: they must begin anew as well",
 			})
 		}
 		switch {
@@ -133,7 +133,7 @@ func (t *Topics) changes(found *metadata) (problems []error) {
 		case is.partitions != was.Partitions:
 			problems = append(problems, &TopicError{
 				Topic: s.name, Text: fmt.Sprintf("has %d partitions, and had %d at start", is.partitions, was.Partitions),
-				Hint: fmt.Sprintf("nothing is lost: its records stay in the first %d; restart the poller to go on so", t.Partitions(s.name)),
+				hint: fmt.Sprintf("nothing is lost: its records stay in the first %d; restart the poller to go on so", t.Partitions(s.name)),
 			})
 		}
 	}
@@ -153,7 +153,7 @@ func (s topicSpec) configChanges(was, is Topic, c Config) []error {
 	if want := min(was.MaxMessageBytes, c.maxBatch(s.name)); is.MaxMessageBytes < want && is.MaxMessageBytes >= s.needs(c) {
 		problems = append(problems, &TopicError{
 			Topic: s.name, Text: fmt.Sprintf("has %s=%d; want at least %d as at start: larger events become dead letters", maxMessageBytes, is.MaxMessageBytes, want),
-			Hint: "raise it again, or restart the poller to go on with it",
+			hint: "raise it again, or restart the poller to go on with it",
 		})
 	}
 	if s.kind.compacted() {
@@ -173,7 +173,7 @@ func (s topicSpec) configChanges(was, is Topic, c Config) []error {
 			problems = append(problems, &TopicError{
 				Topic: s.name, Text: fmt.Sprintf("has %s=%d (%s), and had %s at start: Kafka drops or refuses what is older, late edits among it",
 					setting.name, setting.is.Milliseconds(), days(setting.is), was),
-				Hint: "raise it again, or restart the poller to go on with it",
+				hint: "raise it again, or restart the poller to go on with it",
 			})
 		}
 	}

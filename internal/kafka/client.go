@@ -124,13 +124,13 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return withRemedy(fmt.Sprintf("reach Kafka at %s: %v", strings.Join(e.Brokers, ", "), e.Err), e.Remedy())
+	return withHint(fmt.Sprintf("reach Kafka at %s: %v", strings.Join(e.Brokers, ", "), e.Err), e.Hint())
 }
 
-// Remedy says what to do.
-func (e *UnreachableError) Remedy() string {
+// Hint says what to do.
+func (e *UnreachableError) Hint() string {
 	if not, ok := errors.AsType[*httpError](e.Err); ok {
-		return not.Remedy()
+		return not.Hint()
 	}
 	if known := hintFor(e.Err); known != "" {
 		return known

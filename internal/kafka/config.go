@@ -112,9 +112,10 @@ const (
 	saslScram256    = "SCRAM-SHA-256"
 	saslScram512    = "SCRAM-SHA-512"
 	saslOAuthBearer = "OAUTHBEARER"
+	saslIAM         = "AWS_MSK_IAM"
 )
 
-var mechanisms = []string{saslPlain, saslScram256, saslScram512, saslOAuthBearer}
+var mechanisms = []string{saslPlain, saslScram256, saslScram512, saslOAuthBearer, saslIAM}
 
 // SetDefaults sets the values that hold where the configuration has none.
 func (c *Config) SetDefaults() {
@@ -226,6 +227,9 @@ func (c *Config) Validate() []Problem {
 	p.oneOf("delivery", c.Delivery, limits["delivery"].OneOf...)
 	p.tls(&c.TLS)
 	c.SASL.validate(&p)
+	if c.SASL.Mechanism == saslIAM && !c.TLS.On() {
+		p.add("tls.enabled", "is off; AWS_MSK_IAM needs TLS")
+	}
 	p.oneOf("compression", c.Compression, limits["compression"].OneOf...)
 	if c.Linger < 0 || c.Linger > time.Second {
 		p.add("linger", "%s; want between 0 and 1s", c.Linger)
@@ -299,6 +303,10 @@ func (c *SASLConfig) validate(p *problems) {
 			p.add("sasl.client_id", "is missing; OAUTHBEARER needs one")
 		}
 		oneSecret(p, "sasl.client_secret", c.ClientSecret, c.ClientSecretFile, true)
+	case saslIAM:
+		if c.Username != "" || !c.Password.IsZero() || c.PasswordFile != "" || c.ClientID != "" || !c.ClientSecret.IsZero() || c.ClientSecretFile != "" {
+			p.add("sasl.mechanism", "AWS_MSK_IAM takes no user, client or secret from here; want credentials where the AWS SDK finds them")
+		}
 	default:
 		p.oneOf("sasl.mechanism", c.Mechanism, mechanisms...)
 	}

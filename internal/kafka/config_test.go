@@ -48,11 +48,11 @@ func TestConfigProblems(t *testing.T) {
 		},
 		"no mechanism": {
 			func(c *kafka.Config) { c.SASL.Username = "u" },
-			[]string{"sasl.mechanism: is missing; want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"},
+			[]string{"sasl.mechanism: is missing; want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM"},
 		},
 		"mechanism": {
 			func(c *kafka.Config) { c.SASL.Mechanism = "GSSAPI" },
-			[]string{`sasl.mechanism: "GSSAPI"; want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER`},
+			[]string{`sasl.mechanism: "GSSAPI"; want one of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER, AWS_MSK_IAM`},
 		},
 		"nobody": {
 			func(c *kafka.Config) { c.SASL.Mechanism = "PLAIN" },
@@ -71,6 +71,19 @@ func TestConfigProblems(t *testing.T) {
 				"sasl.client_id: is missing; OAUTHBEARER needs one",
 				"sasl.client_secret: is missing; set it or sasl.client_secret_file",
 			},
+		},
+		"IAM without TLS, with a password": {
+			func(c *kafka.Config) {
+				c.SASL = kafka.SASLConfig{Mechanism: "AWS_MSK_IAM", Username: "AKIA", Password: secret.New("p")}
+			},
+			[]string{
+				"sasl.mechanism: AWS_MSK_IAM takes no user, client or secret from here; want credentials where the AWS SDK finds them",
+				"tls.enabled: is off; AWS_MSK_IAM needs TLS",
+			},
+		},
+		"IAM": {
+			func(c *kafka.Config) { c.SASL.Mechanism, c.TLS.Enabled = "AWS_MSK_IAM", true },
+			nil,
 		},
 		"numbers": {
 			func(c *kafka.Config) {

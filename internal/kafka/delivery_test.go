@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -37,6 +38,7 @@ func TestDeliver(t *testing.T) {
 		return nil
 	}
 	batch := &kafka.Batch{Account: "retail-us", Events: searches(50), Feeds: []kafka.Feed{feed}, Recording: recorded}
+	batch.Events[7].Event.Head().Revision = 2
 	require.NoError(t, f.Deliver(t.Context(), batch))
 	require.Equal(t, 1, recorded.committed)
 	require.Nil(t, batch.Feeds[0].Offsets, "it is the caller's")
@@ -45,6 +47,7 @@ func TestDeliver(t *testing.T) {
 		require.Equal(t, 1, n, id)
 	}
 	require.EqualValues(t, 50, f.counter(t, "poller_kafka_events_published_total"))
+	require.EqualValues(t, 1, f.counter(t, "poller_kafka_revisions_published_total"))
 	require.EqualValues(t, 1, f.counter(t, "poller_kafka_watermarks_published_total"))
 }
 
@@ -191,8 +194,8 @@ func TestHint(t *testing.T) {
 	for want, err := range map[string]error{
 		"set max.message.bytes of topic t to 786944 or more":                       &kafka.RefusedError{Topic: "t", Bytes: 1000, Taken: 500},
 		"grant the poller's user Describe, DescribeConfigs and Write on the topic": &kafka.LostError{Err: &kafka.DeliveryError{Err: kerr.TopicAuthorizationFailed}},
-		"raise it": &kafka.TopicError{Topic: "t", Hint: "raise it"},
-		"":         &kafka.DeliveryError{Err: kerr.NotLeaderForPartition},
+		"grant the poller's user Read on it":                                       &kafka.GroupError{Group: "g", Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
+		"":                                                                         &kafka.DeliveryError{Err: kerr.NotLeaderForPartition},
 	} {
 		require.Equal(t, want, kafka.Hint(err), "%v", err)
 	}

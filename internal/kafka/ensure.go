@@ -350,12 +350,12 @@ func create(ctx context.Context, client *kgo.Client, wanted []topicSpec, dry boo
 
 // refusal returns what Kafka says of one topic that it does not create or change, and grant as the hint if a right is missing.
 func refusal(topic, text string, err error, message *string, grant string) *TopicError {
-	e := &TopicError{Topic: topic, Err: err, Text: text, Hint: hintFor(err)}
+	e := &TopicError{Topic: topic, Err: err, Text: text, hint: hintFor(err)}
 	if message != nil && *message != "" {
 		e.Text += ": " + *message
 	}
 	if errors.Is(err, kerr.TopicAuthorizationFailed) || errors.Is(err, kerr.ClusterAuthorizationFailed) {
-		e.Hint = grant
+		e.hint = grant
 	}
 	return e
 }
@@ -368,7 +368,7 @@ func (t *Topics) check(found *metadata) []error {
 		if d.missing() {
 			problems = append(problems, &TopicError{
 				Topic: s.name, Err: d.err, Text: "does not exist",
-				Hint: fmt.Sprintf("create it with %s, or set kafka.topics.create: true", s.describe()),
+				hint: fmt.Sprintf("create it with %s, or set kafka.topics.create: true", s.describe()),
 			})
 			continue
 		}
@@ -380,7 +380,7 @@ func (t *Topics) check(found *metadata) []error {
 		// One of these that has more is used up to the number that it should have.
 		if !s.kind.shared() && s.kind != kindLog && d.partitions < int(s.partitions) {
 			problems = append(problems, &TopicError{
-				Topic: s.name, Text: fmt.Sprintf("has %d partitions; want %d", d.partitions, s.partitions), Hint: "add partitions to it",
+				Topic: s.name, Text: fmt.Sprintf("has %d partitions; want %d", d.partitions, s.partitions), hint: "add partitions to it",
 			})
 		}
 	}
@@ -393,7 +393,7 @@ func (s topicSpec) usable(d described) (problems []error) {
 	case errors.Is(d.err, kerr.TopicAuthorizationFailed):
 		return []error{denied(s.name, d.err, "Describe")}
 	case d.err != nil:
-		return []error{&TopicError{Topic: s.name, Err: d.err, Text: "cannot be described", Hint: hintFor(d.err)}}
+		return []error{&TopicError{Topic: s.name, Err: d.err, Text: "cannot be described", hint: hintFor(d.err)}}
 	}
 	if !d.allows(kmsg.ACLOperationWrite) {
 		problems = append(problems, denied(s.name, kerr.TopicAuthorizationFailed, "Write"))
@@ -437,7 +437,7 @@ func describeConfigs(ctx context.Context, client *kgo.Client, names []string) (s
 			problems = append(problems, denied(name, err, "DescribeConfigs"))
 			continue
 		case err != nil:
-			problems = append(problems, &TopicError{Topic: name, Err: err, Text: "has a configuration that cannot be read", Hint: hintFor(err)})
+			problems = append(problems, &TopicError{Topic: name, Err: err, Text: "has a configuration that cannot be read", hint: hintFor(err)})
 			continue
 		}
 		settings[name] = map[string]string{}
@@ -505,13 +505,13 @@ func checkConfig(s topicSpec, topic Topic, c Config) []error {
 		if have != want {
 			problems = append(problems, &TopicError{
 				Topic: s.name, Text: fmt.Sprintf("has cleanup.policy=%s; want %s: %s", have, want, why),
-				Hint: "set cleanup.policy=" + want + " on it",
+				hint: "set cleanup.policy=" + want + " on it",
 			})
 		}
 	}
 	if need := s.needs(c); topic.MaxMessageBytes > 0 && topic.MaxMessageBytes < need {
 		problems = append(problems, &TopicError{
-			Topic: s.name, Text: fmt.Sprintf("has %s=%d; want at least %d", maxMessageBytes, topic.MaxMessageBytes, need), Hint: "raise it",
+			Topic: s.name, Text: fmt.Sprintf("has %s=%d; want at least %d", maxMessageBytes, topic.MaxMessageBytes, need), hint: "raise it",
 		})
 	}
 	return problems

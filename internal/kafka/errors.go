@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -39,7 +40,7 @@ func classify(err error) Class {
 	if _, refused := errors.AsType[*LoginError](err); refused {
 		return Fatal
 	}
-	if _, token := errors.AsType[*tokenError](err); !token && tlsconf.Hint("kafka.tls", err) != "" {
+	if _, source := errors.AsType[*sourceError](err); !source && tlsconf.Hint("kafka.tls", err) != "" {
 		return Fatal
 	}
 	code, ok := errors.AsType[*kerr.Error](err)
@@ -89,8 +90,8 @@ func hintFor(err error) string {
 	if refused, ok := errors.AsType[*LoginError](err); ok {
 		return refused.Hint
 	}
-	if _, ok := errors.AsType[*tokenError](err); ok {
-		return "check kafka.sasl.token_url, and that it can be reached from here"
+	if source, ok := errors.AsType[*sourceError](err); ok {
+		return source.hint
 	}
 	if hint := tlsconf.Hint("kafka.tls", err); hint != "" {
 		return hint
@@ -114,10 +115,10 @@ func Hint(err error) string {
 	}
 	e, ok := errors.AsType[interface {
 		error
-		Remedy() string
+		Hint() string
 	}](err)
 	if ok {
-		return e.Remedy()
+		return e.Hint()
 	}
 	return hintFor(err)
 }
@@ -133,11 +134,11 @@ func (e *GroupError) Error() string {
 	if e.Err != nil {
 		text += fmt.Sprintf(" (%v)", e.Err)
 	}
-	return withRemedy(text, e.Remedy())
+	return withHint(text, e.Hint())
 }
 
-// Remedy says what to do.
-func (e *GroupError) Remedy() string { return "grant the poller's user Read on it" }
+// Hint says what to do.
+func (e *GroupError) Hint() string { return "grant the poller's user Read on it" }
 
 func (e *GroupError) Unwrap() error { return e.Err }
 
@@ -152,12 +153,30 @@ func groupError(op, group string, err error) error {
 	return &requestError{op + " of group " + group, err}
 }
 
-// withRemedy returns what is wrong and what to do about it in one line. Remedy cuts it apart again.
-func withRemedy(text, remedy string) string {
-	if remedy == "" {
+// About names what an error of this package is about: the schema registry, a topic, a group, or else Kafka.
+func About(err error) string {
+	if _, ok := errors.AsType[*RegistryError](err); ok {
+		return "schema registry"
+	}
+	if e, ok := errors.AsType[*TopicError](err); ok {
+		return "topic " + e.Topic
+	}
+	if _, ok := errors.AsType[*PartitionsError](err); ok {
+		return "event topics"
+	}
+	if e, ok := errors.AsType[*GroupError](err); ok {
+		return "group " + e.Group
+	}
+	return "Kafka"
+}
+
+// withHint returns what is wrong and what to do about it in one line. What says the same already, as the error of a request does, is
+// left as it is.
+func withHint(text, hint string) string {
+	if strings.HasSuffix(text, hint) { // or is empty
 		return text
 	}
-	return text + "; " + remedy
+	return text + "; " + hint
 }
 
 // Retryable reports whether waiting may help against an error, and whether the error says anything about that.

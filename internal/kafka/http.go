@@ -20,8 +20,8 @@ type httpError struct{ addr string }
 
 func (e *httpError) Error() string { return e.addr + " is an HTTP server, not a Kafka broker" }
 
-// Remedy says what to do.
-func (e *httpError) Remedy() string {
+// Hint says what to do.
+func (e *httpError) Hint() string {
 	return "name the port of Kafka itself in kafka.brokers, often 9092; a REST proxy, a schema registry or a page has another one"
 }
 

@@ -21,7 +21,7 @@ import (
 type Finding struct {
 	Name  string // such as "topic agentassist.search"
 	Found string // how it is, if it is well
-	// Err says what is wrong. What to do about it is in its method Remedy, if it has one.
+	// Err says what is wrong. What to do about it is in its method Hint, if it has one.
 	Err error
 	// Minor is set if a start goes on all the same.
 	Minor bool
@@ -56,6 +56,8 @@ func (c *Config) access() (text string) {
 	switch {
 	case c.SASL.Mechanism == saslOAuthBearer:
 		text += ", as " + c.SASL.ClientID + " by " + c.SASL.Mechanism
+	case c.SASL.Mechanism == saslIAM:
+		text += ", by " + c.SASL.Mechanism
 	case c.SASL.Mechanism != "":
 		text += ", as " + c.SASL.Username + " by " + c.SASL.Mechanism
 	}
@@ -139,7 +141,7 @@ func topicFindings(t *Topics, absent map[string]topicSpec, problems []error, l *
 		case taken > 0:
 			out = append(out, Finding{Name: name, Minor: true, Err: &TopicError{
 				Topic: s.name, Text: fmt.Sprintf("takes records of %s=%d: larger events become dead letters", maxMessageBytes, taken),
-				Hint: fmt.Sprintf("set %s of it to %d", maxMessageBytes, l.ours(s.name)),
+				hint: fmt.Sprintf("set %s of it to %d", maxMessageBytes, l.ours(s.name)),
 			}})
 		default:
 			out = append(out, Finding{Name: name, Found: topic.describe()})
@@ -275,7 +277,7 @@ func (r *Registry) misplaced(ctx context.Context) error {
 	if !isStatus(err, http.StatusNotFound) {
 		return nil
 	}
-	return &RegistryError{URL: r.config.URL, Err: fmt.Errorf("no schema registry answers there: %w", err), Hint: wrongPath}
+	return &RegistryError{URL: r.config.URL, Err: fmt.Errorf("no schema registry answers there: %w", err), hint: wrongPath}
 }
 
 // inspect says what Resolve would do, or returns the error that Resolve would return as far as that can be told.

@@ -3,8 +3,8 @@
 // carries what is to be recorded with it.
 //
 // Where to look: delivery.go says what callers may rely on; atleastonce.go and exactlyonce.go keep that, by the order of their steps.
-// takeover.go, group.go and witness.go are about owning a partition of the checkpoint topic. connect.go makes clients, with tls.go and
-// sasl.go. ensure.go makes and checks topics at start, placement.go decides over how many partitions keys are placed, check.go
+// takeover.go, group.go and witness.go are about owning a partition of the checkpoint topic. connect.go makes clients, with sasl.go and
+// iam.go. ensure.go makes and checks topics at start, placement.go decides over how many partitions keys are placed, check.go
 // compares all that with what is there later, and inspect.go asks beforehand and makes nothing. apply.go brings topics
 // that exist to what is configured, when a person asks for it. errors.go says which of Kafka's errors may pass.
 package kafka

@@ -14,6 +14,7 @@ import (
 // Metrics counts what is delivered. Counters of which the labels are known exist from the beginning, at 0.
 type Metrics struct {
 	events     *prometheus.CounterVec // by type
+	revisions  *prometheus.CounterVec // by type
 	bytes      prometheus.Counter
 	watermarks prometheus.Counter
 	negative   prometheus.Counter
@@ -29,6 +30,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "poller_kafka_events_published_total", Help: "Events that Kafka has acknowledged.",
+		}, []string{"type"}),
+		revisions: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "poller_kafka_revisions_published_total", Help: "Those of the events that are later revisions of what was published before.",
 		}, []string{"type"}),
 		bytes: f.NewCounter(prometheus.CounterOpts{
 			Name: "poller_kafka_published_bytes_total", Help: "Bytes of keys, values and headers that Kafka has acknowledged, uncompressed.",
@@ -57,6 +61,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	// A series that begins with its first count shows no increase: alerts would miss that one.
 	for _, t := range events.Types() {
 		m.events.WithLabelValues(string(t))
+		m.revisions.WithLabelValues(string(t))
 	}
 	for _, class := range []Class{Retry, Fatal, Refused} {
 		m.failures.WithLabelValues(class.String())

@@ -42,7 +42,7 @@ type PartitionsError struct {
 	Placed int
 }
 
-func (e *PartitionsError) Error() string { return withRemedy(e.text(), e.Remedy()) }
+func (e *PartitionsError) Error() string { return withHint(e.text(), e.Hint()) }
 
 func (e *PartitionsError) text() string {
 	numbers := slices.Sorted(maps.Keys(e.Counts))
@@ -63,8 +63,8 @@ func (e *PartitionsError) text() string {
 	return text
 }
 
-// Remedy says what to do.
-func (e *PartitionsError) Remedy() string {
+// Hint says what to do.
+func (e *PartitionsError) Hint() string {
 	numbers := slices.Sorted(maps.Keys(e.Counts))
 	most := numbers[len(numbers)-1]
 	if e.Placed == 0 {

@@ -270,7 +270,7 @@ func (r *Registry) compatibilityOf(ctx context.Context, subject string) sr.Compa
 func (r *Registry) Check(ctx context.Context, topic, schema string, id int) error {
 	subject := Subject(topic)
 	found, err := r.client.LookupSchema(ctx, subject, sr.Schema{Schema: schema})
-	e := &RegistryError{URL: r.config.URL, Subject: subject, Hint: "restore the registry: without the schema nobody can read the topic's " +
+	e := &RegistryError{URL: r.config.URL, Subject: subject, hint: "restore the registry: without the schema nobody can read the topic's " +
 		"events. A restart of the poller registers it anew, under an id of its own, and leaves unreadable what was published before"}
 	switch {
 	case isStatus(err, http.StatusNotFound):
@@ -351,8 +351,8 @@ func isStatus(err error, status int) bool {
 type RegistryError struct {
 	URL     string
 	Subject string // empty if it is about the registry itself
-	Hint    string
 	Err     error
+	hint    string
 	passing bool
 }
 
@@ -361,11 +361,11 @@ func (e *RegistryError) Error() string {
 	if e.Subject != "" {
 		about += ", subject " + e.Subject
 	}
-	return withRemedy(fmt.Sprintf("%s: %v", about, e.Err), e.Hint)
+	return withHint(fmt.Sprintf("%s: %v", about, e.Err), e.hint)
 }
 
-// Remedy says what to do, empty if that is not known.
-func (e *RegistryError) Remedy() string { return e.Hint }
+// Hint says what to do, empty if that is not known.
+func (e *RegistryError) Hint() string { return e.hint }
 
 func (e *RegistryError) Unwrap() error { return e.Err }
 
@@ -384,28 +384,28 @@ func (r *Registry) explain(subject string, err error) error {
 	const byHand = "register it by other means (poller schemas --write DIR writes the files) and set schema_registry.register: false"
 	switch {
 	case e.passing:
-		e.Hint = "check schema_registry.url and that the registry runs"
+		e.hint = "check schema_registry.url and that the registry runs"
 	case status == 0:
-		e.Hint = tlsconf.Hint("schema_registry.tls", err)
+		e.hint = tlsconf.Hint("schema_registry.tls", err)
 	case status == http.StatusUnauthorized:
-		e.Hint = "check schema_registry.username and password, or bearer_token; " + r.secret().Advice("schema_registry."+r.secretSetting())
+		e.hint = "check schema_registry.username and password, or bearer_token; " + r.secret().Advice("schema_registry."+r.secretSetting())
 	case compatibility:
-		e.Hint = fmt.Sprintf("let the poller's user write the compatibility of the subject, or set it to %s by other means; "+
+		e.hint = fmt.Sprintf("let the poller's user write the compatibility of the subject, or set it to %s by other means; "+
 			"schema_registry.compatibility: keep leaves it as it is", r.config.Compatibility)
 	case registering && code == codeReadOnly:
-		e.Hint = "the schema of this version is not registered, and the registry or the subject is in read-only mode: set the mode to READWRITE, or " + byHand
+		e.hint = "the schema of this version is not registered, and the registry or the subject is in read-only mode: set the mode to READWRITE, or " + byHand
 	case registering && status == http.StatusForbidden:
-		e.Hint = "the schema of this version is not registered: let the poller's user write to the subject, or " + byHand
+		e.hint = "the schema of this version is not registered: let the poller's user write to the subject, or " + byHand
 	case status == http.StatusForbidden:
-		e.Hint = "let the poller's user read the subject"
+		e.hint = "let the poller's user read the subject"
 	case status == http.StatusConflict:
-		e.Hint = "the subject holds a schema that this version's is not compatible with: use another kafka.topic_prefix, or delete the subject if nobody reads the topic"
+		e.hint = "the subject holds a schema that this version's is not compatible with: use another kafka.topic_prefix, or delete the subject if nobody reads the topic"
 	case status == http.StatusNotFound && !r.config.Register:
-		e.Hint = "register the schema of this version, or set schema_registry.register: true"
+		e.hint = "register the schema of this version, or set schema_registry.register: true"
 	case status == http.StatusNotFound:
-		e.Hint = wrongPath
+		e.hint = wrongPath
 	default:
-		e.Hint = "the registry refuses the schema; check that it supports Avro"
+		e.hint = "the registry refuses the schema; check that it supports Avro"
 	}
 	return e
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -454,7 +453,11 @@ func TestRegisteredByAnother(t *testing.T) {
 
 // What to do about a registry that cannot be reached is about the registry, not about brokers.
 func TestHintOfARegistryThatIsAway(t *testing.T) {
-	away := &kafka.RegistryError{Hint: "check schema_registry.url", Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}}
-	require.Equal(t, "check schema_registry.url", kafka.Hint(fmt.Errorf("resolve schemas: %w", away)))
-	require.Equal(t, "check kafka.brokers and that the brokers run", kafka.Hint(away.Err))
+	rc := kafka.DefaultRegistryConfig()
+	rc.URL = "http://127.0.0.1:1"
+	_, err := kafka.Open(t.Context(), kafka.Options{Config: configFor(newCluster(t)), Registry: rc, Types: types, Log: quiet})
+	const hint = "check schema_registry.url and that the registry runs"
+	require.Equal(t, hint, kafka.Hint(fmt.Errorf("resolve schemas: %w", err)))
+	require.Equal(t, 1, strings.Count(err.Error(), hint), "%v", err)
+	require.Equal(t, "schema registry", kafka.About(err))
 }

@@ -33,8 +33,11 @@ func (c *SASLConfig) secret() (source secret.Source, setting string) {
 // build returns nil where no mechanism is configured. A secret in a file is read again for every session, so that a rotated one
 // needs no restart.
 func (c *SASLConfig) build() (sasl.Mechanism, error) {
-	if c.Mechanism == "" {
+	switch c.Mechanism {
+	case "":
 		return nil, nil
+	case saslIAM:
+		return newIAM(), nil
 	}
 	source, setting := c.secret()
 	if _, err := source.Read(); err != nil {
@@ -92,10 +95,10 @@ func (s *tokenSource) Token() (*oauth2.Token, error) {
 	token, err := request.Token(context.WithValue(context.Background(), oauth2.HTTPClient, s.client))
 	if answer, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		status := answer.Response.StatusCode
-		return nil, &tokenError{s.config.TokenURL, fmt.Errorf("status %d %s", status, answer.ErrorCode), status/100 == 4}
+		return nil, s.failed(fmt.Errorf("status %d %s", status, answer.ErrorCode), status/100 == 4)
 	}
 	if err != nil {
-		return nil, &tokenError{s.config.TokenURL, err, false}
+		return nil, s.failed(err, false)
 	}
 	if token.Expiry.IsZero() {
 		token.Expiry = time.Now().Add(defaultTokenLife)
@@ -103,16 +106,22 @@ func (s *tokenSource) Token() (*oauth2.Token, error) {
 	return token, nil
 }
 
-// tokenError says why the token server gave no token.
-type tokenError struct {
-	url     string
-	err     error
-	refused bool // because of what we sent; else the server cannot be reached, or is out of order
+func (s *tokenSource) failed(err error, refused bool) error {
+	return &sourceError{what: "fetch token from " + s.config.TokenURL, err: err, refused: refused,
+		hint: "check kafka.sasl.token_url, and that it can be reached from here"}
 }
 
-func (e *tokenError) Error() string { return fmt.Sprintf("fetch token from %s: %v", e.url, e.err) }
+// sourceError says why there is nothing to log in with.
+type sourceError struct {
+	what    string // was attempted
+	err     error
+	refused bool   // because of what we are or sent; else the source cannot be reached, or is out of order
+	hint    string // what to do where it is not refused
+}
 
-func (e *tokenError) Unwrap() error { return e.err }
+func (e *sourceError) Error() string { return e.what + ": " + e.err.Error() }
+
+func (e *sourceError) Unwrap() error { return e.err }
 
 const (
 	// A refused login is tried again after firstLoginPause, then after twice as long each time up to maxLoginPause: directories lock
@@ -150,7 +159,7 @@ func (l *login) Authenticate(ctx context.Context, host string) (sasl.Session, []
 		return nil, nil, err
 	}
 	session, first, err := l.Mechanism.Authenticate(ctx, host)
-	if refusal, ok := errors.AsType[*tokenError](err); ok && refusal.refused {
+	if refusal, ok := errors.AsType[*sourceError](err); ok && refusal.refused {
 		return nil, nil, l.refuse(err, time.Now())
 	}
 	return loginSession{session, l}, first, err
@@ -224,11 +233,7 @@ func (l *login) refuse(err error, now time.Time) error {
 	if l.refused != nil && !l.trying {
 		return l.refused // by one that was on its way with the one that was refused first
 	}
-	source, setting := l.config.secret()
-	refused := &LoginError{Err: err, Since: now, Hint: "check kafka.sasl: mechanism, user name and password; " + source.Advice("kafka."+setting)}
-	if l.config.Mechanism == saslOAuthBearer {
-		refused.Hint = "check kafka.sasl: mechanism, client_id, scope and token_url; " + source.Advice("kafka."+setting)
-	}
+	refused := &LoginError{Err: err, Since: now, Hint: l.advice(err)}
 	if l.refused != nil {
 		refused.Since, refused.Count = l.refused.Since, l.refused.Count
 	}
@@ -237,6 +242,22 @@ func (l *login) refuse(err error, now time.Time) error {
 	refused.Next = now.Add(pause*3/4 + rand.N(pause/2)) // instances that were refused together do not come back together
 	l.refused, l.trying = refused, false
 	return refused
+}
+
+// advice says what to do about a refusal.
+func (l *login) advice(err error) string {
+	if m, ok := l.Mechanism.(*iam); ok {
+		if own, ok := errors.AsType[*sourceError](err); ok {
+			return own.hint
+		}
+		return m.forget()
+	}
+	source, setting := l.config.secret()
+	what := "mechanism, user name and password; "
+	if l.config.Mechanism == saslOAuthBearer {
+		what = "mechanism, client_id, scope and token_url; "
+	}
+	return "check kafka.sasl: " + what + source.Advice("kafka."+setting)
 }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect.
@@ -252,7 +273,7 @@ func (l *login) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Con
 	}
 }
 
-// LoginError is returned while Kafka, or the server of its tokens, refuses the credentials.
+// LoginError is returned while Kafka, or the source of what to log in with, refuses the credentials.
 type LoginError struct {
 	Err   error     // the refusal
 	Since time.Time // when it came first

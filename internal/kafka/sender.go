@@ -387,7 +387,11 @@ func (o *outbox) count(m *Metrics) {
 		case deadLetter:
 			m.dead.WithLabelValues(l.dead.Source, l.dead.Stage).Inc()
 		case eventLetter:
-			m.events.WithLabelValues(string(l.event.Event.EventType())).Inc()
+			published := l.event.Event
+			m.events.WithLabelValues(string(published.EventType())).Inc()
+			if published.Head().Revision > 1 {
+				m.revisions.WithLabelValues(string(published.EventType())).Inc()
+			}
 		case copyLetter:
 			if strings.HasSuffix(l.record.Topic, "."+suffixNegative) {
 				m.negative.Inc()

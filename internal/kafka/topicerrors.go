@@ -39,10 +39,10 @@ type requestError struct {
 	err error
 }
 
-func (e *requestError) Error() string { return withRemedy(e.op+": "+e.err.Error(), e.Remedy()) }
+func (e *requestError) Error() string { return withHint(e.op+": "+e.err.Error(), e.Hint()) }
 
-// Remedy says what to do, empty if that is not known.
-func (e *requestError) Remedy() string { return hintFor(e.err) }
+// Hint says what to do, empty if that is not known.
+func (e *requestError) Hint() string { return hintFor(e.err) }
 
 func (e *requestError) Unwrap() error   { return e.err }
 func (e *requestError) Retryable() bool { return classify(e.err) == Retry }
@@ -51,8 +51,8 @@ func (e *requestError) Retryable() bool { return classify(e.err) == Retry }
 type TopicError struct {
 	Topic string
 	Text  string
-	Hint  string
 	Err   error // Kafka's answer; nil if the topic exists and is not as it should be
+	hint  string
 }
 
 func (e *TopicError) Error() string {
@@ -60,11 +60,11 @@ func (e *TopicError) Error() string {
 	if e.Err != nil {
 		text += fmt.Sprintf(" (%v)", e.Err)
 	}
-	return withRemedy(text, e.Hint)
+	return withHint(text, e.hint)
 }
 
-// Remedy says what to do, empty if that is not known.
-func (e *TopicError) Remedy() string { return e.Hint }
+// Hint says what to do, empty if that is not known.
+func (e *TopicError) Hint() string { return e.hint }
 
 func (e *TopicError) Unwrap() error { return e.Err }
 
@@ -75,7 +75,7 @@ func denied(topic string, err error, operation string) *TopicError {
 	return &TopicError{
 		Topic: topic, Err: err,
 		Text: "may not be used: " + operation + " is not allowed",
-		Hint: "grant the poller's user " + operation + " on it",
+		hint: "grant the poller's user " + operation + " on it",
 	}
 }
 
@@ -90,12 +90,12 @@ type RetentionError struct {
 }
 
 func (e *RetentionError) Error() string {
-	return withRemedy(fmt.Sprintf("topic %s would drop events of %s at once: its %s is %s", e.Topic, e.Oldest.UTC().Format(time.RFC3339), e.Setting,
-		days(e.Keeps)), e.Remedy())
+	return withHint(fmt.Sprintf("topic %s would drop events of %s at once: its %s is %s", e.Topic, e.Oldest.UTC().Format(time.RFC3339), e.Setting,
+		days(e.Keeps)), e.Hint())
 }
 
-// Remedy says what to do.
-func (e *RetentionError) Remedy() string {
+// Hint says what to do.
+func (e *RetentionError) Hint() string {
 	return fmt.Sprintf("start at %s or later, raise %s, or set kafka.timestamp: observed to give records the time of reading",
 		e.Earliest.UTC().Format(time.RFC3339), e.Setting)
 }

@@ -13,6 +13,10 @@ import (
 // maxMessageBytes is the setting of a topic that bounds a batch of records.
 const maxMessageBytes = "max.message.bytes"
 
+// maxCompactionLag is the setting of a compacted topic that bounds for how long Kafka keeps a record that another one has replaced. Without
+// it, that depends on how much else is written.
+const maxCompactionLag = "max.compaction.lag.ms"
+
 // Topics beside those named after event types.
 const (
 	suffixNegative   = "feedback-negative"
@@ -112,6 +116,9 @@ const (
 
 func (k kind) compacted() bool { return k == kindLatest || k == kindState || k == kindSharded }
 
+// personal reports whether the topic is compacted and may have something about persons, who may ask to be forgotten.
+func (k kind) personal() bool { return k == kindLatest || k == kindSharded }
+
 // shared reports whether the topic is keyed like events and must have as many partitions as all such topics.
 func (k kind) shared() bool { return k == kindEvents || k == kindLatest }
 
@@ -166,6 +173,9 @@ func newSpec(c Config, suffix string, k kind, partitions int32) topicSpec {
 		// Only closed segments are compacted: with the default of a week, a reader from the start would have to go
 		// through a week of updates.
 		s.config["segment.ms"] = millis(time.Hour)
+		if k.personal() {
+			s.config[maxCompactionLag] = millis(24 * time.Hour)
+		}
 	} else {
 		retention := c.Topics.Retention
 		if override.Retention != 0 {

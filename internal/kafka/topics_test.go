@@ -26,14 +26,15 @@ func ensure(t *testing.T, c kafka.Config, types []events.Type) (*kafka.Topics, e
 func TestCreateTopics(t *testing.T) {
 	cluster := newCluster(t, kfake.NumBrokers(3))
 	c := configFor(cluster)
-	c.Latest = []string{"feedback"}
+	c.Latest, c.Delivery = []string{"feedback", "search"}, kafka.ExactlyOnce
 	c.Topics.Overrides = map[string]kafka.TopicOverride{
-		"feedback":  {Retention: 90 * 24 * time.Hour},
-		"watermark": {Config: map[string]string{"segment.ms": "60000"}},
+		"feedback":      {Retention: 90 * 24 * time.Hour},
+		"search-latest": {Config: map[string]string{"max.compaction.lag.ms": "21600000"}},
+		"watermark":     {Config: map[string]string{"segment.ms": "60000"}},
 	}
 	topics, err := ensure(t, c, events.Types())
 	require.NoError(t, err)
-	require.Len(t, topics.Created, 12+1+1+3)
+	require.Len(t, topics.Created, 12+1+2+4)
 
 	client, err := kgo.NewClient(kgo.SeedBrokers(c.Brokers...))
 	require.NoError(t, err)
@@ -45,7 +46,9 @@ func TestCreateTopics(t *testing.T) {
 		"search":            {3, map[string]string{"cleanup.policy": "delete", "retention.ms": "2592000000", "min.insync.replicas": "2"}},
 		"feedback":          {3, map[string]string{"cleanup.policy": "delete", "retention.ms": "7776000000"}},
 		"feedback-negative": {3, map[string]string{"cleanup.policy": "delete", "retention.ms": "2592000000"}},
-		"feedback-latest":   {3, map[string]string{"cleanup.policy": "compact"}},
+		"feedback-latest":   {3, map[string]string{"cleanup.policy": "compact", "max.compaction.lag.ms": "86400000"}},
+		"search-latest":     {3, map[string]string{"cleanup.policy": "compact", "max.compaction.lag.ms": "21600000"}},
+		"checkpoint":        {64, map[string]string{"cleanup.policy": "compact", "max.compaction.lag.ms": "86400000"}},
 		"watermark":         {1, map[string]string{"cleanup.policy": "compact", "segment.ms": "60000"}},
 		"control":           {1, map[string]string{"cleanup.policy": "compact"}},
 		"dead-letter":       {1, map[string]string{"cleanup.policy": "delete", "retention.ms": "2592000000"}},

@@ -160,7 +160,7 @@ func (a *Account) describe(u *unit, c *plan.Cadence, now time.Time) status.Endpo
 	}
 	gaps, history := u.unread()
 	for _, g := range gaps {
-		e.Gaps = append(e.Gaps, status.Gap{From: g.From, To: g.To, Reason: cmp.Or(u.couldNotRead(g), "not read yet")})
+		e.Gaps = append(e.Gaps, status.Gap{From: g.From, To: g.To, Reason: cmp.Or(u.couldNotRead(g), status.NotReadYet)})
 	}
 	if len(history) > 0 {
 		e.FirstRead = &status.FirstRead{From: history[0].From, To: history[len(history)-1].To}

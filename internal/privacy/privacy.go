@@ -86,6 +86,21 @@ func Forget(e events.Event) events.Event {
 	return rewrite(e, keepAll.sites[e.EventType()], func(*site, string) string { return forgotten })
 }
 
+// Mentions reports whether an event of the type, decoded as maps and lists by the names of its schema, has the id or the address of a person in a
+// field of class ID or Contact, as it is or hashed with the policy's key. Upper and lower case are the same.
+func (p *Policy) Mentions(t events.Type, fields map[string]any, person string) bool {
+	if person == "" {
+		return false
+	}
+	hashed := person
+	if p != nil {
+		hashed = strings.TrimPrefix(p.token(person), tokenMark)
+	}
+	return mentioned(fields, keepAll.sites[t], func(s *site, text string) bool {
+		return (s.class == ID || s.class == Contact) && (text == hashed || strings.EqualFold(text, person))
+	})
+}
+
 // A Page conceals the events of a page, and knows the texts that its tokens stand for. It is not safe for concurrent use. That of a nil Policy
 // changes nothing but what was stored under another one.
 type Page struct {

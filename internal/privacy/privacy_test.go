@@ -1,6 +1,7 @@
 package privacy_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -210,6 +211,31 @@ func TestForget(t *testing.T) {
 	for _, mode := range []string{"keep", "drop", "hash", "mask"} {
 		page := policy(t, privacy.Config{Name: mode, Contact: "drop"}).Page()
 		require.Nil(t, page.Publish(page.Recall(gone)).(*events.Conversation).CustomerFirstName, mode)
+	}
+}
+
+// A person is found by ids and addresses, wherever an event has them, and where they are hashed.
+func TestMentions(t *testing.T) {
+	mentions := func(p *privacy.Policy, e events.Event, person string) bool {
+		text, err := json.Marshal(e)
+		require.NoError(t, err)
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal(text, &fields))
+		return p.Mentions(e.EventType(), fields, person)
+	}
+	c := conversation()
+	c.Destinations = []events.ConversationDestination{{NonRespondingAgentIDs: []string{"a-2", "a-3"}}}
+	hashing := policy(t, privacy.Config{ID: "hash", Contact: "hash"})
+	for _, person := range []string{"a-1", "u-1", "a-3", "Ada@Example.com", "+4930123456", "grace@example.com"} {
+		require.True(t, mentions(nil, c, person), person)
+		require.True(t, mentions(hashing, c, person), "%s, from before", person)
+		if person != "Ada@Example.com" {
+			require.True(t, mentions(hashing, publish(hashing, c), person), "%s, hashed", person)
+		}
+		require.False(t, mentions(nil, publish(hashing, c), person), "%s, without the key", person)
+	}
+	for _, other := range []string{"Ada", "Grace", "Paris", "calls back", "", "a-", "e1"} {
+		require.False(t, mentions(hashing, c, other), other)
 	}
 }
 

@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"agentassist-poller/internal/events"
@@ -9,7 +10,9 @@ import (
 
 // A site is a field of a struct that holds personal data, or the way to such fields in a record or a list of records.
 type site struct {
-	index int // of the field in the struct
+	index int    // of the field in the struct
+	name  string // of the field in the schema; empty for the fields that all events have in common
+	class Class
 	mode  Mode
 	json  bool   // the text is JSON, and remains JSON
 	below []site // of the record; empty for a field that holds the data itself
@@ -28,7 +31,7 @@ func sitesIn(t reflect.Type, under string, mode func(string, Class) Mode) (sites
 			path += f.Tag.Get("avro")
 		}
 		if class := Class(f.Tag.Get("personal")); class != "" {
-			sites = append(sites, site{index: i, mode: mode(path, class), json: strings.HasSuffix(path, "_json")})
+			sites = append(sites, site{index: i, name: f.Tag.Get("avro"), class: class, mode: mode(path, class), json: strings.HasSuffix(path, "_json")})
 			continue
 		}
 		record := f.Type
@@ -42,7 +45,7 @@ func sitesIn(t reflect.Type, under string, mode func(string, Class) Mode) (sites
 			path += "."
 		}
 		if below := sitesIn(record, path, mode); len(below) > 0 {
-			sites = append(sites, site{index: i, below: below})
+			sites = append(sites, site{index: i, name: f.Tag.Get("avro"), below: below})
 		}
 	}
 	return sites
@@ -115,4 +118,31 @@ func rewriteField(v reflect.Value, s *site, change func(*site, string) string) {
 		}
 		v.Set(own)
 	}
+}
+
+// mentioned reports whether a field of a record has a text that match accepts, in a record decoded as maps and lists by the names of the schema.
+func mentioned(record map[string]any, sites []site, match func(s *site, text string) bool) bool {
+	for i := range sites {
+		s := &sites[i]
+		var value any = record
+		if s.name != "" {
+			value = record[s.name]
+		}
+		if mentionedIn(value, s, match) {
+			return true
+		}
+	}
+	return false
+}
+
+func mentionedIn(value any, s *site, match func(*site, string) bool) bool {
+	switch value := value.(type) {
+	case string:
+		return match(s, value)
+	case map[string]any:
+		return mentioned(value, s.below, match)
+	case []any:
+		return slices.ContainsFunc(value, func(item any) bool { return mentionedIn(item, s, match) })
+	}
+	return false
 }

@@ -223,6 +223,9 @@ type Gap struct {
 	Reason string    `json:"reason"`
 }
 
+// NotReadYet is the reason of a gap that nothing keeps from being read.
+const NotReadYet = "not read yet"
+
 // Sweep is a tier: time up to Within old is read again for late edits.
 type Sweep struct {
 	Within Seconds `json:"within_seconds"`
@@ -247,8 +250,10 @@ const (
 
 // Error describes a failure, in words for the operator.
 type Error struct {
-	Text  string    `json:"text"`
-	Hint  string    `json:"hint,omitempty"` // what to do or to change
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"` // what to do or to change
+	// About names what fails where that is not what the error stands at: the schema registry, a topic, a group.
+	About string    `json:"about,omitempty"`
 	Class Class     `json:"class"`
 	Since time.Time `json:"since"`
 	Count int       `json:"count"` // failures in a row

@@ -45,12 +45,17 @@ func load(t *testing.T) *chart.Chart {
 // render returns the documents by kind, and the notes.
 func render(t *testing.T, values map[string]any) (map[string]string, string, error) {
 	t.Helper()
+	return renderChart(t, load(t), values)
+}
+
+func renderChart(t *testing.T, c *chart.Chart, values map[string]any) (map[string]string, string, error) {
+	t.Helper()
 	release := chartutil.ReleaseOptions{Name: "poller", Namespace: "contact-center", Revision: 1, IsInstall: true}
-	all, err := chartutil.ToRenderValues(load(t), values, release, chartutil.DefaultCapabilities)
+	all, err := chartutil.ToRenderValues(c, values, release, chartutil.DefaultCapabilities)
 	if err != nil {
 		return nil, "", err
 	}
-	files, err := engine.Render(load(t), all)
+	files, err := engine.Render(c, all)
 	if err != nil {
 		return nil, "", err
 	}
@@ -76,6 +81,19 @@ func render(t *testing.T, values map[string]any) (map[string]string, string, err
 		docs[head.Kind] = text
 	}
 	return docs, notes, nil
+}
+
+// matrix returns the names of all values in testdata.
+func matrix(t *testing.T) (names []string) {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal("there are no values", err)
+	}
+	for _, file := range files {
+		names = append(names, strings.TrimSuffix(filepath.Base(file), ".yaml"))
+	}
+	return names
 }
 
 func values(t *testing.T, name string) map[string]any {
@@ -107,14 +125,16 @@ var operator = []string{"ServiceMonitor", "PrometheusRule"}
 
 func TestEveryObjectIsWhatKubernetesKnows(t *testing.T) {
 	want := map[string][]string{
+		"pinned":    {"ConfigMap", "NetworkPolicy", "Pod", "Service", "StatefulSet"},
 		"minimal":   {"ConfigMap", "Pod", "Service", "ServiceAccount", "StatefulSet"},
 		"ephemeral": {"ConfigMap", "Pod", "Service", "StatefulSet"},
 		"everything": {
 			"ConfigMap", "NetworkPolicy", "Pod", "PodDisruptionBudget", "PrometheusRule", "Secret", "Service", "ServiceAccount", "ServiceMonitor", "StatefulSet", "dashboard",
 		},
 	}
-	for name, kinds := range want {
+	for _, name := range matrix(t) {
 		t.Run(name, func(t *testing.T) {
+			kinds := want[name]
 			docs, _, err := render(t, values(t, name))
 			if err != nil {
 				t.Fatal(err)
@@ -140,7 +160,7 @@ func TestEveryObjectIsWhatKubernetesKnows(t *testing.T) {
 }
 
 func TestPodsAreHardened(t *testing.T) {
-	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+	for _, name := range matrix(t) {
 		docs, _, err := render(t, values(t, name))
 		if err != nil {
 			t.Fatal(err)
@@ -190,10 +210,18 @@ func TestEverythingArrives(t *testing.T) {
 			t.Errorf("nothing is mounted at %s", path)
 		}
 	}
-	if len(pod.InitContainers) != 1 || !slices.Equal(pod.InitContainers[0].Args, []string{"check", "--config", "/etc/poller/poller.yaml"}) {
-		t.Fatalf("nothing is checked first: %+v", pod.InitContainers)
+	if len(pod.InitContainers) != 2 || pod.InitContainers[0].Name != "fetch" ||
+		!slices.Equal(pod.InitContainers[1].Args, []string{"check", "--config", "/etc/poller/poller.yaml"}) {
+		t.Fatalf("want a container of one's own, and then a check: %+v", pod.InitContainers)
 	}
-	check, run := pod.InitContainers[0], pod.Containers[0]
+	if len(pod.Containers) != 2 || pod.Containers[1].Name != "ship-logs" || pod.Containers[0].Lifecycle.PreStop.Sleep.Seconds != 5 {
+		t.Errorf("containers %+v", pod.Containers)
+	}
+	if got := decode[*corev1.Pod](t, docs, "Pod").Spec.InitContainers; len(got) != 1 || got[0].Name != "fetch" {
+		t.Errorf("helm test prepares nothing: %+v", got)
+	}
+	check, run := pod.InitContainers[1], pod.Containers[0]
+	run.Lifecycle = nil
 	check.Name, check.Args = run.Name, run.Args
 	run.Ports, run.StartupProbe, run.LivenessProbe, run.ReadinessProbe = nil, nil, nil, nil
 	if !equality.Semantic.DeepEqual(check, run) {
@@ -205,7 +233,8 @@ func TestEverythingArrives(t *testing.T) {
 	if got := decode[*policyv1.PodDisruptionBudget](t, docs, "PodDisruptionBudget").Spec.MaxUnavailable.IntVal; got != 0 {
 		t.Errorf("maxUnavailable %d", got)
 	}
-	if got := decode[*networkingv1.NetworkPolicy](t, docs, "NetworkPolicy").Spec; len(got.PolicyTypes) != 2 || len(got.Egress) != 1 {
+	got := decode[*networkingv1.NetworkPolicy](t, docs, "NetworkPolicy").Spec
+	if len(got.PolicyTypes) != 2 || len(got.Egress) != 2 || len(got.Egress[1].Ports) != 2 {
 		t.Errorf("network policy %+v", got)
 	}
 	selector := set.Spec.Selector.MatchLabels
@@ -218,7 +247,7 @@ func TestEverythingArrives(t *testing.T) {
 
 // The pod of helm test asks what the poller would ask, is as hardened, and is no pod that the Service or the StatefulSet takes for its own.
 func TestHelmTest(t *testing.T) {
-	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+	for _, name := range matrix(t) {
 		docs, _, err := render(t, values(t, name))
 		if err != nil {
 			t.Fatal(err)
@@ -237,7 +266,7 @@ func TestHelmTest(t *testing.T) {
 		if !slices.Equal(asks.Args, []string{"check", "--config", "/etc/poller/poller.yaml"}) {
 			t.Errorf("%s: the test runs %v", name, asks.Args)
 		}
-		asks.Name, asks.Args = run.Name, run.Args
+		asks.Name, asks.Args, run.Lifecycle = run.Name, run.Args, nil
 		run.Ports, run.StartupProbe, run.LivenessProbe, run.ReadinessProbe = nil, nil, nil, nil
 		if !equality.Semantic.DeepEqual(asks, run) || !equality.Semantic.DeepEqual(check.Spec.SecurityContext, set.Spec.Template.Spec.SecurityContext) {
 			t.Errorf("%s: the test sees something else than the poller: %+v and %+v", name, asks, run)
@@ -353,7 +382,7 @@ func TestPollerAcceptsTheConfiguration(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the poller: %v\n%s", err, out)
 	}
-	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+	for _, name := range matrix(t) {
 		t.Run(name, func(t *testing.T) {
 			docs, _, err := render(t, values(t, name))
 			if err != nil {
@@ -366,7 +395,7 @@ func TestPollerAcceptsTheConfiguration(t *testing.T) {
 				t.Fatal(err)
 			}
 			check := exec.Command(binary, "check", "--offline", "--skip-files", "--config", file)
-			check.Env = append(os.Environ(), "KORE_CLIENT=cs-1", "KORE_SECRET=s3cret")
+			check.Env = append(os.Environ(), "KORE_CLIENT=cs-1", "KORE_SECRET=s3cret", "COLLECTOR_TOKEN=t")
 			var stdout, stderr bytes.Buffer
 			check.Stdout, check.Stderr = &stdout, &stderr
 			if err := check.Run(); err != nil {
@@ -444,6 +473,16 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		{"section that is misspelt", func(v map[string]any) { v["config"].(map[string]any)["kafak"] = map[string]any{} }, "additional properties 'kafak' not allowed"},
 		{"duration without a unit", func(v map[string]any) { v["config"].(map[string]any)["retention"] = 35 }, "/config/retention"},
 		{"port as text", func(v map[string]any) { v["port"] = "8080" }, "port"},
+		{"secret that is left over", func(v map[string]any) {
+			v["config"].(map[string]any)["kafka"].(map[string]any)["sasl"] = map[string]any{"mechanism": "PLAIN", "username": "u", "password": "$${PASSWORD}"}
+		}, "has secrets in plain text: config.kafka.sasl.password. Put them into a Secret of yours (secrets.existingSecret) or into secrets.values"},
+		{"secret in a header", func(v map[string]any) {
+			headers := map[string]any{"Authorization": "Bearer x", "tenant": "a"}
+			v["config"].(map[string]any)["traces"] = map[string]any{"endpoint": "http://otel:4318", "headers": headers}
+		}, "plain text: config.traces.headers.Authorization. Put"},
+		{"short digest", func(v map[string]any) { v["image"] = map[string]any{"digest": "sha256:1"} }, "digest"},
+		{"container without a name", func(v map[string]any) { v["extraContainers"] = []any{map[string]any{"image": "x"}} }, "extraContainers"},
+		{"budget in words", func(v map[string]any) { v["podDisruptionBudget"] = map[string]any{"maxUnavailable": "half"} }, "maxUnavailable"},
 		{"two sources of secrets", func(v map[string]any) {
 			v["secrets"].(map[string]any)["values"] = map[string]any{"a": "b"}
 		}, "exclude each other"},
@@ -465,7 +504,10 @@ func TestNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"reads 1 account.", "statefulset/poller-agentassist-poller 8080", "helm test poller", "persistence is off", "No secret is mounted"} {
+	for _, want := range []string{
+		"reads 1 account.", "poller tail", "Nobody is alerted", "statefulset/poller-agentassist-poller 8080",
+		"helm test poller", "persistence is off", "No secret is mounted",
+	} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("the notes lack %q:\n%s", want, notes)
 		}
@@ -473,7 +515,7 @@ func TestNotes(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	for _, name := range []string{"minimal", "everything", "ephemeral"} {
+	for _, name := range matrix(t) {
 		for _, m := range lint.AllWithKubeVersion(chartDir, values(t, name), "contact-center", nil).Messages {
 			if m.Severity >= support.WarningSev {
 				t.Errorf("%s: %v", name, m)

@@ -1,6 +1,7 @@
 package prometheustest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -71,7 +73,7 @@ func newPoller(t *testing.T, name string, now time.Time) *poller {
 		Listen: "127.0.0.1:0", Metrics: reg, Status: func() status.Status { return p.status }, Log: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	p.url = "http://" + server.Addr().String() + "/metrics"
+	p.url = "http://" + server.Addr().String()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -81,6 +83,21 @@ func newPoller(t *testing.T, name string, now time.Time) *poller {
 	})
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return p
+}
+
+func (p *poller) get(t *testing.T, path string) []byte {
+	t.Helper()
+	resp, err := http.Get(p.url + path)
+	require.NoError(t, err)
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(t, errors.Join(err, resp.Body.Close()))
+	return text
+}
+
+// tells reports whether the status page says that there is something to do.
+func (p *poller) tells(t *testing.T) bool {
+	t.Helper()
+	return bytes.Contains(p.get(t, "/"), []byte("What to do:"))
 }
 
 // well returns what an instance says while all is well. It may still read weeks of history for the first time.
@@ -153,10 +170,7 @@ func (m *monitor) scrape(p *poller, now time.Time) {
 	there, up := map[string]labels.Labels{}, 0.0
 	if !p.down {
 		up = 1
-		resp, err := http.Get(p.url)
-		require.NoError(m.t, err)
-		text, err := io.ReadAll(resp.Body)
-		require.NoError(m.t, errors.Join(err, resp.Body.Close()))
+		text := p.get(m.t, "/metrics")
 		parser := textparse.NewPromParser(text, labels.NewSymbolTable(), false)
 		for {
 			entry, err := parser.Next()
@@ -241,6 +255,9 @@ func pause(p []*poller, since time.Duration) {
 	})
 }
 
+// unseen are the alerts for what no status page shows: instances that are gone, and counts of the past.
+var unseen = []string{"PollerDown", "PollerTakeovers", "PollerRestarts", "PollerEntitiesUnreadable", "PollerDeadLetters"}
+
 // once calls do at the start of a fault only.
 func once(since time.Duration, do func()) {
 	if since == 0 {
@@ -248,15 +265,18 @@ func once(since time.Duration, do func()) {
 	}
 }
 
-// faults are whatever makes the status red, and what else an operator must be told. Inject changes what well instances say; it is called
-// for every scrape while the fault lasts, with the time since its start.
-var faults = []struct {
+// A fault is something that goes wrong, or does not.
+type fault struct {
 	name   string
 	red    bool // the status is red
 	inject func(p []*poller, since time.Duration)
 	alerts []string
 	after  time.Duration // when the alert may begin to count, where that is not the start of the fault
-}{
+}
+
+// faults are whatever makes the status red, and what else an operator must be told. Inject changes what well instances say; it is called
+// for every scrape while the fault lasts, with the time since its start.
+var faults = []fault{
 	{"every instance is down", false, func(p []*poller, _ time.Duration) { p[0].down, p[1].down = true, true }, []string{"PollerDown"}, 0},
 	{"nobody reads the account", true, func(p []*poller, _ time.Duration) {
 		endpoints(p, fail)
@@ -377,7 +397,8 @@ var faults = []struct {
 	}, nil, 0},
 }
 
-// Every alert fires for what it is there for, within the time that docs/runbook.md states, and for nothing else. It ends with the fault.
+// Every alert fires for what it is there for, within the time that docs/runbook.md states, and for nothing else. It ends with the fault. Whoever
+// is called by it finds on the status page what to do.
 func TestAlertsFire(t *testing.T) {
 	t.Parallel()
 	for _, fault := range faults {
@@ -407,6 +428,8 @@ func TestAlertsFire(t *testing.T) {
 			for range 40 {
 				require.Empty(t, step(0, false), "all is well")
 			}
+			require.False(t, pollers[0].tells(t) || pollers[1].tells(t), "all is well")
+			told := !slices.ContainsFunc(fault.alerts, func(alert string) bool { return !slices.Contains(unseen, alert) })
 			lasts := 30 * time.Minute
 			for _, alert := range fault.alerts {
 				require.Contains(t, within(), alert, "docs/runbook.md does not say within which time it fires")
@@ -419,7 +442,9 @@ func TestAlertsFire(t *testing.T) {
 						first[alert] = since
 					}
 				}
+				told = told || len(first) > 0 && (pollers[0].tells(t) || pollers[1].tells(t))
 			}
+			require.True(t, told, "the status page does not say what to do about what the alert is for")
 			require.ElementsMatch(t, fault.alerts, slices.Collect(maps.Keys(first)))
 			for alert, since := range first {
 				require.LessOrEqual(t, since, fault.after+within()[alert], alert)
@@ -442,4 +467,38 @@ func TestEveryAlertIsShown(t *testing.T) {
 	for _, r := range newMonitor(t).group.AlertingRules() {
 		require.Contains(t, shown, r.Name())
 	}
+}
+
+// Whatever can make the status red has a fault that shows an alert for it.
+func TestEverythingRedAlerts(t *testing.T) {
+	by := map[string]string{
+		".Delivery.State": "Kafka is away", ".Checkpoint.State": "the disk is full", ".Problems": "a topic was changed",
+		".Accounts.Owner.State": "nobody reads the account", ".Accounts.Endpoints.State": "a scope is missing",
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(by)), redness(reflect.TypeFor[status.Status](), ""))
+	for path, name := range by {
+		i := slices.IndexFunc(faults, func(f fault) bool { return f.name == name })
+		require.GreaterOrEqual(t, i, 0, path)
+		require.True(t, faults[i].red, path)
+		require.NotEmpty(t, faults[i].alerts, path)
+	}
+}
+
+// redness returns where in a status of some type there is a state, or a list of errors; but for the state of all.
+func redness(of reflect.Type, path string) (found []string) {
+	switch {
+	case of == reflect.TypeFor[status.State]():
+		if path != ".State" {
+			found = append(found, path)
+		}
+	case of == reflect.TypeFor[[]status.Error]():
+		found = append(found, path)
+	case of.Kind() == reflect.Pointer, of.Kind() == reflect.Slice:
+		found = redness(of.Elem(), path)
+	case of.Kind() == reflect.Struct && of != reflect.TypeFor[time.Time]():
+		for i := range of.NumField() {
+			found = append(found, redness(of.Field(i).Type, path+"."+of.Field(i).Name)...)
+		}
+	}
+	return found
 }

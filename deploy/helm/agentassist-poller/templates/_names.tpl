@@ -20,8 +20,12 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "poller.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "poller.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ include "poller.tag" . | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- define "poller.tag" -}}
+{{- .Values.image.tag | default .Chart.AppVersion -}}
 {{- end -}}
 
 {{- define "poller.serviceAccount" -}}
@@ -51,7 +55,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- /* What all containers have in common. */}}
 {{- define "poller.container" -}}
-image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+image: "{{ .Values.image.repository }}{{ with .Values.image.digest }}@{{ . }}{{ else }}:{{ include "poller.tag" . }}{{ end }}"
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- with include "poller.env" . }}
 env: {{- . | nindent 2 }}

@@ -8,7 +8,7 @@ import (
 
 func adminCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "admin", Short: "Change the running poller: its log level, and which accounts are paused", Args: cobra.NoArgs, RunE: help,
+		Use: "admin", Short: "Change the running poller: its log level, and which accounts are paused", Args: oneOf, RunE: help,
 		Long: "Asks the poller that runs on this machine with the same configuration, at server.admin.listen. What is changed lasts until the process\n" +
 			"ends. In Kubernetes, run it in the pod that reads the account.",
 		Example: "  poller admin log-level debug --config poller.yaml\n" +

@@ -22,7 +22,7 @@ func auditCommand() *cobra.Command {
 		Example: "  poller audit --from 2026-11-28 --to 2026-11-29\n" +
 			"  poller audit --account retail-us --endpoint interactions --from 2026-11-28T08:00:00Z --to 2026-11-28T09:00:00Z\n" +
 			"  poller audit --from 2026-11-28T08:00:00Z --requests-per-minute 20 --json | jq 'select(.state == \"missing\")'",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	var o app.AuditOptions
 	f := c.Flags()

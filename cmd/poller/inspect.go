@@ -23,7 +23,7 @@ func checkCommand() *cobra.Command {
 		Example: "  poller check --config poller.yaml\n" +
 			"  poller check --json | jq '.[] | select(.state == \"failed\")'\n" +
 			"  poller check --offline --skip-files",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	var offline bool
 	var o app.CheckOptions
@@ -31,7 +31,7 @@ func checkCommand() *cobra.Command {
 	c.Flags().BoolVar(&offline, "offline", false, "look at the configuration only, print every setting, and ask nobody")
 	c.Flags().BoolVar(&from.SkipFiles, "skip-files", false, "with --offline: do not read secrets and certificates, for a machine that does not have them")
 	c.Flags().BoolVar(&o.JSON, "json", false, "print an array of objects with name, state, found and hint")
-	c.Flags().DurationVar(&o.Timeout, "timeout", time.Minute, "wait no longer than this for all answers together")
+	durationVar(c, &o.Timeout, "timeout", time.Minute, "wait no longer than this for all answers together")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {
 		case offline && o.JSON:
@@ -43,6 +43,12 @@ func checkCommand() *cobra.Command {
 		}
 		app.AwaitConfig(c.Context(), output(c).Log, from.Path)
 		config, err := load()
+		if err != nil && offline && !from.SkipFiles {
+			from.SkipFiles = true
+			if _, _, others := app.Load(*from); others == nil {
+				err = fmt.Errorf("%w\nNothing else is wrong. On a machine that does not have these files, add --skip-files", err)
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -57,10 +63,11 @@ func checkCommand() *cobra.Command {
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		Run:   func(c *cobra.Command, _ []string) { fmt.Fprint(c.OutOrStdout(), versionLine()) },
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  poller version",
+		Args:    noArgs,
+		Run:     func(c *cobra.Command, _ []string) { fmt.Fprint(c.OutOrStdout(), versionLine()) },
 	}
 }
 

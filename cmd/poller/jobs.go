@@ -14,7 +14,7 @@ func backfillCommand() *cobra.Command {
 			"What is remembered is not published again. What was read before and is no longer remembered is read only with --republish.",
 		Example: "  poller backfill --account retail-us --from 2026-11-01 --to 2026-11-02\n" +
 			"  poller backfill --account retail-us --from 2026-11-01T08:00:00Z --endpoint conversations --bot care --detach",
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	var o app.BackfillOptions
 	from, load := configured(c)
@@ -50,11 +50,11 @@ func backfillCommand() *cobra.Command {
 
 func jobsCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "jobs", Short: "List backfills, and cancel one", Args: cobra.NoArgs, RunE: help,
+		Use: "jobs", Short: "List backfills, and cancel one", Args: oneOf, RunE: help,
 		Example: "  poller jobs list\n  poller jobs cancel 20261129t061103-0779ea",
 	}
 	list := &cobra.Command{
-		Use: "list", Short: "List the backfills that were asked for, the newest first", Args: cobra.NoArgs,
+		Use: "list", Short: "List the backfills that were asked for, the newest first", Args: noArgs,
 		Example: "  poller jobs list\n  poller jobs list --json | jq '.[] | select(.state == \"running\")'",
 	}
 	var asJSON bool

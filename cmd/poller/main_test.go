@@ -5,9 +5,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,12 +39,23 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"version as a flag", []string{"--version"}, 0, "agentassist-poller devel", ""},
 		{"unknown command", []string{"rnu"}, 2, "", "unknown command \"rnu\""},
 		{"unknown flag", []string{"run", "--confg", "x"}, 2, "", "unknown flag: --confg\nSee 'poller run --help'"},
-		{"bad flag", []string{"demo", "--duration", "soon"}, 2, "", "invalid argument \"soon\""},
-		{"too many arguments", []string{"run", "poller.yaml"}, 2, "", "unknown command \"poller.yaml\""},
+		{"bad flag", []string{"demo", "--duration", "soon"}, 2, "", "invalid argument \"soon\" for \"--duration\" flag: want a duration such as 15s, 5m, 36h or 7d\nSee"},
+		{"duration below 0", []string{"simulate", "--history", "-1d"}, 2, "", "for \"--history\" flag: want 0 or more"},
+		{"duration in days", []string{"checkpoint", "adopt", "--rewind", "2d", "--config", "nowhere.yaml"}, 2, "", "there is no configuration nowhere.yaml"},
+		{"bad whole number", []string{"plan", "--segments-per-day", "10k"}, 2, "", "for \"--segments-per-day\" flag: want a whole number, such as 10000\nSee"},
+		{"bad seed", []string{"demo", "--seed", "-1"}, 2, "", "for \"--seed\" flag: want a whole number, 0 or more\nSee"},
+		{"bad share", []string{"simulate", "--fault-rate", "5%"}, 2, "", "for \"--fault-rate\" flag: want a number, such as 0.05\nSee"},
+		{"bad switch", []string{"tail", "--follow=maybe"}, 2, "", "flag: want true or false\nSee"},
+		{"unknown fault", []string{"simulate", "--faults", "404"}, 2, "", `there is no fault "404"; want some of 401, 403, 429`},
+		{"faults and profiles in the help", []string{"simulate", "--help"}, 0, "half-body ", ""},
+		{"argument of a command without any", []string{"demo", "extra"}, 2, "", `"extra": poller demo takes no arguments, only flags`},
+		{"configuration as an argument", []string{"run", "poller.yaml"}, 2, "", `"poller.yaml": poller run takes no arguments, only flags; the configuration is named with --config`},
 		{"no configuration", []string{"run", "--config", "nowhere.yaml"}, 2, "", "there is no configuration nowhere.yaml; name a file that exists with --config"},
+		{"no configuration by default", []string{"plan"}, 2, "", "with --config; poller simulate > poller.yaml writes one that reads a simulated API"},
 		{"bad configuration", []string{"check", "--offline", "--config", bad}, 2, "", "bad.yaml:2:1: kafak: there is no such setting; did you mean kafka?"},
 		{"good configuration", []string{"check", "--offline", "--skip-files", "--config", good}, 0, "# The configuration is right: 1 account, 1 bot.", ""},
 		{"check a bad configuration", []string{"check", "--config", bad}, 2, "", "bad.yaml:2:1: kafak: there is no such setting"},
+		{"check where secrets are missing", []string{"check", "--offline", "--config", good}, 2, "", "Nothing else is wrong. On a machine that does not have these files, add --skip-files"},
 		{"check without files", []string{"check", "--skip-files", "--config", good}, 2, "", "--skip-files goes with --offline"},
 		{"schema of the configuration", []string{"config", "schema"}, 0, `"https://json-schema.org/draft/2020-12/schema"`, ""},
 		{"schema", []string{"schemas", "search"}, 0, `"name": "Search"`, ""},
@@ -54,7 +68,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"audit of too much", []string{"audit", "--config", away, "--from", "2025-01-01"}, 2, "", "want at most 7 days at once"},
 		{"audit beyond the budget", []string{"audit", "--config", away, "--from", "2026-01-01", "--to", "2026-01-02", "--requests-per-minute", "61"}, 2, "", "account a has a budget of 60"},
 		{"audit of no bot", []string{"audit", "--config", away, "--from", "2026-01-01", "--to", "2026-01-02", "--bot", "x"}, 2, "", `--bot "x": no account that is audited has such a bot`},
-		{"no topic command", []string{"topics", "aply"}, 2, "", "unknown command \"aply\" for \"poller topics\""},
+		{"no topic command", []string{"topics", "aply"}, 2, "", "unknown command \"aply\" for \"poller topics\"; want one of apply, describe, plan"},
 		{"unknown topic", []string{"tail", "feedbak"}, 2, "", `there is no topic "feedbak"; want one of`},
 		{"no id", []string{"explain"}, 2, "", "want one id: that of a conversation"},
 		{"bad since", []string{"tail", "--since", "soon"}, 2, "", `--since "soon" is not a time; want one like`},
@@ -70,6 +84,37 @@ func TestExitCodesAndMessages(t *testing.T) {
 			require.Contains(t, stderr, test.stderr)
 		})
 	}
+}
+
+// The help of every command has examples, and each is a command line that would be read.
+func TestExamples(t *testing.T) {
+	commandLine := regexp.MustCompile(`(?m)(?:^  |[= /])poller( [^|>\n]*?)(?:   .*| [|>].*)?$`)
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Name() == "completion" || c.Name() == "help" {
+			return // the library's own
+		}
+		lines := strings.Split(c.Example, "\n")
+		require.NotEmpty(t, c.Example, c.CommandPath())
+		for _, line := range lines {
+			found := commandLine.FindStringSubmatch(line)
+			require.NotNil(t, found, line)
+			root, _ := newRoot(nil)
+			named, rest, err := root.Find(strings.Fields(found[1]))
+			require.NoError(t, err, line)
+			require.NoError(t, named.ParseFlags(rest), line)
+			require.NoError(t, named.ValidateArgs(named.Flags().Args()), line)
+			require.NoError(t, named.ValidateRequiredFlags(), line)
+			if c.HasParent() {
+				require.True(t, strings.HasPrefix(named.CommandPath(), c.CommandPath()), "%s: an example of %s", line, c.CommandPath())
+			}
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	root, _ := newRoot(nil)
+	walk(root)
 }
 
 func TestSchemasAreWritten(t *testing.T) {

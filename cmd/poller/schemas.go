@@ -29,7 +29,7 @@ func schemasCommand() *cobra.Command {
 	c.Flags().StringVar(&dir, "write", "", "directory to write all schemas into")
 
 	list := &cobra.Command{
-		Use: "list", Short: "List the schemas, and say what each is of", Args: cobra.NoArgs, Example: "  poller schemas list",
+		Use: "list", Short: "List the schemas, and say what each is of", Args: noArgs, Example: "  poller schemas list",
 		RunE: func(c *cobra.Command, _ []string) error { return app.SchemasList(c.OutOrStdout()) },
 	}
 	show := &cobra.Command{
@@ -55,7 +55,7 @@ func schemasCommand() *cobra.Command {
 
 // registryCommand returns a command that asks the schema registry, and what its flags set.
 func registryCommand(do func(context.Context, *app.Config, app.Output, app.SchemasOptions) error) (*cobra.Command, *app.SchemasOptions) {
-	c, o := &cobra.Command{Args: cobra.NoArgs}, &app.SchemasOptions{}
+	c, o := &cobra.Command{Args: noArgs}, &app.SchemasOptions{}
 	c.Flags().BoolVar(&o.JSON, "json", false, "print an array of objects with name, state, found and hint")
 	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		o.Color, _ = terminal(c)

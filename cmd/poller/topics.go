@@ -10,7 +10,7 @@ import (
 
 func topicsCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "topics", Short: "Say how the topics are, and make them as configured", Args: cobra.NoArgs,
+		Use: "topics", Short: "Say how the topics are, and make them as configured", Args: oneOf,
 		Example: "  poller topics plan\n  poller topics apply --dry-run\n  poller topics describe",
 		RunE:    help,
 	}
@@ -44,7 +44,7 @@ func topicsCommand() *cobra.Command {
 
 // topicCommand returns a command about the topics, and what its flags set. It asks no API, so that secrets of accounts may be missing.
 func topicCommand(do func(context.Context, *app.Config, app.Output, app.TopicsOptions) error) (*cobra.Command, *app.TopicsOptions) {
-	c, o := &cobra.Command{Args: cobra.NoArgs}, &app.TopicsOptions{}
+	c, o := &cobra.Command{Args: noArgs}, &app.TopicsOptions{}
 	withConfig(c, func(c *cobra.Command, config *app.Config, _ []string) error {
 		return do(c.Context(), config, output(c), *o)
 	}).SkipFiles = true

@@ -23,7 +23,7 @@ func main() {
 	brokers := flag.String("brokers", "localhost:9092", "addresses of Kafka, separated by commas")
 	registry := flag.String("registry", "http://localhost:8081", "address of the schema registry")
 	topic := flag.String("topic", "agentassist.feedback", "topic to read")
-	listen := flag.String("listen", "127.0.0.1:8090", "address of the HTTP server")
+	listen := flag.String("listen", "127.0.0.1:8095", "address of the HTTP server")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -230,6 +230,10 @@ func (a *App) Run(ctx context.Context) (err error) {
 			g.Go(func() error { return s.Serve(running) })
 		}
 	}
+	g.Go(func() error {
+		tellHealth(running, a.log, a.Status)
+		return nil
+	})
 	g.Go(func() error { return a.read(running) })
 	if err := g.Wait(); ctx.Err() == nil || !errors.Is(err, context.Canceled) {
 		return err

@@ -136,6 +136,12 @@ func parseTime(flag, text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%s %q is not a time; want one like 2026-11-01T00:00:00Z, or a day like 2026-11-01", flag, text)
 }
 
+// ParseDuration reads a duration as the configuration has it: 15s, 2m, 36h, 30d.
+func ParseDuration(text string) (time.Duration, error) { return conf.ParseDuration(text) }
+
+// FormatDuration returns the shortest text that ParseDuration reads as d.
+func FormatDuration(d time.Duration) string { return conf.FormatDuration(d) }
+
 // ParseSince reads a time, the beginning of a day, or a duration before now. Flag names the text in an error.
 func ParseSince(flag, text string, now time.Time) (time.Time, error) {
 	if d, err := conf.ParseDuration(text); err == nil && d >= 0 {

@@ -265,6 +265,10 @@ func TestFailures(t *testing.T) {
 			change: func(_ *testing.T, w *world) { w.registry.Close() },
 			at:     "schema registry", state: check.Failed, found: "connection refused", hint: "check schema_registry.url", skipped: []string{"schemas"},
 		},
+		"registry at another path": {
+			change: func(_ *testing.T, w *world) { w.options.Kafka.Registry.URL += "/nowhere" },
+			at:     "schema registry", state: check.Failed, found: "no schema registry answers there", hint: "check the path in schema_registry.url", skipped: []string{"schemas"},
+		},
 		"schema incompatible": {
 			change: func(t *testing.T, w *world) {
 				w.registry.SeedSchema("agentassist.search-value", 1, 7, sr.Schema{Schema: `"string"`})

@@ -145,7 +145,20 @@ func (d *Doc) syntaxError(err error) (pos Pos, path, text string) {
 	if token := e.GetToken(); token != nil && token.Position != nil {
 		pos.Line, pos.Col = token.Position.Line, token.Position.Column
 	}
-	return pos, "", "the file is not valid YAML: " + e.GetMessage()
+	return pos, "", "the file is not valid YAML: " + syntaxText(e.GetMessage())
+}
+
+// syntaxText says what to do where the parser's message does not.
+func syntaxText(message string) string {
+	switch {
+	case strings.Contains(message, "found character '\t'"):
+		return "a tab begins a value or indents a line; indent with spaces"
+	case strings.HasPrefix(message, "mapping value is not allowed"):
+		return message + "; check the indentation of this line and the next, and quote values that have a colon"
+	case strings.HasPrefix(message, "value is not allowed"):
+		return message + "; check the indentation"
+	}
+	return message
 }
 
 type builder struct {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,6 +52,9 @@ const (
 	requestsPerMinute = 1_200
 	// settleTimeout bounds how long the last events may take to arrive after the demo was stopped.
 	settleTimeout = 90 * time.Second
+	// Where broker and registry are unless somebody else is there: so that commands that read them can be copied from documents. The ports are
+	// not Kafka's own, where something may be.
+	brokerPort, registryPort = 29092, 28081
 )
 
 // demo is simulator, broker, registry, poller and a consumer in one process. The poller is the one that poller run starts,
@@ -59,7 +64,7 @@ type demo struct {
 	out    app.Output
 	sim    *simulator
 	broker *kfake.Cluster
-	schema *srfake.Registry
+	schema *httptest.Server
 	app    *app.App
 	taken  string // the address that the HTTP server could not have; empty if it has that of Options
 	screen *screen
@@ -83,8 +88,12 @@ type Result struct {
 // errDisagree is returned when the topics do not hold what the contact centre did.
 var errDisagree = errors.New("the topics do not agree with the ledger of the simulated contact centre")
 
+// ErrNoVerdict is returned when somebody was in a hurry to stop.
+var ErrNoVerdict = errors.New("stopped before the topics were compared with what happened; there is no verdict")
+
 // Run runs simulator, broker, registry and poller in one process and shows what flows, until the duration is over or ctx ends. It then
-// compares what consumers see with what the contact centre did up to that time, and returns an error if they disagree.
+// compares what consumers see with what the contact centre did up to that time, and returns an error if they disagree, or if there was no
+// time to compare them.
 func Run(ctx context.Context, out app.Output, o Options) error {
 	dir, err := os.MkdirTemp("", "poller-demo-")
 	if err != nil {
@@ -116,8 +125,8 @@ func Run(ctx context.Context, out app.Output, o Options) error {
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	if result == nil { // given up
-		return nil
+	if result == nil {
+		return ErrNoVerdict
 	}
 	d.print(result)
 	if result.Lost+result.Repeated+result.Wrong > 0 || result.Found != result.Expected {
@@ -142,10 +151,16 @@ func (d *demo) open(dir string) error {
 	if d.sim, err = serveSim("127.0.0.1:0", cfg); err != nil {
 		return err
 	}
-	if d.broker, err = newBroker(); err != nil {
-		return fmt.Errorf("start the demo's broker: %w", err)
+	if d.broker, err = newBroker(kfake.Ports(brokerPort)); err != nil { // taken
+		if d.broker, err = newBroker(); err != nil {
+			return fmt.Errorf("start the demo's broker: %w", err)
+		}
 	}
-	d.schema = srfake.New()
+	if d.schema, err = newRegistry(registryPort); err != nil {
+		if d.schema, err = newRegistry(0); err != nil {
+			return fmt.Errorf("start the demo's schema registry: %w", err)
+		}
+	}
 
 	poller, _, err := app.Parse(app.LoadOptions{Path: "demo.yaml"}, []byte(d.config(dir, start)))
 	if err != nil {
@@ -161,11 +176,22 @@ func (d *demo) open(dir string) error {
 
 // newBroker starts a broker that clients in Java get along with, Kafka Streams among them: they refuse what kfake answers to newer requests
 // that create topics, and to those that describe partitions.
-func newBroker() (*kfake.Cluster, error) {
+func newBroker(more ...kfake.Opt) (*kfake.Cluster, error) {
 	versions := kversion.Stable()
 	versions.SetMaxKeyVersion(kmsg.CreateTopics.Int16(), 4)
 	versions.SetMaxKeyVersion(kmsg.DescribeTopicPartitions.Int16(), -1)
-	return kfake.NewCluster(kfake.NumBrokers(1), kfake.DefaultNumPartitions(3), kfake.MaxVersions(versions))
+	return kfake.NewCluster(append(more, kfake.NumBrokers(1), kfake.DefaultNumPartitions(3), kfake.MaxVersions(versions))...)
+}
+
+// newRegistry starts a schema registry on a port of the loopback interface; 0 is any.
+func newRegistry(port int) (*httptest.Server, error) {
+	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return nil, err
+	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: srfake.NewRegistry().Handler()}}
+	server.Start()
+	return server, nil
 }
 
 // newApp makes the poller. If the address of its HTTP server is taken, another port will do, unless somebody has chosen the address.
@@ -231,7 +257,7 @@ events: {message: {enabled: true}}
 server: {listen: %q}
 log: {level: warn, format: text}
 `, d.sim.url, account.ID, account.ClientID, account.ClientSecret, requestsPerMinute, start.Format(time.RFC3339), bots,
-		d.broker.ListenAddrs()[0], d.schema.URL(), filepath.Join(dir, "poller.db"), d.o.Listen)
+		d.broker.ListenAddrs()[0], d.schema.URL, filepath.Join(dir, "poller.db"), d.o.Listen)
 }
 
 // statusPage returns the address of the status page, and why it is not where it was to be; empty if there is none.
@@ -247,7 +273,7 @@ func (d *demo) statusPage() string {
 
 // tailCommand returns the command that shows the events of the demo.
 func (d *demo) tailCommand() string {
-	return fmt.Sprintf("%s tail --brokers %s --registry %s", cmp.Or(d.o.Program, "poller"), d.broker.ListenAddrs()[0], d.schema.URL())
+	return fmt.Sprintf("%s tail --brokers %s --registry %s", cmp.Or(d.o.Program, "poller"), d.broker.ListenAddrs()[0], d.schema.URL)
 }
 
 // topics are those that hold events, and the copies of negative feedback.
@@ -261,7 +287,7 @@ func (d *demo) topics() []string {
 
 // decoder decodes as a consumer would, by what the registry says.
 func (d *demo) decoder() (*kafkaread.Decoder, error) {
-	client, err := sr.NewClient(sr.URLs(d.schema.URL()))
+	client, err := sr.NewClient(sr.URLs(d.schema.URL))
 	if err != nil {
 		return nil, fmt.Errorf("reach the demo's registry: %w", err)
 	}
@@ -363,6 +389,8 @@ func (d *demo) print(r *Result) {
 	fmt.Fprintf(w, "\n  expected %d, found %d, lost %d, repeated %d, wrong %d\n", r.Expected, r.Found, r.Lost, r.Repeated, r.Wrong)
 	fmt.Fprintf(w, "  in %d records: what changes upstream is published again, as its next revision\n", r.Events)
 	fmt.Fprintf(w, "  99 of 100 were on their topic within %s of being readable\n", time.Duration(r.FreshnessP99MS)*time.Millisecond)
+	program := cmp.Or(d.o.Program, "poller")
+	fmt.Fprintf(w, "\nNext, with a Kafka of your own: %s simulate > poller.yaml, and %s run --config poller.yaml\n", program, program)
 }
 
 // quantile returns a value that the fraction q of all does not exceed. It sorts its argument.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -51,6 +52,13 @@ func TestDemoWhereThePortIsTaken(t *testing.T) {
 	require.ErrorContains(t, err, "choose another address")
 }
 
+// Where broker and registry of one demonstration are, another one takes other ports.
+func TestDemosBesideEachOther(t *testing.T) {
+	one, two := newTestScreen(t, &bytes.Buffer{}).d, newTestScreen(t, &bytes.Buffer{}).d
+	require.NotEqual(t, one.broker.ListenAddrs(), two.broker.ListenAddrs())
+	require.NotEqual(t, one.schema.URL, two.schema.URL)
+}
+
 // What simulate prints can be run where its own port and the poller's are taken.
 func TestSimulateWherePortsAreTaken(t *testing.T) {
 	var defaults app.Config
@@ -60,13 +68,14 @@ func TestSimulateWherePortsAreTaken(t *testing.T) {
 	}
 	taken := take(t, "127.0.0.1:0")
 	simulate := func(any bool) (string, error) {
-		var log bytes.Buffer
+		var log, said bytes.Buffer
 		out, in := io.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			err := Simulate(ctx, app.Output{Out: in, Err: io.Discard, Log: slog.New(slog.NewTextHandler(&log, nil))}, SimulateOptions{
+			err := Simulate(ctx, app.Output{Out: in, Err: &said, Log: slog.New(slog.NewTextHandler(&log, nil))}, SimulateOptions{
 				Listen: taken, AnyPort: any, Seed: 1, Accounts: 1, Bots: 1, SegmentsPerDay: 10, Profile: "documented", RequestsPerMinute: 60,
+				Brokers: []string{"kafka-1:9092", "kafka-2:9092"}, Registry: "http://registry:8081", Prefix: "trial", Burst: true,
 			})
 			in.CloseWithError(err)
 			done <- err
@@ -78,6 +87,7 @@ func TestSimulateWherePortsAreTaken(t *testing.T) {
 		if any {
 			require.Contains(t, log.String(), "the address for the simulated API is taken; another one is used")
 			require.Contains(t, log.String(), "the configuration names another one")
+			require.Regexp(t, `^The simulated API listens on http://127.0.0.1:\d+ until Ctrl-C.\nNext, .*: poller check`, said.String())
 		}
 		return string(printed[:n]), err
 	}
@@ -86,6 +96,10 @@ func TestSimulateWherePortsAreTaken(t *testing.T) {
 	cfg, _, err := app.Parse(app.LoadOptions{Path: "poller.yaml"}, []byte(printed))
 	require.NoError(t, err, printed)
 	require.NotContains(t, cfg.Accounts[0].BaseURL, taken)
+	require.Equal(t, app.Lateness{Max: 30 * time.Second}, cfg.Accounts[0].AllowedLateness)
+	require.Equal(t, []string{"kafka-1:9092", "kafka-2:9092"}, cfg.Kafka.Brokers)
+	require.Equal(t, "trial", cfg.Kafka.TopicPrefix)
+	require.Equal(t, "http://registry:8081", cfg.SchemaRegistry.URL)
 	require.NotEqual(t, defaults.Server.Listen, cfg.Server.Listen)
 	take(t, cfg.Server.Listen)
 	_, err = simulate(false)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -38,13 +39,20 @@ type screen struct {
 	arrivals []time.Time // of the last ten seconds
 	first    map[events.Type]map[string]time.Time
 	latest   map[string]map[string]any // by entity, of the types that the KPIs are made of
-	events   []string                  // the last lines
-	feedback []string                  // the last lines about feedback that is or was negative
+	events   []shown                   // the last ones
+	feedback []shown                   // the last ones that are or were negative
 	negative int                       // how many of them there were
 	stopping bool                      // the topics are compared with the ledger
 }
 
-// most is how many of the last lines are kept: more than a terminal has.
+// shown is a record that has a line.
+type shown struct {
+	topic  string // without the prefix
+	fields map[string]any
+	color  string
+}
+
+// most is how many of the last records are kept: more than a terminal has lines.
 const most = 200
 
 func newScreen(d *demo) *screen {
@@ -72,11 +80,11 @@ func (sc *screen) record(topic string, fields map[string]any, now time.Time) {
 		if text(fields, "sentiment") != events.SentimentNegative {
 			color = green
 		}
-		sc.feedback = keep(sc.feedback, color+tail.Line("feedback", fields)+plain)
+		sc.feedback = keep(sc.feedback, shown{"feedback", fields, color})
 		return
 	}
 	t := events.Type(name)
-	sc.events = keep(sc.events, tail.Line(name, fields))
+	sc.events = keep(sc.events, shown{name, fields, ""})
 	sc.counts[t]++
 	sc.total++
 	sc.arrivals = append(sc.arrivals, now)
@@ -93,9 +101,9 @@ func (sc *screen) record(topic string, fields map[string]any, now time.Time) {
 	}
 }
 
-func keep(lines []string, line string) []string {
-	lines = append(lines, line)
-	return lines[max(0, len(lines)-most):]
+func keep(records []shown, r shown) []shown {
+	records = append(records, r)
+	return records[max(0, len(records)-most):]
 }
 
 // stop notes that the topics are compared with the ledger.
@@ -133,7 +141,8 @@ func (sc *screen) run(ctx context.Context) error {
 		fmt.Fprint(sc.out, "\x1b[?25l\x1b[2J")
 		defer fmt.Fprint(sc.out, "\x1b[?25h\n")
 	} else {
-		fmt.Fprintf(sc.out, "status page: %s\nin another terminal: %s\n", cmp.Or(sc.d.statusPage(), "none"), sc.d.tailCommand())
+		fmt.Fprintf(sc.out, "%s; Ctrl-C stops it, and compares what it did with the topics\nstatus page: %s\nin another terminal: %s\n",
+			title, cmp.Or(sc.d.statusPage(), "none"), sc.d.tailCommand())
 	}
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -209,13 +218,13 @@ func (sc *screen) kpis() string {
 		}
 		return fmt.Sprintf(format, part/of)
 	}
-	return fmt.Sprintf("suggestions used %s  coaching followed %s  handle time %s  negative %d",
+	return fmt.Sprintf("suggestions used %s  coaching followed %s  avg handle time %s  negative %d",
 		figure("%.0f%%", 100*used, shown), figure("%.0f%%", 100*adhered, nudges), figure("%.0f s", seconds, served), sc.negative)
 }
 
 // The colours of the terminal.
 const (
-	bold, dim, red, green, plain = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
+	bold, dim, red, green, yellow, plain = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
 )
 
 // draw paints the whole picture in one write: as many lines as the terminal has.
@@ -226,7 +235,7 @@ func (sc *screen) draw(s *status.Status) {
 	}
 	var b bytes.Buffer
 	b.WriteString("\x1b[H")
-	for i, row := range sc.picture(s, height) {
+	for i, row := range sc.picture(s, width, height) {
 		if i > 0 {
 			b.WriteString("\n")
 		}
@@ -236,35 +245,79 @@ func (sc *screen) draw(s *status.Status) {
 	_, _ = b.WriteTo(sc.out) // there is nobody else to tell
 }
 
-// picture returns the rows of the view, at most height of them.
-func (sc *screen) picture(s *status.Status, height int) []string {
-	head := []string{
-		" " + bold + "agentassist-poller" + plain + "  a simulated contact centre, published to Kafka",
-		fmt.Sprintf(" %s%s  %s", dim, time.Since(sc.began).Round(time.Second), sc.d.statusPage()) + plain,
-		" " + dim + "try: " + sc.d.tailCommand() + plain,
-		fmt.Sprintf(" %d records  %.1f/s  %s", sc.total, sc.rate(), sc.stage(s)),
-		" " + sc.kpis(),
+// title says what the demo is. Handle times only make sense to whoever knows how fast its time passes.
+const title = "a simulated contact centre whose conversations take seconds"
+
+// picture returns the rows of the view, at most height of them. What must be read as a whole is wrapped, and the rest is for fit to cut.
+func (sc *screen) picture(s *status.Status, width, height int) []string {
+	var head []string
+	paint := func(color string, rows ...string) {
+		for _, row := range rows {
+			head = append(head, " "+color+row+plain)
+		}
 	}
+	paint("", bold+"agentassist-poller"+plain+"  "+title)
+	if height >= 18 { // else the events need the room
+		paint(dim, wrap(fmt.Sprintf("%s  Ctrl-C: stop, and compare  %s", time.Since(sc.began).Round(time.Second), sc.d.statusPage()), width-1)...)
+		command := wrap("try: "+sc.d.tailCommand(), width-3)
+		paint(dim, strings.Split(strings.Join(command, " \\\n"), "\n")...) // so that it can be copied
+	}
+	paint("", wrap(fmt.Sprintf("%d records  %.1f/s  %s", sc.total, sc.rate(), sc.stage(s)), width-1)...)
+	paint("", wrap(sc.kpis(), width-1)...)
 	foot := sc.endpoints(s)
-	if room := height - len(head) - len(foot); room >= 30 { // a large terminal
-		head = append(head, sc.bars()...)
-	}
 	room := height - len(head) - len(foot) - 3 // titles, and a line that stays empty
+	if room < 4 && len(foot) > 0 {
+		room += len(foot) - 1
+		foot = foot[len(foot)-1:]
+	}
+	if room >= 27 { // a large terminal
+		bars := sc.bars()
+		head, room = append(head, bars...), room-len(bars)
+	}
 	negatives := min(max(room/3, 1), 6)
 	rows := append(head, " "+bold+"events"+plain)
-	rows = append(rows, last(sc.events, room-negatives)...)
+	rows = append(rows, last(sc.events, room-negatives, width)...)
 	rows = append(rows, " "+bold+"negative feedback"+plain+dim+", and its all-clear"+plain)
-	rows = append(rows, last(sc.feedback, negatives)...)
+	rows = append(rows, last(sc.feedback, negatives, width)...)
 	rows = append(rows, foot...)
 	return rows[:min(len(rows), height)]
 }
 
-// last returns the last n lines, and empty ones if there are fewer.
-func last(lines []string, n int) []string {
+// wrap breaks a text at spaces, so that no row has more characters than the width unless a word has. Words that two spaces part from the
+// next stay together if they can.
+func wrap(text string, width int) (rows []string) {
+	row := ""
+	for group := range strings.SplitSeq(strings.TrimSpace(text), "  ") {
+		words := []string{group}
+		if utf8.RuneCountInString(group) > width {
+			words = strings.Fields(group)
+		}
+		for i, word := range words {
+			gap := "  "
+			if i > 0 {
+				gap = " "
+			}
+			switch {
+			case row == "":
+				row = word
+			case utf8.RuneCountInString(row+gap+word) <= width:
+				row += gap + word
+			default:
+				rows, row = append(rows, row), word
+			}
+		}
+	}
+	return append(rows, row)
+}
+
+// last returns the lines of the last n records, and empty ones if there are fewer.
+func last(records []shown, n, width int) []string {
 	out := make([]string, max(n, 0))
+	now := time.Now()
 	for i := range out {
-		if at := len(lines) - len(out) + i; at >= 0 {
-			out[i] = "  " + lines[at]
+		if at := len(records) - len(out) + i; at >= 0 {
+			r := records[at]
+			out[i] = " " + r.color + tail.ShortLine(r.topic, r.fields, now, width) + plain
 		}
 	}
 	return out
@@ -285,20 +338,23 @@ func (sc *screen) bars() (rows []string) {
 // endpoints show how far each endpoint was read, and what the budget is spent on.
 func (sc *screen) endpoints(s *status.Status) (rows []string) {
 	for _, a := range s.Accounts {
-		rows = append(rows, " "+bold+"endpoint                  behind   complete up to"+plain)
+		rows = append(rows, fmt.Sprintf(" %s%-21s %7s  complete up to%s", bold, "endpoint", "behind", plain))
 		for _, e := range a.Endpoints {
 			lag, complete := "-", "-"
 			if e.Lag != nil {
 				lag = time.Duration(*e.Lag).Round(100 * time.Millisecond).String()
 			}
 			if e.CompleteUpTo != nil {
-				complete = e.CompleteUpTo.Format(time.TimeOnly)
+				complete = e.CompleteUpTo.UTC().Format("15:04:05Z")
 			}
 			mark := green + "●" + plain
-			if e.State.Red() {
+			switch {
+			case e.State.Red():
 				mark = red + "●" + plain
+			case e.State != status.OK:
+				mark = yellow + "●" + plain
 			}
-			row := fmt.Sprintf("  %s %-22s %7s   %14s", mark, strings.TrimSpace(e.Endpoint+" "+e.BotName), lag, complete)
+			row := fmt.Sprintf(" %s %-19s %7s  %9s", mark, strings.TrimSpace(e.Endpoint+" "+e.BotName), lag, complete)
 			if e.LastError != nil {
 				row += "  " + red + e.LastError.Text + plain
 			}

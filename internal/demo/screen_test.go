@@ -49,8 +49,8 @@ func TestScreen(t *testing.T) {
 		sc.record(r.topic, r.fields, now)
 	}
 	sc.line(&status.Status{State: status.OK})
-	require.Regexp(t, `^ +0s +5 records .* suggestions used 50%  coaching followed 100%  handle time 90 s  negative 1  ok\n$`, out.String())
-	require.Contains(t, sc.feedback[0], "NEGATIVE by CUSTOMER CSAT")
+	require.Regexp(t, `^ +0s +5 records .* suggestions used 50%  coaching followed 100%  avg handle time 90 s  negative 1  ok\n$`, out.String())
+	require.Contains(t, last(sc.feedback, 1, 80)[0], "NEGATIVE by CUSTOMER CSAT")
 }
 
 // The picture fits every terminal, and shows the latest event on all of them.
@@ -60,14 +60,32 @@ func TestPictureFits(t *testing.T) {
 		sc.record(sc.d.names.Event(events.TypeSearch), map[string]any{"search_phrase": fmt.Sprintf("phrase %d %s", i, strings.Repeat("x", 300))}, time.Now())
 	}
 	s := &status.Status{State: status.OK, Accounts: []status.Account{{Endpoints: make([]status.Endpoint, 6)}}}
-	for _, size := range []struct{ width, height int }{{80, 24}, {80, 50}, {140, 45}, {200, 100}, {40, 20}} {
-		rows := sc.picture(s, size.height)
+	for _, size := range []struct{ width, height int }{{80, 24}, {80, 50}, {140, 45}, {200, 100}, {40, 20}, {60, 12}} {
+		rows := sc.picture(s, size.width, size.height)
 		require.LessOrEqual(t, len(rows), size.height)
-		require.Contains(t, strings.Join(rows, "\n"), "phrase 299", "%v", size)
+		shown := ""
+		for _, row := range rows {
+			shown += strings.TrimSpace(fit(row, size.width, false)) + " "
+		}
+		require.Contains(t, shown, "phrase 299", "%v", size)
+		if size.height >= 18 {
+			require.Contains(t, strings.ReplaceAll(shown, " \\ ", " "), sc.d.tailCommand(), "%v", size)
+		}
+		require.Contains(t, shown, "avg handle time -", "%v", size)
 		for _, row := range rows {
 			require.LessOrEqual(t, utf8.RuneCountInString(fit(row, size.width, false)), size.width)
 		}
 	}
+}
+
+func TestWrap(t *testing.T) {
+	const text = "one two  three  four five six"
+	require.Equal(t, []string{text}, wrap(text, 80))
+	require.Equal(t, []string{"one two  three", "four five six"}, wrap(text, 16))
+	require.Equal(t, []string{"one two", "three", "four five", "six"}, wrap(text, 9))
+	require.Equal(t, []string{"a-word-that-is-too-long", "b"}, wrap("a-word-that-is-too-long b", 4))
+	require.Equal(t, []string{"one"}, wrap("one  ", 4))
+	require.Equal(t, []string{""}, wrap("", 4))
 }
 
 func TestFit(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +29,11 @@ type SimulateOptions struct {
 	RequestsPerMinute int
 	FaultRate         float64  // of all answers
 	Faults            []string // kinds; empty for all that a client must get over by itself
+
+	// What the configuration says of Kafka.
+	Brokers  []string
+	Registry string // empty for none
+	Prefix   string // of topics; empty for the default
 }
 
 // Simulate serves the simulated API until ctx ends, and prints a configuration to read it with.
@@ -71,11 +78,16 @@ func Simulate(ctx context.Context, out app.Output, o SimulateOptions) error {
 		return errors.Join(err, sim.listener.Close())
 	}
 	// One write, so that a poller that reads the file meanwhile finds all of it or nothing.
-	_, err = fmt.Fprintf(out.Out, "# The simulated API listens on %s. A configuration that reads it (put your own Kafka in):\n%s%s",
-		sim.url, sim.config(o.RequestsPerMinute), server)
+	_, err = fmt.Fprintf(out.Out, "# The simulated API listens on %s. A configuration that reads it:\n%s%s",
+		sim.url, sim.config(o), server)
 	if err != nil {
 		return errors.Join(fmt.Errorf("print the configuration: %w", err), sim.listener.Close())
 	}
+	next := "Put the configuration above into poller.yaml. Then, in another terminal"
+	if app.Terminal(out.Out) == nil {
+		next = "Next, if the configuration is in poller.yaml"
+	}
+	fmt.Fprintf(out.Err, "The simulated API listens on %s until Ctrl-C.\n%s: poller check --config poller.yaml\n", sim.url, next)
 	return sim.Serve(ctx, sim.listener)
 }
 
@@ -115,14 +127,17 @@ func serveSim(listen string, cfg koresim.Config) (*simulator, error) {
 }
 
 // config returns a configuration that reads the simulated API.
-func (s *simulator) config(perMinute int) string {
+func (s *simulator) config(o SimulateOptions) string {
 	var b strings.Builder
 	b.WriteString("accounts:\n")
 	for _, a := range s.Accounts() {
 		fmt.Fprintf(&b, "  - name: %s\n    base_url: %s\n    account_id: %s\n    auth: {client_id: %s, client_secret: %s}\n",
 			a.Name, s.url, a.ID, a.ClientID, a.ClientSecret)
-		if perMinute > 0 {
-			fmt.Fprintf(&b, "    requests_per_minute: %d\n", perMinute)
+		if o.RequestsPerMinute > 0 {
+			fmt.Fprintf(&b, "    requests_per_minute: %d\n", o.RequestsPerMinute)
+		}
+		if o.Burst && o.Profile == koresim.Profiles()[0].Name && o.FaultRate == 0 {
+			b.WriteString("    allowed_lateness: 30s # no row of this API is late; by default 5m at least\n")
 		}
 		b.WriteString("    bots:\n")
 		for _, bot := range a.Bots {
@@ -130,7 +145,49 @@ func (s *simulator) config(perMinute int) string {
 		}
 		fmt.Fprintf(&b, "    endpoints: {interaction-details: {iid: %s}}\n", a.Bots[0].ID)
 	}
-	b.WriteString("kafka: {brokers: [\"localhost:9092\"]}\n" +
-		"# schema_registry: {url: http://localhost:8081} # most ready-made deserializers need one\n")
+	brokers := make([]string, len(o.Brokers))
+	for i, broker := range o.Brokers {
+		brokers[i] = strconv.Quote(broker)
+	}
+	fmt.Fprintf(&b, "kafka:\n  brokers: [%s]\n", strings.Join(brokers, ", "))
+	if o.Prefix != "" {
+		fmt.Fprintf(&b, "  topic_prefix: %q\n", o.Prefix)
+	}
+	if o.Registry == "" {
+		b.WriteString("# schema_registry: {url: http://localhost:8081} # most ready-made deserializers need one\n")
+	} else {
+		fmt.Fprintf(&b, "schema_registry: {url: %q}\n", o.Registry)
+	}
 	return b.String()
+}
+
+// Choices lists the profiles and the faults that SimulateOptions take, for the help.
+func Choices() string {
+	var b strings.Builder
+	b.WriteString("Profiles:\n")
+	for _, p := range koresim.Profiles() {
+		fmt.Fprintf(&b, "  %-31s %s\n", p.Name, p.About)
+	}
+	b.WriteString("\nFaults (* does not pass by itself, and comes only if it is named):\n")
+	passing := koresim.PassingFaults()
+	names, about := "", ""
+	line := func() { fmt.Fprintf(&b, "  %-31s %s\n", names, about) }
+	for _, f := range koresim.FaultKinds() {
+		name := string(f)
+		if !slices.Contains(passing, f) {
+			name += "*"
+		}
+		switch {
+		case about == "":
+			names = name
+		case f.About() == about:
+			names += ", " + name
+		default:
+			line()
+			names = name
+		}
+		about = f.About()
+	}
+	line()
+	return strings.TrimSuffix(b.String(), "\n")
 }

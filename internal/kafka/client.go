@@ -73,18 +73,48 @@ func Consumer(ctx context.Context, c Config, log *slog.Logger) ([]kgo.Opt, error
 	return opts, connect.reach(ctx, client, dialTimeout)
 }
 
-// reach asks any broker for a sign of life, for at most the given time.
+// reach asks any broker for a sign of life, for at most the given time. What the client logs meanwhile goes to Debug: its error says it. The
+// caller closes the client if there is one, which also ends a request that was given up.
 func (c *connector) reach(ctx context.Context, client *kgo.Client, within time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	err := client.Ping(bounded)
+	c.reaching.Add(1)
+	defer c.reaching.Add(-1)
+	answered := make(chan error, 1)
+	go func() { answered <- client.Ping(bounded) }()
+	patience := time.NewTimer(c.silentFor)
+	defer patience.Stop()
+	var err error
+	silent := false
+	select {
+	case err = <-answered:
+	case <-bounded.Done(): // Ping does not see it while it waits for an answer
+		err = bounded.Err()
+	case <-patience.C:
+		silent = true
+	}
+	if silent || err != nil && strings.Contains(err.Error(), "HTTP response") { // the client's words for what it cannot read
+		if not := c.probe(bounded); not != nil {
+			err, silent = not, false
+		}
+	}
+	if silent {
+		select {
+		case err = <-answered:
+		case <-bounded.Done():
+			err = bounded.Err()
+		}
+	}
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("reach Kafka: %w", ctx.Err())
 	}
-	return &UnreachableError{Brokers: c.config.Brokers, Err: c.reason(err)}
+	if err = c.reason(err); errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %s: %w", within, err)
+	}
+	return &UnreachableError{Brokers: c.config.Brokers, Err: err}
 }
 
 // An UnreachableError says that no broker answers, and why.
@@ -99,6 +129,9 @@ func (e *UnreachableError) Error() string {
 
 // Hint says what to do.
 func (e *UnreachableError) Hint() string {
+	if not, ok := errors.AsType[*httpError](e.Err); ok {
+		return not.Hint()
+	}
 	if known := hintFor(e.Err); known != "" {
 		return known
 	}

@@ -1,6 +1,8 @@
 package kafka_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,6 +13,8 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -101,6 +105,45 @@ func TestUnreachableBrokers(t *testing.T) {
 	require.True(t, unreachable.Retryable())
 	require.ErrorContains(t, err, "reach Kafka at "+addr)
 	require.ErrorContains(t, err, "check kafka.brokers")
+}
+
+// A server that never answers keeps nobody longer than was said, and no longer than the caller waits.
+func TestBrokerNeverAnswers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the system takes the connections, and nobody reads them
+	require.NoError(t, err)
+	defer l.Close()
+	c := validConfig()
+	c.Brokers = []string{l.Addr().String()}
+	unreachable := &kafka.UnreachableError{}
+	require.ErrorAs(t, kafka.ReachAfter(t.Context(), c, quiet, 20*time.Millisecond, time.Minute), &unreachable)
+	require.ErrorContains(t, unreachable, "no answer within 20ms")
+	require.ErrorAs(t, kafka.ReachAfter(t.Context(), c, quiet, 20*time.Millisecond, time.Millisecond), &unreachable)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(20*time.Millisecond, cancel)
+	require.ErrorIs(t, kafka.ReachAfter(ctx, c, quiet, time.Minute, time.Millisecond), context.Canceled)
+}
+
+// What is named as a broker and is an HTTP server is said to be one, soon: it would wait for the rest of what it takes for a request.
+func TestBrokerIsAnHTTPServer(t *testing.T) {
+	for name, silence := range map[string]time.Duration{"it waits": time.Millisecond, "it refuses": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewUnstartedServer(http.NotFoundHandler())
+			if name == "it refuses" {
+				server.Config.ReadHeaderTimeout = time.Millisecond
+			}
+			server.Start()
+			defer server.Close()
+			c := validConfig()
+			c.Brokers = []string{server.Listener.Addr().String()}
+			var log bytes.Buffer
+			err := kafka.ReachAfter(t.Context(), c, slog.New(slog.NewTextHandler(&log, nil)), time.Minute, silence)
+			unreachable := &kafka.UnreachableError{}
+			require.ErrorAs(t, err, &unreachable)
+			require.ErrorContains(t, err, "reach Kafka at "+c.Brokers[0]+": "+c.Brokers[0]+" is an HTTP server, not a Kafka broker; name the port of Kafka itself in kafka.brokers")
+			require.True(t, unreachable.Retryable())
+			require.Empty(t, log.String())
+		})
+	}
 }
 
 func TestSASL(t *testing.T) {

@@ -26,6 +26,9 @@ type connector struct {
 	topics atomic.Pointer[Topics] // as they were found at start; nil before
 	limits *limits
 	extra  []kgo.Opt
+	// reaching is how many are waiting for a first answer, whose error says what the client would log.
+	reaching  atomic.Int32
+	silentFor time.Duration // is the constant of that name, but for tests
 
 	mu      sync.Mutex
 	failed  error                // of the last attempt to connect; nil if it succeeded
@@ -36,7 +39,7 @@ type connector struct {
 // newConnector returns a connector that has not dialled anybody yet. It reads certificate and password files, so that one that
 // cannot be used is known at once. The options in extra come last and win.
 func newConnector(c Config, log *slog.Logger, extra ...kgo.Opt) (*connector, error) {
-	out := &connector{config: c, log: log, extra: extra, limits: newLimits(c), logged: map[string]time.Time{}}
+	out := &connector{config: c, log: log, extra: extra, limits: newLimits(c), silentFor: silentFor, logged: map[string]time.Time{}}
 	if _, err := out.config.TLS.Current(""); err != nil {
 		return nil, fmt.Errorf("kafka.%w", err)
 	}
@@ -161,7 +164,7 @@ func (c *connector) reason(err error) error {
 }
 
 // clientLog passes on what a client says, one step quieter, as its Info tells of every metadata update. While brokers are away it
-// says the same several times a second: what was said within logEvery goes to Debug.
+// says the same several times a second: what was said within logEvery goes to Debug, and so does what the error of reach says.
 type clientLog struct {
 	*kslog.Logger
 	shared *connector
@@ -179,7 +182,7 @@ func (l clientLog) Level() kgo.LogLevel {
 
 // Log implements kgo.Logger.
 func (l clientLog) Log(level kgo.LogLevel, msg string, keyvals ...any) {
-	if level == kgo.LogLevelInfo || level < kgo.LogLevelInfo && !l.shared.news(msg, time.Now()) {
+	if level == kgo.LogLevelInfo || level < kgo.LogLevelInfo && (l.shared.reaching.Load() > 0 || !l.shared.news(msg, time.Now())) {
 		level = kgo.LogLevelDebug
 	}
 	l.Logger.Log(level, msg, keyvals...)

@@ -16,10 +16,16 @@ func Login(c *SASLConfig) (*login, error) { return newLogin(c) }
 
 // Reach asks the brokers of a configuration for a sign of life.
 func Reach(ctx context.Context, c Config, log *slog.Logger, within time.Duration) error {
+	return ReachAfter(ctx, c, log, within, silentFor)
+}
+
+// ReachAfter is Reach with brokers that are asked whether they are any after a silence of their own.
+func ReachAfter(ctx context.Context, c Config, log *slog.Logger, within, silence time.Duration) error {
 	connect, err := newConnector(c, log)
 	if err != nil {
 		return err
 	}
+	connect.silentFor = silence
 	client, err := connect.client(nil)
 	if err != nil {
 		return err

@@ -222,6 +222,10 @@ func InspectRegistry(ctx context.Context, o Options) []Finding {
 		return []Finding{{Name: name, Err: err}}
 	}
 	out := []Finding{{Name: name, Found: "answers at " + o.Registry.URL}}
+	if err := r.misplaced(ctx); err != nil {
+		out[0].Err = err
+		return append(out, Finding{Name: "schemas", Skipped: "there is no schema registry at that address"})
+	}
 	for _, s := range specs(o.Config, o.Types) {
 		typ := s.valueType()
 		if typ == "" {
@@ -264,6 +268,16 @@ func RegisterSchemas(ctx context.Context, o Options) []Finding {
 		}
 	}
 	return out
+}
+
+// misplaced returns an error if what answers is no schema registry: it does not know a question that every one answers. A schema that is not
+// found would else be one that is not registered yet.
+func (r *Registry) misplaced(ctx context.Context) error {
+	err := r.client.Compatibility(ctx)[0].Err
+	if !isStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	return &RegistryError{URL: r.config.URL, Err: fmt.Errorf("no schema registry answers there: %w", err), hint: wrongPath}
 }
 
 // inspect says what Resolve would do, or returns the error that Resolve would return as far as that can be told.

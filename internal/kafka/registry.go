@@ -320,7 +320,11 @@ func (r *Registry) persist(ctx context.Context, subject string, do func(context.
 		if r.waiting != nil {
 			r.waiting(r.explain(subject, err))
 		}
-		r.log.Warn("schema registry does not answer, trying again", "subject", subject, "retry_in", pause, "err", err)
+		level := slog.LevelWarn
+		if firstPause < pause && pause < time.Second { // was said a moment ago
+			level = slog.LevelDebug
+		}
+		r.log.Log(ctx, level, "schema registry does not answer, trying again", "subject", subject, "retry_in", pause, "err", err)
 		select {
 		case <-ctx.Done():
 			return err
@@ -346,14 +350,18 @@ func isStatus(err error, status int) bool {
 // A RegistryError says why a schema has no id, or not the one that it had.
 type RegistryError struct {
 	URL     string
-	Subject string
+	Subject string // empty if it is about the registry itself
 	Err     error
 	hint    string
 	passing bool
 }
 
 func (e *RegistryError) Error() string {
-	return withHint(fmt.Sprintf("schema registry %s, subject %s: %v", e.URL, e.Subject, e.Err), e.hint)
+	about := "schema registry " + e.URL
+	if e.Subject != "" {
+		about += ", subject " + e.Subject
+	}
+	return withHint(fmt.Sprintf("%s: %v", about, e.Err), e.hint)
 }
 
 // Hint says what to do, empty if that is not known.
@@ -395,12 +403,14 @@ func (r *Registry) explain(subject string, err error) error {
 	case status == http.StatusNotFound && !r.config.Register:
 		e.hint = "register the schema of this version, or set schema_registry.register: true"
 	case status == http.StatusNotFound:
-		e.hint = "check the path in schema_registry.url; Apicurio's is /apis/ccompat/v7"
+		e.hint = wrongPath
 	default:
 		e.hint = "the registry refuses the schema; check that it supports Avro"
 	}
 	return e
 }
+
+const wrongPath = "check the path in schema_registry.url; Apicurio's is /apis/ccompat/v7"
 
 // codeReadOnly is the registry's error code for a write while it is in read-only mode (Confluent's "operation not permitted").
 const codeReadOnly = 42205

@@ -1,11 +1,13 @@
 package kafka_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -304,7 +306,8 @@ func TestOpenSaysWhatItWaitsFor(t *testing.T) {
 	rc.URL = fake.URL()
 	var mu sync.Mutex
 	var heard []string
-	o := kafka.Options{Config: configFor(newCluster(t)), Registry: rc, Types: types, Log: quiet, Waiting: func(err error) {
+	var logged bytes.Buffer
+	o := kafka.Options{Config: configFor(newCluster(t)), Registry: rc, Types: types, Log: slog.New(slog.NewTextHandler(&logged, nil)), Waiting: func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		heard = append(heard, err.Error())
@@ -314,6 +317,7 @@ func TestOpenSaysWhatItWaitsFor(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, p.Close(t.Context()))
 	require.Len(t, heard, 3)
+	require.Equal(t, 1, strings.Count(logged.String(), "schema registry does not answer"), "it is logged once in the first second")
 	require.Contains(t, heard[0], "subject agentassist.search-value: not yet; check schema_registry.url and that the registry runs")
 
 	heard = nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"agentassist-poller/internal/events"
@@ -33,6 +34,46 @@ const (
 	FaultClock        Fault = "wrong-clock" // the Date header is hours off
 	FaultDropped      Fault = "dropped"     // handled, but the connection breaks before the answer
 )
+
+// About says how an answer goes wrong, for a person who chooses faults.
+func (f Fault) About() string {
+	switch f {
+	case FaultUnauthorized, FaultForbidden, FaultTooMany, FaultInternal, FaultBadGateway, FaultUnavailable:
+		return "this status"
+	case FaultTimeout:
+		return "nothing comes, then the connection breaks"
+	case FaultReset:
+		return "the connection breaks before the request is handled"
+	case FaultHalfBody:
+		return "the connection breaks in the middle of the answer"
+	case FaultHTML:
+		return "a proxy's page with status 200"
+	case FaultWrongJSON:
+		return "JSON of another shape"
+	case FaultErrors200:
+		return "errors with status 200"
+	case FaultEncrypted:
+		return "an encrypted answer"
+	case FaultBadRecord:
+		return "one record too many, which nobody can read"
+	case FaultSlow:
+		return "the answer comes in drops"
+	case FaultClock:
+		return "a clock that is hours off"
+	case FaultDropped:
+		return "handled, but the connection breaks before the answer"
+	}
+	return ""
+}
+
+// joined returns faults as a list for a message.
+func joined(faults []Fault) string {
+	names := make([]string, len(faults))
+	for i, f := range faults {
+		names[i] = string(f)
+	}
+	return strings.Join(names, ", ")
+}
 
 // FaultKinds returns every fault.
 func FaultKinds() []Fault {

@@ -145,7 +145,7 @@ func (c Config) Validate() error {
 	}
 	for _, f := range c.Faults.Kinds {
 		if !slices.Contains(FaultKinds(), f) {
-			return fmt.Errorf("there is no fault %q; want some of %q", f, FaultKinds())
+			return fmt.Errorf("there is no fault %q; want some of %s", f, joined(FaultKinds()))
 		}
 	}
 	if c.Faults.Rate < 0 || c.Faults.Rate > 1 {

@@ -18,7 +18,8 @@ const (
 
 // Profile is one consistent answer to everything that is not known about the real API.
 type Profile struct {
-	Name string
+	Name  string
+	About string // what a person may want to know before choosing it
 
 	// OffsetInRecords: offset on the analytics endpoints counts records, else pages.
 	OffsetInRecords bool
@@ -87,40 +88,41 @@ func Profiles() []Profile {
 	in, co, id, cd := events.Interactions, events.Conversations, events.InteractionDetails, events.CallDetails
 	return []Profile{
 		{
-			Name:       "documented",
+			Name: "documented", About: "as the documentation suggests; a change can be read at once",
 			Descending: perEndpoint{id: true, cd: true},
 			Latency:    lags(0, 0, 0),
 		},
 		{
-			Name:            "records",
+			Name: "records", About: "offsets count records, not pages; changes appear 2 to 13 s late",
 			OffsetInRecords: true, LimitPerList: true,
 			Descending: perEndpoint{co: true, id: true, cd: true},
 			IDs:        IDsAsString, ScopedByIID: true,
 			Latency: lags(2*s, 5*s, 10*s), Jitter: 3 * s,
 		},
 		{
-			Name: "on-end", AgenticNeedsHistory: true,
-			FilterOnEnd: perEndpoint{in: true, id: true, cd: true},
-			Descending:  perEndpoint{in: true, id: true, cd: true},
-			IDs:         IDsIgnored, NoHasMore: true, WholeSecond: true,
+			Name: "on-end", About: "rows are selected by their end, not their start; agentic entries need the transcript",
+			AgenticNeedsHistory: true,
+			FilterOnEnd:         perEndpoint{in: true, id: true, cd: true},
+			Descending:          perEndpoint{in: true, id: true, cd: true},
+			IDs:                 IDsIgnored, NoHasMore: true, WholeSecond: true,
 			Latency: lags(s, 20*s, 5*s), Jitter: s,
 		},
 		{
-			Name:            "closed-only",
+			Name: "closed-only", About: "rows appear only when they have ended, up to two minutes late",
 			OffsetInRecords: true,
 			HideOpen:        perEndpoint{in: true, id: true, cd: true},
 			IDs:             IDsAsArray,
 			Latency:         lags(5*s, 30*s, 60*s), Jitter: 20 * s,
 		},
 		{
-			Name:         "ascending",
+			Name: "ascending", About: "the oldest rows first where it was the newest; days begin at midnight in India",
 			LimitPerList: true, DayZone: 5*time.Hour + 30*time.Minute,
 			Descending: perEndpoint{in: true, co: true}, ScopedByIID: true,
 			IDs: IDsIgnored, Sloppy: true,
 			Latency: lags(0, 2*s, 90*s), Jitter: 10 * s,
 		},
 		{
-			Name:            "end-and-records",
+			Name: "end-and-records", About: "on-end, records and closed-only together; days begin at midnight in California",
 			OffsetInRecords: true, LimitPerList: true, WholeSecond: true,
 			FilterOnEnd: perEndpoint{in: true, id: true}, HideOpen: perEndpoint{in: true, cd: true},
 			Descending: perEndpoint{co: true, id: true}, NoHasMore: true, DayZone: -8 * time.Hour,
@@ -128,7 +130,7 @@ func Profiles() []Profile {
 			Latency: lags(10*s, 10*s, 10*s), Jitter: 30 * s,
 		},
 		{
-			Name:       "zoned",
+			Name: "zoned", About: "times that are asked for are those of India",
 			BoundsZone: 5*time.Hour + 30*time.Minute, DayZone: 5*time.Hour + 30*time.Minute,
 			Descending: perEndpoint{id: true, cd: true},
 			Latency:    lags(s, s, s),

@@ -3,6 +3,8 @@ package poll
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -133,19 +135,24 @@ func steadyUnit(e events.Endpoint, bot string, interval time.Duration, perDay fl
 	return u
 }
 
-// Print writes the forecast as a table, with the figures for twice the budget in brackets.
+// Print writes the forecast as a table, with the figures for twice the budget in brackets, and what to change where the configured ones are
+// not attained.
 func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 	fmt.Fprintf(w, "%s: %.0f segments a day, %d requests a minute (in brackets: with %d)\n", f.Account, f.SegmentsPerDay, f.Budget, double.Budget)
 	fmt.Fprintln(w, "Behind each figure: what keeps it from being lower.")
 	if f.FollowEdits {
-		fmt.Fprintln(w, "Sweeps follow edits. The figures hold until enough were seen; then periods change, for the same requests, but none is aimed at "+
-			"longer than four times its default, nor than the longest default.")
+		fmt.Fprintln(w, "Sweeps follow edits. The figures hold until enough were seen; then periods change, for the same requests, but\n"+
+			"none is aimed at longer than four times its default, nor than the longest default.")
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	both := func(a, b status.Seconds) string { return fmt.Sprintf("%s (%s)", round(a), round(b)) }
 	for i, e := range f.Endpoints {
 		d := double.Endpoints[i]
-		fmt.Fprintf(t, "\n%s\t%d × \t\n", e.Endpoint, e.Units)
+		of := ""
+		if e.Units > 1 {
+			of = fmt.Sprintf(", for each of %d bots at worst", e.Units)
+		}
+		fmt.Fprintf(t, "\n%s%s\t\t\n", e.Endpoint, of)
 		fmt.Fprintf(t, "  new rows are polled every\t%s\t%s\n", both(e.PollActual, d.PollActual), f.bound(&e, e.PollBound, round(e.Poll)))
 		fmt.Fprintf(t, "  no two polls are further apart than\t%s\t\n", both(e.LongestPollInterval, d.LongestPollInterval))
 		fmt.Fprintf(t, "  rows that are open, or ended a moment ago, are read again every\t%s\t%s\n", both(e.Hot, d.Hot), f.bound(&e, e.HotBound, ""))
@@ -160,10 +167,51 @@ func (f *Forecast) Print(w io.Writer, double *Forecast) error {
 		}
 	}
 	fmt.Fprintf(t, "\nrequests a minute\t\t\n")
+	all, allDouble := 0.0, 0.0
 	for class := range plan.PriorityCount {
-		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t\n", class, f.Spent[class.String()], double.Spent[class.String()])
+		name := class.String()
+		all, allDouble = all+f.Spent[name], allDouble+double.Spent[name]
+		fmt.Fprintf(t, "  %s\t%.1f (%.1f)\t%s\n", name, f.Spent[name], double.Spent[name], spentOn[class])
 	}
-	return t.Flush()
+	fmt.Fprintf(t, "  together\t%.1f (%.1f)\tof %d (%d)\n\n", all, allDouble, f.Budget, double.Budget)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, strings.Join(f.advice(), "\n"))
+	return err
+}
+
+// spentOn says what the requests of a priority class are for.
+var spentOn = map[plan.Priority]string{
+	plan.PriorityTail: "new rows", plan.PriorityHot: "rows that are open or ended a short while ago, again", plan.PrioritySweep: "older rows again, for late edits",
+	plan.PriorityBackfill: "spans that somebody asks for, and gaps",
+}
+
+// advice says whether what is configured, or aimed at, is attained, and if not what to change. More requests in flight come first: they cost
+// nothing.
+func (f *Forecast) advice() []string {
+	var waiting, short []string
+	for i := range f.Endpoints {
+		e := &f.Endpoints[i]
+		bounds := []string{e.PollBound, e.HotBound}
+		if len(e.Sweeps) > 0 {
+			bounds = append(bounds, e.SweepBound)
+		}
+		switch {
+		case slices.Contains(bounds, plan.BoundInFlight.String()):
+			waiting = append(waiting, fmt.Sprintf("  raise concurrency of %s above %d: its requests wait for each other, not for the budget", e.Endpoint, e.Concurrency))
+		case slices.Contains(bounds, plan.BoundBudget.String()):
+			short = append(short, string(e.Endpoint))
+		}
+	}
+	if len(short) > 0 {
+		waiting = append(waiting, fmt.Sprintf("  raise requests_per_minute above %d, if Kore.ai grants more, or have fewer requests: a longer poll_interval, longer sweeps,\n"+
+			"  fewer bots or endpoints; the budget bounds %s", f.Budget, strings.Join(short, ", ")))
+	}
+	if len(waiting) == 0 {
+		return []string{"All that is configured or aimed at is attained."}
+	}
+	return append([]string{"Not all that is configured or aimed at is attained. To change that:"}, waiting...)
 }
 
 // sweepBound says what keeps the figure of a sweep from being lower.
@@ -203,11 +251,16 @@ func round(s status.Seconds) string {
 	d := time.Duration(s)
 	switch {
 	case d >= 48*time.Hour:
-		return fmt.Sprintf("%.1fd", d.Hours()/24)
+		return tenths(d.Hours()/24) + "d"
 	case d >= time.Hour:
-		return fmt.Sprintf("%.1fh", d.Hours())
+		return tenths(d.Hours()) + "h"
 	case d >= time.Minute:
-		return fmt.Sprintf("%.1fm", d.Minutes())
+		return tenths(d.Minutes()) + "m"
 	}
 	return fmt.Sprintf("%.0fs", d.Seconds())
+}
+
+// tenths writes a number to the tenth, and a whole one without.
+func tenths(f float64) string {
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0")
 }

@@ -56,18 +56,38 @@ var parts = map[string][]part{
 // Line returns what a person wants to know first of a record: when it happened, what it is, what it says, and whom it concerns. Topic is
 // without the prefix. The line has no line breaks and nothing that steers a terminal.
 func Line(topic string, value map[string]any) string {
+	return clock{}.line(fmt.Sprintf("%-18s", topic), topic, value)
+}
+
+// aligned is the least width of a terminal on which the topics of lines take a column.
+const aligned = 80
+
+// ShortLine returns a Line for a terminal of that many characters a line: times of today, which now is in, are without their day, so that
+// more of the content fits.
+func ShortLine(topic string, value map[string]any, now time.Time, width int) string {
+	column := topic
+	if width >= aligned {
+		column = fmt.Sprintf("%-18s", topic)
+	}
+	return clock{now.UTC()}.line(column, topic, value)
+}
+
+// clock writes values as a person reads them. The zero value writes every time with its day, another one leaves out the day that it has.
+type clock struct{ now time.Time }
+
+func (c clock) line(column, topic string, value map[string]any) string {
 	at := value["event_time"]
 	for _, other := range []string{"published_time", "observed_time"} {
 		if at == nil {
 			at = value[other]
 		}
 	}
-	words := []string{fmt.Sprintf("%s %-18s", word(at), topic)}
+	words := []string{c.word(at) + " " + column}
 	if n, ok := value["revision"].(int64); ok && n > 1 {
 		words = append(words, fmt.Sprintf("revision %d", n))
 	}
 	for _, p := range parts[strings.TrimSuffix(topic, "-negative")] {
-		if w := p.say(value[p.field]); w != "" {
+		if w := c.say(p, value[p.field]); w != "" {
 			words = append(words, w)
 		}
 	}
@@ -75,16 +95,16 @@ func Line(topic string, value map[string]any) string {
 		words = append(words, "superseded")
 	}
 	if agent, ok := value["agent"].(map[string]any); ok {
-		words = append(words, first(agent["name"], agent["agent_id"]))
+		words = append(words, c.first(agent["name"], agent["agent_id"]))
 	}
 	if queue, ok := value["queue"].(map[string]any); ok {
-		words = append(words, first(queue["queue_name"], queue["queue_id"]))
+		words = append(words, c.first(queue["queue_name"], queue["queue_id"]))
 	}
-	words = append(words, first(value["conversation_id"], value["session_id"], value["segment_id"]))
+	words = append(words, c.first(value["conversation_id"], value["session_id"], value["segment_id"]))
 	return strings.TrimRight(strings.Join(words, " "), " ")
 }
 
-func (p part) say(v any) string {
+func (c clock) say(p part, v any) string {
 	switch v := v.(type) {
 	case bool:
 		if v {
@@ -96,7 +116,7 @@ func (p part) say(v any) string {
 			return ""
 		}
 	}
-	w := word(v)
+	w := c.word(v)
 	if w == "" {
 		return ""
 	}
@@ -104,22 +124,26 @@ func (p part) say(v any) string {
 }
 
 // word returns a value as a person reads it, on one line and without what would steer a terminal.
-func word(v any) string {
+func (c clock) word(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
 	case time.Time:
-		return v.UTC().Format(time.RFC3339)
+		v = v.UTC()
+		if c.now.Format(time.DateOnly) == v.Format(time.DateOnly) {
+			return v.Format("15:04:05Z")
+		}
+		return v.Format(time.RFC3339)
 	case []any:
 		var words []string
 		for _, e := range v {
-			if w := word(e); w != "" {
+			if w := c.word(e); w != "" {
 				words = append(words, w)
 			}
 		}
 		return strings.Join(words, ", ")
 	case map[string]any:
-		return first(v["text"], v["name"], v["title"])
+		return c.first(v["text"], v["name"], v["title"])
 	}
 	return Plain(fmt.Sprint(v))
 }
@@ -135,9 +159,9 @@ func Plain(text string) string {
 }
 
 // first returns the first of the values that is not empty.
-func first(values ...any) string {
+func (c clock) first(values ...any) string {
 	for _, v := range values {
-		if w := word(v); w != "" {
+		if w := c.word(v); w != "" {
 			return w
 		}
 	}

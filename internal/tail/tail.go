@@ -150,7 +150,11 @@ func (f *Filter) passes(value map[string]any) bool {
 func (o *Options) write(out io.Writer, r *kafkaread.Record) error {
 	topic := strings.TrimPrefix(r.Topic, o.topic(""))
 	if !o.JSON {
-		_, err := fmt.Fprintln(out, o.paint(Line(topic, r.Value), r.Value))
+		line := Line(topic, r.Value)
+		if o.Width > 0 {
+			line = ShortLine(topic, r.Value, time.Now(), o.Width)
+		}
+		_, err := fmt.Fprintln(out, o.paint(line, r.Value))
 		return err
 	}
 	return json.NewEncoder(out).Encode(struct {

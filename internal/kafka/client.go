@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -93,7 +94,7 @@ func (c *connector) reach(ctx context.Context, client *kgo.Client, within time.D
 	case <-patience.C:
 		silent = true
 	}
-	if silent || err != nil && strings.Contains(err.Error(), "HTTP response") { // the client's words for what it cannot read
+	if silent || likelyHTTP(err) {
 		if not := c.probe(bounded); not != nil {
 			err, silent = not, false
 		}
@@ -115,6 +116,14 @@ func (c *connector) reach(ctx context.Context, client *kgo.Client, within time.D
 		err = fmt.Errorf("no answer within %s: %w", within, err)
 	}
 	return &UnreachableError{Brokers: c.config.Brokers, Err: err}
+}
+
+// likelyHTTP reports whether an error of a first request may come from an HTTP server: it has answered as such, or has closed the connection.
+func likelyHTTP(err error) bool {
+	if _, closed := errors.AsType[*kgo.ErrFirstReadEOF](err); closed || errors.Is(err, syscall.ECONNRESET) {
+		return true
+	}
+	return err != nil && strings.Contains(err.Error(), "HTTP response") // the client's words for what it cannot read
 }
 
 // An UnreachableError says that no broker answers, and why.

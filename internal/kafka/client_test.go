@@ -10,13 +10,13 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -125,16 +125,10 @@ func TestBrokerNeverAnswers(t *testing.T) {
 
 // What is named as a broker and is an HTTP server is said to be one, soon: it would wait for the rest of what it takes for a request.
 func TestBrokerIsAnHTTPServer(t *testing.T) {
-	for name, silence := range map[string]time.Duration{"it waits": time.Millisecond, "it refuses": time.Minute} {
+	for name, silence := range map[string]time.Duration{"it waits": time.Millisecond, "it refuses": time.Minute, "it closes": time.Minute} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewUnstartedServer(http.NotFoundHandler())
-			if name == "it refuses" {
-				server.Config.ReadHeaderTimeout = time.Millisecond
-			}
-			server.Start()
-			defer server.Close()
 			c := validConfig()
-			c.Brokers = []string{server.Listener.Addr().String()}
+			c.Brokers = []string{serveHTTP(t, name)}
 			var log bytes.Buffer
 			err := kafka.ReachAfter(t.Context(), c, slog.New(slog.NewTextHandler(&log, nil)), time.Minute, silence)
 			unreachable := &kafka.UnreachableError{}
@@ -144,6 +138,42 @@ func TestBrokerIsAnHTTPServer(t *testing.T) {
 			require.Empty(t, log.String())
 		})
 	}
+}
+
+// serveHTTP answers HTTP requests until the test ends, and returns its address. What it does with a request that is not HTTP says refuse.
+func serveHTTP(t *testing.T, refuse string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var connections sync.WaitGroup
+	serve := func(conn net.Conn) {
+		defer conn.Close()
+		defer context.AfterFunc(t.Context(), func() { conn.Close() })()
+		begin := make([]byte, len("HEAD"))
+		switch _, err := io.ReadFull(conn, begin); {
+		case err != nil:
+		case string(begin) == "HEAD":
+			_, _ = io.WriteString(conn, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+		case refuse == "it refuses":
+			_, _ = io.WriteString(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+		case refuse == "it waits":
+			_, _ = io.Copy(io.Discard, conn)
+		}
+	}
+	connections.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			connections.Go(func() { serve(conn) })
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		connections.Wait()
+	})
+	return listener.Addr().String()
 }
 
 func TestSASL(t *testing.T) {

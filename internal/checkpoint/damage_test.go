@@ -3,6 +3,7 @@ package checkpoint_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -172,6 +173,58 @@ func TestDamageIsFoundOrHarmless(t *testing.T) {
 			t.Logf("%d variants, %d found, the others harmless", variants, found)
 		})
 	}
+}
+
+// A store that has just begun is one page of buckets within buckets. Wherever one of its bytes is wrong, Open finds it, or what is written
+// afterwards is sound.
+func TestDamageOfANewFile(t *testing.T) {
+	testsize.Slow(t)
+	path := filepath.Join(t.TempDir(), "poller.db")
+	s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
+	require.NoError(t, err)
+	require.NoError(t, s.Commit(checkpoint.Changes{
+		Account: account, ReadAt: noon, Progress: map[string][]byte{"interactions/st-1": []byte("progress")}, Identity: map[string][]byte{"cluster": []byte("c")},
+	}))
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+
+	more := checkpoint.Changes{Account: account, ReadAt: noon, Progress: map[string][]byte{"conversations/st-1": make([]byte, 5000)}}
+	var keys []checkpoint.Key
+	for i := range 60 {
+		keys = append(keys, checkpoint.KeyAt(noon.Add(time.Duration(i)*time.Second), i%3 == 0, hash(i)))
+		more.Puts = append(more.Puts, checkpoint.Entry{Key: keys[i], Value: bytes.Repeat([]byte{byte(i)}, 100)})
+	}
+	found, harmless := 0, 0
+	for at := range content {
+		if at%os.Getpagesize() >= 512 { // behind all that the page holds
+			continue
+		}
+		damaged := bytes.Clone(content)
+		damaged[at] ^= 50
+		require.NoError(t, os.WriteFile(path, damaged, 0o600))
+		s, err := checkpoint.Open(path, checkpoint.Options{NoSync: true})
+		if err != nil {
+			require.Condition(t, func() bool { return errors.Is(err, checkpoint.ErrDamaged) || errors.Is(err, checkpoint.ErrFormat) }, "%v", err)
+			found++
+			continue
+		}
+		harmless++
+		for range 2 { // the pages that are free by then are used again
+			require.NoError(t, s.Commit(more), "byte %d", at)
+			more.Progress["interactions/st-1"] = append(more.Progress["interactions/st-1"], make([]byte, 3000)...)
+		}
+		delete(more.Progress, "interactions/st-1")
+		is := make([]checkpoint.Found, len(keys))
+		require.NoError(t, s.Lookup(account, probesOf(keys), is), "byte %d", at)
+		for i := range is {
+			require.True(t, is[i].Known, "byte %d: entity %d is gone", at, i)
+		}
+		require.NoError(t, s.Close())
+		require.NoError(t, checkpoint.Verify(path), "byte %d", at)
+	}
+	require.Positive(t, found)
+	require.Positive(t, harmless)
 }
 
 // A wrong bit in a name or in a page number can leave a file that is sound as a database, but in which much is missing.

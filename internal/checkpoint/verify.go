@@ -194,6 +194,9 @@ func parsePage(data []byte) page {
 	}
 }
 
+// overflow returns how many pages follow that belong to the page.
+func (p page) overflow() uint32 { return order.Uint32(p.data[12:]) }
+
 // read reads a page that is marked, and marks its overflow. The page is valid until the next read.
 func (c *checker) read(id uint64) (page, error) {
 	size := c.meta.pageSize
@@ -201,7 +204,7 @@ func (c *checker) read(id uint64) (page, error) {
 	if _, err := c.file.ReadAt(header[:], int64(id)*size); err != nil {
 		return page{}, err
 	}
-	overflow := uint64(order.Uint32(header[12:]))
+	overflow := uint64(parsePage(header[:]).overflow())
 	if overflow > 0 {
 		if err := c.mark(id+1, overflow); err != nil {
 			return page{}, err
@@ -351,8 +354,9 @@ func (c *checker) leaf(p page, keys keyRange, depth int, path string) error {
 			return damage("bucket inside page %d is cut off", p.id)
 		}
 		inline := parsePage(value[bucketSize:])
-		if inline.flags != flagLeaf {
-			return damage("bucket inside page %d is not a leaf", p.id)
+		// bbolt would take a number for that of a page of its own, and free that page when the bucket grows out of this one.
+		if inline.flags != flagLeaf || inline.id != 0 || inline.overflow() != 0 {
+			return damage("bucket inside page %d is not a leaf without a number", p.id)
 		}
 		return c.leaf(inline, keyRange{}, depth+1, path+"/"+string(key))
 	})

@@ -69,7 +69,7 @@ func newRoot(hurry <-chan struct{}) (root *cobra.Command, began *bool) {
 	return root, began
 }
 
-// help runs a command that only has others. With it, cobra refuses an argument that names none of them.
+// help runs a command that only has others, whose Args are oneOf.
 func help(c *cobra.Command, _ []string) error { return c.Help() }
 
 // configured adds the flags that name a configuration, and returns what loads it.
@@ -80,6 +80,9 @@ func configured(c *cobra.Command) (*app.LoadOptions, func() (*app.Config, error)
 		config, warnings, err := app.Load(*o)
 		for _, w := range warnings {
 			fmt.Fprintln(c.ErrOrStderr(), "warning:", w)
+		}
+		if err == nil {
+			return config, nil
 		}
 		if _, missing := os.Stat(o.Path); errors.Is(missing, os.ErrNotExist) && o.Path != "" && !c.Flags().Changed("config") {
 			err = fmt.Errorf("%w; poller simulate > %s writes one that reads a simulated API", err, o.Path)

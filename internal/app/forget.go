@@ -71,15 +71,15 @@ type stay struct {
 // Forget deletes of conversations what can be deleted: their last revisions on the topics of latest revisions, and their texts in the
 // checkpoint. It prints that, and what stays until its retention ends. It returns an error if nothing is known of one of the ids.
 func Forget(ctx context.Context, c *Config, out Output, o ForgetOptions) error {
+	persons, err := c.Privacy.Policy()
+	if err != nil {
+		return fmt.Errorf("read privacy.key_file: %w", err)
+	}
 	f, err := newForgetter(ctx, c, out, o)
 	if err != nil {
 		return err
 	}
 	defer f.close()
-	persons, err := c.Privacy.Policy()
-	if err != nil {
-		return fmt.Errorf("read privacy.key_file: %w", err)
-	}
 	var wishes []wish
 	for _, id := range o.IDs {
 		wishes = append(wishes, wish{id: id, of: func(_ events.Type, fields map[string]any) bool { return explain.HasID(fields, id) }})

@@ -269,7 +269,7 @@ func (c *accountCheck) onTheWay(e *kore.Error) bool {
 	return e.Hint == payload.HTML.Hint() || e.Status == 0 && !c.seen.made
 }
 
-// fromAPI is because for an error of the API's client, whose hint is its hint.
+// fromAPI returns the result of a check that ended with an error of the API's client, with its hint.
 func fromAPI(name string, state State, e *kore.Error) Result {
 	return Result{Name: name, State: state, Found: strings.TrimSuffix(e.Error(), "; "+e.Hint), Hint: e.Hint}
 }

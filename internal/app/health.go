@@ -16,7 +16,7 @@ const (
 )
 
 // tellHealth logs, until ctx ends, that the process is well: first when all that is read here is complete up to some time, then every hour.
-// What is not well is logged by whoever finds it.
+// A problem is logged where it is found.
 func tellHealth(ctx context.Context, log *slog.Logger, current func() status.Status) {
 	tick := time.NewTicker(healthLook)
 	defer tick.Stop()

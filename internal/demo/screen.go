@@ -245,7 +245,7 @@ func (sc *screen) draw(s *status.Status) {
 	_, _ = b.WriteTo(sc.out) // there is nobody else to tell
 }
 
-// title says what the demo is. Handle times only make sense to whoever knows how fast its time passes.
+// title says what the demo is, and how fast its time passes: without that, its handle times look wrong.
 const title = "a simulated contact centre whose conversations take seconds"
 
 // picture returns the rows of the view, at most height of them. What must be read as a whole is wrapped, and the rest is for fit to cut.

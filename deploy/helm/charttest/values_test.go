@@ -216,7 +216,7 @@ func TestPinnedImage(t *testing.T) {
 	}
 }
 
-// Rules of one's own get name servers beside them, and no rules leave everything open.
+// Name servers are added to the rules for egress that somebody sets. Without rules, everything is open.
 func TestEgress(t *testing.T) {
 	v := values(t, "everything")
 	v["podDisruptionBudget"] = map[string]any{"enabled": true, "maxUnavailable": "50%"}
@@ -264,7 +264,7 @@ func TestMetadata(t *testing.T) {
 	}
 }
 
-// The chart that is released is this one, with the image that is released beside it.
+// The released chart is this one, but for the image, which is the one of the same release.
 func TestReleasedChart(t *testing.T) {
 	dir := t.TempDir()
 	image, digest, address := "registry.example.com/o/agentassist-poller", "sha256:"+strings.Repeat("0", 64), "https://git.example.com/o/r"
